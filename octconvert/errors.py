@@ -1,0 +1,33 @@
+"""The errors octconvert raises on purpose, each with the command line's exit code.
+
+Every message is one line that names the file or layer and the reason; the command line prints it as it is and
+shows no traceback unless ``--debug`` is given.
+"""
+
+from __future__ import annotations
+
+
+class OctconvertError(Exception):
+    """Base of every error a user can meet; ``exit_code`` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class InputError(OctconvertError):
+    """The file or model that was handed in can not be read or can not be converted at all."""
+
+
+class UsageError(OctconvertError):
+    """An option has a value that makes no sense, alone or for this model."""
+
+
+class CheckError(OctconvertError):
+    """The rewritten model failed a check; nothing was written."""
+
+    exit_code = 1
+
+
+class NothingToConvert(OctconvertError):
+    """No convolution of the model can be converted with these options; nothing was written."""
+
+    exit_code = 3
