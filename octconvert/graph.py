@@ -1,0 +1,289 @@
+"""Keras model -> call graph: one node a call, in execution order, nested models walked into.
+
+The graph is a `networkx.MultiDiGraph` (an ``add([x, x])`` needs parallel edges) whose nodes are call numbers and whose
+edges carry (source output, target argument). A nested model that is called twice gives two sets of calls; calls that
+must be rewritten alike share a `Call.key`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import networkx as nx
+from keras import tree
+from keras.src.models.functional import Functional  # the class has no public name
+
+from octconvert.errors import InputError
+
+SOURCE_INPUT = "input"
+"""`Call.kind` of a model input."""
+BOUNDARY = "boundary"
+"""`Call.kind` of the identity call that stands for an input of a nested model."""
+OPERATION = "operation"
+"""`Call.kind` of a layer or raw operation."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor that flows while the model runs once. ``shape`` includes the batch axis."""
+
+    index: int
+    shape: tuple[int | None, ...]
+    dtype: str
+    producer: int
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation.
+
+    Attributes:
+        index: node number in the graph, in execution order.
+        kind: SOURCE_INPUT, BOUNDARY or OPERATION.
+        name: layer name, with the nested models it lies in: ``backbone/conv1``; later calls get ``#2`` ...
+        path: names of the nested models.
+        operation: the Keras layer or operation.
+        node: its Keras node (arguments and all).
+        inputs, outputs: tensor numbers, in the order of ``node.arguments.keras_tensors`` and of the node's outputs.
+        key: calls with equal keys share weights or belong to copies of one nested model, so share one decision.
+    """
+
+    index: int
+    kind: str
+    name: str
+    path: tuple[str, ...]
+    operation: Any
+    node: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    key: Any
+
+    @property
+    def class_name(self) -> str:
+        return type(self.operation).__name__
+
+    @property
+    def layer_name(self) -> str:
+        """The name without the ``#2`` of a later call."""
+        return "/".join((*self.path, self.operation.name))
+
+
+@dataclass(frozen=True, eq=False)
+class CallGraph:
+    """A model as calls and tensors.
+
+    Attributes:
+        model: the source model (never changed).
+        calls: in execution order.
+        tensors: by number.
+        inputs, outputs: tensor numbers of the model's inputs and outputs, flat.
+        network: MultiDiGraph of call numbers.
+        values: (path, id of Keras tensor) -> tensor number, for the first call of each nested model.
+        lookup: (path, id of Keras node) -> call, for the first call of each nested model.
+        consumers: tensor number -> calls that read it, in order, once for each use.
+    """
+
+    model: Any
+    calls: tuple[Call, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    network: nx.MultiDiGraph
+    values: dict[tuple[tuple[str, ...], int], int]
+    lookup: dict[tuple[tuple[str, ...], int], Call]
+    consumers: dict[int, tuple[Call, ...]]
+
+    def producer(self, tensor: int) -> Call:
+        """The call that makes a tensor."""
+        return self.calls[self.tensors[tensor].producer]
+
+
+def functional_of(operation) -> Functional | None:
+    """The Functional model behind a Functional or built Sequential; None for any other operation."""
+    if isinstance(operation, keras.Sequential) and type(operation).call is keras.Sequential.call:
+        return operation._functional
+    if isinstance(operation, Functional) and type(operation).call is Functional.call:
+        return operation
+    return None
+
+
+def build_graph(model) -> CallGraph:
+    """Read a model into a `CallGraph`.
+
+    Raises:
+        InputError: the model is subclassed (its layers can not be seen from outside), or a Sequential without input
+            shape.
+    """
+    functional = functional_of(model)
+    if functional is None:
+        raise InputError(_refusal(model))
+    return _Builder(model).build(functional)
+
+
+def nodes_in_order(functional) -> list:
+    """The model's own nodes in execution order (a layer's ``_inbound_nodes`` hold other models' nodes as well)."""
+    by_depth = functional._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def nested_arguments(functional, node) -> list:
+    """The Keras tensors a nested model is called with, flat, in the order of the model's own inputs."""
+    args, kwargs = node.arguments.args, node.arguments.kwargs
+    inputs = args[0] if args else kwargs.get("inputs")
+    if isinstance(inputs, dict) and not isinstance(functional._inputs_struct, dict):
+        inputs = [inputs[tensor.name] for tensor in functional.inputs]
+    return tree.flatten(inputs)
+
+
+def _refusal(model) -> str:
+    if not isinstance(model, keras.Model):
+        return f"expected a Keras model, received {type(model).__module__}.{type(model).__name__}"
+    if isinstance(model, keras.Sequential):
+        return f"model '{model.name}': a Sequential without a known input shape; give --input-shape H,W,C (input_shape=)"
+    return (
+        f"model '{model.name}' is subclassed ({type(model).__name__}): its calls can not be read from outside; "
+        "rebuild it with the functional API"
+    )
+
+
+class _Builder:
+    """Collects calls and tensors while walking through the model and its nested models."""
+
+    def __init__(self, model):
+        self.model = model
+        self.calls: list[Call] = []
+        self.tensors: list[Tensor] = []
+        self.values: dict[tuple[tuple[str, ...], int], int] = {}
+        self.lookup: dict[tuple[tuple[str, ...], int], Call] = {}
+        self.seen: Counter = Counter()
+
+    def build(self, functional) -> CallGraph:
+        inputs, values = [], {}
+        for tensor in functional.inputs:
+            layer = tensor._keras_history.operation
+            number = self._add_call(SOURCE_INPUT, (), layer, None, [], [tensor], key=("input", id(tensor)))[0]
+            inputs.append(number)
+            values[id(tensor)] = number
+        self._walk(functional, (), values)
+        outputs = tuple(self.values[(), id(tensor)] for tensor in functional.outputs)
+        network, consumers = self._network()
+        tensors = tuple(self.tensors)
+        graph = CallGraph(
+            self.model,
+            tuple(self.calls),
+            tensors,
+            tuple(inputs),
+            outputs,
+            network,
+            self.values,
+            self.lookup,
+            consumers,
+        )
+        if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
+            return graph
+        return with_input_shapes(graph, [tensors[number].shape for number in inputs])
+
+    def _walk(self, functional, path, values: dict[int, int]) -> dict[int, int]:
+        first = (path, id(functional.inputs[0])) not in self.values
+        if first:
+            self.values.update({(path, key): number for key, number in values.items()})
+        for node in nodes_in_order(functional):
+            if node.is_input or id(node.outputs[0]) in values:
+                continue
+            numbers = self._visit(node, path, values)
+            for tensor, number in zip(node.outputs, numbers, strict=True):
+                values[id(tensor)] = number
+                if first:
+                    self.values[path, id(tensor)] = number
+        return values
+
+    def _visit(self, node, path, values) -> list[int]:
+        nested = functional_of(node.operation)
+        if nested is not None:
+            return self._enter(node, nested, path, values)
+        inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
+        key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
+        return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
+
+    def _enter(self, node, nested, path, values) -> list[int]:
+        inner_path = (*path, node.operation.name)
+        inner: dict[int, int] = {}
+        arguments = nested_arguments(nested, node)
+        for tensor, argument in zip(nested.inputs, arguments, strict=True):
+            layer, outer, key = tensor._keras_history.operation, values[id(argument)], ("boundary", id(tensor))
+            inner[id(tensor)] = self._add_call(BOUNDARY, inner_path, layer, None, [outer], [tensor], key)[0]
+        inner = self._walk(nested, inner_path, inner)
+        return [inner[id(tensor)] for tensor in nested.outputs]
+
+    def _add_call(self, kind, path, operation, node, inputs, outputs, key) -> list[int]:
+        index, name = len(self.calls), "/".join((*path, operation.name))
+        self.seen[name] += 1
+        numbers = []
+        for tensor in outputs:
+            numbers.append(len(self.tensors))
+            self.tensors.append(Tensor(len(self.tensors), tuple(tensor.shape), str(tensor.dtype), index))
+        if self.seen[name] > 1:
+            name = f"{name}#{self.seen[name]}"
+        call = Call(index, kind, name, tuple(path), operation, node, tuple(inputs), tuple(numbers), key)
+        self.calls.append(call)
+        self.lookup.setdefault((call.path, id(node)), call)
+        return numbers
+
+    def _network(self):
+        network = nx.MultiDiGraph()
+        consumers: defaultdict[int, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            network.add_node(call.index, name=call.name, class_name=call.class_name)
+            for argument, tensor in enumerate(call.inputs):
+                producer = self.calls[self.tensors[tensor].producer]
+                output = producer.outputs.index(tensor)
+                network.add_edge(producer.index, call.index, source_output=output, target_argument=argument)
+                consumers[tensor].append(call)
+        return network, {tensor: tuple(calls) for tensor, calls in consumers.items()}
+
+
+def same_key(calls: Iterable[Call]) -> list[list[Call]]:
+    """Groups of two or more calls that share one decision."""
+    groups: defaultdict[Any, list[Call]] = defaultdict(list)
+    for call in calls:
+        groups[call.key].append(call)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def with_input_shapes(graph: CallGraph, shapes) -> CallGraph:
+    """The same graph with the tensor shapes that follow from other input ``shapes`` (batch axis included)."""
+    found: list[tuple[int | None, ...]] = [tensor.shape for tensor in graph.tensors]
+    for number, shape in zip(graph.inputs, shapes, strict=True):
+        found[number] = tuple(shape)
+    for call in graph.calls:
+        if call.kind == BOUNDARY:
+            found[call.outputs[0]] = found[call.inputs[0]]
+        elif call.kind == OPERATION and _shapes_differ(call, found):
+            for number, shape in zip(call.outputs, _output_shapes(graph, call, found), strict=True):
+                found[number] = shape
+    tensors = tuple(replace(tensor, shape=shape) for tensor, shape in zip(graph.tensors, found, strict=True))
+    return replace(graph, tensors=tensors)
+
+
+def _shapes_differ(call: Call, found) -> bool:
+    """Whether the call reads other shapes than it was built with."""
+    built = call.node.arguments.keras_tensors
+    return any(found[number] != tuple(tensor.shape) for number, tensor in zip(call.inputs, built, strict=True))
+
+
+def _output_shapes(graph: CallGraph, call: Call, found) -> list[tuple[int | None, ...]]:
+    built = call.node.arguments.keras_tensors
+    specs = {
+        id(tensor): keras.KerasTensor(found[number], dtype=tensor.dtype)
+        for number, tensor in zip(call.inputs, built, strict=True)
+    }
+    args, kwargs = call.node.arguments.fill_in(specs)
+    try:
+        outputs = call.operation.compute_output_spec(*args, **kwargs)
+    except Exception as error:  # whatever a layer raises about a shape it can not work on
+        raise InputError(f"layer '{call.name}' does not work on input of shape {found[call.inputs[0]]}: {error}") from error
+    return [tuple(output.shape) for output in tree.flatten(outputs)]

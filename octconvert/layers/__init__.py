@@ -1,0 +1,18 @@
+"""The octave layers: public, usable without the rewriter, and what rewritten models are made of."""
+
+from octconvert.layers.conv import OctaveConv2D
+from octconvert.layers.depthwise import OctaveDepthwiseConv2D
+from octconvert.layers.dual import octave_dual
+from octconvert.layers.merge import OctaveCrop, OctaveMerge
+from octconvert.layers.pooling import OctavePooling2D
+from octconvert.layers.portable import octave_conv_2d
+
+__all__ = [
+    "OctaveConv2D",
+    "OctaveCrop",
+    "OctaveDepthwiseConv2D",
+    "OctaveMerge",
+    "OctavePooling2D",
+    "octave_conv_2d",
+    "octave_dual",
+]

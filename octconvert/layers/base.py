@@ -1,0 +1,205 @@
+"""What every octave layer shares: reading one tensor or a pair, and clear errors about them."""
+
+from __future__ import annotations
+
+import keras
+from keras import activations, backend, constraints, initializers, ops, regularizers
+
+from octconvert.geometry import ceil_div
+from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
+
+_MODULES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
+
+
+def check_octave(octave) -> int:
+    """Octave must be a power of two (1 means: no change of resolution)."""
+    if not isinstance(octave, int) or octave < 1 or octave & (octave - 1):
+        raise ValueError(f"`octave` must be a power of two (1, 2, 4 ...), received: {octave!r}")
+    return octave
+
+
+def split_inputs(inputs):
+    """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one."""
+    if not isinstance(inputs, (list, tuple)):
+        return inputs, None
+    if len(inputs) == 1:
+        return inputs[0], None
+    if len(inputs) == 2:
+        return inputs[0], inputs[1]
+    raise ValueError(f"expected one tensor or a pair [high, low], received {len(inputs)} tensors")
+
+
+def split_shapes(shapes):
+    """The same for shapes: ((...), None) or ((...), (...))."""
+    if shapes and isinstance(shapes[0], (list, tuple)):
+        return split_inputs([tuple(shape) for shape in shapes])
+    return tuple(shapes), None
+
+
+def check_pair_shapes(name: str, high, low, octave: int, data_format: str) -> None:
+    """Raise ValueError unless ``high`` and ``low`` are 4-D, have channels, and sizes that fit ``octave``."""
+    axes, channels = spatial_axes(data_format), channel_axis(data_format)
+    for label, shape in (("high", high), ("low", low)):
+        if shape is None:
+            continue
+        if len(shape) != 4:
+            raise ValueError(f"layer '{name}': the {label} input must be 4-D, received shape {tuple(shape)}")
+        if shape[channels] is None:
+            raise ValueError(f"layer '{name}': the channel dimension of the {label} input is unknown: {tuple(shape)}")
+    if low is None:
+        return
+    for axis in axes:
+        if high[axis] is not None and low[axis] is not None and low[axis] != ceil_div(high[axis], octave):
+            wanted = tuple(None if high[a] is None else ceil_div(high[a], octave) for a in axes)
+            raise ValueError(
+                f"layer '{name}': a high map of {tuple(high[a] for a in axes)} with octave={octave} needs a low map of "
+                f"{wanted}, received {tuple(low[a] for a in axes)}"
+            )
+
+
+def standard_data_format(data_format) -> str:
+    """Keras' own default where None."""
+    data_format = data_format or backend.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(f"`data_format` must be 'channels_last' or 'channels_first', received: {data_format!r}")
+    return data_format
+
+
+def pair_of(value, name: str) -> tuple[int, int]:
+    """(rows, columns) from an integer or a sequence of two."""
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) != 2 or any(not isinstance(v, int) or v < 1 for v in values):
+        raise ValueError(f"`{name}` must be a positive integer or two of them, received: {value!r}")
+    return values
+
+
+def standard_padding(padding):
+    """'same', 'valid' or ((top, bottom), (left, right))."""
+    if isinstance(padding, str):
+        padding = padding.lower()
+        if padding not in ("same", "valid"):
+            raise ValueError(f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}")
+        return padding
+    try:
+        return tuple((int(before), int(after)) for before, after in padding)
+    except (TypeError, ValueError):
+        raise ValueError(f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}") from None
+
+
+class OctaveWindowLayer(keras.layers.Layer):
+    """A layer whose window (kernel, strides, padding, dilation) moves over one map or over both maps of a pair.
+
+    ``choices`` are the initialisers, regularisers and constraints by argument name; the suffix tells which they are.
+    """
+
+    def __init__(
+        self,
+        kernel_size,
+        octave,
+        strides,
+        padding,
+        data_format,
+        dilation_rate,
+        activation,
+        use_bias,
+        activity_regularizer,
+        choices,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.kernel_size = pair_of(kernel_size, "kernel_size")
+        self.octave = check_octave(octave)
+        self.strides = pair_of(strides, "strides")
+        self.padding = standard_padding(padding)
+        self.data_format = standard_data_format(data_format)
+        self.dilation_rate = pair_of(dilation_rate, "dilation_rate")
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self._choices = tuple(choices)
+        for name, value in choices.items():
+            setattr(self, name, _MODULES[name.rpartition("_")[2]].get(value))
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError("`strides > 1` not supported in conjunction with `dilation_rate > 1`")
+
+    @property
+    def window(self) -> Window:
+        """The source operation that the low paths follow."""
+        return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding, self.octave)
+
+    @property
+    def low_dilation(self) -> tuple[int, int]:
+        """Dilation of the low window."""
+        return tuple(self.window.alignment(axis, None).dilation for axis in (0, 1))
+
+    def _check_shapes(self, input_shape):
+        high, low = split_shapes(input_shape)
+        check_pair_shapes(self.name, high, low, self.octave, self.data_format)
+        return high, low
+
+    def _add_bias(self, name: str, channels: int):
+        if not self.use_bias or not channels:
+            return None
+        return self.add_weight(
+            shape=(channels,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+            trainable=True,
+            name=name,
+        )
+
+    def _prepare_high(self, high):
+        """(map, padding) for the operation on the high map."""
+        if isinstance(self.padding, str):
+            return high, self.padding
+        return pad_or_crop(high, self.padding, self.data_format), "valid"
+
+    def _prepare_low(self, low, high):
+        """(map, padding) for the operation on a low map that belongs to ``high``."""
+        return prepare_low(low, sizes(high, self.data_format), self.window, self.data_format)
+
+    def _finish(self, x, bias):
+        if bias is not None:
+            shape = [1, 1, 1, 1]
+            shape[channel_axis(self.data_format)] = -1
+            x = x + ops.reshape(bias, shape)
+        return self.activation(x)
+
+    def _output_shapes(self, high, channels):
+        """Shapes of the (high, low) outputs for their numbers of channels; a group without channels is left out."""
+        axes, shapes = spatial_axes(self.data_format), []
+        outputs = [self.window.output(i, high[axis]) for i, axis in enumerate(axes)]
+        if any(size is not None and size < 1 for size in outputs):
+            raise ValueError(f"layer '{self.name}': a map of {tuple(high[a] for a in axes)} is too small for its window")
+        for count, cell in zip(channels, (1, self.octave), strict=True):
+            if count:
+                shape = [high[0], count, count, count]
+                for size, axis in zip(outputs, axes, strict=True):
+                    shape[axis] = None if size is None else ceil_div(size, cell)
+                shapes.append(tuple(shape))
+        return shapes if len(shapes) == 2 else shapes[0]
+
+    def compute_output_spec(self, inputs):
+        high, low = split_inputs(inputs)
+        shapes = tuple(high.shape) if low is None else [tuple(high.shape), tuple(low.shape)]
+        self._check_shapes(shapes)
+        output = self.compute_output_shape(shapes)
+        if isinstance(output, list):
+            return [keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in output]
+        return keras.KerasTensor(output, dtype=self.compute_dtype)
+
+    def get_config(self):
+        own = {
+            "kernel_size": self.kernel_size,
+            "octave": self.octave,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+        }
+        for name in self._choices:
+            own[name] = _MODULES[name.rpartition("_")[2]].serialize(getattr(self, name))
+        return {**super().get_config(), **own}

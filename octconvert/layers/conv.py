@@ -1,0 +1,194 @@
+"""`OctaveConv2D`: the octave convolution of Chen et al. 2019 (arXiv 1904.05049), section 3.2."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from octconvert.layers import base, spatial
+from octconvert.split import low_channels
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveConv2D(base.OctaveWindowLayer):
+    """2-D convolution between tensors that hold their channels at two resolutions.
+
+    ``high_out = act(HH * high + upsample(LH * low) + bias_high)`` and
+    ``low_out  = act(LL * low + HL * average_pool(high) + bias_low)`` (paper, equations 2-4): first the sum, then one
+    bias, then the activation. All four kernels together have the parameters of the plain convolution.
+
+    One tensor in makes it a *first* layer, ``[high, low]`` in an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
+    layer that gives one tensor; ``ratio_out=1.0`` gives the low map alone.
+
+    Args:
+        filters: channels of high and low output together.
+        kernel_size: integer or (rows, columns).
+        octave: factor between the resolutions, a power of two; 1 keeps one resolution.
+        ratio_out: share of the output channels that are low (alpha), 0..1; ``int(ratio_out * filters)`` channels.
+        strides: integer or (rows, columns).
+        padding: 'same', 'valid' or ``((top, bottom), (left, right))`` zeros (negative: crop) around the high map. The
+            low map is padded so that its cells stay under the positions they stand for.
+        data_format: 'channels_last' or 'channels_first'; None is Keras' default.
+        dilation_rate: of the high window; the low one is ``max(1, dilation_rate / octave)``.
+        groups: every path is grouped.
+        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+        activity_regularizer, kernel_constraint, bias_constraint: as in ``keras.layers.Conv2D``. A fan-based initialiser
+            draws every path with the fan of the whole convolution.
+
+    Input: 4-D tensor, or a list of a high map (batch, rows, columns, channels) and a low map of
+    (batch, ceil(rows / octave), ceil(columns / octave), channels). Output: the same, list or single tensor.
+
+    Raises:
+        ValueError: ratio outside 0..1, octave not a power of two, channels unknown or not divisible by ``groups``,
+            two maps whose sizes do not fit ``octave``.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        octave=2,
+        ratio_out=0.5,
+        strides=(1, 1),
+        padding="same",
+        data_format=None,
+        dilation_rate=(1, 1),
+        groups=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            octave,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            activity_regularizer,
+            {
+                "kernel_initializer": kernel_initializer,
+                "bias_initializer": bias_initializer,
+                "kernel_regularizer": kernel_regularizer,
+                "bias_regularizer": bias_regularizer,
+                "kernel_constraint": kernel_constraint,
+                "bias_constraint": bias_constraint,
+            },
+            **kwargs,
+        )
+        self.filters, self.ratio_out, self.groups = filters, ratio_out, groups
+        self._check_arguments()
+        self.low_filters = low_channels(ratio_out, filters)
+        self.high_filters = filters - self.low_filters
+        for label, count in (("high", self.high_filters), ("low", self.low_filters)):
+            if count % groups:
+                raise ValueError(f"layer '{self.name}': {count} {label} filters can not be split in {groups} groups")
+
+    def _check_arguments(self) -> None:
+        if not isinstance(self.filters, int) or self.filters < 1:
+            raise ValueError(f"`filters` must be a positive integer, received: {self.filters!r}")
+        if not 0.0 <= self.ratio_out <= 1.0:
+            raise ValueError(f"`ratio_out` must be between 0 and 1, received: {self.ratio_out!r}")
+        if not isinstance(self.groups, int) or self.groups < 1:
+            raise ValueError(f"`groups` must be a positive integer, received: {self.groups!r}")
+
+    def build(self, input_shape):
+        high, low = self._check_shapes(input_shape)
+        axis = spatial.channel_axis(self.data_format)
+        self.high_channels, self.low_channels = high[axis], low[axis] if low is not None else 0
+        for label, count in (("high", self.high_channels), ("low", self.low_channels)):
+            if count % self.groups:
+                raise ValueError(
+                    f"layer '{self.name}': {count} {label} input channels can not be split in {self.groups} groups"
+                )
+        self.hh_kernel = self._add_kernel("hh_kernel", from_low=False, to_low=False)
+        self.hl_kernel = self._add_kernel("hl_kernel", from_low=False, to_low=True)
+        self.lh_kernel = self._add_kernel("lh_kernel", from_low=True, to_low=False)
+        self.ll_kernel = self._add_kernel("ll_kernel", from_low=True, to_low=True)
+        self.high_bias = self._add_bias("high_bias", self.high_filters)
+        self.low_bias = self._add_bias("low_bias", self.low_filters)
+        self.built = True
+
+    def _add_kernel(self, name: str, from_low: bool, to_low: bool):
+        high_rows, low_rows = self.high_channels // self.groups, self.low_channels // self.groups
+        rows = slice(high_rows, high_rows + low_rows) if from_low else slice(0, high_rows)
+        columns = slice(self.high_filters, self.filters) if to_low else slice(0, self.high_filters)
+        if rows.start == rows.stop or columns.start == columns.stop:
+            return None
+        whole = (*self.kernel_size, high_rows + low_rows, self.filters)
+        return self.add_weight(
+            shape=(*self.kernel_size, rows.stop - rows.start, columns.stop - columns.start),
+            initializer=_PartOf(self.kernel_initializer, whole, rows, columns),
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            trainable=True,
+            name=name,
+        )
+
+    def call(self, inputs):
+        high, low = base.split_inputs(inputs)
+        padding = pooled = prepared = None
+        if self.low_filters:
+            pooled = spatial.pool_octave(high, self.octave, self.data_format)
+            pooled, padding = self._prepare_low(pooled, high)
+        if low is not None:
+            prepared, padding = self._prepare_low(low, high)
+        outputs = []
+        if self.high_filters:
+            outputs.append(self._finish(self._to_high(high, prepared, padding), self.high_bias))
+        if self.low_filters:
+            outputs.append(self._finish(self._to_low(pooled, prepared, padding), self.low_bias))
+        return outputs if len(outputs) == 2 else outputs[0]
+
+    def _to_high(self, high, low, low_padding):
+        high, padding = self._prepare_high(high)
+        total = ops.conv(high, self.hh_kernel, self.strides, padding, self.data_format, self.dilation_rate)
+        if low is None:
+            return total
+        from_low = self._low_conv(low, self.lh_kernel, low_padding)
+        return spatial.add_upsampled(total, from_low, self.octave, self.data_format)
+
+    def _to_low(self, pooled, low, padding):
+        total = self._low_conv(pooled, self.hl_kernel, padding)
+        return total if low is None else total + self._low_conv(low, self.ll_kernel, padding)
+
+    def _low_conv(self, x, kernel, padding):
+        return ops.conv(x, kernel, self.strides, padding, self.data_format, self.low_dilation)
+
+    def compute_output_shape(self, input_shape):
+        return self._output_shapes(base.split_shapes(input_shape)[0], (self.high_filters, self.low_filters))
+
+    def macs(self, input_shape) -> int:
+        """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
+        high, low = base.split_shapes(input_shape)
+        axes, channels = spatial.spatial_axes(self.data_format), spatial.channel_axis(self.data_format)
+        window, taps = self.window, self.kernel_size[0] * self.kernel_size[1]
+        positions = window.output(0, high[axes[0]]) * window.output(1, high[axes[1]])
+        cells = window.low_outputs(0, high[axes[0]]) * window.low_outputs(1, high[axes[1]])
+        from_high, from_low = high[channels], low[channels] if low is not None else 0
+        high_macs = positions * from_high * self.high_filters
+        low_macs = cells * (from_low * self.filters + from_high * self.low_filters)
+        return (high_macs + low_macs) * taps // self.groups
+
+    def get_config(self):
+        own = {"filters": self.filters, "ratio_out": self.ratio_out, "groups": self.groups}
+        return {**super().get_config(), **own}
+
+
+class _PartOf:
+    """Initialise one path with the fans of the whole convolution: draw the whole kernel and keep the path's part."""
+
+    def __init__(self, initializer, whole, rows: slice, columns: slice):
+        self.initializer, self.whole, self.rows, self.columns = initializer, whole, rows, columns
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        return self.initializer(self.whole, dtype=dtype, **kwargs)[:, :, self.rows, self.columns]

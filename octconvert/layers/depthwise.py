@@ -1,0 +1,122 @@
+"""`OctaveDepthwiseConv2D`: a depthwise convolution of both maps of a pair (paper, section 3.3: HH and LL only)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from octconvert.layers import base, spatial
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
+    """Depthwise 2-D convolution of a pair: ``high`` and ``low`` each with their own kernels, nothing between them.
+
+    Args:
+        kernel_size: integer or (rows, columns).
+        octave: factor between the resolutions, a power of two.
+        strides, padding, dilation_rate, data_format: as in `OctaveConv2D`.
+        depth_multiplier: output channels per input channel.
+        activation, use_bias, depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer,
+        activity_regularizer, depthwise_constraint, bias_constraint: as in ``keras.layers.DepthwiseConv2D``.
+
+    Input: ``[high, low]``, 4-D, or one tensor, which is convolved as it is. Output: the same, with
+    ``channels * depth_multiplier`` channels each.
+
+    Raises:
+        ValueError: as `OctaveConv2D`.
+    """
+
+    def __init__(
+        self,
+        kernel_size,
+        octave=2,
+        strides=(1, 1),
+        padding="same",
+        depth_multiplier=1,
+        data_format=None,
+        dilation_rate=(1, 1),
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            octave,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            activity_regularizer,
+            {
+                "depthwise_initializer": depthwise_initializer,
+                "bias_initializer": bias_initializer,
+                "depthwise_regularizer": depthwise_regularizer,
+                "bias_regularizer": bias_regularizer,
+                "depthwise_constraint": depthwise_constraint,
+                "bias_constraint": bias_constraint,
+            },
+            **kwargs,
+        )
+        if not isinstance(depth_multiplier, int) or depth_multiplier < 1:
+            raise ValueError(f"`depth_multiplier` must be a positive integer, received: {depth_multiplier!r}")
+        self.depth_multiplier = depth_multiplier
+
+    def build(self, input_shape):
+        high, low = self._check_shapes(input_shape)
+        axis = spatial.channel_axis(self.data_format)
+        self.hh_kernel = self._add_kernel("hh_kernel", high[axis])
+        self.high_bias = self._add_bias("high_bias", high[axis] * self.depth_multiplier)
+        low_channels = low[axis] if low is not None else 0
+        self.ll_kernel = self._add_kernel("ll_kernel", low_channels)
+        self.low_bias = self._add_bias("low_bias", low_channels * self.depth_multiplier)
+        self.built = True
+
+    def _add_kernel(self, name: str, channels: int):
+        if not channels:
+            return None
+        return self.add_weight(
+            shape=(*self.kernel_size, channels, self.depth_multiplier),
+            initializer=self.depthwise_initializer,
+            regularizer=self.depthwise_regularizer,
+            constraint=self.depthwise_constraint,
+            trainable=True,
+            name=name,
+        )
+
+    def call(self, inputs):
+        high, low = base.split_inputs(inputs)
+        prepared, padding = self._prepare_high(high)
+        high_out = self._finish(self._conv(prepared, self.hh_kernel, padding, self.dilation_rate), self.high_bias)
+        if low is None:
+            return high_out
+        low, padding = self._prepare_low(low, high)
+        return [high_out, self._finish(self._conv(low, self.ll_kernel, padding, self.low_dilation), self.low_bias)]
+
+    def _conv(self, x, kernel, padding, dilation):
+        return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
+
+    def compute_output_shape(self, input_shape):
+        high, low = base.split_shapes(input_shape)
+        axis = spatial.channel_axis(self.data_format)
+        channels = (high[axis] * self.depth_multiplier, low[axis] * self.depth_multiplier if low is not None else 0)
+        return self._output_shapes(high, channels)
+
+    def macs(self, input_shape) -> int:
+        """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
+        output = self.compute_output_shape(input_shape)
+        shapes = output if isinstance(output, list) else [output]
+        taps = self.kernel_size[0] * self.kernel_size[1]
+        return sum(shape[1] * shape[2] * shape[3] * taps for shape in shapes)
+
+    def get_config(self):
+        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}

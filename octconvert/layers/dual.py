@@ -1,0 +1,105 @@
+"""`octave_dual`: apply an ordinary layer to both tensors of a pair."""
+
+from __future__ import annotations
+
+import inspect
+
+import keras
+import numpy as np
+
+SUFFIXES = ("-H", "-L")
+
+
+def octave_dual(tensors, layer_or_factory):
+    """Apply a layer to each tensor of a pair, with weights of its own for each.
+
+    Args:
+        tensors: ``[high, low]``; or one tensor, to which the layer is applied once, under its own name; or, for layers
+            that join tensors (Add, Concatenate ...), a list of pairs ``[[high, low], [high, low], ...]``.
+        layer_or_factory: a Keras layer; a callable without arguments that makes one (``lambda: MaxPool2D()``, or a
+            layer class); or a function from tensor to tensor, which is called on each.
+            The two layers are named ``name-H`` and ``name-L``. A layer that is handed in is not touched. Where it is
+            built, its weights are copied; weights along the channels of both groups together are cut, the first for
+            high and the rest for low.
+
+    Returns:
+        ``[high, low]``, or one tensor for one tensor.
+
+    Raises:
+        ValueError: more than two tensors that are not pairs; weights of a built layer that fit neither group.
+    """
+    layer = _make(layer_or_factory)
+    groups = _groups(tensors)
+    if not isinstance(layer, keras.layers.Layer):
+        outputs = [layer(group) for group in groups]
+    elif len(groups) == 1:
+        outputs = [_apply(layer, layer.name, groups[0], last=False)]
+    else:
+        outputs = [
+            _apply(layer, layer.name + suffix, group, last=suffix == SUFFIXES[1])
+            for suffix, group in zip(SUFFIXES, groups, strict=True)
+        ]
+    return outputs if len(outputs) == 2 else outputs[0]
+
+
+def _make(layer_or_factory):
+    """A layer, or a function of a tensor, from what the caller handed in."""
+    if isinstance(layer_or_factory, keras.layers.Layer):
+        return layer_or_factory
+    if not callable(layer_or_factory):
+        raise ValueError(f"expected a layer or a callable, received: {layer_or_factory!r}")
+    if inspect.isclass(layer_or_factory) or not _required_parameters(layer_or_factory):
+        made = layer_or_factory()
+        if not callable(made):
+            raise ValueError(f"the factory made {made!r}, not a layer")
+        return made
+    return layer_or_factory
+
+
+def _required_parameters(function) -> int:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)
+
+
+def _groups(tensors) -> list:
+    """[what the first layer reads, what the second reads], or one entry for one tensor."""
+    if not isinstance(tensors, (list, tuple)):
+        return [tensors]
+    if all(isinstance(item, (list, tuple)) for item in tensors):
+        if any(len(item) != 2 for item in tensors):
+            raise ValueError("expected a list of pairs [[high, low], ...]")
+        return [[pair[0] for pair in tensors], [pair[1] for pair in tensors]]
+    if len(tensors) == 1:
+        return [tensors[0]]
+    if len(tensors) != 2:
+        raise ValueError(f"expected one tensor or a pair [high, low], received {len(tensors)} tensors")
+    return list(tensors)
+
+
+def renamed(layer, name: str):
+    """A fresh, unbuilt layer with the configuration of ``layer`` and another name."""
+    config = layer.get_config()
+    config["name"] = name
+    return type(layer).from_config(config)
+
+
+def _apply(layer, name: str, group, last: bool):
+    copy = renamed(layer, name)
+    output = copy(group)
+    if layer.built and layer.weights:
+        pairs = zip(layer.weights, copy.weights, strict=True)
+        copy.set_weights([_part(source, target.shape, last, layer.name) for source, target in pairs])
+    return output
+
+
+def _part(source, shape, last: bool, name: str) -> np.ndarray:
+    """The source's weight where it fits, else its first or last part along the axes that are shorter."""
+    value = np.asarray(source)
+    if value.ndim != len(shape) or any(have < want for have, want in zip(value.shape, shape, strict=True)):
+        raise ValueError(f"layer '{name}': a weight of shape {value.shape} does not fit {tuple(shape)}")
+    starts = [have - want if last else 0 for have, want in zip(value.shape, shape, strict=True)]
+    return value[tuple(slice(start, start + want) for start, want in zip(starts, shape, strict=True))]

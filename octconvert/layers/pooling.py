@@ -1,0 +1,87 @@
+"""`OctavePooling2D`: max or average pooling of a pair whose sizes are not known when the model is built."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from octconvert.layers import base, spatial
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctavePooling2D(keras.layers.Layer):
+    """Pool both maps of a pair, the low one with its windows where the high one's are.
+
+    Where sizes are known, ``octave_dual`` with a built-in pooling layer does the same.
+
+    Args:
+        mode: 'max' or 'average'.
+        pool_size, strides: integer or (rows, columns).
+        padding: 'same', 'valid', or ((top, bottom), (left, right)) zeros that count as values.
+        octave: factor between the resolutions.
+        data_format: 'channels_last' or 'channels_first'.
+
+    Input: ``[high, low]``. Output: ``[high, low]``.
+    """
+
+    def __init__(self, mode, pool_size, strides=None, padding="valid", octave=2, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        if mode not in ("max", "average"):
+            raise ValueError(f"`mode` must be 'max' or 'average', received: {mode!r}")
+        self.mode = mode
+        self.pool_size = base.pair_of(pool_size, "pool_size")
+        self.strides = self.pool_size if strides is None else base.pair_of(strides, "strides")
+        self.padding = base.standard_padding(padding)
+        self.octave = base.check_octave(octave)
+        self.data_format = base.standard_data_format(data_format)
+
+    @property
+    def window(self) -> spatial.Window:
+        """The source's pooling window."""
+        return spatial.Window(self.pool_size, self.strides, (1, 1), self.padding, self.octave)
+
+    def call(self, inputs):
+        high, low = inputs
+        sizes = spatial.sizes(high, self.data_format)
+        padding = self.padding
+        if not isinstance(padding, str):
+            high, padding = spatial.pad_or_crop(high, padding, self.data_format), "valid"
+        return [self._pool(high, padding), self._pool_low(low, sizes)]
+
+    def _pool(self, x, padding):
+        pool = ops.max_pool if self.mode == "max" else ops.average_pool
+        return pool(x, self.pool_size, self.strides, padding, self.data_format)
+
+    def _pool_low(self, low, sizes):
+        counted = not isinstance(self.padding, str)  # explicit zeros are values, 'same' and overhang are not
+        value = float("-inf") if self.mode == "max" and not counted else 0.0
+        pooled = self._pool_window(low, sizes, value)
+        if self.mode == "max" or counted:
+            return pooled
+        return pooled / self._pool_window(ops.ones_like(low), sizes, 0.0)
+
+    def _pool_window(self, low, sizes, value: float):
+        low, _ = spatial.prepare_low(low, sizes, self.window, self.data_format, value, allow_same=False)
+        return self._pool(low, "valid")
+
+    def compute_output_spec(self, inputs):
+        high, low = inputs
+        outputs = []
+        for x, octave in ((high, 1), (low, self.octave)):
+            shape = list(x.shape)
+            for i, axis in enumerate(spatial.spatial_axes(self.data_format)):
+                size = self.window.output(i, high.shape[axis])
+                shape[axis] = None if size is None else -(-size // octave)
+            outputs.append(keras.KerasTensor(tuple(shape), dtype=self.compute_dtype))
+        return outputs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mode": self.mode,
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "octave": self.octave,
+            "data_format": self.data_format,
+        }

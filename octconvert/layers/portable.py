@@ -1,0 +1,281 @@
+"""`octave_conv_2d`: the octave convolution out of built-in Keras layers only, for models that load with plain Keras.
+
+Every function takes and gives Keras tensors of known rows and columns and names its layers after ``name``.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from octconvert.geometry import Alignment, same_padding
+from octconvert.layers import base
+from octconvert.layers.spatial import Window, channel_axis, spatial_axes
+from octconvert.split import low_channels
+
+
+def known_sizes(x, data_format: str, name: str) -> tuple[int, int]:
+    """(rows, columns) of a Keras tensor; ValueError where they are unknown."""
+    found = tuple(x.shape[axis] for axis in spatial_axes(data_format))
+    if None in found:
+        raise ValueError(
+            f"'{name}': built-in layers need known rows and columns, received {tuple(x.shape)}; use OctaveConv2D instead"
+        )
+    return found
+
+
+def pool_octave(x, octave: int, data_format: str, name: str):
+    """The built-in twin of `octconvert.layers.spatial.pool_octave`."""
+    if octave == 1:
+        return x
+    rows, columns = known_sizes(x, data_format, name)
+    if rows % octave == 0 and columns % octave == 0:
+        return layers.AveragePooling2D(octave, padding="valid", data_format=data_format, name=name)(x)
+    steps = octave.bit_length() - 1
+    for step in range(steps):
+        label = name if step == steps - 1 else f"{name}-{step + 1}"
+        x = layers.AveragePooling2D(2, padding="same", data_format=data_format, name=label)(x)
+    return x
+
+
+def pad_or_crop(x, pads, data_format: str, name: str):
+    """ZeroPadding2D and Cropping2D as ((top, bottom), (left, right)) asks for; negative amounts crop."""
+    cuts = tuple((max(-before, 0), max(-after, 0)) for before, after in pads)
+    adds = tuple((max(before, 0), max(after, 0)) for before, after in pads)
+    if any(map(any, cuts)):
+        x = layers.Cropping2D(cuts, data_format=data_format, name=f"{name}-crop")(x)
+    if any(map(any, adds)):
+        x = layers.ZeroPadding2D(adds, data_format=data_format, name=f"{name}-pad")(x)
+    return x
+
+
+def repeat_edges(x, pads, data_format: str, name: str):
+    """Like `pad_or_crop`, with copies of the edge in place of zeros (a maximum is unchanged by them)."""
+    x = pad_or_crop(x, tuple((min(before, 0), min(after, 0)) for before, after in pads), data_format, name)
+    for i, axis in enumerate(spatial_axes(data_format)):
+        size = x.shape[axis]
+        parts = [x]
+        for side, amount in enumerate(pads[i]):
+            if amount > 0:
+                cut = [(0, 0), (0, 0)]
+                cut[i] = (size - 1, 0) if side else (0, size - 1)
+                label = f"{name}-edge{i}{side}"
+                edge = layers.Cropping2D(tuple(cut), data_format=data_format, name=label)(x)
+                parts = [*parts, *[edge] * amount] if side else [*[edge] * amount, *parts]
+        if len(parts) > 1:
+            x = layers.Concatenate(axis=axis, name=f"{name}-edges{i}")(parts)
+    return x
+
+
+def upsample_to(x, octave: int, like, data_format: str, name: str):
+    """Nearest upsampling, cut at the end to the rows and columns of ``like``."""
+    if octave == 1:
+        return x
+    rows, columns = known_sizes(like, data_format, name)
+    x = layers.UpSampling2D(octave, data_format=data_format, interpolation="nearest", name=name)(x)
+    axes = spatial_axes(data_format)
+    extra = ((0, x.shape[axes[0]] - rows), (0, x.shape[axes[1]] - columns))
+    return layers.Cropping2D(extra, data_format=data_format, name=f"{name}-crop")(x) if any(map(any, extra)) else x
+
+
+def merge(high, low, octave: int, order, data_format: str, name: str):
+    """The built-in twin of `OctaveMerge`."""
+    low = upsample_to(low, octave, high, data_format, f"{name}-up")
+    if order is None:
+        return layers.Concatenate(axis=channel_axis(data_format), name=name)([high, low])
+    return layers.Concatenate(axis=channel_axis(data_format), name=name)(_runs(high, low, order, data_format, name))
+
+
+def _runs(high, low, order, data_format: str, name: str) -> list:
+    """Runs of channels that are neighbours in both orders, cut out of high and low in the order asked for."""
+    axis = channel_axis(data_format)
+    width = high.shape[axis]
+    runs: list[list[int]] = []
+    for position in map(int, order):
+        if runs and position == runs[-1][1] and position != width:
+            runs[-1][1] += 1
+        else:
+            runs.append([position, position + 1])
+    parts = []
+    for i, (start, stop) in enumerate(runs):
+        source, offset = (high, 0) if start < width else (low, width)
+        parts.append(_channels(source, start - offset, stop - offset, data_format, f"{name}-part{i}"))
+    return parts
+
+
+def _channels(x, start: int, stop: int, data_format: str, name: str):
+    """Channels start..stop of ``x``; Cropping2D reaches the channel axis when it is told the other data format."""
+    channels = x.shape[channel_axis(data_format)]
+    if (start, stop) == (0, channels):
+        return x
+    if data_format == "channels_last":
+        return layers.Cropping2D(((0, 0), (start, channels - stop)), data_format="channels_first", name=name)(x)
+    return layers.Cropping2D(((start, channels - stop), (0, 0)), data_format="channels_last", name=name)(x)
+
+
+def prepare_low(x, window: Window, alignments, outputs, data_format: str, name: str):
+    """(map, padding) for a window operation on a low map, as `octconvert.layers.spatial.prepare_low`."""
+    cells = known_sizes(x, data_format, name)
+    pads = tuple(a.padding(cells[i], outputs[i]) for i, a in enumerate(alignments))
+    if all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
+        return x, "same"
+    x = pad_or_crop(x, pads, data_format, name)
+    widths = tuple(len(a.prefilter) for a in alignments)
+    if widths != (1, 1):
+        if not all(box_filter(a) for a in alignments):
+            raise ValueError(f"'{name}': this padding does not line up with octave={window.octave} in built-in layers")
+        x = layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=f"{name}-align")(x)
+    return x, "valid"
+
+
+def is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
+    """Whether an operation's own 'same' padding puts the low window where it belongs."""
+    return a.prefilter == (1.0,) and pads == same_padding(cells, a.kernel, a.stride, a.dilation)
+
+
+def box_filter(a: Alignment) -> bool:
+    """Whether the alignment's fixed filter is a plain average."""
+    return len(set(a.prefilter)) == 1
+
+
+def octave_conv_2d(
+    inputs,
+    filters,
+    kernel_size,
+    octave=2,
+    ratio_out=0.5,
+    strides=(1, 1),
+    padding="same",
+    data_format=None,
+    dilation_rate=(1, 1),
+    groups=1,
+    activation=None,
+    use_bias=True,
+    name="octave_conv",
+    **conv_arguments,
+):
+    """The function of `OctaveConv2D` out of Conv2D, AveragePooling2D, UpSampling2D, Add ... layers.
+
+    Args:
+        inputs: Keras tensor, or ``[high, low]``, of known rows and columns.
+        name: the layers are called ``name-HH``, ``name-HL``, ``name-LH``, ``name-LL`` and so on. The biases sit in
+            ``name-HH`` (high) and ``name-HL`` (low).
+        **conv_arguments: initialisers, regularisers, constraints, dtype: given to every Conv2D.
+        The rest: as `OctaveConv2D`.
+
+    Returns:
+        ``[high, low]``, or one tensor for ``ratio_out`` 0.0 or 1.0.
+
+    Raises:
+        ValueError: as `OctaveConv2D`, and for unknown rows or columns.
+    """
+    return PortableConv(
+        filters=filters,
+        kernel_size=base.pair_of(kernel_size, "kernel_size"),
+        octave=base.check_octave(octave),
+        ratio_out=ratio_out,
+        strides=base.pair_of(strides, "strides"),
+        padding=base.standard_padding(padding),
+        data_format=base.standard_data_format(data_format),
+        dilation_rate=base.pair_of(dilation_rate, "dilation_rate"),
+        groups=groups,
+        activation=activation,
+        use_bias=use_bias,
+        name=name,
+        **conv_arguments,
+    )(inputs)
+
+
+class PortableConv:
+    """The four paths as built-in layers; called once or, for a shared layer, more often."""
+
+    def __init__(
+        self,
+        *,
+        filters,
+        kernel_size,
+        octave,
+        ratio_out,
+        strides,
+        padding,
+        data_format,
+        dilation_rate,
+        groups,
+        activation,
+        use_bias,
+        name,
+        **conv_arguments,
+    ):
+        if not 0.0 <= ratio_out <= 1.0:
+            raise ValueError(f"`ratio_out` must be between 0 and 1, received: {ratio_out!r}")
+        self.window = Window(kernel_size, strides, dilation_rate, padding, octave)
+        self.low_filters = low_channels(ratio_out, filters)
+        self.high_filters = filters - self.low_filters
+        self.data_format, self.name, self.activation = data_format, name, activation
+        self.use_bias = use_bias
+        self.arguments = {"strides": strides, "data_format": data_format, "groups": groups, **conv_arguments}
+        self.paths: dict[str, keras.layers.Layer] = {}
+        self.calls = 0
+
+    def __call__(self, inputs):
+        high, low = base.split_inputs(inputs)
+        low_shape = None if low is None else tuple(low.shape)
+        base.check_pair_shapes(self.name, tuple(high.shape), low_shape, self.window.octave, self.data_format)
+        label = self.name if not self.calls else f"{self.name}-{self.calls + 1}"
+        self.calls += 1
+        sizes = known_sizes(high, self.data_format, self.name)
+        alignments = [self.window.alignment(i, size) for i, size in enumerate(sizes)]
+        outputs = [self.window.low_outputs(i, size) for i, size in enumerate(sizes)]
+        if low is not None:
+            low = prepare_low(low, self.window, alignments, outputs, self.data_format, f"{label}-low")
+        results = []
+        if self.high_filters:
+            results.append(self._high(high, low, alignments, label))
+        if self.low_filters:
+            pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
+            pooled = prepare_low(pooled, self.window, alignments, outputs, self.data_format, f"{label}-pooled")
+            results.append(self._low(pooled, low, alignments, label))
+        return results if len(results) == 2 else results[0]
+
+    def _high(self, high, low, alignments, label: str):
+        padding = self.window.padding
+        if not isinstance(padding, str):
+            high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
+        total = self._path("HH", self.high_filters, padding, self.window.dilation, self.use_bias)(high)
+        if low is not None:
+            part = self._low_path("LH", self.high_filters, low, alignments, bias=False)
+            part = upsample_to(part, self.window.octave, total, self.data_format, f"{label}-up")
+            total = layers.Add(name=f"{label}-add-H")([total, part])
+        return self._activate(total, f"{label}-act-H")
+
+    def _low(self, pooled, low, alignments, label: str):
+        total = self._low_path("HL", self.low_filters, pooled, alignments, bias=self.use_bias)
+        if low is not None:
+            part = self._low_path("LL", self.low_filters, low, alignments, bias=False)
+            total = layers.Add(name=f"{label}-add-L")([total, part])
+        return self._activate(total, f"{label}-act-L")
+
+    def _low_path(self, path: str, filters: int, prepared, alignments, bias: bool):
+        x, padding = prepared
+        return self._path(path, filters, padding, tuple(a.dilation for a in alignments), bias)(x)
+
+    def _path(self, path: str, filters: int, padding, dilation, bias: bool):
+        if path not in self.paths:
+            self.paths[path] = layers.Conv2D(
+                filters,
+                self.window.kernel,
+                padding=padding,
+                dilation_rate=dilation,
+                use_bias=bias,
+                name=f"{self.name}-{path}",
+                **self.arguments,
+            )
+        return self.paths[path]
+
+    def _activate(self, x, name: str):
+        activation = keras.activations.get(self.activation)
+        if activation is keras.activations.linear:
+            return x
+        return layers.Activation(activation, dtype=self.arguments.get("dtype"), name=name)(x)
+
+

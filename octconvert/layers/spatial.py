@@ -1,0 +1,216 @@
+"""The spatial side of octave layers on real tensors: pool down, sample up, pad and crop, for known and unknown sizes.
+
+Sizes are Python integers where they are known and scalar tensors where they are not (``None`` in the static shape); the
+arithmetic is written once for both. Nothing in here owns a weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras import ops
+
+from octconvert.geometry import Alignment, align, ceil_div, output_size, same_padding
+
+
+def spatial_axes(data_format: str) -> tuple[int, int]:
+    """Axes of rows and columns in a 4-D tensor."""
+    return (1, 2) if data_format == "channels_last" else (2, 3)
+
+
+def channel_axis(data_format: str) -> int:
+    """Axis of the channels in a 4-D tensor."""
+    return 3 if data_format == "channels_last" else 1
+
+
+def sizes(x, data_format: str) -> tuple:
+    """(rows, columns) of ``x``: integers where known, scalar tensors where not."""
+    shape = ops.shape(x)
+    return tuple(shape[axis] for axis in spatial_axes(data_format))
+
+
+def _known(*values) -> bool:
+    return all(isinstance(value, int) for value in values)
+
+
+def pool_octave(x, octave: int, data_format: str):
+    """Average ``octave x octave`` blocks; the last, partial block of an odd size averages what it has.
+
+    Keras' own 'same' would centre the blocks for octave > 2, so unknown and odd sizes are halved step by step, which
+    keeps cell ``i`` on positions ``octave * i`` and up.
+    """
+    if octave == 1:
+        return x
+    rows, columns = sizes(x, data_format)
+    if _known(rows, columns) and rows % octave == 0 and columns % octave == 0:
+        return ops.average_pool(x, octave, octave, "valid", data_format)
+    while octave > 1:
+        x = ops.average_pool(x, 2, 2, "same", data_format)
+        octave //= 2
+    return x
+
+
+def crop_to(x, like, data_format: str):
+    """Cut the end of ``x`` so that it has the rows and columns of ``like``."""
+    rows, columns = sizes(like, data_format)
+    have = sizes(x, data_format)
+    if _known(rows, columns, *have) and (rows, columns) == have:
+        return x
+    if data_format == "channels_last":
+        return x[:, :rows, :columns, :]
+    return x[:, :, :rows, :columns]
+
+
+def upsample(x, octave: int, data_format: str):
+    """Nearest-neighbour upsampling by ``octave``."""
+    if octave == 1:
+        return x
+    for axis in spatial_axes(data_format):
+        x = ops.repeat(x, octave, axis=axis)
+    return x
+
+
+def add_upsampled(high, low, octave: int, data_format: str):
+    """``high + upsample(low)``, cropped to ``high``; without an upsampled tensor where the sizes are known and even."""
+    if octave == 1:
+        return high + low
+    rows, columns = high.shape[spatial_axes(data_format)[0]], high.shape[spatial_axes(data_format)[1]]
+    if not _known(rows, columns) or rows % octave or columns % octave:
+        return high + crop_to(upsample(low, octave, data_format), high, data_format)
+    r, c = rows // octave, columns // octave
+    if data_format == "channels_last":
+        channels = high.shape[-1]
+        blocks = ops.reshape(high, (-1, r, octave, c, octave, channels))
+        total = blocks + ops.reshape(low, (-1, r, 1, c, 1, channels))
+        return ops.reshape(total, (-1, rows, columns, channels))
+    channels = high.shape[1]
+    blocks = ops.reshape(high, (-1, channels, r, octave, c, octave))
+    total = blocks + ops.reshape(low, (-1, channels, r, 1, c, 1))
+    return ops.reshape(total, (-1, channels, rows, columns))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window operation of the source model over rows and columns (all tuples are (rows, columns)).
+
+    ``padding`` is 'same', 'valid' or ((top, bottom), (left, right)); negative amounts crop.
+    """
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: object
+    octave: int
+
+    def _axis_padding(self, axis: int):
+        return self.padding if isinstance(self.padding, str) else self.padding[axis]
+
+    def output(self, axis: int, size):
+        """Positions of the source's output along ``axis`` for an input of ``size`` (an integer, a tensor or None)."""
+        if size is None:
+            return None
+        return output_size(size, self.kernel[axis], self.strides[axis], self.dilation[axis], self._axis_padding(axis))
+
+    def before(self, axis: int, size: int | None) -> int:
+        """Zeros in front along ``axis``; an unknown size counts as a large one that the stride divides."""
+        padding = self._axis_padding(axis)
+        if padding == "valid":
+            return 0
+        if padding == "same":
+            size = self.strides[axis] * 10_000 if size is None else size
+            return same_padding(size, self.kernel[axis], self.strides[axis], self.dilation[axis])[0]
+        return padding[0]
+
+    def alignment(self, axis: int, size: int | None) -> Alignment:
+        """Where the low window stands along ``axis`` when the source's input has ``size`` positions."""
+        before = self.before(axis, size)
+        return align(self.kernel[axis], self.strides[axis], self.dilation[axis], before, self.octave)
+
+    def low_outputs(self, axis: int, size):
+        """Cells of the low output along ``axis``: ceil(output / octave)."""
+        return ceil_div(self.output(axis, size), self.octave)
+
+
+def prepare_low(x, high_sizes, window: Window, data_format: str, value: float = 0.0, allow_same: bool = True):
+    """Pad, crop and prefilter a low map so that a plain 'valid' window gives exactly the low output.
+
+    Args:
+        x: low map, 4-D, ``ceil(high / octave)`` rows and columns.
+        high_sizes: (rows, columns) of the high map it belongs to; integers or scalar tensors.
+        window: the source's operation.
+        data_format: of ``x``.
+        value: what to pad with.
+        allow_same: whether the operation's own 'same' padding may stand for zeros of ours.
+
+    Returns:
+        (prepared map, padding): the padding, 'same' or 'valid', that the window operation is to use.
+    """
+    alignments = [window.alignment(i, size if _known(size) else None) for i, size in enumerate(high_sizes)]
+    cells = sizes(x, data_format)
+    if _known(*high_sizes, *cells):
+        pads = [a.padding(cells[i], window.low_outputs(i, high_sizes[i])) for i, a in enumerate(alignments)]
+        if allow_same and all(_is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
+            return x, "same"
+        x = pad_or_crop(x, pads, data_format, value)
+    else:
+        for i, a in enumerate(alignments):
+            x = _fit_unknown(x, i, high_sizes[i], window, a, data_format, value)
+    for i, a in enumerate(alignments):
+        x = _prefilter(x, i, a, data_format)
+    return x, "valid"
+
+
+def _is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
+    return a.prefilter == (1.0,) and pads == same_padding(cells, a.kernel, a.stride, a.dilation)
+
+
+def pad_or_crop(x, pads, data_format: str, value: float = 0.0):
+    """Pad with ``value`` (negative amounts: crop) by ((top, bottom), (left, right))."""
+    axes = spatial_axes(data_format)
+    amounts, cut = [[0, 0] for _ in range(4)], [slice(None)] * 4
+    for axis, (before, after) in zip(axes, pads, strict=True):
+        amounts[axis] = [max(before, 0), max(after, 0)]
+        cut[axis] = slice(max(-before, 0), -max(-after, 0) or None)
+    if any(item != slice(0, None) and item != slice(None) for item in cut):
+        x = x[tuple(cut)]
+    return ops.pad(x, amounts, constant_values=value) if any(map(any, amounts)) else x
+
+
+def _fit_unknown(x, axis: int, size, window: Window, a: Alignment, data_format: str, value: float = 0.0):
+    """Pad by the most that can be needed along one axis, then cut out what this run's sizes ask for."""
+    shift = 0
+    if window.padding == "same" and window.strides[axis] > 1 and not _known(size):
+        shift = _start_shift(axis, size, window, a)
+    front = max(-a.first, 0) + window.kernel[axis] * window.dilation[axis]
+    back = a.span + window.kernel[axis] * window.dilation[axis] + 2 * window.strides[axis] + 2
+    pads = [(0, 0), (0, 0)]
+    pads[axis] = (front, back)
+    x = pad_or_crop(x, pads, data_format, value)
+    start = front + a.first + shift
+    length = a.stride * (window.low_outputs(axis, size) - 1) + a.span
+    cut = [slice(None)] * 4
+    cut[spatial_axes(data_format)[axis]] = slice(start, start + length)
+    return x[tuple(cut)]
+
+
+def _start_shift(axis: int, size, window: Window, assumed: Alignment):
+    """Cells by which this run's 'same' padding moves the low window from where it was assumed to start."""
+    kernel, stride, dilation = window.kernel[axis], window.strides[axis], window.dilation[axis]
+    largest = ((kernel - 1) * dilation) // 2 + 1
+    starts = [align(kernel, stride, dilation, p, window.octave).first - assumed.first for p in range(largest + 1)]
+    missing = (ceil_div(size, stride) - 1) * stride + (kernel - 1) * dilation + 1 - size
+    return ops.take(ops.convert_to_tensor(starts, dtype="int32"), ops.maximum(missing, 0) // 2)
+
+
+def _prefilter(x, axis: int, a: Alignment, data_format: str):
+    """The fixed averaging filter of an `Alignment`, as a weighted sum of shifted maps."""
+    if a.prefilter == (1.0,):
+        return x
+    dimension = spatial_axes(data_format)[axis]
+    total, last = None, len(a.prefilter) - 1
+    for shift, weight in enumerate(a.prefilter):
+        cut = [slice(None)] * 4
+        cut[dimension] = slice(shift, shift - last or None)
+        part = x[tuple(cut)] * weight
+        total = part if total is None else total + part
+    return total
