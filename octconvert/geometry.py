@@ -104,7 +104,7 @@ def align(kernel: int, stride: int, dilation: int, before: int, octave: int) -> 
     if low_dilation == 1 and high - low + 1 > kernel and (kernel == 1 or dilation == 1):
         return _align_with_prefilter(taps, kernel, stride, before, octave)
     start = _window_start(kernel, stride, dilation, before, octave, low_dilation)
-    if low_dilation == 1:  # keep every folded tap inside the window
+    if low_dilation == 1 and high - low < kernel:  # keep every folded tap inside the window
         start = min(max(start, high - kernel + 1), low)
     matrix = np.zeros((kernel, kernel))
     for offset, row in taps.items():

@@ -84,6 +84,7 @@ class CallGraph:
         network: MultiDiGraph of call numbers.
         values: (path, id of Keras tensor) -> tensor number, for the first call of each nested model.
         lookup: (path, id of Keras node) -> call, for the first call of each nested model.
+        data_format: of the model's first layer that has one.
         consumers: tensor number -> calls that read it, in order, once for each use.
     """
 
@@ -96,6 +97,15 @@ class CallGraph:
     values: dict[tuple[tuple[str, ...], int], int]
     lookup: dict[tuple[tuple[str, ...], int], Call]
     consumers: dict[int, tuple[Call, ...]]
+    data_format: str
+
+    @property
+    def channel_axis(self) -> int:
+        return 3 if self.data_format == "channels_last" else 1
+
+    @property
+    def spatial_axes(self) -> tuple[int, int]:
+        return (1, 2) if self.data_format == "channels_last" else (2, 3)
 
     def producer(self, tensor: int) -> Call:
         """The call that makes a tensor."""
@@ -182,6 +192,7 @@ class _Builder:
             self.values,
             self.lookup,
             consumers,
+            self._data_format(),
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -232,6 +243,10 @@ class _Builder:
         self.calls.append(call)
         self.lookup.setdefault((call.path, id(node)), call)
         return numbers
+
+    def _data_format(self) -> str:
+        found = (getattr(call.operation, "data_format", None) for call in self.calls)
+        return next((value for value in found if value), "channels_last")
 
     def _network(self):
         network = nx.MultiDiGraph()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -69,8 +70,13 @@ class ChannelSplit:
 
 @dataclass(frozen=True)
 class Pair:
-    """The two tensors that stand for one tensor of the source model."""
+    """The two tensors that stand for one tensor of the source model.
 
-    high: object
-    low: object
+    ``pads``: ((top, bottom), (left, right)) zeros (negative: crop) around the source map that are still to be applied;
+    the window operation that reads the pair takes them into its own padding, where low cells stay aligned.
+    """
+
+    high: Any
+    low: Any
     split: ChannelSplit
+    pads: tuple[tuple[int, int], tuple[int, int]] | None = None

@@ -1,0 +1,391 @@
+"""`Layout` -> rewritten model: an interpreter over the source's calls with an environment from tensor to value.
+
+A value is a Keras tensor or a `Pair`. Every layer of the new model is made here or by a rule, never taken from the
+source; shared layers are made once and called as often as in the source; nested models stay nested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import tree
+
+from octconvert.errors import OctconvertError
+from octconvert.geometry import ceil_div
+from octconvert.graph import Call, functional_of, nested_arguments, nodes_in_order
+from octconvert.layers import OctaveMerge, portable
+from octconvert.layers.dual import SUFFIXES
+from octconvert.plan.solve import Layout
+from octconvert.plan.values import Options
+from octconvert.rules import find_rule
+from octconvert.split import ChannelSplit, Pair
+
+
+def build_model(layout: Layout, options: Options, progress: Callable[[int, int], None] | None = None):
+    """The rewritten Keras model, weights moved.
+
+    Args:
+        layout: the solved graph of the source model.
+        options: ``portable``, ``stride_mode`` and ``weights`` are read here.
+        progress: called with (calls done, calls in all).
+
+    Raises:
+        OctconvertError: a layer could not be rewritten; the message names it.
+    """
+    return Builder(layout, options, progress).build()
+
+
+class Builder:
+    """What rules work with while they rewrite: splits, names, fresh layers, weights, merged tensors."""
+
+    def __init__(self, layout: Layout, options: Options, progress=None):
+        self.layout, self.options, self.graph = layout, options, layout.graph
+        self.data_format = layout.graph.data_format
+        self.octave = options.octave
+        self.notes: list[str] = []
+        self.parameter_changes: dict[object, int] = {}
+        self._progress = progress
+        self._done = 0
+        self._made: dict[tuple, object] = {}
+        self._models: dict[int, tuple] = {}
+        self._merged: dict[int, object] = {}
+        self._names: list[set[str]] = []
+        self._reserved: list[set[str]] = []
+
+    # ---- the walk ----
+
+    def build(self):
+        source = self.graph.model
+        functional = functional_of(source)
+        inputs = [self._input_like(tensor) for tensor in functional.inputs]
+        with self._names_of(functional, ()):
+            values = self._walk(functional, (), dict(zip(map(id, functional.inputs), inputs, strict=True)))
+            outputs = [self.plain(values[id(tensor)], name=_output_name(tensor)) for tensor in functional.outputs]
+        return keras.Model(
+            tree.pack_sequence_as(functional._inputs_struct, inputs),
+            tree.pack_sequence_as(functional._outputs_struct, outputs),
+            name=source.name,
+            trainable=source.trainable,
+        )
+
+    def _walk(self, functional, path, values: dict[int, object]) -> dict[int, object]:
+        """Run the calls of one (nested) model."""
+        for node in nodes_in_order(functional):
+            if node.is_input or id(node.outputs[0]) in values:
+                continue
+            nested = functional_of(node.operation)
+            if nested is not None:
+                outputs = self._call_nested(node, nested, path, values)
+            else:
+                call = self.graph.lookup[path, id(node)]
+                outputs = self._call(call, [values[id(tensor)] for tensor in node.arguments.keras_tensors])
+            values.update(zip(map(id, node.outputs), outputs, strict=True))
+        return values
+
+    @contextlib.contextmanager
+    def _names_of(self, functional, path):
+        """Names are unique within one (nested) model."""
+        self._names.append({operation.name for operation in functional.operations})
+        self._reserved.append(self._names_of_paired_outputs(functional, path))
+        yield
+        self._names.pop()
+        self._reserved.pop()
+
+    def _names_of_paired_outputs(self, functional, path) -> set[str]:
+        """Layers whose name the merged output of the model has to carry (it is what losses are keyed by)."""
+        if path:
+            return set()
+        numbers = ((tensor, self.graph.values[path, id(tensor)]) for tensor in functional.outputs)
+        return {_output_name(tensor) for tensor, number in numbers if number in self.layout.splits}
+
+    def _call(self, call: Call, inputs: list) -> list:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, len(self.graph.calls))
+        if not self.layout.reads(call):
+            inputs = [self.plain(value) for value in inputs]
+        has_pair = any(isinstance(value, Pair) for value in inputs)
+        if not has_pair and not any(tensor in self.layout.splits for tensor in call.outputs):
+            args, kwargs = self.arguments(call, inputs)
+            return tree.flatten(self.clone(call)(*args, **kwargs))
+        try:
+            return find_rule(call.operation).rewrite(call, inputs, self)
+        except OctconvertError:
+            raise
+        except Exception as error:
+            raise OctconvertError(f"layer '{call.name}' ({call.class_name}) could not be rewritten: {error}") from error
+
+    # ---- nested models ----
+
+    def _call_nested(self, node, nested, path, values) -> list:
+        operation = node.operation
+        if id(operation) not in self._models:
+            self._models[id(operation)] = self._build_nested(operation, nested, (*path, operation.name))
+        model, splits_in, splits_out = self._models[id(operation)]
+        arguments = [values[id(tensor)] for tensor in nested_arguments(nested, node)]
+        flat = []
+        for value, split in zip(arguments, splits_in, strict=True):
+            flat += [self.plain(value)] if split is None else self.settled(value)
+        kwargs = {key: value for key, value in node.arguments.kwargs.items() if key != "inputs"}
+        if any(split is not None for split in splits_in) or len(flat) == 1:
+            outputs = model(flat if len(flat) > 1 else flat[0], **kwargs)
+        else:
+            outputs = model(tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs)
+        return _regroup(tree.flatten(outputs), splits_out)
+
+    def _build_nested(self, operation, nested, path):
+        inputs, values, splits_in = [], {}, []
+        for tensor in nested.inputs:
+            split = self.layout.splits.get(self.graph.values[path, id(tensor)])
+            if split is None:
+                made = [self._input_like(tensor)]
+                values[id(tensor)] = made[0]
+            else:
+                made = self._pair_inputs(tensor, split)
+                values[id(tensor)] = Pair(*made, split)
+            inputs += made
+            splits_in.append(split)
+        splits_out = [self.layout.splits.get(self.graph.values[path, id(tensor)]) for tensor in nested.outputs]
+        outputs = []
+        with self._names_of(nested, path):
+            self._walk(nested, path, values)
+            for tensor, split in zip(nested.outputs, splits_out, strict=True):
+                value = values[id(tensor)]
+                outputs += [self.plain(value)] if split is None else self.settled(value)
+        paired_in, paired_out = (any(s is not None for s in splits) for splits in (splits_in, splits_out))
+        model = keras.Model(
+            inputs if paired_in else tree.pack_sequence_as(nested._inputs_struct, inputs),
+            outputs if paired_out else tree.pack_sequence_as(nested._outputs_struct, outputs),
+            name=operation.name,
+            trainable=operation.trainable,
+        )
+        return model, splits_in, splits_out
+
+    def _input_like(self, tensor):
+        layer = tensor._keras_history.operation
+        return keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            sparse=bool(tensor.sparse),
+            name=layer.name,
+            optional=getattr(layer, "optional", False),
+        )
+
+    def _pair_inputs(self, tensor, split: ChannelSplit) -> list:
+        name, made = tensor._keras_history.operation.name, []
+        for suffix, channels, cell in zip(SUFFIXES, (split.high, split.low), (1, split.octave), strict=True):
+            shape = list(tensor.shape)
+            if len(shape) == 4:
+                for axis in self.graph.spatial_axes:
+                    shape[axis] = None if shape[axis] is None else ceil_div(shape[axis], cell)
+            shape[self.channel_axis(tensor)] = len(channels)
+            made.append(keras.Input(batch_shape=tuple(shape), dtype=tensor.dtype, name=name + suffix))
+        return made
+
+    # ---- for the rules ----
+
+    def channel_axis(self, tensor) -> int:
+        """Channel axis of a tensor: the last of (batch, channels), the data format's of a map."""
+        return self.graph.channel_axis if len(tensor.shape) == 4 else len(tensor.shape) - 1
+
+    def split(self, call: Call, output: int = 0) -> ChannelSplit | None:
+        """The planned split of a call's output; None where it stays plain."""
+        return self.layout.splits.get(call.outputs[output])
+
+    def source_shape(self, call: Call, argument: int = 0):
+        """Shape of an argument in the source model."""
+        return self.graph.tensors[call.inputs[argument]].shape
+
+    def name(self, wanted: str) -> str:
+        """``wanted``, or the first of ``wanted-2``, ``wanted-3`` ... that is free."""
+        number, name = 1, wanted
+        while name in self._names[-1]:
+            number += 1
+            name = f"{wanted}-{number}"
+        self._names[-1].add(name)
+        return name
+
+    def own_name(self, call: Call) -> str:
+        """The source layer's name for the layer that replaces it."""
+        name = call.operation.name
+        return self.name(f"{name}-octave") if name in self._reserved[-1] else name
+
+    def once(self, call: Call, part: str, make: Callable[[], object]):
+        """What ``make`` returns, made at the first call of a shared layer and found again at the later ones."""
+        key = (*call.key, part)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def arguments(self, call: Call, inputs: list):
+        """(args, kwargs) of the source's call with other tensors in the place of its own."""
+        tensors = {id(t): value for t, value in zip(call.node.arguments.keras_tensors, inputs, strict=True)}
+        return call.node.arguments.fill_in(tensors)
+
+    def clone(self, call: Call, suffix: str = "", changes: dict | None = None, weights=None):
+        """A fresh copy of the call's layer, as a callable that also moves the weights once it is built.
+
+        Args:
+            suffix: for the name; empty keeps the source's name.
+            changes: configuration entries to replace.
+            weights: function to the arrays for the copy; None takes the source layer's.
+        """
+        source = call.operation
+        copy, filled = self.once(call, f"clone{suffix}", lambda: (self._copy(source, suffix, changes), []))
+
+        def apply(*args, **kwargs):
+            output = copy(*args, **kwargs)
+            if not filled and isinstance(source, keras.layers.Layer):
+                filled.append(True)
+                self.set_weights(copy, weights() if weights is not None else source.weights)
+            return output
+
+        return apply
+
+    def _copy(self, source, suffix: str, changes):
+        config = {**source.get_config(), **(changes or {})}
+        if suffix:
+            config["name"] = self.name(source.name + suffix)
+        return type(source).from_config(config)
+
+    def set_weights(self, layer, values) -> None:
+        """Assign all weights of a layer, unless the user wants fresh ones."""
+        if self.options.weights == "fresh":
+            return
+        for variable, value in zip(layer.weights, values, strict=True):
+            variable.assign(value)
+
+    def assign(self, layer, values: dict) -> None:
+        """Assign weights by attribute name; None entries and weights the layer has not are passed over."""
+        if self.options.weights == "fresh":
+            return
+        for name, value in values.items():
+            variable = getattr(layer, name, None)
+            if variable is not None and value is not None:
+                variable.assign(value)
+
+    def note(self, text: str) -> None:
+        """Something the report should tell."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def account(self, call: Call, fewer: int) -> None:
+        """The rewritten call has ``fewer`` parameters than the source's (negative: more); counted once a layer."""
+        self.parameter_changes[call.key] = fewer
+
+    def pool_low(self, tensor, name: str):
+        """A plain map averaged down to the low resolution."""
+        if self.options.portable or None not in [tensor.shape[axis] for axis in self.graph.spatial_axes]:
+            return portable.pool_octave(tensor, self.octave, self.data_format, name)
+        for step in range(self.octave.bit_length() - 1):
+            label = name if not step else self.name(name)
+            pool = keras.layers.AveragePooling2D(2, padding="same", data_format=self.data_format, name=label)
+            tensor = pool(tensor)
+        return tensor
+
+    def plain(self, value, name: str | None = None):
+        """The plain tensor: a pair is merged (once), pending padding applied."""
+        if not isinstance(value, Pair):
+            return value
+        if id(value.high) not in self._merged:
+            self._merged[id(value.high)] = (value.high, self._merge(value, name))  # the tensor keeps its id alive
+        merged = self._merged[id(value.high)][1]
+        if value.pads is None:
+            return merged
+        return portable.pad_or_crop(merged, value.pads, self.data_format, self.name(f"{_base_name(value)}-merge"))
+
+    def _merge(self, pair: Pair, name: str | None):
+        base = _base_name(pair)
+        label = name if name is not None and name in self._reserved[-1] else self.name(f"{base}-merge")
+        split, order = pair.split, pair.split.source_order
+        dtype = pair.high.dtype
+        if len(pair.high.shape) == 2:
+            return self._merge_vectors(pair, order, label)
+        if self.options.portable or (split.octave == 1 and order is None):
+            return portable.merge(pair.high, pair.low, split.octave, order, self.data_format, label)
+        order = None if order is None else order.tolist()
+        return OctaveMerge(split.octave, order, self.data_format, dtype=dtype, name=label)([pair.high, pair.low])
+
+    def _merge_vectors(self, pair: Pair, order, label: str):
+        if order is None:
+            return keras.layers.Concatenate(name=label)([pair.high, pair.low])
+        as_maps = [
+            keras.layers.Reshape((1, 1, part.shape[-1]), name=self.name(f"{label}-map{suffix}"))(part)
+            for suffix, part in zip(SUFFIXES, (pair.high, pair.low), strict=True)
+        ]
+        merged = portable.merge(*as_maps, 1, order, "channels_last", f"{label}-channels")
+        return keras.layers.Reshape((merged.shape[-1],), name=label)(merged)
+
+    def settled(self, value: Pair) -> list:
+        """[high, low] with pending padding applied (planning made sure that it lines up)."""
+        if value.pads is None:
+            return [value.high, value.low]
+        octave = value.split.octave
+        rows = [value.high.shape[axis] for axis in self.graph.spatial_axes]
+        cells = [value.low.shape[axis] for axis in self.graph.spatial_axes]
+        low_pads = tuple(
+            (before // octave, _low_after(size, cell, before, after, octave))
+            for size, cell, (before, after) in zip(rows, cells, value.pads, strict=True)
+        )
+        base = _base_name(value)
+        return [
+            portable.pad_or_crop(part, pads, self.data_format, self.name(f"{base}-shift{suffix}"))
+            for part, pads, suffix in zip((value.high, value.low), (value.pads, low_pads), SUFFIXES, strict=True)
+        ]
+
+    def joined(self, value: Pair, name: str):
+        """A pair of vectors as one tensor in the order [high | low]; the reader's weights are gathered instead."""
+        high, low = self.settled(value)
+        return keras.layers.Concatenate(axis=self.channel_axis(high), name=self.name(name))([high, low])
+
+    def dual(self, call: Call, inputs: list, weights=None, changes=(None, None)) -> Pair:
+        """Call the layer once on the high and once on the low tensors.
+
+        Args:
+            inputs: values of the call's inputs; plain tensors go to both.
+            weights: function from ``slice`` of channels (index array) to the arrays of that copy; None: none to move.
+            changes: configuration entries to replace in the high and in the low copy.
+        """
+        split = self.split(call)
+        parts = [self.settled(value) if isinstance(value, Pair) else [value, value] for value in inputs]
+        outputs = []
+        for i, (suffix, channels) in enumerate(zip(SUFFIXES, (split.high, split.low), strict=True)):
+            args, kwargs = self.arguments(call, [part[i] for part in parts])
+            values = (lambda channels=channels: weights(channels)) if weights is not None else list
+            outputs.append(self.clone(call, suffix, changes[i], values)(*args, **kwargs))
+        return Pair(*outputs, split)
+
+
+def _low_after(size, cells, before: int, after: int, octave: int) -> int:
+    """Cells to add behind a low map so that it fits its padded high map."""
+    if size is None:
+        return after // octave
+    return ceil_div(size + before + after, octave) - cells - before // octave
+
+
+def _regroup(tensors: list, splits: list) -> list:
+    """Flat tensors back to values."""
+    values, rest = [], iter(tensors)
+    for split in splits:
+        values.append(next(rest) if split is None else Pair(next(rest), next(rest), split))
+    return values
+
+
+def _output_name(tensor) -> str:
+    return tensor._keras_history.operation.name
+
+
+def _base_name(pair: Pair) -> str:
+    """The name of the layer that made a pair."""
+    name = pair.high._keras_history.operation.name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def take(array, channels, axis: int = -1) -> np.ndarray:
+    """``array`` (or a Keras variable) at these channels."""
+    return np.take(keras.ops.convert_to_numpy(array), channels, axis=axis)

@@ -1,0 +1,214 @@
+"""Reading a model of any Keras since 1.2: the configuration is repaired in memory, then Keras 3 builds from it."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+from keras.src.legacy.saving import json_utils, saving_options, saving_utils
+from keras.src.saving import saving_lib, serialization_lib
+
+from octconvert.errors import InputError, UsageError
+from octconvert.io import keras1, keys, meaning, sniff, structure, tfops, training, trust, weights
+from octconvert.io.text import one_line, quiet
+from octconvert.io.tree import Job, Record
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it was read.
+
+    Attributes:
+        model: The Keras model, compiled if the file says how and Keras can restore it.
+        path: Where it came from.
+        kind: ``"keras"`` or ``"h5"``, by content.
+        repairs: One plain sentence for each kind of change the configuration needed.
+    """
+
+    model: Any
+    path: Path
+    kind: str
+    repairs: tuple[str, ...]
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    input_shape: tuple | None = None,
+) -> Any:
+    """The model of :func:`read`, which tells the arguments and the errors."""
+    return read(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape).model
+
+
+def read(
+    path: str | os.PathLike,
+    *,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    input_shape: tuple | None = None,
+) -> Loaded:
+    """Loads a whole Keras model, of Keras 1.2 to Keras 3; the file itself is never touched.
+
+    Args:
+        path: A .keras or HDF5 file, whatever its name.
+        unsafe: Allow Lambda layers, whose Python code is in the file.
+        custom_objects: The user's own classes and functions by name.
+        input_shape: (rows, columns, channels) for a Sequential that was saved without an input shape.
+
+    Raises:
+        InputError: The file is no whole Keras model or can not be loaded; one line says why and what to do.
+        UsageError: ``input_shape`` is no shape.
+    """
+    place = Path(path)
+    _check_shape(input_shape)
+    kind = sniff.kind_of(place)
+    job = Job(place, 3, unsafe, dict(custom_objects or {}), input_shape)
+    with quiet():
+        model = _read_h5(job) if kind == "h5" else _read_keras(job)
+    _check_promises(model, job)
+    return Loaded(model, place, kind, job.notes.sentences())
+
+
+def _check_shape(shape: tuple | None) -> None:
+    if shape is not None and not all(n is None or (isinstance(n, int) and n > 0) for n in shape):
+        raise UsageError(f"the input shape {tuple(shape)} is none; give positive numbers: rows, columns, channels")
+
+
+# -- HDF5 --------------------------------------------------------------------------------------------------------------
+
+
+def _read_h5(job: Job) -> Any:
+    try:
+        with h5py.File(job.path, "r") as file:
+            record = _json(file.attrs["model_config"], job)
+            job.version = _major(file.attrs.get("keras_version", file["model_weights"].attrs.get("keras_version")))
+            repair(record, job, may_nest=True)
+            model = _build(record, job)
+            weights.put(file, model, job)
+            told = file.attrs.get("training_config")
+    except (OSError, KeyError, RuntimeError) as error:
+        job.refuse(f"is a damaged or incomplete HDF5 file ({one_line(error)}); download or save it again")
+    if told is not None:
+        training.restore(model, told, job)
+    return model
+
+
+def _build(record: Record, job: Job) -> Any:
+    legacy = saving_options.keras_option_scope(use_legacy_config=True)
+    safe = serialization_lib.SafeModeScope(not job.unsafe)
+    try:
+        with legacy, safe, keras.saving.CustomObjectScope(job.custom_objects):
+            model = saving_utils.model_from_config(record, custom_objects=job.custom_objects)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{job.path}: Keras can not build this model: {one_line(error)}") from error
+    if not isinstance(model, keras.Model):
+        job.refuse(f"holds a {type(model).__name__} and no model; save the whole model")
+    return model
+
+
+# -- .keras ------------------------------------------------------------------------------------------------------------
+
+
+def _read_keras(job: Job) -> Any:
+    try:
+        with zipfile.ZipFile(job.path) as archive:
+            text = archive.read("config.json").decode("utf-8")
+            job.version = _major(json.loads(archive.read("metadata.json")).get("keras_version"))
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        job.refuse(f"is a damaged or incomplete .keras file ({one_line(error)}); download or save it again")
+    record = _json(text, job)
+    repair(record, job, may_nest=False)
+    content = _rewritten(job.path, json.dumps(record)) if record != json.loads(text) else job.path.read_bytes()
+    return _load_keras(content, job)
+
+
+def _rewritten(path: Path, config: str) -> bytes:
+    """The archive with another config.json, in memory."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(result, "w") as target:
+        for entry in source.infolist():
+            target.writestr(entry, config if entry.filename == "config.json" else source.read(entry))
+    return result.getvalue()
+
+
+def _load_keras(content: bytes, job: Job) -> Any:
+    def attempt(compiled: bool) -> Any:
+        stream = io.BytesIO(content)
+        return saving_lib.load_model(stream, job.custom_objects, compiled, safe_mode=not job.unsafe)
+
+    try:
+        return attempt(True)
+    except Exception as first:
+        try:
+            model = attempt(False)
+        except Exception as error:
+            raise InputError(f"{job.path}: Keras can not load this model: {one_line(error)}") from error
+        job.notes.add(f"the training settings could not be restored ({one_line(first)}); the model is not compiled")
+        return model
+
+
+# -- both --------------------------------------------------------------------------------------------------------------
+
+
+def repair(record: Record, job: Job, *, may_nest: bool) -> None:
+    """All repairs of a configuration, in the order they build on each other; in place.
+
+    Raises:
+        InputError: Something can not be repaired, or must not be without the user's word.
+    """
+    if "octconvert>" in json.dumps(record):
+        importlib.import_module("octconvert.layers")  # registers our own layers
+    structure.straighten(record, job)
+    if job.version < 2:
+        keras1.translate(record, job)
+    structure.shape(record, job)
+    if job.version < 3:
+        structure.renumber(record, job)
+        meaning.keep_hard_sigmoid(record, job, may_nest=may_nest)
+    structure.rename(record, job)
+    keys.clean(record, job)
+    tfops.translate(record, job)
+    trust.check(record, job)
+
+
+def _json(text: str | bytes, job: Job) -> Record:
+    try:
+        record = json_utils.decode(text if isinstance(text, str) else bytes(text).decode("utf-8"))
+    except ValueError as error:
+        job.refuse(f"has an unreadable architecture ({one_line(error)}); download or save it again")
+    if not isinstance(record, dict) or "class_name" not in record or not isinstance(record.get("config"), dict | list):
+        job.refuse("has an architecture that is none of Keras'; save the whole model again")
+    if "layers" not in record["config"] and isinstance(record["config"], dict):
+        job.refuse(f"holds a subclassed model ('{record['class_name']}') without a layer graph; rebuild it functional")
+    return record
+
+
+def _major(version: Any) -> int:
+    text = version.decode() if isinstance(version, bytes) else str(version or "1")
+    first = text.split(".")[0]
+    return int(first) if first.isdigit() else 1
+
+
+def _check_promises(model: Any, job: Job) -> None:
+    """What could be told from the built model only."""
+    layers = {layer.name: layer for layer in model._flatten_layers()}
+    for name, shape in job.shapes.items():
+        found = tuple(layers[job.renamed.get(name, name)].output.shape)
+        if found[1:] != tuple(shape)[1:]:
+            job.refuse(f"gave the shape {tuple(shape)} in Keras 1 and gives {found} in Keras 3", name)
+    for name in job.merged:
+        if len({len(tensor.shape) for tensor in layers[name].input}) > 1:
+            job.refuse("merges tensors with different numbers of axes, in TensorFlow's way and not in Keras'", name)

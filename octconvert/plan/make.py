@@ -1,0 +1,223 @@
+"""Options or a plan -> `Layout`; `Layout` -> `Plan`."""
+
+from __future__ import annotations
+
+import re
+
+import networkx as nx
+
+from octconvert.errors import UsageError
+from octconvert.graph import OPERATION, Call, CallGraph
+from octconvert.plan.ledger import TiedProducers
+from octconvert.plan.solve import Decisions, Layout, solve
+from octconvert.plan.values import (
+    FIRST,
+    INTERMEDIATE,
+    LAST,
+    PLAIN,
+    Chain,
+    ChainEnd,
+    Convolution,
+    Group,
+    Options,
+    Plan,
+)
+from octconvert.rules import find_rule
+from octconvert.rules.base import is_vector
+
+
+def is_convolution(call: Call) -> bool:
+    """Whether the call counts in "k of n convolutions"."""
+    rule = find_rule(call.operation) if call.kind == OPERATION else None
+    return rule is not None and rule.convolution
+
+
+def layout_from_options(graph: CallGraph, options: Options) -> Layout:
+    """Solve with the user's options."""
+    decisions = Decisions()
+    for call in filter(is_convolution, graph.calls):
+        reason = _selection_reason(call, options)
+        if reason:
+            decisions.frozen.setdefault(call.key, reason)
+    if options.preset == "paper":
+        for call in _stems(graph):
+            decisions.frozen.setdefault(call.key, "stem before a max-pooling (preset paper)")
+
+    def wanted(group: TiedProducers):
+        names = [producer.call.layer_name for producer in group.producers]
+        for pattern, alpha in options.alpha_map:
+            if any(re.search(pattern, name) for name in names):
+                return alpha, None
+        return options.alpha, None
+
+    return solve(graph, options, decisions, wanted)
+
+
+def _selection_reason(call: Call, options: Options) -> str:
+    if options.include and not any(re.search(pattern, call.layer_name) for pattern in options.include):
+        return "not selected by include"
+    matched = next((pattern for pattern in options.exclude if re.search(pattern, call.layer_name)), None)
+    return f"excluded by '{matched}'" if matched is not None else ""
+
+
+def _stems(graph: CallGraph) -> list[Call]:
+    """Convolutions on the model's input whose output, through layers with one input, reaches a max-pooling."""
+    return [call for call in graph.calls if is_convolution(call) and _reads_input(graph, call) and _reaches_max(graph, call)]
+
+
+def _reads_input(graph: CallGraph, call: Call) -> bool:
+    while call.inputs:
+        call = graph.producer(call.inputs[0])
+        if is_convolution(call):
+            return False
+    return True
+
+
+def _reaches_max(graph: CallGraph, call: Call) -> bool:
+    pending = [call]
+    while pending:
+        for consumer in graph.consumers.get(pending.pop().outputs[0], ()):
+            if consumer.class_name.startswith("MaxPool"):
+                return True
+            if not is_convolution(consumer) and len(consumer.inputs) == 1 and len(consumer.outputs) == 1:
+                pending.append(consumer)
+    return False
+
+
+def options_of(plan: Plan) -> Options:
+    """The options that a plan fixes."""
+    return Options(
+        octave=plan.octave,
+        min_size=plan.min_size,
+        stride_mode=plan.stride_mode,
+        weights=plan.weights,
+        portable=plan.portable,
+    )
+
+
+def layout_from_plan(graph: CallGraph, plan: Plan) -> Layout:
+    """Solve with the decisions of a plan.
+
+    Raises:
+        UsageError: the plan is not of this model, or ties layers with different alphas.
+    """
+    names = {call.layer_name: call for call in graph.calls if call.kind == OPERATION}
+    unknown = [name for name in _plan_names(plan) if name not in names]
+    if unknown:
+        raise UsageError(f"plan: the model has no layer '{unknown[0]}' (the plan was made for '{plan.model}')")
+    decisions = Decisions()
+    for entry in plan.convolutions:
+        if entry.frozen:
+            decisions.frozen[names[entry.name].key] = entry.reason or "left plain by the plan"
+    by_producer = {}
+    for group in plan.groups:
+        for position, name in enumerate(group.producers):
+            selection = None if group.selection is None else group.selection[position]
+            by_producer[name] = (float(group.alpha), selection)
+
+    def wanted(group: TiedProducers):
+        found = [by_producer.get(producer.call.layer_name, (0.0, None)) for producer in group.producers]
+        alphas = {alpha for alpha, _ in found}
+        if len(alphas) > 1:
+            listed = ", ".join(p.call.layer_name for p in group.producers[:3])
+            raise UsageError(f"plan: tied layers need one alpha, but {listed} have {sorted(alphas)}")
+        selections = tuple(selection for _, selection in found)
+        return alphas.pop(), None if None in selections else selections
+
+    return solve(graph, options_of(plan), decisions, wanted)
+
+
+def _plan_names(plan: Plan) -> list[str]:
+    return [c.name for c in plan.convolutions] + [name for group in plan.groups for name in group.producers]
+
+
+def plan_of(layout: Layout, options: Options) -> Plan:
+    """Write a layout down as a `Plan`."""
+    graph = layout.graph
+    convolutions, seen = [], set()
+    for call in filter(is_convolution, graph.calls):
+        if call.key not in seen:
+            seen.add(call.key)
+            convolutions.append(_convolution(layout, call))
+    return Plan(
+        model=graph.model.name,
+        octave=options.octave,
+        min_size=options.min_size,
+        stride_mode=options.stride_mode,
+        weights=options.weights,
+        portable=options.portable,
+        groups=tuple(_groups(layout)),
+        convolutions=tuple(convolutions),
+        chains=tuple(_chains(layout, {c.name: c for c in convolutions})),
+    )
+
+
+def _groups(layout: Layout):
+    for number, (group, masks) in enumerate(layout.groups, 1):
+        low = tuple(int(mask.sum()) for mask in masks)
+        channels = tuple(len(mask) for mask in masks)
+        names = tuple(producer.call.layer_name for producer in group.producers)
+        yield Group(f"g{number}", names, channels, layout.alphas[number - 1], low, layout.selections[number - 1])
+
+
+def _map_alpha(layout: Layout, tensor: int) -> float:
+    """Alpha of a tensor that is a pair of maps; 0 otherwise."""
+    split = layout.splits.get(tensor)
+    return 0.0 if split is None or is_vector(layout.graph.tensors[tensor].shape) else split.alpha
+
+
+def role_of(layout: Layout, call: Call) -> tuple[str, float, float]:
+    """(role, alpha of the input, alpha of the output) of a convolution."""
+    alpha_in = _map_alpha(layout, call.inputs[0]) if layout.reads(call) else 0.0
+    alpha_out = _map_alpha(layout, call.outputs[0])
+    roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}
+    return roles[alpha_in > 0, alpha_out > 0], alpha_in, alpha_out
+
+
+def _convolution(layout: Layout, call: Call) -> Convolution:
+    role, alpha_in, alpha_out = role_of(layout, call)
+    shapes = [layout.graph.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
+    frozen = call.key in layout.decisions.frozen
+    reason = layout.reason(call) if role in (PLAIN, LAST) else ""
+    return Convolution(call.layer_name, call.class_name, role, alpha_in, alpha_out, *shapes, reason, frozen)
+
+
+def _chains(layout: Layout, convolutions: dict[str, Convolution]):
+    """Connected runs of calls that hand pairs of maps to one another, in execution order."""
+    graph = layout.graph
+    linked = nx.Graph()
+    for tensor, split in layout.splits.items():
+        if split is None or is_vector(graph.tensors[tensor].shape):
+            continue
+        producer = graph.tensors[tensor].producer
+        linked.add_node(producer)
+        linked.add_edges_from((producer, consumer.index) for consumer in graph.consumers.get(tensor, ()) if layout.reads(consumer))
+    for members in sorted(nx.connected_components(linked), key=min):
+        yield _chain(layout, [graph.calls[index] for index in sorted(members)], convolutions)
+
+
+def _chain(layout: Layout, calls: list[Call], convolutions) -> Chain:
+    names = {role: [] for role in (FIRST, INTERMEDIATE, LAST, PLAIN)}
+    dual, ends = [], []
+    for call in calls:
+        if is_convolution(call) and role_of(layout, call)[0] != PLAIN:
+            names[role_of(layout, call)[0]].append(call.name)
+        elif any(_map_alpha(layout, tensor) for tensor in call.outputs):
+            dual.append(call.name)
+        else:
+            ends.append(ChainEnd(call.name, call.class_name, "reads both maps as they are"))
+        ends.extend(_ends_behind(layout, call))
+    return Chain(*(tuple(names[role]) for role in (FIRST, INTERMEDIATE, LAST)), tuple(dual), tuple(dict.fromkeys(ends)))
+
+
+def _ends_behind(layout: Layout, call: Call):
+    """Calls that merge a pair this call writes."""
+    graph = layout.graph
+    for tensor in call.outputs:
+        if not _map_alpha(layout, tensor):
+            continue
+        for consumer in graph.consumers.get(tensor, ()):
+            if not layout.reads(consumer):
+                yield ChainEnd(consumer.name, consumer.class_name, layout.reason(consumer))
+        if tensor in graph.outputs:
+            yield ChainEnd(call.name, call.class_name, "output of the model")

@@ -1,0 +1,195 @@
+"""Finds the largest set of tensors that can be pairs, and how each of them is split.
+
+Start with every convolution's output as a pair, trace the whole graph through the rules, and take back what does not
+hold: groups that nothing gains from, shared layers whose calls disagree, grouped convolutions that can not be split
+evenly. Each round only takes back, so it ends. A round is one pass over the calls; most models need two or three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
+from octconvert.plan.ledger import Components, Ledger, TiedProducers
+from octconvert.plan.values import Options
+from octconvert.rules import find_rule
+from octconvert.rules.base import Flow, Trace, carry, is_vector, stop, too_small
+from octconvert.split import ChannelSplit
+
+NO_GAIN = "its output goes to no layer that gains from a pair"
+ONLY_VECTORS = "1x1 map, nothing to halve"
+NO_LOW_CHANNEL = "alpha leaves it no low channel"
+SHARED = "its shared calls can not be rewritten alike"
+UNEVEN = "its channel groups can not be split evenly"
+
+
+@dataclass
+class Decisions:
+    """What is settled before and while solving: call keys that stay plain as a whole, or in their output only."""
+
+    frozen: dict[object, str] = field(default_factory=dict)
+    plain_output: dict[object, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The solved graph.
+
+    Attributes:
+        graph: the source's calls.
+        splits: tensor number -> split, for every tensor that becomes a pair.
+        traces: call index -> the rule's answer.
+        groups: tied producers with the mask of each.
+        alphas, selections: what was wanted for each group.
+        decisions: why calls stay plain.
+    """
+
+    graph: CallGraph
+    splits: dict[int, ChannelSplit]
+    traces: dict[int, Trace]
+    groups: tuple[tuple[TiedProducers, tuple[np.ndarray, ...]], ...]
+    alphas: tuple[float, ...]
+    selections: tuple[tuple[tuple[int, ...], ...] | None, ...]
+    decisions: Decisions
+
+    def reads(self, call: Call) -> bool:
+        """Whether the call reads the pairs among its inputs as pairs."""
+        trace = self.traces.get(call.index)
+        return trace is not None and trace.reads
+
+    def reads_pair(self, call: Call) -> bool:
+        """Whether at least one input comes in as a pair."""
+        return self.reads(call) and any(tensor in self.splits for tensor in call.inputs)
+
+    def reason(self, call: Call) -> str:
+        """Why the call, or its output, stays plain."""
+        trace = self.traces.get(call.index)
+        return trace.reason if trace is not None else ""
+
+
+def solve(
+    graph: CallGraph,
+    options: Options,
+    decisions: Decisions,
+    wanted: Callable[[TiedProducers], tuple[float, tuple | None]],
+) -> Layout:
+    """The `Layout` that follows from the decisions; ``wanted`` gives a group's (alpha, selected low channels)."""
+    while True:
+        channels, traces, ledger = _trace(graph, options, decisions)
+        components = Components(ledger)
+        if _take_back(graph, channels, traces, components, decisions, wanted):
+            continue
+        low = components.assign(wanted)
+        uneven = [(call, n) for call, n, blocks in ledger.balances if not ChannelSplit(low[n], 1).balanced(blocks)]
+        for call, _ in uneven:
+            decisions.frozen[call.key] = UNEVEN
+        if not uneven:
+            return _layout(graph, options, channels, traces, components, low, decisions, wanted)
+
+
+def _trace(graph: CallGraph, options: Options, decisions: Decisions):
+    ledger, channels, traces = Ledger(), {}, {}
+    for call in graph.calls:
+        trace = _trace_call(graph, call, channels, ledger, options, decisions)
+        if trace is None:
+            continue
+        traces[call.index] = trace
+        for tensor, numbers in zip(call.outputs, trace.outputs, strict=True):
+            if numbers is not None:
+                channels[tensor] = numbers
+    for calls in same_key(graph.calls):
+        for position in range(len(calls[0].inputs)):
+            arrays = [channels[c.inputs[position]] for c in calls if c.inputs[position] in channels and traces[c.index].reads]
+            for other in arrays[1:]:
+                ledger.tie(arrays[0], other)
+    return channels, traces, ledger
+
+
+def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisions) -> Trace | None:
+    reads_pair = any(tensor in channels for tensor in call.inputs)
+    if call.key in decisions.frozen:
+        return stop(call, decisions.frozen[call.key])
+    if call.kind == BOUNDARY:
+        return carry(channels[call.inputs[0]]) if reads_pair else None
+    rule = find_rule(call.operation) if call.kind == OPERATION else None
+    if rule is None:
+        return stop(call, f"no rule for {call.class_name}") if reads_pair else None
+    if not reads_pair and not rule.produces:
+        return None
+    refused = decisions.plain_output.get(call.key, "")
+    trace = rule.trace(call, Flow(graph, call, channels, ledger, options, refused))
+    if reads_pair and trace.reads and any(numbers is not None for numbers in trace.outputs):
+        reason = too_small(graph.tensors[call.outputs[0]].shape, graph.spatial_axes, options.min_size)
+        if reason:
+            return stop(call, reason)
+    return trace
+
+
+def _take_back(graph, channels, traces, components: Components, decisions: Decisions, wanted) -> bool:
+    """Settle what does not hold this round; whether there was anything."""
+    before = len(decisions.frozen) + len(decisions.plain_output)
+    for calls in same_key(graph.calls):
+        if len({_shape_of_answer(call, channels, traces) for call in calls}) > 1:
+            decisions.frozen[calls[0].key] = SHARED
+    if len(decisions.frozen) + len(decisions.plain_output) > before:
+        return True
+    gained, has_map = _group_facts(graph, channels, traces, components)
+    for index, group in enumerate(components.groups):
+        reason = _refusal(index, group, gained, has_map, wanted)
+        if reason:
+            decisions.plain_output.update((producer.call.key, reason) for producer in group.producers)
+    return len(decisions.frozen) + len(decisions.plain_output) > before
+
+
+def _shape_of_answer(call: Call, channels, traces):
+    trace = traces.get(call.index)
+    reads = trace is not None and trace.reads
+    return (
+        tuple(reads and tensor in channels for tensor in call.inputs),
+        tuple(tensor in channels for tensor in call.outputs),
+    )
+
+
+def _group_facts(graph, channels, traces, components: Components):
+    """Numbers of the groups that some call gains from, and of those that hold a map."""
+    group_of = np.full(components.ledger.count, -1)
+    for index, group in enumerate(components.groups):
+        for producer in group.producers:
+            group_of[components.of[producer.channels]] = index
+    gained, has_map = set(), set()
+    for call in graph.calls:
+        trace = traces.get(call.index)
+        for tensor in call.inputs:
+            if trace is not None and trace.reads and trace.gains and tensor in channels:
+                gained.update(np.unique(group_of[components.of[channels[tensor]]]).tolist())
+    for tensor, numbers in channels.items():
+        if not is_vector(graph.tensors[tensor].shape):
+            has_map.update(np.unique(group_of[components.of[numbers]]).tolist())
+    return gained, has_map
+
+
+def _refusal(index: int, group: TiedProducers, gained, has_map, wanted) -> str:
+    if index not in has_map:
+        return ONLY_VECTORS
+    if index not in gained:
+        return NO_GAIN
+    alpha, selection = wanted(group)
+    if selection is not None:
+        return "" if any(len(low) for low in selection) else NO_LOW_CHANNEL
+    widths = [len(p.channels) // group.blocks if len(p.channels) % group.blocks == 0 else len(p.channels) for p in group.producers]
+    return "" if any(int(alpha * width + 1e-9) for width in widths) else NO_LOW_CHANNEL
+
+
+def _layout(graph, options, channels, traces, components, low, decisions, wanted) -> Layout:
+    splits = {}
+    for tensor, numbers in channels.items():
+        mask = low[numbers]
+        if mask.any():
+            octave = 1 if is_vector(graph.tensors[tensor].shape) else options.octave
+            splits[tensor] = ChannelSplit(mask, octave)
+    groups = tuple((g, tuple(low[p.channels] for p in g.producers)) for g in components.groups)
+    alphas, selections = zip(*map(wanted, components.groups), strict=True) if groups else ((), ())
+    return Layout(graph, splits, traces, groups, alphas, selections, decisions)

@@ -1,0 +1,210 @@
+"""What a plan is made of: frozen values, printable, to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from octconvert.errors import UsageError
+
+FORMAT = "octconvert-plan/1"
+FIRST, INTERMEDIATE, LAST, PLAIN = "first", "intermediate", "last", "plain"
+WEIGHTS = ("slice", "fold", "fresh")
+STRIDE_MODES = ("keep", "pool")
+PRESETS = (None, "paper")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks for; the same names as the command line's options.
+
+    Attributes:
+        alpha: share of the channels that become low, 0 <= alpha < 1.
+        octave: factor between the resolutions, a power of two; 1 changes no resolution (the oracle).
+        alpha_map: (regular expression on layer names, alpha) in order; the first that matches a layer of a tied group
+            gives the group's alpha.
+        include: convert only convolutions whose name matches one of these.
+        exclude: leave plain the convolutions whose name matches one of these.
+        min_size: maps with a shorter side stay plain.
+        stride_mode: 'keep' the strides, or 'pool' (average pooling and a stride-1 convolution, as the authors).
+        preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps.
+        weights: 'slice', 'fold' or 'fresh'.
+        portable: built-in Keras layers only.
+    """
+
+    alpha: float = 0.5
+    octave: int = 2
+    alpha_map: tuple[tuple[str, float], ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_size: int = 8
+    stride_mode: str = "keep"
+    preset: str | None = None
+    weights: str = "slice"
+    portable: bool = False
+
+    def __post_init__(self):
+        for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise UsageError(f"{name} must be at least 0 and below 1, received {value!r}")
+        if not isinstance(self.octave, int) or self.octave < 1 or self.octave & (self.octave - 1):
+            raise UsageError(f"octave must be a power of two (1, 2, 4 ...), received {self.octave!r}")
+        if not isinstance(self.min_size, int) or self.min_size < 1:
+            raise UsageError(f"min_size must be a positive integer, received {self.min_size!r}")
+        choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                listed = ", ".join(str(item) for item in allowed if item)
+                raise UsageError(f"{name} must be one of {listed}, received {getattr(self, name)!r}")
+        for pattern in (*self.include, *self.exclude, *(regex for regex, _ in self.alpha_map)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UsageError(f"'{pattern}' is not a regular expression: {error}") from None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tied tensors that share one channel split.
+
+    Attributes:
+        name: ``g1``, ``g2`` ... in execution order.
+        producers: names of the layers whose output channels are split here.
+        channels: number of channels, for each producer.
+        alpha: share of low channels asked for.
+        low: number of low channels that gives, for each producer.
+        selection: for each producer the indices of its low channels; None takes the last ones.
+    """
+
+    name: str
+    producers: tuple[str, ...]
+    channels: tuple[int, ...]
+    alpha: float
+    low: tuple[int, ...]
+    selection: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What becomes of one convolution of the source model.
+
+    Attributes:
+        name: layer name with its nested models: ``backbone/conv1``.
+        class_name: the layer's class.
+        role: 'first', 'intermediate', 'last' or 'plain'.
+        alpha_in, alpha_out: share of low channels of input and output (0 for a plain tensor).
+        input_shape, output_shape: of the source's tensors, batch axis included.
+        reason: why the layer, or its output, stays plain; empty otherwise.
+        frozen: excluded as a whole, whatever surrounds it.
+    """
+
+    name: str
+    class_name: str
+    role: str
+    alpha_in: float
+    alpha_out: float
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    reason: str = ""
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class ChainEnd:
+    """A call at which a pair is merged to the plain tensor."""
+
+    name: str
+    class_name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Calls that hand pairs to one another: convolutions by role, the layers between them, and where it ends."""
+
+    first: tuple[str, ...]
+    intermediate: tuple[str, ...]
+    last: tuple[str, ...]
+    dual: tuple[str, ...]
+    ends: tuple[ChainEnd, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a hand-edited plan can be given back.
+
+    To change a decision in the file: a group's ``alpha`` (0 makes it plain), or a convolution's ``frozen``.
+    """
+
+    model: str
+    octave: int
+    min_size: int
+    stride_mode: str
+    weights: str
+    portable: bool
+    groups: tuple[Group, ...]
+    convolutions: tuple[Convolution, ...]
+    chains: tuple[Chain, ...]
+
+    @property
+    def converted(self) -> tuple[Convolution, ...]:
+        """The convolutions that become octave layers."""
+        return tuple(c for c in self.convolutions if c.role != PLAIN)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, ready for JSON."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "plan") -> Plan:
+        """Read `to_json`'s text.
+
+        Raises:
+            UsageError: it is not a plan; the message names ``where`` and the key.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{where}: not JSON: {error}") from None
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise UsageError(f"{where}: not a plan of octconvert (its \"format\" is not \"{FORMAT}\")")
+        data = {key: value for key, value in data.items() if key != "format"}
+        return _read(cls, data, where)
+
+    def __rich__(self):
+        from octconvert.report.terminal import plan_table
+
+        return plan_table(self)
+
+
+_NESTED = {"groups": Group, "convolutions": Convolution, "chains": Chain, "ends": ChainEnd}
+
+
+def _read(cls, data, where: str):
+    """A frozen value from its dictionary; every key must be there and none else."""
+    if not isinstance(data, dict):
+        raise UsageError(f"{where}: expected an object, received {data!r}")
+    wanted = {item.name for item in dataclasses.fields(cls)}
+    wrong = sorted(wanted ^ set(data))
+    if wrong:
+        state = "unknown" if wrong[0] in data else "missing"
+        raise UsageError(f"{where}: {state} key \"{wrong[0]}\"")
+    values = {}
+    for key, value in data.items():
+        if key in _NESTED:
+            if not isinstance(value, list):
+                raise UsageError(f"{where}: \"{key}\" must be a list")
+            values[key] = tuple(_read(_NESTED[key], item, f"{where}: {key}[{i}]") for i, item in enumerate(value))
+        else:
+            values[key] = _frozen(value)
+    return cls(**values)
+
+
+def _frozen(value):
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

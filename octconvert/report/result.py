@@ -1,0 +1,102 @@
+"""The one result object that every renderer reads. Values only: no Keras, no printing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from octconvert.plan.values import Chain
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a model on one sample costs.
+
+    Attributes:
+        macs: multiply-accumulates.
+        parameters: weights, trainable or not.
+        activation_bytes: all tensors between layers, added up.
+        peak_activation_bytes: the most of them that are alive at once, in execution order.
+        assumed_shapes: input shapes assumed where the model leaves rows or columns open; empty where it does not.
+    """
+
+    macs: int
+    parameters: int
+    activation_bytes: int
+    peak_activation_bytes: int
+    assumed_shapes: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class ConvolutionReport:
+    """One row of the per-layer table.
+
+    Attributes:
+        name, class_name, role, alpha_in, alpha_out, reason: see `octconvert.plan.Convolution`.
+        macs_before, macs_after: multiply-accumulates of the layer in the source and in the converted model.
+        input_shape, output_shape: (rows, columns, channels) of the source's map; None where unknown.
+        high_shape, low_shape: of the converted output; low_shape is None where the output is plain.
+    """
+
+    name: str
+    class_name: str
+    role: str
+    alpha_in: float
+    alpha_out: float
+    macs_before: int
+    macs_after: int
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    high_shape: tuple[int | None, ...]
+    low_shape: tuple[int | None, ...] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the rewritten model: its name, whether it passed, and what was measured, in words."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is told about a conversion, or about two models side by side (`octconvert.diff`).
+
+    Attributes:
+        source, target: what the two models are called: file names where there are files, else model names.
+        before, after: their costs.
+        convolutions: one row a convolution, in execution order.
+        chains: see `octconvert.plan.Chain`; empty for a diff.
+        checks: what was checked, and the result.
+        repairs: what was repaired while loading the source file, a sentence each.
+        notes: what the user should know besides, a sentence each.
+        options: the options of the conversion by name; empty for a diff.
+        seconds: time the conversion took; None for a diff.
+        next_command: the one command that comes next; empty where there is none.
+    """
+
+    source: str
+    target: str
+    before: Cost
+    after: Cost
+    convolutions: tuple[ConvolutionReport, ...]
+    chains: tuple[Chain, ...] = ()
+    checks: tuple[Check, ...] = ()
+    repairs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    options: tuple[tuple[str, object], ...] = ()
+    seconds: float | None = None
+    next_command: str = ""
+
+    @property
+    def converted(self) -> tuple[ConvolutionReport, ...]:
+        """The convolutions that became octave layers."""
+        return tuple(row for row in self.convolutions if row.role != "plain")
+
+    @property
+    def octave_mac_share(self) -> float:
+        """Share of the source's convolution MACs that lie in converted layers."""
+        total = sum(row.macs_before for row in self.convolutions)
+        return sum(row.macs_before for row in self.converted) / total if total else 0.0

@@ -1,0 +1,466 @@
+"""Reports and plans for the terminal: rich renderables made from values alone, readable without colour.
+
+Everything printed is ASCII but for the names the user brought. Tables choose their columns by the width at hand, so that
+80 columns never wrap; long models are collapsed, ``verbose`` shows every layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from octconvert.plan.values import FIRST, INTERMEDIATE, LAST, PLAIN, Chain, Options, Plan
+from octconvert.report import words
+from octconvert.report.result import ConvolutionReport, Report
+
+ALL_ROWS = 32  # tables up to this length are shown whole
+HEAD, TAIL, HEAVIEST = 6, 4, 10  # rows kept of a longer one
+MOST_CHAINS, MOST_REASONS, MOST_SENTENCES = 5, 8, 8
+MORE = "(verbose shows all)"
+
+# A line under the head and blanks everywhere else; ASCII, so that no console replaces it.
+_RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+_ROLES = {FIRST: "first", INTERMEDIATE: "inter", LAST: "last", PLAIN: "plain"}
+_ROLE_STYLES = {PLAIN: "dim"}
+
+
+def render(report: Report, verbose: bool = False) -> Group:
+    """The whole report. ``verbose`` lists every layer, chain and name."""
+    shares = _Shares(report.convolutions)
+    sections = [
+        _headline(report),
+        _costs(report),
+        _chains(report.chains, shares, verbose),
+        _layers(report.convolutions, verbose),
+        _plain(report, shares, verbose),
+        _sentences("Repaired while loading", report.repairs, verbose),
+        _sentences("Notes", report.notes, verbose),
+        _checks(report),
+        _next(report.next_command),
+    ]
+    return _spaced(sections)
+
+
+def plan_table(plan: Plan, verbose: bool = False) -> Group:
+    """A plan: what becomes of every convolution, the chains, and what stays plain."""
+    shares = _Shares(())
+    left = [(row.name, row.reason) for row in plan.convolutions if row.role == PLAIN]
+    title = f"Stays plain: {len(left):,} of {words.plural(len(plan.convolutions), 'convolution')}"
+    sections = [
+        _plan_headline(plan),
+        _chains(plan.chains, shares, verbose),
+        _plan_layers(plan, verbose),
+        _reasons(title, left, verbose) if left else [],
+    ]
+    return _spaced(sections)
+
+
+# --- layout ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A renderable that is built when the width is known."""
+
+    build: Callable[[int], RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield self.build(options.max_width)
+
+
+def _spaced(sections: Iterable[Sequence[RenderableType]]) -> Group:
+    """The sections that have something to say, with a blank line between them."""
+    parts: list[RenderableType] = []
+    for section in filter(None, sections):
+        parts += [Text(), *section] if parts else section
+    return Group(*parts)
+
+
+def _heading(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _indented(pairs: Iterable[tuple[str, str]], justify: str = "left") -> Table:
+    """Two columns, the second wraps within itself."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    grid.add_column(overflow="fold")
+    for label, value in pairs:
+        grid.add_row(Text(f"  {label}"), Text(value))
+    return grid
+
+
+@dataclass(frozen=True)
+class _Column:
+    header: str
+    cell: Callable
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Rows that are not shown one by one."""
+
+    rows: tuple
+
+
+def _table(columns: Sequence[_Column], rows: Sequence, gap: Callable[[_Gap], dict[str, str]], width: int) -> Table:
+    """``columns`` after the name; the name takes what room is left."""
+    body = []
+    for row in rows:
+        cells = gap(row) if isinstance(row, _Gap) else {"layer": row.name, **{c.header: c.cell(row) for c in columns}}
+        body.append((cells, row))
+    space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
+    room = max(10, min(_longest(body), _room(columns, body, space, width)))
+    table = Table(box=_RULED, show_edge=False, pad_edge=False, padding=(0, space - 1, 0, 0), header_style="")
+    table.add_column("layer", no_wrap=True, vertical="bottom", width=room)
+    for column in columns:
+        table.add_column(column.header, justify="right" if column.right else "left", no_wrap=True, vertical="bottom")
+    for cells, row in body:
+        style = "dim" if isinstance(row, _Gap) else _ROLE_STYLES.get(row.role, "")
+        texts = [words.shorten(cells["layer"], room), *(cells.get(c.header, "") for c in columns)]
+        table.add_row(*map(Text, texts), style=style)
+    return table
+
+
+def _longest(body: Sequence) -> int:
+    return max((cell_len(cells["layer"]) for cells, _ in body), default=0)
+
+
+def _room(columns: Sequence[_Column], body: Sequence, space: int, width: int) -> int:
+    taken = 0
+    for column in columns:
+        lines = [*column.header.split("\n"), *(cells.get(column.header, "") for cells, _ in body)]
+        taken += max(map(cell_len, lines)) + space
+    return width - taken - (space - 1)
+
+
+def _collapsed(rows: Sequence, weights: Sequence[float], verbose: bool) -> list:
+    """Head, tail and the heaviest rows; the runs between them as one `_Gap` each."""
+    if verbose or len(rows) <= ALL_ROWS:
+        return list(rows)
+    count = len(rows)
+    heaviest = sorted(range(count), key=lambda i: -weights[i])[:HEAVIEST]
+    kept = {*range(HEAD), *range(count - TAIL, count), *heaviest}
+    shown: list = []
+    run: list = []
+    for index, row in enumerate(rows):
+        if index not in kept:
+            run.append(row)
+            continue
+        shown += [*_as_gap(run), row]
+        run = []
+    return shown + _as_gap(run)
+
+
+def _as_gap(run: Sequence) -> list:
+    return [_Gap(tuple(run))] if len(run) > 1 else list(run)
+
+
+# --- the headline ---------------------------------------------------------------------------------------------------
+
+
+def _is_diff(report: Report) -> bool:
+    return not report.options and report.seconds is None
+
+
+def _headline(report: Report) -> list[RenderableType]:
+    lines: list[RenderableType] = [_title(report)]
+    failed = [check.name for check in report.checks if not check.passed]
+    if failed:
+        verdict = f"FAILED: {', '.join(failed)} ({len(failed)} of {words.plural(len(report.checks), 'check')})."
+        lines.append(Text(f"{verdict} Do not use the converted model.", style="bold red"))
+    lines.append(Text(_summary(report), style="bold"))
+    return lines
+
+
+def _title(report: Report) -> Text:
+    took = "" if report.seconds is None else f"  ({report.seconds:.1f} s)"
+    asked = _asked(dict(report.options))
+    title = f"{report.source} -> {report.target}{took}"
+    return Text(f"{title}\n{asked}" if asked else title)
+
+
+def _asked(options: dict[str, object]) -> str:
+    """The options that say the most, and those that are not the default."""
+    defaults = dataclasses.asdict(Options())
+    always = ("alpha", "octave", "weights")
+    told = [name for name in options if name in always or options[name] != defaults.get(name)]
+    return ", ".join(f"{name.replace('_', ' ')} {_value(options[name])}" for name in told)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join("=".join(map(str, v)) if isinstance(v, tuple | list) else str(v) for v in value) or "none"
+    return {True: "yes", False: "no", None: "none"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+
+
+def _summary(report: Report) -> str:
+    total, done = len(report.convolutions), len(report.converted)
+    share = words.percent(report.octave_mac_share)
+    if _is_diff(report):
+        if not done:
+            return f"Two models side by side; none of {words.plural(total, 'convolution')} is an octave layer."
+        return f"{done:,} of {words.plural(total, 'convolution')} differ by octave layers, {share} of the convolution MACs."
+    if not total:
+        return "Nothing was converted: the model has no convolutions."
+    if not done:
+        return f"Nothing was converted: {'the only convolution stays' if total == 1 else f'all {total:,} convolutions stay'} plain."
+    return f"{done:,} of {words.plural(total, 'convolution')} converted, {share} of the convolution MACs."
+
+
+def _costs(report: Report) -> list[RenderableType]:
+    before, after = report.before, report.after
+    lines = (
+        ("MACs", "macs", lambda value: words.human(value, 4)),
+        ("parameters", "parameters", lambda value: words.human(value, 4)),
+        ("activation memory", "activation_bytes", words.size),
+        ("peak activation memory", "peak_activation_bytes", words.size),
+    )
+    table = Table(box=_RULED, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("", no_wrap=True)
+    for header in ("before", "after", "ratio"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for label, name, form in lines:
+        old, new = getattr(before, name), getattr(after, name)
+        table.add_row(label, form(old), form(new), words.ratio(old, new))
+    assumed = before.assumed_shapes or after.assumed_shapes
+    if not assumed:
+        return [table]
+    shapes = ", ".join(words.shape(item) for item in assumed)
+    return [table, Text(f"Counted for the input {shapes}; the model leaves its size open.")]
+
+
+# --- chains ---------------------------------------------------------------------------------------------------------
+
+
+class _Shares:
+    """Each layer's share of the convolution MACs; knows nothing of a plan's layers, which have no MACs."""
+
+    def __init__(self, rows: Sequence[ConvolutionReport]):
+        self._macs = {row.name: row.macs_before for row in rows}
+        self._total = sum(self._macs.values())
+
+    def of(self, names: Iterable[str]) -> float:
+        return sum(self._macs.get(name, 0) for name in names) / self._total if self._total else 0.0
+
+    def suffix(self, names: Sequence[str]) -> str:
+        return f", {words.percent(self.of(names))} of the convolution MACs" if self._total else ""
+
+
+def _members(chain: Chain) -> tuple[str, ...]:
+    return (*chain.first, *chain.intermediate, *chain.last)
+
+
+def _chains(chains: Sequence[Chain], shares: _Shares, verbose: bool) -> list[RenderableType]:
+    if not chains:
+        return []
+    order = sorted(range(len(chains)), key=lambda i: (-shares.of(_members(chains[i])), -len(_members(chains[i])), i))
+    shown = sorted(order if verbose else order[:MOST_CHAINS])
+    parts: list[RenderableType] = []
+    for index in shown:
+        names = _members(chains[index])
+        heading = f"Chain {index + 1} of {len(chains)}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
+        parts += [_heading(heading), _chain(chains[index], verbose)]
+    rest = [name for i in order if i not in shown for name in _members(chains[i])]
+    if rest:
+        left = words.plural(len(chains) - len(shown), "smaller chain")
+        parts.append(Text(f"and {left} with {words.plural(len(rest), 'convolution')}{shares.suffix(rest)} {MORE}"))
+    return parts
+
+
+def _chain(chain: Chain, verbose: bool) -> _Fitted:
+    def build(width: int) -> Table:
+        room = 2 * (width - 16) - 10
+        pairs = []
+        for label, names in (("first", chain.first), ("intermediate", chain.intermediate), ("last", chain.last)):
+            if names:
+                count = f"{len(names):,}: " if len(names) > 1 else ""
+                pairs.append((label, count + words.listing(names, room, verbose)))
+        if chain.dual:
+            listed = f": {words.listing(chain.dual, room, verbose)}" if verbose else " between them"
+            pairs.append(("dual", words.plural(len(chain.dual), "layer") + listed))
+        return _indented([*pairs, *_ends(chain, room, verbose)])
+
+    return _Fitted(build)
+
+
+def _ends(chain: Chain, room: int, verbose: bool) -> list[tuple[str, str]]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for end in chain.ends:
+        groups.setdefault((end.reason, end.class_name), []).append(end.name)
+    told = list(groups.items())
+    kept = told if verbose else told[:MOST_REASONS]
+    lines = []
+    for (reason, class_name), names in kept:
+        listed = words.listing(names, room // 2, verbose)
+        lines.append(("ends at", f"{listed} ({class_name}): {reason}" if reason else f"{listed} ({class_name})"))
+    hidden = sum(len(names) for _, names in told[len(kept) :])
+    return [*lines, ("", f"and at {words.plural(hidden, 'other layer')} {MORE}")] if hidden else lines
+
+
+# --- the per-layer table --------------------------------------------------------------------------------------------
+
+_ROLE = _Column("role", lambda row: _ROLES.get(row.role, row.role))
+_ALPHA = _Column("alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row))
+_BEFORE = _Column("map\nbefore", lambda row: words.shape(row.output_shape), right=True)
+_AFTER = _Column("map\nafter", lambda row: words.shape(row.high_shape), right=True)
+_HIGH = _Column("high map\nafter", lambda row: words.shape(row.high_shape), right=True)
+_LOW = _Column("low map\nafter", lambda row: words.shape(row.low_shape), right=True)
+_MACS_BEFORE = _Column("MACs\nbefore", lambda row: words.human(row.macs_before), right=True)
+_MACS_AFTER = _Column("MACs\nafter", lambda row: words.human(row.macs_after), right=True)
+_RATIO = _Column("ratio", lambda row: words.ratio(row.macs_before, row.macs_after), right=True)
+_MACS = (_MACS_BEFORE, _MACS_AFTER, _RATIO)
+
+
+def _alphas(row) -> str:
+    return f"{words.alpha(row.alpha_in)}>{words.alpha(row.alpha_out)}"
+
+
+def _layers(rows: Sequence[ConvolutionReport], verbose: bool) -> list[RenderableType]:
+    if not rows:
+        return []
+    shown = _collapsed(rows, [row.macs_before for row in rows], verbose)
+    if len(rows) > 1:
+        shown.append(_Gap(tuple(rows)))
+    maps = (_HIGH, _LOW) if any(row.low_shape for row in rows) else (_AFTER,)
+
+    def build(width: int) -> Table:
+        choices = ((_ROLE, _ALPHA, _BEFORE, *maps, *_MACS), (_ROLE, _ALPHA, *maps, *_MACS), (_ROLE, *_MACS))
+        return _first_that_fits(choices, shown, _gap_or_total(len(rows)), width)
+
+    heading = "Layers" if len(shown) >= len(rows) else f"Layers: the first, the last and the heaviest {MORE}"
+    return [_heading(heading), _Fitted(build)]
+
+
+def _first_that_fits(choices: Sequence[Sequence[_Column]], rows: Sequence, gap: Callable, width: int) -> Table:
+    """The richest choice of columns that leaves the names enough room."""
+    for columns in choices:
+        body = [({c.header: "" if isinstance(row, _Gap) else c.cell(row) for c in columns}, row) for row in rows]
+        longest = max(cell_len(row.name) for row in rows if not isinstance(row, _Gap))
+        if _room(columns, body, 1, width) >= min(longest, 18):
+            break
+    return _table(columns, rows, gap, width)
+
+
+def _gap_or_total(count: int) -> Callable[[_Gap], dict[str, str]]:
+    def cells(gap: _Gap) -> dict[str, str]:
+        before, after = (sum(getattr(row, name) for row in gap.rows) for name in ("macs_before", "macs_after"))
+        name = f"all {count:,} layers" if len(gap.rows) == count else f"... {len(gap.rows):,} layers"
+        values = (words.human(before), words.human(after), words.ratio(before, after))
+        return {"layer": name, **{column.header: value for column, value in zip(_MACS, values, strict=True)}}
+
+    return cells
+
+
+# --- what stayed plain, sentences, checks ---------------------------------------------------------------------------
+
+
+def _plain(report: Report, shares: _Shares, verbose: bool) -> list[RenderableType]:
+    left = [(row.name, row.reason) for row in report.convolutions if row.role == PLAIN]
+    if not left or (_is_diff(report) and not any(reason for _, reason in left)):
+        return []
+    suffix = shares.suffix([name for name, _ in left])
+    total = words.plural(len(report.convolutions), "convolution")
+    return _reasons(f"Stayed plain: {len(left):,} of {total}{suffix}", left, verbose)
+
+
+def _reasons(title: str, left: Sequence[tuple[str, str]], verbose: bool) -> list[RenderableType]:
+    groups: dict[str, list[str]] = {}
+    for name, reason in left:
+        groups.setdefault(reason or "no reason is known", []).append(name)
+    order = sorted(groups, key=lambda reason: -len(groups[reason]))
+    kept = order if verbose else order[:MOST_REASONS]
+
+    def build(width: int) -> Table:
+        room = width - 10
+        pairs = [(f"{len(groups[r]):,}", f"{r}\n{words.listing(groups[r], room, verbose)}") for r in kept]
+        hidden = sum(len(groups[reason]) for reason in order[len(kept) :])
+        more = [(f"{hidden:,}", f"for {len(order) - len(kept):,} other reasons {MORE}")] if hidden else []
+        return _indented([*pairs, *more], justify="right")
+
+    return [_heading(title), _Fitted(build)]
+
+
+def _sentences(title: str, sentences: Sequence[str], verbose: bool) -> list[RenderableType]:
+    if not sentences:
+        return []
+    kept = sentences if verbose else sentences[:MOST_SENTENCES]
+    hidden = len(sentences) - len(kept)
+    lines = [*kept, f"and {hidden:,} more {MORE}"] if hidden else kept
+    return [_heading(title), _indented(("-", line) for line in lines)]
+
+
+def _checks(report: Report) -> list[RenderableType]:
+    if not report.checks:
+        return [] if _is_diff(report) else [_heading("Checks"), Text("  none was run")]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for check in report.checks:
+        state = Text("  passed", style="green") if check.passed else Text("  FAILED", style="bold red")
+        grid.add_row(state, Text(words.shorten(check.name, 30)), Text(check.detail))
+    return [_heading("Checks"), grid]
+
+
+def _next(command: str) -> list[RenderableType]:
+    if not command:
+        return []
+    return [_heading("Next"), _Fitted(lambda width: Text(_continued(command, width - 4)))]
+
+
+def _continued(command: str, width: int) -> str:
+    """The command on as many lines as it needs, each but the last ending in a backslash: it can still be pasted."""
+    try:
+        pieces = shlex.split(command, posix=False)
+    except ValueError:
+        return f"  {command}"
+    lines = [""]
+    for piece in pieces:
+        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width - 2:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {piece}".strip()
+    return "  " + " \\\n    ".join(lines)
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+def _plan_headline(plan: Plan) -> list[RenderableType]:
+    total, done = len(plan.convolutions), len(plan.converted)
+    asked = {"octave": plan.octave, "min_size": plan.min_size, "stride_mode": plan.stride_mode}
+    asked |= {"weights": plan.weights, "portable": plan.portable}
+    if done:
+        summary = f"{done:,} of {words.plural(total, 'convolution')} would become octave layers."
+    else:
+        summary = f"Nothing would be converted: the model has {words.plural(total, 'convolution')}, none of them fits."
+    return [Text(f"Plan for {plan.model}: {_asked(asked)}"), Text(summary, style="bold")]
+
+
+def _plan_layers(plan: Plan, verbose: bool) -> list[RenderableType]:
+    rows = plan.convolutions
+    if not rows:
+        return []
+    groups = {name: group for group in plan.groups for name in group.producers}
+    lows = {name: low for group in plan.groups for name, low in zip(group.producers, group.low, strict=True)}
+    source = _Column("input\nmap", lambda row: words.shape(row.input_shape[1:]), right=True)
+    target = _Column("output\nmap", lambda row: words.shape(row.output_shape[1:]), right=True)
+    low = _Column("low\nchannels", lambda row: str(lows[row.name]) if row.alpha_out and row.name in lows else "-", right=True)
+    group = _Column("group", lambda row: groups[row.name].name if row.name in groups else "-")
+    shown = _collapsed(rows, [0.0] * len(rows), verbose)
+
+    def build(width: int) -> Table:
+        choices = ((_ROLE, _ALPHA, source, target, low, group), (_ROLE, _ALPHA, low, group))
+        return _first_that_fits(choices, shown, lambda gap: {"layer": f"... {len(gap.rows):,} layers"}, width)
+
+    heading = "Layers" if len(shown) == len(rows) else f"Layers: the first and the last {MORE}"
+    return [_heading(heading), _Fitted(build)]

@@ -1,0 +1,88 @@
+"""Numbers, shapes and names as people read them, all in plain ASCII."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+_PREFIXES = ("", " K", " M", " G", " T", " P")
+
+
+def human(value: float, digits: int = 3) -> str:
+    """15_470_000_000 -> '15.5 G'; whole numbers below a thousand stay as they are."""
+    number, prefix = float(value), 0
+    # Rounding first keeps 999,999 from reading "1000 K".
+    while abs(number := float(f"{number:.{digits}g}")) >= 1000 and prefix < len(_PREFIXES) - 1:
+        prefix += 1
+        number = value / 1000**prefix
+    if prefix == 0:
+        return f"{value:.{digits}g}" if value % 1 else f"{value:.0f}"
+    whole = len(f"{abs(number):.0f}")
+    return f"{number:.{max(0, digits - whole)}f}{_PREFIXES[prefix]}"
+
+
+def size(count: int) -> str:
+    """Bytes: 12_300_000 -> '12.3 MB'."""
+    text = human(count)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
+def ratio(before: float, after: float) -> str:
+    """How many times less: '2.23x'; '-' where there is nothing to divide."""
+    if not before or not after:
+        return "-"
+    times = before / after
+    return f"{times:.2f}x" if times < 100 else f"{times:.0f}x"
+
+
+def percent(share: float) -> str:
+    """'96.1%'; never 100% or 0% for what is only nearly so."""
+    if 0 < share < 0.001:
+        return "under 0.1%"
+    if 0.999 < share < 1:
+        return "over 99.9%"
+    return f"{100 * share:.1f}%"
+
+
+def alpha(value: float) -> str:
+    """'.5', '.125', '0'."""
+    return f"{value:.3g}".removeprefix("0") or "0"
+
+
+def shape(dimensions: Iterable[int | None] | None) -> str:
+    """(56, None, 64) -> '56x?x64'; '-' for no map at all."""
+    if dimensions is None:
+        return "-"
+    return "x".join("?" if item is None else str(item) for item in dimensions)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def shorten(name: str, width: int) -> str:
+    """Cut the middle of a name; a nested model's name goes before the layer's own, which tells layers apart."""
+    if len(name) <= width:
+        return name
+    last = name.rpartition("/")[2]
+    if last != name and len(last) + 3 <= width:
+        return f"{name[: width - len(last) - 3]}../{last}"
+    if width < 5:
+        return name[:width]
+    head = (width - 2) // 3
+    return f"{name[:head]}..{name[head + 2 - width :]}"
+
+
+def listing(names: Sequence[str], room: int, verbose: bool = False, longest: int = 40) -> str:
+    """Names with commas; where they take more than ``room`` columns: the first few, and how many more there are."""
+    if verbose:
+        return ", ".join(names)
+    short = [shorten(name, longest) for name in names]
+    if len(", ".join(short)) <= room:
+        return ", ".join(short)
+    room -= len(f", and {len(short):,} more")
+    shown = 1
+    while shown < len(short) - 1 and len(", ".join(short[: shown + 1])) <= room:
+        shown += 1
+    if shown == len(short):
+        return ", ".join(short)
+    return f"{', '.join(short[:shown])} and {len(short) - shown:,} more"

@@ -1,0 +1,21 @@
+"""Which activation functions act on each element alone, and so on each map of a pair alone."""
+
+from __future__ import annotations
+
+from keras import activations
+
+_ELEMENTWISE_NAMES = (
+    "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid "
+    "mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus sparse_sigmoid squareplus swish tanh "
+    "tanh_shrink threshold"
+).split()
+_ELEMENTWISE = {getattr(activations, name) for name in _ELEMENTWISE_NAMES if hasattr(activations, name)}
+
+
+def elementwise(activation) -> bool:
+    """Whether a layer's activation (None, function or activation layer) is known to be element-wise."""
+    return activation is None or (callable(activation) and activation in _ELEMENTWISE)
+
+
+def activation_name(activation) -> str:
+    return getattr(activation, "__name__", type(activation).__name__)

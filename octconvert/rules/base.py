@@ -1,0 +1,133 @@
+"""What a rule is: the three answers the rewriter needs about one kind of call.
+
+1. `Rule.trace`: at planning time, what the call does to channel splits - it carries them, changes them, reads a pair
+   into a plain tensor exactly, or has to stop the pair before it, with a reason.
+2. `Rule.rewrite`: at building time, the calls that stand for it on pairs.
+3. `Rule.spec`: for convolutions, the numbers their cost follows from.
+
+A call without any rule stops the pair before it: it is merged to the plain tensor, and the report says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from octconvert.graph import Call, CallGraph
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Answer of `Rule.trace`.
+
+    Attributes:
+        outputs: for each output the channel numbers (array) of a tensor that may become a pair, or None.
+        reads: whether pairs are read as they are; otherwise they are merged before the call.
+        gains: whether reading a pair here saves work (convolutions) or costs nothing (global pooling); a group that no
+            such call reads stays plain.
+        reason: why pairs stop here, or why an output can not be one.
+    """
+
+    outputs: tuple[np.ndarray | None, ...]
+    reads: bool = True
+    gains: bool = False
+    reason: str = ""
+
+
+def stop(call: Call, reason: str) -> Trace:
+    """Pairs are merged before this call."""
+    return Trace((None,) * len(call.outputs), reads=False, reason=reason)
+
+
+def carry(channels: np.ndarray) -> Trace:
+    """The one output has these channel numbers."""
+    return Trace((channels,))
+
+
+class Flow:
+    """What a rule may ask and say while a call is traced. Channel numbers are made by producers and carried along."""
+
+    def __init__(self, graph: CallGraph, call: Call, channels, ledger, options, refused: str = ""):
+        self.graph, self.call, self.options, self._refused = graph, call, options, refused
+        self._channels, self._ledger = channels, ledger
+
+    def channels(self, argument: int = 0) -> np.ndarray | None:
+        """Channel numbers of an argument that may be a pair; None for a plain tensor."""
+        return self._channels.get(self.call.inputs[argument])
+
+    def shape(self, argument: int = 0) -> tuple[int | None, ...]:
+        return self.graph.tensors[self.call.inputs[argument]].shape
+
+    def output_shape(self, output: int = 0) -> tuple[int | None, ...]:
+        return self.graph.tensors[self.call.outputs[output]].shape
+
+    def produce(self, channels: int, blocks: int = 1) -> tuple[np.ndarray | None, str]:
+        """(numbers, "") for the output channels of a convolution, whose split is free; (None, reason) if it stays plain.
+
+        ``blocks``: equal runs of channels that must each get the same share of low ones (grouped convolutions).
+        """
+        reason = self._refused or too_small(self.output_shape(), self.graph.spatial_axes, self.options.min_size)
+        if reason:
+            return None, reason
+        return self._ledger.produce(self.call, channels, blocks), ""
+
+    def high(self, channels: int) -> np.ndarray:
+        """Numbers for the channels of a plain tensor that joins a pair: they are all high."""
+        return self._ledger.high(self.call, channels)
+
+    def tie(self, first: np.ndarray, second: np.ndarray) -> None:
+        """The channels of both arrays must be split alike."""
+        self._ledger.tie(first, second)
+
+    def balance(self, channels: np.ndarray, blocks: int) -> None:
+        """The split of these channels must give every one of ``blocks`` equal runs the same number of low channels."""
+        self._ledger.balance(self.call, channels, blocks)
+
+
+@dataclass(frozen=True)
+class ConvolutionSpec:
+    """The numbers of a convolution that its cost follows from.
+
+    ``taps`` multiply-accumulates for each output position, output channel and input channel of its group.
+    """
+
+    taps: int
+    groups: int
+
+
+class Rule:
+    """Base of all rules; ``layers`` are the classes and ``operations`` the full names of raw operations it knows."""
+
+    layers: tuple[type, ...] = ()
+    operations: tuple[str, ...] = ()
+    convolution = False
+    """Whether its layers count as convolutions ("k of n converted")."""
+    produces = False
+    """Whether its output may become a pair although its input is plain."""
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        """What the call does to channel splits; asked where an input may be a pair, or always for producers."""
+        raise NotImplementedError
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        """Values (Keras tensors or pairs) of the call's outputs, from those of its inputs.
+
+        Asked only where at least one input or output is a pair. ``build`` is an `octconvert.build.Builder`.
+        """
+        raise NotImplementedError
+
+
+def is_vector(shape) -> bool:
+    """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
+    return len(shape) == 2 or (len(shape) == 4 and sum(size == 1 for size in shape[1:]) >= 2)
+
+
+def too_small(shape, spatial_axes, min_size: int) -> str:
+    """Why a map of this shape stays plain for its size; empty where it need not."""
+    if len(shape) != 4 or is_vector(shape):
+        return ""
+    rows, columns = (shape[axis] for axis in spatial_axes)
+    if all(size is None or size >= min_size for size in (rows, columns)):
+        return ""
+    return f"{rows}x{columns} map, below min_size {min_size}"

@@ -1,0 +1,256 @@
+"""Conv2D(pair or plain) -> octave convolution; SeparableConv2D -> depthwise of both maps, then a 1x1 octave convolution.
+
+A convolution is where a channel split may change, so its output split is free and it takes any input split: the kernel
+is cut (and, for ``weights="fold"``, folded) into HH, HL, LH and LL.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.geometry import output_size
+from octconvert.graph import Call
+from octconvert.layers import OctaveConv2D, portable
+from octconvert.layers.spatial import Window
+from octconvert.rules import depthwise
+from octconvert.rules.activations import activation_name, elementwise
+from octconvert.rules.base import Flow, Rule, Trace, is_vector, stop
+from octconvert.rules.registry import register
+from octconvert.split import ChannelSplit, Pair
+from octconvert.weights.transfer import fold_kernel, grouped_part
+
+_CONV_ARGUMENTS = (
+    "strides data_format dilation_rate groups activation use_bias kernel_initializer bias_initializer "
+    "kernel_regularizer bias_regularizer activity_regularizer kernel_constraint bias_constraint dtype trainable"
+).split()
+
+
+def refusal(call: Call, flow: Flow, window: Window | None = None) -> str:
+    """Why a convolution can not be rewritten at all."""
+    data_format = getattr(call.operation, "data_format", flow.graph.data_format)
+    if data_format != flow.graph.data_format:
+        return f"{data_format} in a {flow.graph.data_format} model"
+    if flow.options.portable and None in [flow.shape()[axis] for axis in flow.graph.spatial_axes]:
+        return "built-in layers (portable) need known rows and columns; give an input shape"
+    return ""
+
+
+@register
+class Convolution(Rule):
+    """Conv2D, grouped or not; one group a channel is a depthwise convolution."""
+
+    layers = (layers.Conv2D,)
+    convolution = True
+    produces = True
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        layer, channels = call.operation, flow.channels()
+        reason = refusal(call, flow)
+        if reason:
+            return stop(call, reason)
+        if depthwise.is_depthwise(layer, flow.shape()[flow.graph.channel_axis]):
+            return depthwise.trace(call, flow)
+        if channels is not None and layer.groups > 1:
+            flow.balance(channels, layer.groups)
+        if elementwise(layer.activation):
+            output, reason = flow.produce(layer.filters, layer.groups)
+        else:
+            output, reason = None, f"its activation {activation_name(layer.activation)} joins channels"
+        return Trace((output,), reads=channels is not None, gains=not is_vector(flow.shape()), reason=reason)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        (value,), out = values, build.split(call)
+        if depthwise.is_depthwise(call.operation, build.source_shape(call)[build.graph.channel_axis]):
+            return [depthwise.rewrite(call, value, build)]
+        if is_vector(build.source_shape(call)):
+            return [rewrite_on_vector(call, value, out, build)]
+        return [octave_convolution(call, value, out, build, _plain_conv_config(call.operation))]
+
+
+@register
+class SeparableConvolution(Rule):
+    """SeparableConv2D: the depthwise half carries the split, the pointwise half changes it."""
+
+    layers = (layers.SeparableConv2D,)
+    convolution = True
+    produces = True
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        layer, channels = call.operation, flow.channels()
+        reason = refusal(call, flow) or ("1x1 map, nothing to halve" if is_vector(flow.shape()) else "")
+        if reason:
+            return stop(call, reason)
+        if elementwise(layer.activation):
+            output, reason = flow.produce(layer.filters)
+        else:
+            output, reason = None, f"its activation {activation_name(layer.activation)} joins channels"
+        return Trace((output,), reads=channels is not None, gains=True, reason=reason)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        (value,), layer = values, call.operation
+        config = layer.get_config()
+        between = depthwise.rewrite(call, value, build, _depthwise_config(config), "-depthwise", layer.depthwise_kernel)
+        pointwise = {
+            **{key: config[key] for key in _CONV_ARGUMENTS if key in config},
+            "kernel_initializer": config["pointwise_initializer"],
+            "kernel_regularizer": config["pointwise_regularizer"],
+            "kernel_constraint": config["pointwise_constraint"],
+            "filters": layer.filters,
+            "kernel_size": (1, 1),
+            "strides": (1, 1),
+            "dilation_rate": (1, 1),
+            "groups": 1,
+            "padding": "same",
+        }
+        return [octave_convolution(call, between, build.split(call), build, pointwise, layer.pointwise_kernel)]
+
+
+def _depthwise_config(config: dict) -> dict:
+    kept = "kernel_size strides padding depth_multiplier data_format dilation_rate dtype trainable".split()
+    kinds = ("depthwise_initializer", "depthwise_regularizer", "depthwise_constraint")
+    return {**{key: config[key] for key in (*kept, *kinds)}, "activation": "linear", "use_bias": False}
+
+
+def _plain_conv_config(layer) -> dict:
+    config = layer.get_config()
+    kept = {key: config[key] for key in _CONV_ARGUMENTS if key in config}
+    return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": layer.padding}
+
+
+def octave_convolution(call: Call, value, out: ChannelSplit | None, build, config: dict, kernel=None):
+    """The octave layer for one convolution, called; ``config`` is a Conv2D's, ``kernel`` its kernel if not its own."""
+    value, config = _pool_the_stride(call, value, build, config)
+    if isinstance(value, Pair) and value.pads is not None:
+        if config["padding"] == "valid":
+            config = {**config, "padding": value.pads}
+        else:
+            value = Pair(*build.settled(value), value.split)
+    low = 0 if out is None else len(out.low)
+    config |= {"octave": build.octave, "ratio_out": low / config["filters"]}
+    tensors = value if not isinstance(value, Pair) else [value.high, value.low]
+    layer, filled = build.once(call, "octave", lambda: (_make_layer(call, build, config), []))
+    outputs = layer(tensors)
+    if not filled:
+        filled.append(True)
+        kernel = call.operation.kernel if kernel is None else kernel
+        _move_weights(call, layer, value, out, build, config, kernel)
+    return outputs if out is None else Pair(*outputs, out)
+
+
+def _make_layer(call: Call, build, config: dict):
+    if not build.options.portable:
+        return OctaveConv2D.from_config({**config, "name": build.own_name(call)})
+    config = {key: value for key, value in config.items() if key != "activity_regularizer"}
+    return portable.PortableConv(**{**config, "name": build.own_name(call)})
+
+
+def _pool_the_stride(call: Call, value, build, config: dict):
+    """``stride_mode="pool"``: average pooling by the stride, then stride 1 - where the sizes come out the same."""
+    strides = tuple(config["strides"])
+    if build.options.stride_mode != "pool" or strides == (1, 1):
+        return value, config
+    shape = value.high.shape if isinstance(value, Pair) else value.shape
+    sizes = [shape[axis] for axis in build.graph.spatial_axes]
+    pads = value.pads if isinstance(value, Pair) and value.pads is not None else config["padding"]
+    for axis, size in enumerate(sizes):
+        padding = pads if isinstance(pads, str) else pads[axis]
+        before = None if size is None else output_size(size, config["kernel_size"][axis], strides[axis], 1, padding)
+        if before is None or before != -(-size // strides[axis]):
+            build.note(f"'{call.name}' keeps its stride: pooling would change its output size")
+            return value, config
+    pooled = _pool_by(call, value, build, strides)
+    return pooled, {**config, "strides": (1, 1), "padding": "same"}
+
+
+def _pool_by(call: Call, value, build, strides):
+    parts = [value] if not isinstance(value, Pair) else [value.high, value.low]
+    suffixes = ("",) if len(parts) == 1 else ("-H", "-L")
+    pooled = [
+        layers.AveragePooling2D(
+            strides,
+            padding="same",
+            data_format=build.data_format,
+            name=build.name(f"{call.operation.name}-pool{suffix}"),
+        )(part)
+        for part, suffix in zip(parts, suffixes, strict=True)
+    ]
+    return pooled[0] if len(pooled) == 1 else Pair(*pooled, value.split)
+
+
+def _move_weights(call: Call, layer, value, out, build, config: dict, kernel) -> None:
+    if build.options.weights == "fresh":
+        return
+    kernel = keras.ops.convert_to_numpy(kernel)
+    bias = getattr(call.operation, "bias", None)
+    bias = None if bias is None else keras.ops.convert_to_numpy(bias)
+    folded = _low_kernel(call, value, build, config, kernel)
+    channels = kernel.shape[-2] * config["groups"]
+    everything = np.arange(channels)
+    rows = {"h": value.split.high, "l": value.split.low} if isinstance(value, Pair) else {"h": everything}
+    columns = {"h": np.arange(config["filters"])} if out is None else {"h": out.high, "l": out.low}
+    values = {}
+    for source, target in (("h", "h"), ("h", "l"), ("l", "h"), ("l", "l")):
+        if source in rows and target in columns:
+            part = kernel if source == target == "h" else folded
+            cut = grouped_part(part, rows[source], columns[target], channels, config["groups"])
+            values[f"{source}{target}_kernel"] = cut
+    values["high_bias"] = None if bias is None else bias[columns["h"]]
+    values["low_bias"] = None if bias is None or out is None else bias[out.low]
+    if isinstance(layer, portable.PortableConv):
+        _fill_portable(layer, build, values)
+    else:
+        build.assign(layer, values)
+
+
+def _low_kernel(call: Call, value, build, config: dict, kernel: np.ndarray) -> np.ndarray:
+    """The kernel of the low paths."""
+    if build.options.weights != "fold":
+        return kernel
+    shape = value.high.shape if isinstance(value, Pair) else value.shape
+    window = Window(
+        tuple(config["kernel_size"]),
+        tuple(config["strides"]),
+        tuple(config["dilation_rate"]),
+        config["padding"],
+        build.octave,
+    )
+    return fold_kernel(kernel, window, [shape[axis] for axis in build.graph.spatial_axes])
+
+
+def _fill_portable(conv, build, values: dict) -> None:
+    biases = {"HH": values["high_bias"], "HL": values["low_bias"]}
+    for path, layer in conv.paths.items():
+        weights = [values[f"{path.lower()}_kernel"]]
+        if layer.use_bias:
+            weights.append(biases[path])
+        build.set_weights(layer, weights)
+
+
+def rewrite_on_vector(call: Call, value, out: ChannelSplit | None, build):
+    """A convolution of a 1x1 map: plain, with its kernel's channels gathered into the order of what it reads."""
+    return vector_layer(call, value, out, build, "filters", call.operation.groups)
+
+
+def vector_layer(call: Call, value, out: ChannelSplit | None, build, width_key: str, groups: int = 1):
+    """A Dense or a convolution of a 1x1 map; its output, if it is to be a pair, comes from one layer for each group."""
+    layer = call.operation
+    kernel_channels = layer.kernel.shape[-2] * groups
+    order = np.arange(kernel_channels)
+    if isinstance(value, Pair):
+        order, value = value.split.joined, build.joined(value, f"{layer.name}-join")
+
+    def weights(columns):
+        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        kernel = kernel[..., order[:, None], columns] if groups == 1 else kernel[..., columns]
+        return [kernel] if layer.bias is None else [kernel, keras.ops.convert_to_numpy(layer.bias)[columns]]
+
+    if out is None:
+        everything = np.arange(layer.kernel.shape[-1])
+        return build.clone(call, weights=lambda: weights(everything))(value)
+    parts = [
+        build.clone(call, suffix, {width_key: len(columns)}, lambda columns=columns: weights(columns))(value)
+        for suffix, columns in zip(("-H", "-L"), (out.high, out.low), strict=True)
+    ]
+    return Pair(*parts, out)

@@ -1,0 +1,158 @@
+"""DepthwiseConv2D(pair) -> OctaveDepthwiseConv2D: every channel stays where it is, so the split is carried."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.graph import Call
+from octconvert.layers import OctaveDepthwiseConv2D, portable
+from octconvert.layers.spatial import Window
+from octconvert.rules.activations import activation_name, elementwise
+from octconvert.rules.base import Flow, Rule, Trace, is_vector, stop
+from octconvert.rules.registry import register
+from octconvert.split import ChannelSplit, Pair
+from octconvert.weights.transfer import fold_kernel
+
+_ARGUMENTS = (
+    "kernel_size strides padding data_format dilation_rate activation use_bias bias_initializer bias_regularizer "
+    "activity_regularizer bias_constraint dtype trainable"
+).split()
+_KINDS = ("initializer", "regularizer", "constraint")
+
+
+def is_depthwise(layer, channels: int | None) -> bool:
+    """A convolution with one group a channel is a depthwise convolution under another name."""
+    return isinstance(layer, layers.DepthwiseConv2D) or (channels is not None and layer.groups == channels > 1)
+
+
+@register
+class DepthwiseConvolution(Rule):
+    """DepthwiseConv2D with any depth multiplier."""
+
+    layers = (layers.DepthwiseConv2D,)
+    convolution = True
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        return trace(call, flow)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        return [rewrite(call, values[0], build)]
+
+
+def trace(call: Call, flow: Flow) -> Trace:
+    """Carries the split; with a depth multiplier each channel's outputs go where the channel is."""
+    layer, channels = call.operation, flow.channels()
+    if channels is None:
+        return Trace((None,), reads=False, reason="its input is plain, and a depthwise convolution changes no split")
+    if layer.data_format != flow.graph.data_format:
+        return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
+    if not elementwise(layer.activation):
+        return stop(call, f"its activation {activation_name(layer.activation)} joins channels")
+    if is_vector(flow.shape()):
+        return stop(call, "1x1 map, nothing to halve")
+    multiplier = flow.output_shape()[flow.graph.channel_axis] // len(channels)
+    return Trace((np.repeat(channels, multiplier),), gains=True)
+
+
+def depthwise_config(layer) -> dict:
+    """Arguments of an OctaveDepthwiseConv2D from a DepthwiseConv2D, or a Conv2D with one group a channel."""
+    config = layer.get_config()
+    kept = {key: config[key] for key in _ARGUMENTS if key in config}
+    prefix = "depthwise" if "depthwise_initializer" in config else "kernel"
+    kept |= {f"depthwise_{kind}": config[f"{prefix}_{kind}"] for kind in _KINDS}
+    return {**kept, "depth_multiplier": _depthwise_kernel(layer).shape[-1]}
+
+
+def _depthwise_kernel(layer) -> np.ndarray:
+    """(rows, columns, channels, multiplier); a grouped kernel is (rows, columns, 1, channels * multiplier)."""
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return kernel
+    return kernel.reshape(*kernel.shape[:2], layer.groups, -1)
+
+
+def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = "", kernel=None):
+    """The depthwise layer, called. A plain value stays plain (the depthwise half of a separable convolution)."""
+    layer = call.operation
+    config = depthwise_config(layer) if config is None else config
+    kernel = _depthwise_kernel(layer) if kernel is None else keras.ops.convert_to_numpy(kernel)
+    bias = layer.bias if config["use_bias"] else None
+    name = build.own_name(call) if not suffix else layer.name + suffix
+    if not isinstance(value, Pair):
+        return _plain(call, value, build, {**config, "name": name}, kernel)
+    if value.pads is not None and config["padding"] != "valid":
+        value = Pair(*build.settled(value), value.split)
+    out = ChannelSplit(np.repeat(value.split.mask, kernel.shape[-1]), value.split.octave)
+    make = _portable if build.options.portable else _octave
+    high, low = make(call, value, build, {**config, "name": name}, kernel, bias, out)
+    return Pair(high, low, out)
+
+
+def _window(value: Pair, build, config: dict) -> Window:
+    padding = config["padding"] if value.pads is None else value.pads
+    sizes = (tuple(config["kernel_size"]), tuple(config["strides"]), tuple(config["dilation_rate"]))
+    return Window(*sizes, padding, build.octave)
+
+
+def _low_kernel(value: Pair, build, window: Window, kernel: np.ndarray) -> np.ndarray:
+    if build.options.weights != "fold":
+        return kernel
+    return fold_kernel(kernel, window, [value.high.shape[axis] for axis in build.graph.spatial_axes])
+
+
+def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
+    window = _window(value, build, config)
+    config = {**config, "padding": window.padding, "octave": build.octave}
+    layer, filled = build.once(call, "depthwise", lambda: (OctaveDepthwiseConv2D.from_config(config), []))
+    outputs = layer([value.high, value.low])
+    if not filled:
+        filled.append(True)
+        low_kernel = _low_kernel(value, build, window, kernel)
+        bias = None if bias is None else keras.ops.convert_to_numpy(bias)
+        values = {"hh_kernel": kernel[:, :, value.split.high], "ll_kernel": low_kernel[:, :, value.split.low]}
+        if bias is not None:
+            values |= {"high_bias": bias[out.high], "low_bias": bias[out.low]}
+        build.assign(layer, values)
+    return outputs
+
+
+def _plain(call: Call, value, build, config: dict, kernel):
+    layer, filled = build.once(call, "depthwise", lambda: (layers.DepthwiseConv2D.from_config(config), []))
+    output = layer(value)
+    if not filled:
+        filled.append(True)
+        build.set_weights(layer, [kernel])
+    return output
+
+
+def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
+    window = _window(value, build, config)
+    data_format, name = build.data_format, config["name"]
+    sizes = portable.known_sizes(value.high, data_format, name)
+    alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
+    cells = [window.low_outputs(axis, size) for axis, size in enumerate(sizes)]
+    label = build.name(f"{name}-low")
+    low, low_padding = portable.prepare_low(value.low, window, alignments, cells, data_format, label)
+    high, padding = value.high, config["padding"]
+    if not isinstance(window.padding, str):
+        high = portable.pad_or_crop(high, window.padding, data_format, build.name(f"{name}-high"))
+    low_dilation = tuple(a.dilation for a in alignments)
+    kernels = (kernel[:, :, value.split.high], _low_kernel(value, build, window, kernel)[:, :, value.split.low])
+    plans = (
+        ("-H", high, padding, window.dilation, kernels[0], out.high),
+        ("-L", low, low_padding, low_dilation, kernels[1], out.low),
+    )
+    return [_portable_path(call, build, config, bias, *plan) for plan in plans]
+
+
+def _portable_path(call: Call, build, config: dict, bias, suffix, tensor, padding, dilation, kernel, channels):
+    config = {**config, "name": config["name"] + suffix, "padding": padding, "dilation_rate": dilation}
+    layer, filled = build.once(call, f"depthwise{suffix}", lambda: (layers.DepthwiseConv2D.from_config(config), []))
+    output = layer(tensor)
+    if not filled:
+        filled.append(True)
+        extra = [] if bias is None else [keras.ops.convert_to_numpy(bias)[channels]]
+        build.set_weights(layer, [kernel, *extra])
+    return output

@@ -1,0 +1,106 @@
+"""Layers and operations that join tensors element by element, or along the channels."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.graph import Call
+from octconvert.layers.dual import SUFFIXES
+from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.registry import register
+from octconvert.split import Pair
+
+
+@register
+class ElementWiseJoin(Rule):
+    """Add, Multiply ... of pairs: their channels are split alike, then joined map by map.
+
+    A (batch, 1, 1, channels) gate is a pair of vectors and joins both maps. A plain tensor with one channel goes to
+    both, averaged down for the low map.
+    """
+
+    layers = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
+    operations = tuple(f"keras.src.ops.numpy.{name}" for name in "Add Subtract Multiply Divide TrueDivide Maximum Minimum".split())
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if not _only_numbers_besides(call):
+            return stop(call, "joins a constant array")
+        found = [flow.channels(i) for i in range(len(call.inputs))]
+        arrays = [numbers for numbers in found if numbers is not None]
+        width = len(flow.output_shape()) and flow.output_shape()[_channel_axis(flow, flow.output_shape())]
+        for i, numbers in enumerate(found):
+            if numbers is None and not _goes_to_both(flow, flow.shape(i)):
+                return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
+            if numbers is not None and (len(numbers) != width or len(flow.shape(i)) != len(flow.output_shape())):
+                return stop(call, "joins tensors of different numbers of channels")
+        if not is_vector(flow.output_shape()) and all(n is None or is_vector(flow.shape(i)) for i, n in enumerate(found)):
+            return stop(call, "a gate alone can not be spread over a plain map")
+        for other in arrays[1:]:
+            flow.tie(arrays[0], other)
+        return carry(arrays[0])
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split = build.split(call)
+        fitted = []
+        for i, value in enumerate(values):
+            if isinstance(value, Pair) or split.octave == 1 or is_vector(build.source_shape(call, i)):
+                fitted.append(value)
+            else:
+                name = build.name(f"{call.operation.name}-pool{i}")
+                fitted.append(Pair(value, build.pool_low(value, name), split))
+        return [build.dual(call, fitted)]
+
+
+def _only_numbers_besides(call: Call) -> bool:
+    """Whether the call's arguments besides tensors are numbers."""
+    leaves = keras.tree.flatten((call.node.arguments.args, call.node.arguments.kwargs))
+    return all(isinstance(leaf, (keras.KerasTensor, int, float, bool, str, type(None))) for leaf in leaves)
+
+
+def _channel_axis(flow: Flow, shape) -> int:
+    return flow.graph.channel_axis if len(shape) == 4 else len(shape) - 1
+
+
+def _goes_to_both(flow: Flow, shape) -> bool:
+    """A plain tensor with one channel (or none) means the same to every channel."""
+    return len(shape) in (0, 4) and (len(shape) == 0 or shape[flow.graph.channel_axis] == 1)
+
+
+def _producer(flow: Flow, argument: int) -> str:
+    return flow.graph.producer(flow.call.inputs[argument]).name
+
+
+@register
+class Concatenation(Rule):
+    """Concatenate along the channels: high maps with high maps, low with low; a plain tensor is all high."""
+
+    layers = (layers.Concatenate,)
+    operations = ("keras.src.ops.numpy.Concatenate",)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        rank = len(flow.output_shape())
+        axis = call.operation.axis % rank if call.operation.axis is not None else None
+        if axis != _channel_axis(flow, flow.output_shape()):
+            return stop(call, f"joins along axis {axis}, not the channels")
+        parts = []
+        for i in range(len(call.inputs)):
+            numbers = flow.channels(i)
+            parts.append(flow.high(flow.shape(i)[axis]) if numbers is None else numbers)
+        return carry(np.concatenate(parts))
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split = build.split(call)
+        pairs = [build.settled(v) if isinstance(v, Pair) else [v, None] for v in values]
+        made = []
+        for i, suffix in enumerate(SUFFIXES):
+            tensors = [pair[i] for pair in pairs if pair[i] is not None]
+            made.append(tensors[0] if len(tensors) == 1 else _concatenate(call, tensors, suffix, build))
+        return [Pair(*made, split)]
+
+
+def _concatenate(call: Call, tensors: list, suffix: str, build):
+    axis, name = call.operation.axis, build.name(f"{call.operation.name}{suffix}")
+    dtype = call.operation.dtype_policy if isinstance(call.operation, keras.layers.Layer) else None
+    return layers.Concatenate(axis=axis, name=name, dtype=dtype)(tensors)

@@ -1,0 +1,52 @@
+"""BatchNormalization and Normalization over the channels: their vectors are cut with the channels."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.graph import Call
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.registry import register
+
+
+@register
+class BatchNormalization(Rule):
+    """BatchNormalization over the channel axis: each map has its own statistics of its own channels."""
+
+    layers = (layers.BatchNormalization,)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        axis = call.operation.axis % len(flow.shape())
+        wanted = flow.graph.channel_axis if len(flow.shape()) == 4 else len(flow.shape()) - 1
+        if axis != wanted:
+            return stop(call, f"normalises axis {axis}, not the channels")
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        arrays = [keras.ops.convert_to_numpy(weight) for weight in call.operation.weights]
+        return [build.dual(call, values, lambda channels: [array[channels] for array in arrays])]
+
+
+@register
+class Normalization(Rule):
+    """Normalization with one mean and variance for each channel, or one for all."""
+
+    layers = (layers.Normalization,)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        layer = call.operation
+        if layer.invert or not set(layer.axis or ()) <= {flow.graph.channel_axis, -1}:
+            return stop(call, "normalises more than the channels")
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split, layer = build.split(call), call.operation
+        mean, variance = (keras.ops.convert_to_numpy(v).reshape(-1) for v in (layer.mean, layer.variance))
+        changes = []
+        for channels in (split.high, split.low):
+            parts = [v if len(v) == 1 else v[channels] for v in (mean, variance)]
+            changes.append({"mean": np.asarray(parts[0]).tolist(), "variance": np.asarray(parts[1]).tolist()})
+        build.account(call, sum(int(np.prod(weight.shape)) for weight in layer.weights))
+        return [build.dual(call, values, changes=tuple(changes))]

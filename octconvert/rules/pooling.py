@@ -1,0 +1,122 @@
+"""Pooling of a pair map by map; global pooling into a pair of vectors; UpSampling2D of both maps."""
+
+from __future__ import annotations
+
+from keras import layers
+
+from octconvert.graph import Call
+from octconvert.layers import OctaveCrop, OctavePooling2D, portable
+from octconvert.layers.dual import SUFFIXES
+from octconvert.layers.spatial import Window
+from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.registry import register
+from octconvert.split import Pair
+
+
+@register
+class Pooling(Rule):
+    """MaxPooling2D and AveragePooling2D: `octave_dual`, with the low windows placed where the high ones are."""
+
+    layers = (layers.MaxPooling2D, layers.AveragePooling2D)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if call.operation.data_format != flow.graph.data_format or is_vector(flow.shape()):
+            return stop(call, "pools a 1x1 map" if is_vector(flow.shape()) else "pools in another data format")
+        unknown = None in [flow.shape()[axis] for axis in flow.graph.spatial_axes]
+        if flow.options.portable and unknown:
+            return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        (value,), layer = values, call.operation
+        if value.pads is not None and layer.padding != "valid":
+            value = Pair(*build.settled(value), value.split)
+        padding = layer.padding if value.pads is None else value.pads
+        window = Window(tuple(layer.pool_size), tuple(layer.strides), (1, 1), padding, value.split.octave)
+        sizes = [value.high.shape[axis] for axis in build.graph.spatial_axes]
+        if None in sizes:
+            return [_unknown_sizes(call, value, window, build)]
+        high = value.high
+        if value.pads is not None:
+            high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}-H-in"))
+        high = build.clone(call, SUFFIXES[0])(high)
+        return [Pair(high, _known_sizes(call, value, window, sizes, build), build.split(call))]
+
+
+def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
+    layer = call.operation
+    mode = "max" if isinstance(layer, layers.MaxPooling2D) else "average"
+    pooling = OctavePooling2D(
+        mode,
+        window.kernel,
+        window.strides,
+        window.padding,
+        window.octave,
+        build.data_format,
+        name=build.name(f"{build.own_name(call)}-pair"),
+        dtype=layer.dtype_policy,
+    )
+    return Pair(*pooling([value.high, value.low]), build.split(call))
+
+
+def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
+    """The low map pooled by a built-in layer, padded or cropped first where its own padding would not line up."""
+    low, data_format, axes = value.low, build.data_format, build.graph.spatial_axes
+    alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
+    outputs = [window.low_outputs(axis, size) for axis, size in enumerate(sizes)]
+    pads = tuple(a.padding(low.shape[axis], m) for a, axis, m in zip(alignments, axes, outputs, strict=True))
+    explicit = not isinstance(window.padding, str)
+    if not explicit and all(
+        portable.is_same(a, low.shape[axis], pad) for a, axis, pad in zip(alignments, axes, pads, strict=True)
+    ):
+        return build.clone(call, SUFFIXES[1], {"padding": "same"})(low)
+    fit = portable.pad_or_crop if explicit else portable.repeat_edges
+    low = fit(low, pads, data_format, build.name(f"{call.operation.name}-L-in"))
+    widths = tuple(len(a.prefilter) for a in alignments)
+    if widths != (1, 1):
+        name = build.name(f"{call.operation.name}-L-align")
+        low = layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name)(low)
+    return build.clone(call, SUFFIXES[1], {"padding": "valid"})(low)
+
+
+@register
+class GlobalPooling(Rule):
+    """GlobalAverage- and GlobalMaxPooling2D: each map pooled alone gives the pair of vectors, without a merge."""
+
+    layers = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if call.operation.data_format != flow.graph.data_format:
+            return stop(call, "pools in another data format")
+        return Trace((flow.channels(),), gains=True)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        return [build.dual(call, values)]
+
+
+@register
+class UpSampling(Rule):
+    """UpSampling2D: both maps grow by the same factor; the low one is cut where the high size is odd."""
+
+    layers = (layers.UpSampling2D,)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if call.operation.data_format != flow.graph.data_format or is_vector(flow.shape()):
+            return stop(call, "spreads a 1x1 map" if is_vector(flow.shape()) else "another data format")
+        unknown = None in [flow.shape()[axis] for axis in flow.graph.spatial_axes]
+        if flow.options.portable and unknown:
+            return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        pair = build.dual(call, values)
+        octave, axes = pair.split.octave, build.graph.spatial_axes
+        name = f"{call.operation.name}-L-fit"
+        if octave > 1 and None in [pair.high.shape[axis] for axis in axes]:
+            low = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)([pair.high, pair.low])
+            return [Pair(pair.high, low, pair.split)]
+        extra = tuple((0, -(-pair.high.shape[axis] // octave) - pair.low.shape[axis]) for axis in axes)
+        if not any(map(any, extra)):
+            return [pair]
+        low = portable.pad_or_crop(pair.low, extra, build.data_format, build.name(name))
+        return [Pair(pair.high, low, pair.split)]

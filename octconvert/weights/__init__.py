@@ -1,0 +1,1 @@
+"""Moving trained weights into the paths of octave layers."""

@@ -1,0 +1,41 @@
+"""Slices and folds of trained kernels: pure functions on arrays (DESIGN sections 4 and 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from octconvert.layers.spatial import Window
+
+
+def fold_kernel(kernel: np.ndarray, window: Window, sizes) -> np.ndarray:
+    """The kernel that does at low resolution what ``kernel`` does at high (least squares under nearest upsampling).
+
+    Args:
+        kernel: (rows, columns, ...).
+        window: the source's operation.
+        sizes: (rows, columns) of the source's input map; None where unknown.
+    """
+    rows, columns = (window.alignment(axis, size).matrix for axis, size in enumerate(sizes))
+    folded = np.tensordot(rows, kernel, axes=(1, 0))
+    folded = np.moveaxis(np.tensordot(columns, folded, axes=(1, 1)), 0, 1)
+    return folded.astype(kernel.dtype)
+
+
+def grouped_part(kernel: np.ndarray, rows: np.ndarray, columns: np.ndarray, channels: int, groups: int) -> np.ndarray:
+    """The part of a convolution kernel between some input and some output channels.
+
+    Args:
+        kernel: (..., input channels / groups, output channels).
+        rows, columns: ascending indices of input and output channels, evenly spread over the groups.
+        channels: input channels of the whole convolution.
+        groups: of the convolution.
+    """
+    if groups == 1:
+        return kernel[..., rows[:, None], columns]
+    inputs, outputs = channels // groups, kernel.shape[-1] // groups
+    parts = []
+    for group in range(groups):
+        own_rows = rows[rows // inputs == group] - group * inputs
+        own_columns = columns[columns // outputs == group]
+        parts.append(kernel[..., own_rows[:, None], own_columns])
+    return np.concatenate(parts, axis=-1)
