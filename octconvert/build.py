@@ -18,8 +18,8 @@ from octconvert.geometry import ceil_div
 from octconvert.graph import Call, functional_of, nested_arguments, nodes_in_order
 from octconvert.layers import OctaveMerge, portable
 from octconvert.layers.dual import SUFFIXES
-from octconvert.plan.solve import Layout
-from octconvert.plan.values import Options
+from octconvert.planning.solve import Layout
+from octconvert.planning.values import Options
 from octconvert.rules import find_rule
 from octconvert.split import ChannelSplit, Pair
 

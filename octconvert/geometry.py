@@ -1,7 +1,7 @@
 """How the low map of a pair lines up with its high map, axis by axis.
 
-Cell ``i`` of a low map stands for the positions ``octave * i .. octave * i + octave - 1`` of the source map, so a map of
-``n`` positions has ``ceil(n / octave)`` cells. A window operation (convolution, pooling) with stride ``s`` and ``p``
+Cell ``i`` of a low map stands for the positions ``octave * i .. octave * i + octave - 1`` of the source map, so a map
+of ``n`` positions has ``ceil(n / octave)`` cells. A window operation (convolution, pooling) with stride ``s`` and ``p``
 zeros padded in front reads source position ``s * j + d - p`` for output ``j`` and tap ``d``. Written for the low map
 ("fold", DESIGN section 6), output cell ``I`` reads cell ``s * I + floor((s * phase + d - p) / octave)``, averaged over
 the ``octave`` phases. `Alignment` holds what follows from that: which cells the window starts at, whether a fixed
@@ -130,6 +130,8 @@ def _align_with_prefilter(taps, kernel: int, stride: int, before: int, octave: i
     return Alignment(kernel, stride, start, 1, tuple(weights.tolist()), filter_start, matrix)
 
 
-def fold_matrix(kernel: int, stride: int = 1, padding_before: int = 0, octave: int = 2, dilation: int = 1) -> np.ndarray:
+def fold_matrix(
+    kernel: int, stride: int = 1, padding_before: int = 0, octave: int = 2, dilation: int = 1
+) -> np.ndarray:
     """Matrix (kernel, kernel) that turns the taps of one source axis into those of the low path (DESIGN section 6)."""
     return align(kernel, stride, dilation, padding_before, octave).matrix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octconvert.plan.values import Chain
+from octconvert.planning.values import Chain
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ConvolutionReport:
     """One row of the per-layer table.
 
     Attributes:
-        name, class_name, role, alpha_in, alpha_out, reason: see `octconvert.plan.Convolution`.
+        name, class_name, role, alpha_in, alpha_out, reason: see `octconvert.planning.Convolution`.
         macs_before, macs_after: multiply-accumulates of the layer in the source and in the converted model.
         input_shape, output_shape: (rows, columns, channels) of the source's map; None where unknown.
         high_shape, low_shape: of the converted output; low_shape is None where the output is plain.
@@ -68,7 +68,7 @@ class Report:
         source, target: what the two models are called: file names where there are files, else model names.
         before, after: their costs.
         convolutions: one row a convolution, in execution order.
-        chains: see `octconvert.plan.Chain`; empty for a diff.
+        chains: see `octconvert.planning.Chain`; empty for a diff.
         checks: what was checked, and the result.
         repairs: what was repaired while loading the source file, a sentence each.
         notes: what the user should know besides, a sentence each.

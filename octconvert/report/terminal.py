@@ -1,7 +1,7 @@
 """Reports and plans for the terminal: rich renderables made from values alone, readable without colour.
 
-Everything printed is ASCII but for the names the user brought. Tables choose their columns by the width at hand, so that
-80 columns never wrap; long models are collapsed, ``verbose`` shows every layer.
+Everything printed is ASCII but for the names the user brought. Tables choose their columns by the width at hand, so
+that 80 columns never wrap; long models are collapsed, ``verbose`` shows every layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from octconvert.plan.values import FIRST, INTERMEDIATE, LAST, PLAIN, Chain, Options, Plan
+from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Chain, Options, Plan
 from octconvert.report import words
 from octconvert.report.result import ConvolutionReport, Report
 
@@ -39,8 +39,8 @@ def render(report: Report, verbose: bool = False) -> Group:
         _headline(report),
         _costs(report),
         _chains(report.chains, shares, verbose),
-        _layers(report.convolutions, verbose),
-        _plain(report, shares, verbose),
+        _layers(report, verbose),
+        _absent(report, verbose) if _is_diff(report) else _plain(report, shares, verbose),
         _sentences("Repaired while loading", report.repairs, verbose),
         _sentences("Notes", report.notes, verbose),
         _checks(report),
@@ -200,20 +200,22 @@ def _asked(options: dict[str, object]) -> str:
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
         return " ".join("=".join(map(str, v)) if isinstance(v, tuple | list) else str(v) for v in value) or "none"
-    return {True: "yes", False: "no", None: "none"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def _summary(report: Report) -> str:
     total, done = len(report.convolutions), len(report.converted)
     share = words.percent(report.octave_mac_share)
     if _is_diff(report):
-        if not done:
-            return f"Two models side by side; none of {words.plural(total, 'convolution')} is an octave layer."
-        return f"{done:,} of {words.plural(total, 'convolution')} differ by octave layers, {share} of the convolution MACs."
+        changed = sum(row.macs_before != row.macs_after for row in report.convolutions)
+        return f"Side by side: {changed:,} of {words.plural(total, 'convolution')} differ in MACs."
     if not total:
         return "Nothing was converted: the model has no convolutions."
     if not done:
-        return f"Nothing was converted: {'the only convolution stays' if total == 1 else f'all {total:,} convolutions stay'} plain."
+        stays = "the only convolution stays" if total == 1 else f"all {total:,} convolutions stay"
+        return f"Nothing was converted: {stays} plain."
     return f"{done:,} of {words.plural(total, 'convolution')} converted, {share} of the convolution MACs."
 
 
@@ -268,7 +270,8 @@ def _chains(chains: Sequence[Chain], shares: _Shares, verbose: bool) -> list[Ren
     parts: list[RenderableType] = []
     for index in shown:
         names = _members(chains[index])
-        heading = f"Chain {index + 1} of {len(chains)}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
+        title = f"Chain {index + 1} of {len(chains)}" if len(chains) > 1 else "Chain"
+        heading = f"{title}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
         parts += [_heading(heading), _chain(chains[index], verbose)]
     rest = [name for i in order if i not in shown for name in _members(chains[i])]
     if rest:
@@ -311,8 +314,11 @@ def _ends(chain: Chain, room: int, verbose: bool) -> list[tuple[str, str]]:
 
 _ROLE = _Column("role", lambda row: _ROLES.get(row.role, row.role))
 _ALPHA = _Column("alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row))
+_WAS = _Column("class\nbefore", lambda row: row.class_name)
+# A diff knows no plan: in the place of the role stands the layer's class in the second model.
+_BECAME = _Column("class\nafter", lambda row: row.class_name if row.role == PLAIN else _ROLES.get(row.role, row.role))
+_MAP = _Column("map", lambda row: words.shape(row.output_shape), right=True)
 _BEFORE = _Column("map\nbefore", lambda row: words.shape(row.output_shape), right=True)
-_AFTER = _Column("map\nafter", lambda row: words.shape(row.high_shape), right=True)
 _HIGH = _Column("high map\nafter", lambda row: words.shape(row.high_shape), right=True)
 _LOW = _Column("low map\nafter", lambda row: words.shape(row.low_shape), right=True)
 _MACS_BEFORE = _Column("MACs\nbefore", lambda row: words.human(row.macs_before), right=True)
@@ -325,19 +331,24 @@ def _alphas(row) -> str:
     return f"{words.alpha(row.alpha_in)}>{words.alpha(row.alpha_out)}"
 
 
-def _layers(rows: Sequence[ConvolutionReport], verbose: bool) -> list[RenderableType]:
+def _layers(report: Report, verbose: bool) -> list[RenderableType]:
+    rows = report.convolutions
     if not rows:
         return []
     shown = _collapsed(rows, [row.macs_before for row in rows], verbose)
     if len(rows) > 1:
         shown.append(_Gap(tuple(rows)))
-    maps = (_HIGH, _LOW) if any(row.low_shape for row in rows) else (_AFTER,)
+    if _is_diff(report):
+        choices = ((_WAS, _BECAME, _MAP, *_MACS), (_BECAME, *_MACS))
+    elif not report.converted:
+        choices = ((_ROLE, _MAP, *_MACS), (_ROLE, *_MACS))
+    else:
+        choices = ((_ROLE, _ALPHA, _BEFORE, _HIGH, _LOW, *_MACS), (_ROLE, _ALPHA, _HIGH, _LOW, *_MACS), (_ROLE, *_MACS))
 
     def build(width: int) -> Table:
-        choices = ((_ROLE, _ALPHA, _BEFORE, *maps, *_MACS), (_ROLE, _ALPHA, *maps, *_MACS), (_ROLE, *_MACS))
         return _first_that_fits(choices, shown, _gap_or_total(len(rows)), width)
 
-    heading = "Layers" if len(shown) >= len(rows) else f"Layers: the first, the last and the heaviest {MORE}"
+    heading = "Convolutions" if len(shown) >= len(rows) else f"Convolutions: first, last and heaviest {MORE}"
     return [_heading(heading), _Fitted(build)]
 
 
@@ -354,7 +365,7 @@ def _first_that_fits(choices: Sequence[Sequence[_Column]], rows: Sequence, gap: 
 def _gap_or_total(count: int) -> Callable[[_Gap], dict[str, str]]:
     def cells(gap: _Gap) -> dict[str, str]:
         before, after = (sum(getattr(row, name) for row in gap.rows) for name in ("macs_before", "macs_after"))
-        name = f"all {count:,} layers" if len(gap.rows) == count else f"... {len(gap.rows):,} layers"
+        name = f"all {count:,}" if len(gap.rows) == count else f"... {len(gap.rows):,} more"
         values = (words.human(before), words.human(after), words.ratio(before, after))
         return {"layer": name, **{column.header: value for column, value in zip(_MACS, values, strict=True)}}
 
@@ -366,11 +377,18 @@ def _gap_or_total(count: int) -> Callable[[_Gap], dict[str, str]]:
 
 def _plain(report: Report, shares: _Shares, verbose: bool) -> list[RenderableType]:
     left = [(row.name, row.reason) for row in report.convolutions if row.role == PLAIN]
-    if not left or (_is_diff(report) and not any(reason for _, reason in left)):
+    if not left:
         return []
     suffix = shares.suffix([name for name, _ in left])
     total = words.plural(len(report.convolutions), "convolution")
     return _reasons(f"Stayed plain: {len(left):,} of {total}{suffix}", left, verbose)
+
+
+def _absent(report: Report, verbose: bool) -> list[RenderableType]:
+    """What a diff could not match."""
+    left = [(row.name, row.reason) for row in report.convolutions if row.reason]
+    total = words.plural(len(report.convolutions), "convolution")
+    return _reasons(f"Without a counterpart: {len(left):,} of {total}", left, verbose) if left else []
 
 
 def _reasons(title: str, left: Sequence[tuple[str, str]], verbose: bool) -> list[RenderableType]:
@@ -439,10 +457,10 @@ def _plan_headline(plan: Plan) -> list[RenderableType]:
     total, done = len(plan.convolutions), len(plan.converted)
     asked = {"octave": plan.octave, "min_size": plan.min_size, "stride_mode": plan.stride_mode}
     asked |= {"weights": plan.weights, "portable": plan.portable}
-    if done:
-        summary = f"{done:,} of {words.plural(total, 'convolution')} would become octave layers."
-    else:
-        summary = f"Nothing would be converted: the model has {words.plural(total, 'convolution')}, none of them fits."
+    summary = f"{done:,} of {words.plural(total, 'convolution')} would become octave layers."
+    if not done:
+        why = f"all {total:,} convolutions stay plain" if total else "the model has no convolutions"
+        summary = f"Nothing would be converted: {why}."
     return [Text(f"Plan for {plan.model}: {_asked(asked)}"), Text(summary, style="bold")]
 
 
@@ -454,13 +472,13 @@ def _plan_layers(plan: Plan, verbose: bool) -> list[RenderableType]:
     lows = {name: low for group in plan.groups for name, low in zip(group.producers, group.low, strict=True)}
     source = _Column("input\nmap", lambda row: words.shape(row.input_shape[1:]), right=True)
     target = _Column("output\nmap", lambda row: words.shape(row.output_shape[1:]), right=True)
-    low = _Column("low\nchannels", lambda row: str(lows[row.name]) if row.alpha_out and row.name in lows else "-", right=True)
+    low = _Column("low\nchannels", lambda row: str(lows.get(row.name, "-")) if row.alpha_out else "-", right=True)
     group = _Column("group", lambda row: groups[row.name].name if row.name in groups else "-")
     shown = _collapsed(rows, [0.0] * len(rows), verbose)
 
     def build(width: int) -> Table:
         choices = ((_ROLE, _ALPHA, source, target, low, group), (_ROLE, _ALPHA, low, group))
-        return _first_that_fits(choices, shown, lambda gap: {"layer": f"... {len(gap.rows):,} layers"}, width)
+        return _first_that_fits(choices, shown, lambda gap: {"layer": f"... {len(gap.rows):,} more"}, width)
 
-    heading = "Layers" if len(shown) == len(rows) else f"Layers: the first and the last {MORE}"
+    heading = "Convolutions" if len(shown) == len(rows) else f"Convolutions: the first and the last {MORE}"
     return [_heading(heading), _Fitted(build)]

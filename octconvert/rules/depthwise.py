@@ -45,7 +45,7 @@ def trace(call: Call, flow: Flow) -> Trace:
     """Carries the split; with a depth multiplier each channel's outputs go where the channel is."""
     layer, channels = call.operation, flow.channels()
     if channels is None:
-        return Trace((None,), reads=False, reason="its input is plain, and a depthwise convolution changes no split")
+        return Trace((None,), reads=False)
     if layer.data_format != flow.graph.data_format:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
     if not elementwise(layer.activation):

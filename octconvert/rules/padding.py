@@ -49,7 +49,7 @@ def _consumers(flow: Flow, call: Call):
 
 def _takes_padding(flow: Flow, consumer: Call) -> bool:
     """Whether a reader has room for padding of its own: a 'valid' window, used once; or another shift before one."""
-    if consumer.kind != OPERATION or consumer.outputs[0] in flow.graph.outputs and not flow.graph.consumers:
+    if consumer.kind != OPERATION:
         return False
     if isinstance(consumer.operation, (layers.ZeroPadding2D, layers.Cropping2D)):
         return all(_takes_padding(flow, later) for later in flow.graph.consumers.get(consumer.outputs[0], ()))

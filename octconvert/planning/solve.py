@@ -8,19 +8,20 @@ evenly. Each round only takes back, so it ends. A round is one pass over the cal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
-from octconvert.plan.ledger import Components, Ledger, TiedProducers
-from octconvert.plan.values import Options
+from octconvert.planning.ledger import Components, Ledger, TiedProducers
+from octconvert.planning.values import Options
 from octconvert.rules import find_rule
 from octconvert.rules.base import Flow, Trace, carry, is_vector, stop, too_small
 from octconvert.split import ChannelSplit
 
 NO_GAIN = "its output goes to no layer that gains from a pair"
 ONLY_VECTORS = "1x1 map, nothing to halve"
+PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
 SHARED = "its shared calls can not be rewritten alike"
 UNEVEN = "its channel groups can not be split evenly"
@@ -45,6 +46,7 @@ class Layout:
         groups: tied producers with the mask of each.
         alphas, selections: what was wanted for each group.
         decisions: why calls stay plain.
+        min_size: of the options.
     """
 
     graph: CallGraph
@@ -54,6 +56,7 @@ class Layout:
     alphas: tuple[float, ...]
     selections: tuple[tuple[tuple[int, ...], ...] | None, ...]
     decisions: Decisions
+    min_size: int
 
     def reads(self, call: Call) -> bool:
         """Whether the call reads the pairs among its inputs as pairs."""
@@ -123,8 +126,8 @@ def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisio
     trace = rule.trace(call, Flow(graph, call, channels, ledger, options, refused))
     if reads_pair and trace.reads and any(numbers is not None for numbers in trace.outputs):
         reason = too_small(graph.tensors[call.outputs[0]].shape, graph.spatial_axes, options.min_size)
-        if reason:
-            return stop(call, reason)
+        if reason:  # the pair before a small depthwise convolution still saves work in the convolution that writes it
+            return replace(stop(call, reason), gains=trace.gains)
     return trace
 
 
@@ -163,7 +166,7 @@ def _group_facts(graph, channels, traces, components: Components):
     for call in graph.calls:
         trace = traces.get(call.index)
         for tensor in call.inputs:
-            if trace is not None and trace.reads and trace.gains and tensor in channels:
+            if trace is not None and trace.gains and tensor in channels:
                 gained.update(np.unique(group_of[components.of[channels[tensor]]]).tolist())
     for tensor, numbers in channels.items():
         if not is_vector(graph.tensors[tensor].shape):
@@ -192,4 +195,4 @@ def _layout(graph, options, channels, traces, components, low, decisions, wanted
             splits[tensor] = ChannelSplit(mask, octave)
     groups = tuple((g, tuple(low[p.channels] for p in g.producers)) for g in components.groups)
     alphas, selections = zip(*map(wanted, components.groups), strict=True) if groups else ((), ())
-    return Layout(graph, splits, traces, groups, alphas, selections, decisions)
+    return Layout(graph, splits, traces, groups, alphas, selections, decisions, options.min_size)

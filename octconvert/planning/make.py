@@ -8,9 +8,9 @@ import networkx as nx
 
 from octconvert.errors import UsageError
 from octconvert.graph import OPERATION, Call, CallGraph
-from octconvert.plan.ledger import TiedProducers
-from octconvert.plan.solve import Decisions, Layout, solve
-from octconvert.plan.values import (
+from octconvert.planning.ledger import TiedProducers
+from octconvert.planning.solve import ONLY_VECTORS, PLAIN_INPUT, Decisions, Layout, solve
+from octconvert.planning.values import (
     FIRST,
     INTERMEDIATE,
     LAST,
@@ -23,7 +23,7 @@ from octconvert.plan.values import (
     Plan,
 )
 from octconvert.rules import find_rule
-from octconvert.rules.base import is_vector
+from octconvert.rules.base import is_vector, too_small
 
 
 def is_convolution(call: Call) -> bool:
@@ -148,7 +148,7 @@ def plan_of(layout: Layout, options: Options) -> Plan:
         portable=options.portable,
         groups=tuple(_groups(layout)),
         convolutions=tuple(convolutions),
-        chains=tuple(_chains(layout, {c.name: c for c in convolutions})),
+        chains=tuple(_chains(layout)),
     )
 
 
@@ -178,36 +178,52 @@ def _convolution(layout: Layout, call: Call) -> Convolution:
     role, alpha_in, alpha_out = role_of(layout, call)
     shapes = [layout.graph.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
     frozen = call.key in layout.decisions.frozen
-    reason = layout.reason(call) if role in (PLAIN, LAST) else ""
+    reason = _reason(layout, call, role) if role in (PLAIN, LAST) else ""
     return Convolution(call.layer_name, call.class_name, role, alpha_in, alpha_out, *shapes, reason, frozen)
 
 
-def _chains(layout: Layout, convolutions: dict[str, Convolution]):
-    """Connected runs of calls that hand pairs of maps to one another, in execution order."""
+def _reason(layout: Layout, call: Call, role: str) -> str:
+    """Why a convolution, or the output of a last one, stays plain."""
+    if call.outputs[0] in layout.splits:
+        return ONLY_VECTORS
+    if layout.reason(call) or role == LAST:
+        return layout.reason(call)
+    min_size = layout.min_size
+    return too_small(layout.graph.tensors[call.outputs[0]].shape, layout.graph.spatial_axes, min_size) or PLAIN_INPUT
+
+
+def _chains(layout: Layout):
+    """Connected runs of calls that hand pairs to one another, in execution order."""
     graph = layout.graph
     linked = nx.Graph()
-    for tensor, split in layout.splits.items():
-        if split is None or is_vector(graph.tensors[tensor].shape):
-            continue
+    for tensor in layout.splits:
         producer = graph.tensors[tensor].producer
         linked.add_node(producer)
-        linked.add_edges_from((producer, consumer.index) for consumer in graph.consumers.get(tensor, ()) if layout.reads(consumer))
+        readers = (consumer.index for consumer in graph.consumers.get(tensor, ()) if layout.reads(consumer))
+        linked.add_edges_from((producer, reader) for reader in readers)
     for members in sorted(nx.connected_components(linked), key=min):
-        yield _chain(layout, [graph.calls[index] for index in sorted(members)], convolutions)
+        yield _chain(layout, [graph.calls[index] for index in sorted(members)])
 
 
-def _chain(layout: Layout, calls: list[Call], convolutions) -> Chain:
-    names = {role: [] for role in (FIRST, INTERMEDIATE, LAST, PLAIN)}
-    dual, ends = [], []
+def _chain(layout: Layout, calls: list[Call]) -> Chain:
+    names: dict[str, list[str]] = {role: [] for role in (FIRST, INTERMEDIATE, LAST, PLAIN)}
+    dual: list[str] = []
+    ends: list[ChainEnd] = []
     for call in calls:
-        if is_convolution(call) and role_of(layout, call)[0] != PLAIN:
+        if is_convolution(call):
             names[role_of(layout, call)[0]].append(call.name)
         elif any(_map_alpha(layout, tensor) for tensor in call.outputs):
             dual.append(call.name)
-        else:
+        elif any(_map_alpha(layout, tensor) for tensor in call.inputs) and not _comes_back(layout, call):
             ends.append(ChainEnd(call.name, call.class_name, "reads both maps as they are"))
         ends.extend(_ends_behind(layout, call))
     return Chain(*(tuple(names[role]) for role in (FIRST, INTERMEDIATE, LAST)), tuple(dual), tuple(dict.fromkeys(ends)))
+
+
+def _comes_back(layout: Layout, call: Call) -> bool:
+    """Whether what follows a global pooling joins a pair again, as a squeeze-and-excite gate does."""
+    later = nx.descendants(layout.graph.network, call.index)
+    return any(_map_alpha(layout, tensor) for index in later for tensor in layout.graph.calls[index].outputs)
 
 
 def _ends_behind(layout: Layout, call: Call):

@@ -1,0 +1,278 @@
+"""The conversion, stage after stage: read, graph, plan, build, verify, save, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from octconvert import io, verify
+from octconvert.build import Builder
+from octconvert.errors import CheckError, InputError, NothingToConvert, UsageError
+from octconvert.graph import CallGraph, build_graph, functional_of
+from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
+from octconvert.planning.solve import Layout
+from octconvert.planning.values import Options, Plan
+from octconvert.report.collect import collect, diff_report
+from octconvert.report.conversion import Conversion
+from octconvert.report.result import Check, Report
+
+Progress = Callable[[str, int, int], None]
+
+read = io.read
+
+
+def convert(
+    model_or_path,
+    alpha: float = 0.5,
+    *,
+    octave: int = 2,
+    alpha_map: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    min_size: int = 8,
+    preset: str | None = None,
+    stride_mode: str = "keep",
+    weights: str = "slice",
+    portable: bool = False,
+    plan: Plan | str | Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    verify: str = "quick",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Rewrite a trained Keras CNN as an octave CNN, with its weights.
+
+    Args:
+        model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
+        alpha: share of the channels that become low, at least 0 and below 1 (paper, section 3.1).
+        octave: factor between the two resolutions, a power of two; 1 changes no resolution: the same function.
+        alpha_map: regular expression on layer names -> alpha, in order, for groups that should differ.
+        include, exclude: regular expressions on layer names: convert only these; leave these plain.
+        min_size: maps with a shorter side stay plain.
+        preset: 'paper': the stem stays plain where a max-pooling follows it.
+        stride_mode: 'keep', or 'pool': average pooling and a stride-1 convolution (another function; for training).
+        weights: 'slice' the kernels, 'fold' them to the low resolution, or leave them 'fresh'.
+        portable: built-in Keras layers only, so that the model loads without octconvert.
+        plan: a `Plan` or its file, in place of all options above.
+        input_shape: (rows, columns, channels) for a model that leaves them open.
+        verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
+        output: file to save to (.keras or .h5); written only if every check passes.
+        overwrite: whether an existing ``output`` may be replaced.
+        unsafe: allow files that run code when loaded (Lambda layers).
+        custom_objects: classes and functions by name, for loading.
+        strict: raise where no convolution is converted, instead of returning the model as it was.
+        progress: called with (stage, done, total) while working.
+
+    Returns:
+        `Conversion`: the new model, its plan, costs before and after, checks; shows itself in terminal and notebook.
+
+    Raises:
+        InputError: the model or file can not be read.
+        UsageError: an option makes no sense.
+        CheckError: the rewritten model failed a check; nothing was written.
+        NothingToConvert: with ``strict``, no convolution can be converted.
+    """
+    started = time.perf_counter()
+    tell = progress or (lambda stage, done, total: None)
+    if verify not in ("quick", "deep"):
+        raise UsageError(f"verify must be quick or deep, received {verify!r}")
+    options = _options(locals()) if plan is None else None
+    tell("read", 0, 1)
+    loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
+    tell("plan", 0, 1)
+    layout, plan, options = _plan(build_graph(loaded.model), options, plan)
+    if strict and not plan.converted:
+        raise NothingToConvert(_nothing(loaded, plan))
+    builder = Builder(layout, options, lambda done, total: tell("build", done, total))
+    model = builder.build()
+    notes = [*builder.notes, *_carry_compilation(loaded.model, model)]
+    tell("check", 0, 1)
+    checks = _checks(layout, plan, model, builder, deep=verify == "deep")
+    if output is not None:
+        tell("save", 0, 1)
+        checks.append(_save(model, Path(output), overwrite, custom_objects))
+    return Conversion(
+        model=model,
+        plan=plan,
+        report=collect(
+            layout,
+            plan,
+            model,
+            source=_label(model_or_path, loaded.model),
+            target=str(output) if output is not None else "",
+            checks=checks,
+            repairs=loaded.repairs,
+            notes=notes,
+            seconds=time.perf_counter() - started,
+        ),
+        custom_objects=dict(custom_objects or {}),
+    )
+
+
+def plan(
+    model_or_path,
+    alpha: float = 0.5,
+    *,
+    octave: int = 2,
+    alpha_map: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    min_size: int = 8,
+    preset: str | None = None,
+    stride_mode: str = "keep",
+    weights: str = "slice",
+    portable: bool = False,
+    input_shape: tuple[int, ...] | None = None,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What `convert` would do with the same arguments: the tied groups and the role of every convolution."""
+    options = _options(locals())
+    loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
+    return _plan(build_graph(loaded.model), options, None)[1]
+
+
+def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
+    """Two models (or files) side by side: costs, and their convolutions matched by name."""
+    models = [_loaded(item, None, unsafe, custom_objects).model for item in (a, b)]
+    return diff_report(*models, _label(a, models[0]), _label(b, models[1]))
+
+
+def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None, input_shape=None):
+    """Load a model file, old formats repaired in memory; the octave layers are known."""
+    return io.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
+
+
+def _options(arguments: dict) -> Options:
+    alpha_map = arguments["alpha_map"] or ()
+    pairs = alpha_map.items() if isinstance(alpha_map, Mapping) else alpha_map
+    patterns = {key: _strings(key, arguments[key]) for key in ("include", "exclude")}
+    names = ("alpha", "octave", "min_size", "preset", "stride_mode", "weights", "portable")
+    return Options(
+        alpha_map=tuple((str(pattern), value) for pattern, value in pairs),
+        **patterns,
+        **{name: arguments[name] for name in names},
+    )
+
+
+def _strings(name: str, values) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:
+    if isinstance(model_or_path, io.Loaded):
+        return model_or_path
+    if isinstance(model_or_path, (str, Path)):
+        loaded = read(model_or_path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
+    else:
+        loaded = io.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
+    if input_shape is None:
+        return loaded
+    return replace(loaded, model=_with_input_shape(loaded.model, tuple(input_shape)))
+
+
+def _with_input_shape(model, shape: tuple[int, ...]):
+    """The model with another input shape, weights and all; the same object where it has that shape already."""
+    functional = functional_of(model)
+    if functional is None:
+        return model
+    if len(functional.inputs) != 1:
+        raise UsageError(f"input_shape: model '{model.name}' has {len(functional.inputs)} inputs, expected one")
+    tensor = functional.inputs[0]
+    if tuple(tensor.shape[1:]) == shape:
+        return model
+    if len(tensor.shape) != len(shape) + 1 or any(h not in (None, w) for h, w in zip(tensor.shape[1:], shape, strict=True)):
+        raise UsageError(f"input_shape: {shape} does not fit the model's own {tuple(tensor.shape[1:])}")
+    fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=tensor._keras_history.operation.name)
+    copy = keras.models.clone_model(functional, input_tensors=fixed)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _plan(graph: CallGraph, options: Options | None, plan) -> tuple[Layout, Plan, Options]:
+    if plan is None:
+        assert options is not None
+        layout = layout_from_options(graph, options)
+    else:
+        plan = plan if isinstance(plan, Plan) else _read_plan(Path(plan))
+        options, layout = options_of(plan), layout_from_plan(graph, plan)
+    return layout, plan_of(layout, options), options
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise UsageError(f"{path}: the plan can not be read: {reason}") from None
+    return Plan.from_json(text, str(path))
+
+
+def _nothing(loaded: io.Loaded, plan: Plan) -> str:
+    label = loaded.path if loaded.kind != "memory" else loaded.model.name
+    if not plan.convolutions:
+        return f"{label}: the model has no 2-D convolution"
+    first = plan.convolutions[0]
+    return f"{label}: none of {len(plan.convolutions)} convolutions can be converted (first: '{first.name}': {first.reason})"
+
+
+def _carry_compilation(source, target) -> list[str]:
+    """Compile the target as the source is; what was not carried over, as notes."""
+    if not getattr(source, "compiled", False):
+        return []
+    try:
+        target.compile_from_config(source.get_compile_config())
+    except Exception as error:  # Keras raises many kinds for losses and metrics it can not rebuild
+        return [f"compile() the converted model yourself: its configuration could not be carried over ({error})"]
+    return ["compiled as the source is; the optimizer starts afresh"]
+
+
+def _checks(layout: Layout, plan: Plan, model, builder: Builder, deep: bool) -> list[Check]:
+    source, samples = layout.graph.model, verify.example_inputs(model)
+    checks = [
+        verify.check_shapes(source, model),
+        verify.check_parameters(source, model, sum(builder.parameter_changes.values())),
+        verify.check_finite(source, model, samples),
+    ]
+    if deep:
+        checks.append(verify.check_oracle(layout, plan, samples))
+    _raise_for(checks)
+    return checks
+
+
+def _raise_for(checks: list[Check]) -> None:
+    for check in checks:
+        if not check.passed:
+            raise CheckError(f"check '{check.name}' failed, nothing was written: {check.detail}")
+
+
+def _save(model, path: Path, overwrite: bool, custom_objects) -> Check:
+    """Save, reload, compare; a file that does not load and predict the same never gets its name."""
+    samples, found = verify.example_inputs(model), []
+    expected = verify.run(model, samples)
+
+    def check(temporary: Path) -> None:
+        load = lambda file: keras.saving.load_model(file, custom_objects=custom_objects, safe_mode=False)  # noqa: E731
+        found.append(verify.check_reload(temporary, load, expected, samples))
+        _raise_for(found)
+
+    io.save(model, path, overwrite=overwrite, check=check)
+    return found[0]
+
+
+def _label(item, model) -> str:
+    if isinstance(item, io.Loaded):
+        return str(item.path)
+    return str(item) if isinstance(item, (str, Path)) else model.name
+
+
+__all__ = ["Conversion", "InputError", "convert", "diff", "load", "plan", "read"]

@@ -1,0 +1,486 @@
+"""The command line: arguments -> `octconvert.api` -> exit code.
+
+    0    converted
+    1    a check failed, or something unexpected went wrong; nothing was written
+    2    bad usage, or an input that can not be read
+    3    nothing to convert; nothing was written
+    130  interrupted
+
+TensorFlow takes seconds to start, so nothing here imports it before the arguments have been understood.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json as jsonlib
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
+
+from octconvert.errors import InputError, NothingToConvert, OctconvertError, UsageError
+
+STDOUT = "-"
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def _version() -> str:
+    try:
+        return metadata.version("octconvert")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+app = App(
+    name="octconvert",
+    help="Turn a trained Keras CNN into an Octave-Convolution CNN, weights and all.",
+    help_epilogue="Exit codes: 0 converted, 1 a check failed, 2 bad usage or unreadable input, 3 nothing to convert.",
+    help_format="plaintext",
+    usage="Usage: octconvert MODEL [OPTIONS]\n       octconvert diff A B [OPTIONS]",
+    version=_version,
+    default_parameter=Parameter(negative=(), show_default=False),
+)
+
+_WHAT, _HOW, _OUT, _SAFE = (
+    Group(title, sort_key=key)
+    for key, title in enumerate(("What is converted", "How it is converted", "Output", "Loading and checking"))
+)
+
+
+def _option(help: str, *names: str, group: Group | None = None, **more: Any) -> Parameter:
+    return Parameter(name=names or None, help=help, group=group, **more)
+
+
+Json = Annotated[
+    str | None,
+    _option(
+        "Write the result as JSON: alone or with '-' to stdout, which then carries nothing else; or to a file PATH "
+        "that ends in .json (--json=PATH for any other name).",
+        group=_OUT,
+        metavar="[PATH|-]",
+    ),
+]
+Quiet = Annotated[bool, _option("Print nothing but errors.", "--quiet", "-q", group=_OUT)]
+Verbose = Annotated[bool, _option("Show every layer, chain and name.", "--verbose", "-v", group=_OUT)]
+Debug = Annotated[bool, _option("Show tracebacks and TensorFlow's own messages.", group=_OUT)]
+Unsafe = Annotated[
+    bool, _option("Run code stored in the model's file (Lambda layers); only for files you trust.", group=_SAFE)
+]
+CustomObjects = Annotated[
+    list[str] | None,
+    _option("A class or function the model needs; repeatable.", group=_SAFE, metavar="MODULE.PY:NAME"),
+]
+
+
+@app.default
+def convert(
+    model: Annotated[str, Parameter(help="The model to convert: .keras, or .h5 of any Keras.")],
+    /,
+    *,
+    output: Annotated[
+        str | None, _option("The file to write. Default: MODEL-octave.keras.", "--output", "-o", group=_OUT)
+    ] = None,
+    alpha: Annotated[float | None, _option("Share of the channels that become low. Default: 0.5.", group=_WHAT)] = None,
+    alpha_map: Annotated[
+        list[str] | None,
+        _option("Another alpha for the layers whose name matches; repeatable.", group=_WHAT, metavar="REGEX=ALPHA"),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        _option("Convert only layers whose name matches; repeatable.", group=_WHAT, metavar="REGEX"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        _option("Leave layers plain whose name matches; repeatable.", group=_WHAT, metavar="REGEX"),
+    ] = None,
+    min_size: Annotated[
+        int | None, _option("Leave maps plain whose shorter side is smaller. Default: 8.", group=_WHAT)
+    ] = None,
+    preset: Annotated[
+        Literal["paper"] | None, _option("'paper' leaves the layers plain that the paper leaves plain.", group=_WHAT)
+    ] = None,
+    octave: Annotated[
+        int | None, _option("Factor between the resolutions, a power of two. Default: 2.", group=_HOW)
+    ] = None,
+    stride_mode: Annotated[
+        Literal["keep", "pool"] | None,
+        _option("'keep' strides (default), or 'pool': average pooling and a stride of 1.", group=_HOW),
+    ] = None,
+    weights: Annotated[
+        Literal["slice", "fold", "fresh"] | None,
+        _option("How the trained weights move: sliced (default), folded, or not at all.", group=_HOW),
+    ] = None,
+    portable: Annotated[
+        bool | None, _option("Use built-in Keras layers only; the file then loads without octconvert.", group=_HOW)
+    ] = None,
+    plan: Annotated[
+        str | None, _option("Follow a plan that --dry-run --json wrote.", group=_HOW, metavar="FILE")
+    ] = None,
+    input_shape: Annotated[
+        str | None, _option("For models that leave their input's size open.", group=_HOW, metavar="H,W,C")
+    ] = None,
+    dry_run: Annotated[bool, _option("Print the plan and write no model.", group=_OUT)] = False,
+    force: Annotated[bool, _option("Overwrite an existing output.", group=_OUT)] = False,
+    verify: Annotated[
+        Literal["quick", "deep"], _option("How thoroughly the result is checked. Default: quick.", group=_SAFE)
+    ] = "quick",
+    unsafe: Unsafe = False,
+    custom_objects: CustomObjects = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Convert MODEL."""
+    asked = {
+        "alpha": alpha,
+        "alpha_map": _alpha_map(alpha_map),
+        "include": include,
+        "exclude": exclude,
+        "min_size": min_size,
+        "preset": preset,
+        "octave": octave,
+        "stride_mode": stride_mode,
+        "weights": weights,
+        "portable": portable,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    loading = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
+    talk = _Talk(json, quiet, verbose, debug)
+    _check_options(options, plan, dry_run)
+    _check_input(model)
+    _check_json(json, model)
+    if dry_run:
+        _dry_run(model, options, loading, custom_objects, talk)
+        return
+    target = output or _default_output(model)
+    _check_output(model, target, force)
+    given = _read_plan(plan)
+    with talk.working("starting TensorFlow") as progress:
+        from octconvert import api, io
+
+        io.check_target(target, overwrite=force)
+        loading["custom_objects"] = _custom_objects(custom_objects)
+        more = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
+        conversion = api.convert(model, **options, **loading, **more, progress=progress)
+    talk.report(conversion.report)
+
+
+def _dry_run(model: str, options: dict, loading: dict, custom_objects: list[str] | None, talk: _Talk) -> None:
+    with talk.working("starting TensorFlow"):
+        from octconvert import api
+
+        loading["custom_objects"] = _custom_objects(custom_objects)
+        plan = api.plan(model, **options, **loading)
+    from octconvert.report.terminal import plan_table
+
+    talk.say(plan.to_json, lambda: plan_table(plan, verbose=talk.verbose))
+    if not plan.converted:
+        raise NothingToConvert(f"{model}: no convolution can be converted with these options")
+
+
+@app.command
+def diff(
+    a: Annotated[str, Parameter(help="A model.")],
+    b: Annotated[str, Parameter(help="The model to hold against it.")],
+    /,
+    *,
+    unsafe: Unsafe = False,
+    custom_objects: CustomObjects = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Compare what two models cost, layer by layer."""
+    talk = _Talk(json, quiet, verbose, debug)
+    _check_input(a)
+    _check_input(b)
+    _check_json(json, a, b)
+    with talk.working("starting TensorFlow"):
+        from octconvert import api
+
+        report = api.diff(a, b, unsafe=unsafe, custom_objects=_custom_objects(custom_objects))
+    talk.report(report)
+
+
+# --- reading the arguments ------------------------------------------------------------------------------------------
+
+
+def _alpha_map(entries: list[str] | None) -> list[tuple[str, float]] | None:
+    """'REGEX=ALPHA' in the order given; the regular expression itself may hold a '='."""
+    if entries is None:
+        return None
+    pairs = []
+    for entry in entries:
+        pattern, _, value = entry.rpartition("=")
+        try:
+            pairs.append((pattern, float(value)))
+        except ValueError:
+            pattern = ""
+        if not pattern:
+            raise UsageError(f"--alpha-map takes REGEX=ALPHA, for example 'block1=0.25'; received '{entry}'")
+    return pairs
+
+
+def _input_shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"--input-shape takes rows, columns and channels, for example 224,224,3; received '{text}'")
+    return tuple(int(part) for part in parts)
+
+
+def _check_options(options: dict[str, Any], plan: str | None, dry_run: bool) -> None:
+    """Refuse what makes no sense before TensorFlow is started for it."""
+    from octconvert.planning.values import Options
+
+    if plan is not None and options:
+        name = next(iter(options)).replace("_", "-")
+        raise UsageError(f"--{name} can not be given together with --plan, which fixes it; edit the plan instead")
+    if plan is not None and dry_run:
+        raise UsageError("--dry-run writes a plan, --plan follows one; give only one of them")
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    Options(**frozen)
+
+
+def _check_input(path: str) -> None:
+    if not Path(path).exists():
+        raise InputError(f"{path}: there is no such file")
+
+
+def _check_json(path: str | None, *models: str) -> None:
+    if path in (None, STDOUT):
+        return
+    place = Path(str(path))
+    if place.is_dir() or not place.resolve().parent.is_dir():
+        raise UsageError(f"--json={path}: no file can be made there; name one in a directory that exists")
+    if any(place.exists() and place.samefile(model) for model in models):
+        raise UsageError(f"--json={path}: is a model that is read; name another file")
+
+
+def _default_output(model: str) -> str:
+    path = Path(model)
+    return str(path.with_name(f"{path.stem}-octave.keras"))
+
+
+def _check_output(model: str, target: str, force: bool) -> None:
+    path = Path(target)
+    if path.exists() and path.samefile(model):
+        raise UsageError(f"{target}: is the model to convert; give another name with -o")
+    if path.exists() and not force:
+        raise UsageError(f"{target}: exists already; --force overwrites it, -o names another file")
+
+
+def _read_plan(path: str | None) -> Any:
+    from octconvert.planning.values import Plan
+
+    if path is None:
+        return None
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"{path}: can not be read as a plan: {reason}") from error
+    return Plan.from_json(text, where=path)
+
+
+def _custom_objects(entries: list[str] | None) -> dict[str, Any]:
+    from octconvert.io import parse_custom_object
+
+    return dict(parse_custom_object(entry) for entry in entries or ())
+
+
+# --- talking to the user --------------------------------------------------------------------------------------------
+
+
+class _Talk:
+    """Where results, progress and JSON go."""
+
+    def __init__(self, json: str | None, quiet: bool, verbose: bool, debug: bool):
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose contradict each other")
+        self.json, self.quiet, self.verbose, self.debug = json, quiet, verbose, debug
+
+    @contextlib.contextmanager
+    def working(self, stage: str) -> Iterator[Callable[[str, int, int], None] | None]:
+        """Silence libraries, keep stdout clean, and show progress where somebody watches."""
+        # Whatever a library prints belongs to stderr: stdout may be read by a program.
+        with contextlib.redirect_stdout(sys.stderr), self._progress(stage) as progress:
+            if not self.debug:
+                _start_quietly()
+            yield progress
+
+    @contextlib.contextmanager
+    def _progress(self, stage: str) -> Iterator[Callable[[str, int, int], None] | None]:
+        if self.quiet or self.debug or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        # Its own descriptor, so that it can be seen while stderr is silenced.
+        with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as stream:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
+            with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+                task = bar.add_task(stage, total=None, count="")
+
+                def show(name: str, done: int, total: int) -> None:
+                    count = f"{done}/{total}" if total else ""
+                    bar.update(task, description=name, completed=done, total=total or None, count=count)
+
+                yield show
+
+    def report(self, report: Any) -> None:
+        from octconvert.report.json import to_dict
+        from octconvert.report.terminal import render
+
+        self.say(lambda: jsonlib.dumps(to_dict(report), indent=2), lambda: render(report, verbose=self.verbose))
+
+    def say(self, text: Callable[[], str], renderable: Callable[[], Any]) -> None:
+        """The same result as JSON, where it was asked for, and for people."""
+        if self.json == STDOUT:
+            print(text())
+            return
+        if self.json is not None:
+            _write_atomically(Path(self.json), text() + "\n")
+        if not self.quiet:
+            from rich.console import Console
+
+            Console().print(renderable())
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"{path}: the JSON can not be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _start_quietly() -> None:
+    """Import TensorFlow without its log lines, unless the user has asked to see them all."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if os.environ.setdefault(LOG_LEVEL, "3") == "0":
+        return
+    warnings.simplefilter("ignore")
+    with _discarded_stderr():
+        import tensorflow  # noqa: F401
+    from absl 
+    logging.set_verbosity(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _discarded_stderr() -> Iterator[None]:
+    """Hold back what is written to descriptor 2, C++ included; shown after all where the import fails.
+
+    TensorFlow 2.21 logs a few lines before it looks at TF_CPP_MIN_LOG_LEVEL.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        saved = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+# --- from arguments to an exit code ---------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A layer's name must not break the report on a terminal that can not show it.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    sys.exit(_run(_with_json_values(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(tokens: Sequence[str]) -> int:
+    try:
+        command, arguments, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _fail(f"{_usage(error)} (see octconvert --help)", 2)
+    debug = arguments.arguments.get("debug", False)
+    try:
+        command(*arguments.args, **arguments.kwargs)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of stdout has gone; what is left in its buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, OctconvertError):
+            return _fail(str(error), error.exit_code)
+        files = " ".join(str(value) for value in arguments.args)
+        return _fail(f"{files}: unexpected {_unexpected(error)}; --debug shows the traceback", 1)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"octconvert: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())
+    said = f": {said[:200]}{'...' if len(said) > 200 else ''}" if said else ""
+    return f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}{said}"
+
+
+def _usage(error: CycloptsError) -> str:
+    """cyclopts' message in one sentence without its full stop."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected argument '{(error.unused_tokens or ['?'])[0]}'"
+    text = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, MissingArgumentError):
+        text = text.replace('Command "diff" parameter', "diff:").replace("Parameter ", "")
+    return text
+
+
+def _with_json_values(tokens: Sequence[str]) -> list[str]:
+    """Give a bare --json its value '-'.
+
+    Only '-' and names ending in .json are taken for its value, so that "octconvert --json model.h5" can never
+    write over the model.
+    """
+    result: list[str] = []
+    pending = list(tokens)
+    while pending:
+        token = pending.pop(0)
+        if token == "--":
+            return [*result, token, *pending]
+        if token == "--json":
+            follows = bool(pending) and (pending[0] == STDOUT or pending[0].lower().endswith(".json"))
+            token = f"--json={pending.pop(0) if follows else STDOUT}"
+        result.append(token)
+    return result
+
+
+if __name__ == "__main__":
+    main()

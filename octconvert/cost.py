@@ -1,0 +1,125 @@
+"""MACs, parameters and activation memory of any Keras model, read off its call graph.
+
+MACs count convolutions, Dense layers and layers that tell their own (``layer.macs(input_shape)``); additions, pooling
+and normalisation count nothing, as in the paper. Memory counts the tensors between calls; what a layer holds inside
+while it works is not counted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from keras import layers
+
+from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph, with_input_shapes
+from octconvert.report.result import Cost
+
+ASSUMED_SIZE = 224
+"""Rows and columns taken where the model leaves them open."""
+
+
+def measured_graph(model_or_graph) -> tuple[CallGraph, tuple[tuple[int, ...], ...]]:
+    """The call graph with every size known, and the input shapes assumed for that (empty if none had to be)."""
+    graph = model_or_graph if isinstance(model_or_graph, CallGraph) else build_graph(model_or_graph)
+    shapes = [graph.tensors[number].shape for number in graph.inputs]
+    known = [tuple(ASSUMED_SIZE if size is None else size for size in shape[1:]) for shape in shapes]
+    if all(None not in shape[1:] for shape in shapes):
+        return graph, ()
+    return with_input_shapes(graph, [(shape[0], *size) for shape, size in zip(shapes, known, strict=True)]), tuple(known)
+
+
+def cost_of(model_or_graph) -> Cost:
+    """`Cost` of one run on one sample. Rows and columns that are unknown count as `ASSUMED_SIZE`.
+
+    Raises:
+        InputError: the model is subclassed, or does not work at the assumed size.
+    """
+    graph, assumed = measured_graph(model_or_graph)
+    total, peak = _activation_bytes(graph)
+    return Cost(sum(call_macs(graph).values()), graph.model.count_params(), total, peak, assumed)
+
+
+def call_macs(graph: CallGraph) -> dict[int, int]:
+    """Call index -> MACs, for the calls that have any; all sizes must be known."""
+    found = {}
+    for call in graph.calls:
+        macs = _macs(graph, call) if call.kind == OPERATION else 0
+        if macs:
+            found[call.index] = macs
+    return found
+
+
+def _macs(graph: CallGraph, call: Call) -> int:
+    inputs = [graph.tensors[number].shape for number in call.inputs]
+    outputs = [graph.tensors[number].shape for number in call.outputs]
+    own = getattr(call.operation, "macs", None)
+    if callable(own):
+        return int(own(inputs if len(inputs) > 1 else inputs[0]))
+    for kind, count in _COUNTERS:
+        if isinstance(call.operation, kind):
+            return count(call.operation, inputs[0], outputs[0])
+    return 0
+
+
+def _positions(layer, shape) -> int:
+    """Product of the spatial sizes."""
+    return math.prod(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+
+
+def _convolution(layer, source, output) -> int:
+    kernel = layer.kernel.shape  # (..., channels of one group, filters)
+    return _positions(layer, output) * math.prod(kernel)
+
+
+def _depthwise(layer, source, output) -> int:
+    return _positions(layer, output) * math.prod(layer.kernel.shape)
+
+
+def _separable(layer, source, output) -> int:
+    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+    return _positions(layer, output) * sum(math.prod(kernel.shape) for kernel in kernels)
+
+
+def _transposed(layer, source, output) -> int:
+    return _positions(layer, source) * math.prod(layer.kernel.shape)
+
+
+def _dense(layer, source, output) -> int:
+    return math.prod(output[1:-1]) * math.prod(layer.kernel.shape)
+
+
+_COUNTERS: tuple[tuple[type | tuple[type, ...], Callable], ...] = (
+    ((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), _transposed),
+    ((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
+    ((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _depthwise),
+    ((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
+    (layers.Dense, _dense),
+)
+
+
+def _activation_bytes(graph: CallGraph) -> tuple[int, int]:
+    """(all activations, the most alive at once). A nested model's input is the tensor it is called with."""
+    root = list(range(len(graph.tensors)))
+    for call in graph.calls:
+        if call.kind == BOUNDARY:
+            root[call.outputs[0]] = root[call.inputs[0]]
+    sizes = {t.index: _bytes(t) for t in graph.tensors if root[t.index] == t.index}
+    last_use = {root[number]: call.index for call in graph.calls for number in (*call.outputs, *call.inputs)}
+    for number in graph.outputs:
+        last_use[root[number]] = len(graph.calls)
+    alive = peak = 0
+    for call in graph.calls:
+        if call.kind != BOUNDARY:
+            alive += sum(sizes[number] for number in call.outputs)
+        peak = max(peak, alive)
+        touched = {root[number] for number in (*call.inputs, *call.outputs)}
+        alive -= sum(sizes[number] for number in touched if last_use[number] == call.index)
+    return sum(sizes.values()), peak
+
+
+def _bytes(tensor) -> int:
+    """Bytes of a tensor for one sample; strings and other unsized types count one byte an element."""
+    bits = re.search(r"\d+$", tensor.dtype)
+    return math.prod(1 if size is None else size for size in tensor.shape[1:]) * (int(bits[0]) // 8 if bits else 1)

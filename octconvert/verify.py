@@ -1,0 +1,106 @@
+"""Checks of a rewritten model, run before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import tree
+
+from octconvert.build import Builder
+from octconvert.planning.make import layout_from_plan, options_of
+from octconvert.planning.solve import Layout
+from octconvert.planning.values import Plan
+from octconvert.report.result import Check
+
+TOLERANCE = 1e-4
+"""Largest difference allowed, relative to the largest output, where two models should be the same function."""
+SAMPLE_SIZE = 64
+"""Rows and columns of the test input where the model leaves them open."""
+
+
+def example_inputs(model, seed: int = 0) -> list[np.ndarray]:
+    """One random sample for each input of a model, uniform in 0..1 (integers: 0 or 1), in the model's flat order."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for tensor in model.inputs:
+        shape = tuple(SAMPLE_SIZE if size is None else size for size in tensor.shape[1:])
+        batch = tensor.shape[0] or 1
+        values = rng.random((batch, *shape))
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        samples.append((values > 0.5).astype(dtype) if "int" in dtype or dtype == "bool" else values.astype("float32"))
+    return samples
+
+
+def run(model, samples: list[np.ndarray]) -> list[np.ndarray]:
+    """The model's outputs as float arrays, flat."""
+    inputs = model._inputs_struct if hasattr(model, "_inputs_struct") else model._functional._inputs_struct
+    outputs = model(tree.pack_sequence_as(inputs, samples), training=False)
+    return [np.asarray(keras.ops.convert_to_numpy(output), dtype="float64") for output in tree.flatten(outputs)]
+
+
+def largest_difference(expected: list[np.ndarray], found: list[np.ndarray]) -> float:
+    """The largest difference between outputs, relative to the largest expected value of each; nan counts as infinite."""
+    worst = 0.0
+    for a, b in zip(expected, found, strict=True):
+        if not a.size:
+            continue
+        difference = np.abs(a - b)
+        if not np.isfinite(difference).all():
+            return math.inf
+        worst = max(worst, float(difference.max() / max(np.abs(a).max(), 1e-30)))
+    return worst
+
+
+def check_shapes(source, converted) -> Check:
+    """Output shapes and dtypes are the source's: the promise of the whole program."""
+    before, after = ([(tuple(t.shape), str(t.dtype)) for t in model.outputs] for model in (source, converted))
+    wrong = [f"{a} became {b}" for a, b in zip(before, after, strict=False) if a != b]
+    if len(before) != len(after):
+        wrong.append(f"{len(before)} outputs became {len(after)}")
+    return Check("output shapes", not wrong, "; ".join(wrong) or f"{len(before)} output(s), shapes and dtypes as before")
+
+
+def check_parameters(source, converted, expected_difference: int) -> Check:
+    """Every parameter is accounted for."""
+    before, after = source.count_params(), converted.count_params()
+    difference = before - after - expected_difference
+    if difference:
+        return Check("parameters", False, f"{before:,} became {after:,}: {difference:,} not accounted for")
+    told = "" if not expected_difference else f" ({expected_difference:,} fewer, as noted)"
+    return Check("parameters", True, f"{after:,}{told or ', as before'}")
+
+
+def check_finite(source, converted, samples) -> Check:
+    """Outputs on a random input are finite, or the source's are not either."""
+    finite = all(np.isfinite(output).all() for output in run(converted, samples))
+    if finite:
+        return Check("finite outputs", True, "on a random input")
+    if not all(np.isfinite(output).all() for output in run(source, samples)):
+        return Check("finite outputs", True, "not finite, but the source's are not either")
+    return Check("finite outputs", False, "nan or infinity on a random input where the source is finite")
+
+
+def check_oracle(layout: Layout, plan: Plan, samples) -> Check:
+    """With octave=1 the same rewrite must be the source's function (DESIGN section 4), on the user's own weights."""
+    plan = dataclasses.replace(plan, octave=1, weights="slice", stride_mode="keep")
+    options = options_of(plan)
+    twin = Builder(layout_from_plan(layout.graph, plan), options).build()
+    difference = largest_difference(run(layout.graph.model, samples), run(twin, samples))
+    detail = f"largest difference {difference:.1e} of the output's scale at octave=1"
+    return Check("octave=1 oracle", difference <= TOLERANCE, detail)
+
+
+def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.ndarray], samples) -> Check:
+    """The saved file loads again and predicts the same."""
+    try:
+        reloaded = load(path)
+    except Exception as error:  # anything Keras raises about a file it can not load
+        return Check("reload", False, f"the saved file does not load: {error}")
+    difference = largest_difference(expected, run(reloaded, samples))
+    passed = difference <= TOLERANCE
+    return Check("reload", passed, f"the saved file predicts the same (largest difference {difference:.1e})")
