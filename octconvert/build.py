@@ -52,6 +52,7 @@ class Builder:
         self._made: dict[tuple, object] = {}
         self._models: dict[int, tuple] = {}
         self._merged: dict[int, object] = {}
+        self._initializers: dict[int, dict] = {}
         self._names: list[set[str]] = []
         self._reserved: list[set[str]] = []
 
@@ -249,12 +250,26 @@ class Builder:
         config = {**source.get_config(), **(changes or {})}
         if suffix:
             config["name"] = self.name(source.name + suffix)
-        return type(source).from_config(config)
+        return self.make(type(source), config)
+
+    def make(self, layer_class, config: dict):
+        """A layer from its configuration. Initial values that will be overwritten are not drawn: it takes zeros."""
+        initializers = {key: config[key] for key in config if key.endswith("_initializer")}
+        if self.options.weights == "fresh" or not initializers:
+            return layer_class.from_config(config)
+        layer = layer_class.from_config({**config, **dict.fromkeys(initializers, "zeros")})
+        self._initializers[id(layer)] = {k: v for k, v in initializers.items() if hasattr(layer, k)}
+        return layer
+
+    def _restore_initializers(self, layer) -> None:
+        for key, value in self._initializers.pop(id(layer), {}).items():
+            setattr(layer, key, keras.initializers.get(value))
 
     def set_weights(self, layer, values) -> None:
         """Assign all weights of a layer, unless the user wants fresh ones."""
         if self.options.weights == "fresh":
             return
+        self._restore_initializers(layer)
         for variable, value in zip(layer.weights, values, strict=True):
             variable.assign(value)
 
@@ -262,6 +277,7 @@ class Builder:
         """Assign weights by attribute name; None entries and weights the layer has not are passed over."""
         if self.options.weights == "fresh":
             return
+        self._restore_initializers(layer)
         for name, value in values.items():
             variable = getattr(layer, name, None)
             if variable is not None and value is not None:

@@ -5,6 +5,7 @@
     2    bad usage, or an input that can not be read
     3    nothing to convert; nothing was written
     130  interrupted
+    141  the reader of stdout has gone, as in "octconvert ... | head"
 
 TensorFlow takes seconds to start, so nothing here imports it before the arguments have been understood.
 """
@@ -152,8 +153,8 @@ def convert(
         "weights": weights,
         "portable": portable,
     }
-    options = {name: value for name, value in asked.items() if value is not None}
-    loading = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
+    options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
     talk = _Talk(json, quiet, verbose, debug)
     _check_options(options, plan, dry_run)
     _check_input(model)
@@ -169,7 +170,7 @@ def convert(
 
         io.check_target(target, overwrite=force)
         loading["custom_objects"] = _custom_objects(custom_objects)
-        more = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
+        more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
         conversion = api.convert(model, **options, **loading, **more, progress=progress)
     talk.report(conversion.report)
 
@@ -249,7 +250,9 @@ def _check_options(options: dict[str, Any], plan: str | None, dry_run: bool) -> 
         raise UsageError(f"--{name} can not be given together with --plan, which fixes it; edit the plan instead")
     if plan is not None and dry_run:
         raise UsageError("--dry-run writes a plan, --plan follows one; give only one of them")
-    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    frozen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
     Options(**frozen)
 
 
@@ -356,7 +359,11 @@ class _Talk:
         if not self.quiet:
             from rich.console import Console
 
-            Console().print(renderable())
+            console = Console()
+            with console.capture() as captured:
+                console.print(renderable())
+            # Written here because rich would end the process by itself where the reader has gone.
+            sys.stdout.write(captured.get())
 
 
 def _write_atomically(path: Path, text: str) -> None:
@@ -378,7 +385,8 @@ def _start_quietly() -> None:
     warnings.simplefilter("ignore")
     with _discarded_stderr():
         import tensorflow  # noqa: F401
-    from absl 
+    from absl import logging
+
     logging.set_verbosity(logging.ERROR)
 
 

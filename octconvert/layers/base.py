@@ -7,6 +7,7 @@ from keras import activations, backend, constraints, initializers, ops, regulari
 
 from octconvert.geometry import ceil_div
 from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
+from octconvert.split import low_channels
 
 _MODULES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 
@@ -18,21 +19,29 @@ def check_octave(octave) -> int:
     return octave
 
 
-def split_inputs(inputs):
-    """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one."""
+def split_inputs(inputs, name: str):
+    """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one. ``name`` is the layer's."""
     if not isinstance(inputs, (list, tuple)):
         return inputs, None
     if len(inputs) == 1:
         return inputs[0], None
     if len(inputs) == 2:
         return inputs[0], inputs[1]
-    raise ValueError(f"expected one tensor or a pair [high, low], received {len(inputs)} tensors")
+    raise ValueError(f"layer '{name}': expected one tensor or a pair [high, low], received {len(inputs)} tensors")
 
 
-def split_shapes(shapes):
+def split_pair(inputs, name: str):
+    """(high, low) from ``[high, low]``, for layers that take nothing else."""
+    high, low = split_inputs(inputs, name)
+    if low is None:
+        raise ValueError(f"layer '{name}': expected a pair [high, low], received one tensor")
+    return high, low
+
+
+def split_shapes(shapes, name: str):
     """The same for shapes: ((...), None) or ((...), (...))."""
     if shapes and isinstance(shapes[0], (list, tuple)):
-        return split_inputs([tuple(shape) for shape in shapes])
+        return split_inputs([tuple(shape) for shape in shapes], name)
     return tuple(shapes), None
 
 
@@ -83,7 +92,23 @@ def standard_padding(padding):
     try:
         return tuple((int(before), int(after)) for before, after in padding)
     except (TypeError, ValueError):
-        raise ValueError(f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}") from None
+        message = f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}"
+        raise ValueError(message) from None
+
+
+def divide_filters(name: str, filters, ratio_out, groups) -> tuple[int, int]:
+    """(high, low) filters of an octave convolution; ValueError where the arguments make no sense."""
+    if not isinstance(filters, int) or filters < 1:
+        raise ValueError(f"layer '{name}': `filters` must be a positive integer, received: {filters!r}")
+    if not 0.0 <= ratio_out <= 1.0:
+        raise ValueError(f"layer '{name}': `ratio_out` must be between 0 and 1, received: {ratio_out!r}")
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"layer '{name}': `groups` must be a positive integer, received: {groups!r}")
+    low = low_channels(ratio_out, filters)
+    for label, count in (("high", filters - low), ("low", low)):
+        if count % groups:
+            raise ValueError(f"layer '{name}': {count} {label} filters can not be split in {groups} groups")
+    return filters - low, low
 
 
 class OctaveWindowLayer(keras.layers.Layer):
@@ -132,7 +157,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         return tuple(self.window.alignment(axis, None).dilation for axis in (0, 1))
 
     def _check_shapes(self, input_shape):
-        high, low = split_shapes(input_shape)
+        high, low = split_shapes(input_shape, self.name)
         check_pair_shapes(self.name, high, low, self.octave, self.data_format)
         return high, low
 
@@ -170,7 +195,8 @@ class OctaveWindowLayer(keras.layers.Layer):
         axes, shapes = spatial_axes(self.data_format), []
         outputs = [self.window.output(i, high[axis]) for i, axis in enumerate(axes)]
         if any(size is not None and size < 1 for size in outputs):
-            raise ValueError(f"layer '{self.name}': a map of {tuple(high[a] for a in axes)} is too small for its window")
+            size = tuple(high[axis] for axis in axes)
+            raise ValueError(f"layer '{self.name}': a map of {size} is too small for its window")
         for count, cell in zip(channels, (1, self.octave), strict=True):
             if count:
                 shape = [high[0], count, count, count]
@@ -180,7 +206,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         return shapes if len(shapes) == 2 else shapes[0]
 
     def compute_output_spec(self, inputs):
-        high, low = split_inputs(inputs)
+        high, low = split_inputs(inputs, self.name)
         shapes = tuple(high.shape) if low is None else [tuple(high.shape), tuple(low.shape)]
         self._check_shapes(shapes)
         output = self.compute_output_shape(shapes)

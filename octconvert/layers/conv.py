@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from octconvert.layers import base, spatial
-from octconvert.split import low_channels
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -17,7 +16,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
     ``low_out  = act(LL * low + HL * average_pool(high) + bias_low)`` (paper, equations 2-4): first the sum, then one
     bias, then the activation. All four kernels together have the parameters of the plain convolution.
 
-    One tensor in makes it a *first* layer, ``[high, low]`` in an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
+    One tensor in makes it a *first* layer, ``[high, low]`` an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
     layer that gives one tensor; ``ratio_out=1.0`` gives the low map alone.
 
     Args:
@@ -86,20 +85,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
             **kwargs,
         )
         self.filters, self.ratio_out, self.groups = filters, ratio_out, groups
-        self._check_arguments()
-        self.low_filters = low_channels(ratio_out, filters)
-        self.high_filters = filters - self.low_filters
-        for label, count in (("high", self.high_filters), ("low", self.low_filters)):
-            if count % groups:
-                raise ValueError(f"layer '{self.name}': {count} {label} filters can not be split in {groups} groups")
-
-    def _check_arguments(self) -> None:
-        if not isinstance(self.filters, int) or self.filters < 1:
-            raise ValueError(f"`filters` must be a positive integer, received: {self.filters!r}")
-        if not 0.0 <= self.ratio_out <= 1.0:
-            raise ValueError(f"`ratio_out` must be between 0 and 1, received: {self.ratio_out!r}")
-        if not isinstance(self.groups, int) or self.groups < 1:
-            raise ValueError(f"`groups` must be a positive integer, received: {self.groups!r}")
+        self.high_filters, self.low_filters = base.divide_filters(self.name, filters, ratio_out, groups)
 
     def build(self, input_shape):
         high, low = self._check_shapes(input_shape)
@@ -135,7 +121,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
         )
 
     def call(self, inputs):
-        high, low = base.split_inputs(inputs)
+        high, low = base.split_inputs(inputs, self.name)
         padding = pooled = prepared = None
         if self.low_filters:
             pooled = spatial.pool_octave(high, self.octave, self.data_format)
@@ -165,11 +151,11 @@ class OctaveConv2D(base.OctaveWindowLayer):
         return ops.conv(x, kernel, self.strides, padding, self.data_format, self.low_dilation)
 
     def compute_output_shape(self, input_shape):
-        return self._output_shapes(base.split_shapes(input_shape)[0], (self.high_filters, self.low_filters))
+        return self._output_shapes(base.split_shapes(input_shape, self.name)[0], (self.high_filters, self.low_filters))
 
     def macs(self, input_shape) -> int:
         """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
-        high, low = base.split_shapes(input_shape)
+        high, low = base.split_shapes(input_shape, self.name)
         axes, channels = spatial.spatial_axes(self.data_format), spatial.channel_axis(self.data_format)
         window, taps = self.window, self.kernel_size[0] * self.kernel_size[1]
         positions = window.output(0, high[axes[0]]) * window.output(1, high[axes[1]])

@@ -94,7 +94,7 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         )
 
     def call(self, inputs):
-        high, low = base.split_inputs(inputs)
+        high, low = base.split_inputs(inputs, self.name)
         prepared, padding = self._prepare_high(high)
         high_out = self._finish(self._conv(prepared, self.hh_kernel, padding, self.dilation_rate), self.high_bias)
         if low is None:
@@ -106,7 +106,7 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
 
     def compute_output_shape(self, input_shape):
-        high, low = base.split_shapes(input_shape)
+        high, low = base.split_shapes(input_shape, self.name)
         axis = spatial.channel_axis(self.data_format)
         channels = (high[axis] * self.depth_multiplier, low[axis] * self.depth_multiplier if low is not None else 0)
         return self._output_shapes(high, channels)

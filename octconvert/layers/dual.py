@@ -47,11 +47,11 @@ def _make(layer_or_factory):
     if isinstance(layer_or_factory, keras.layers.Layer):
         return layer_or_factory
     if not callable(layer_or_factory):
-        raise ValueError(f"expected a layer or a callable, received: {layer_or_factory!r}")
+        raise ValueError(f"octave_dual: expected a layer or a callable, received: {layer_or_factory!r}")
     if inspect.isclass(layer_or_factory) or not _required_parameters(layer_or_factory):
         made = layer_or_factory()
         if not callable(made):
-            raise ValueError(f"the factory made {made!r}, not a layer")
+            raise ValueError(f"octave_dual: the factory made {made!r}, not a layer")
         return made
     return layer_or_factory
 
@@ -69,14 +69,16 @@ def _groups(tensors) -> list:
     """[what the first layer reads, what the second reads], or one entry for one tensor."""
     if not isinstance(tensors, (list, tuple)):
         return [tensors]
+    if not tensors:
+        raise ValueError("octave_dual: expected one tensor or a pair [high, low], received none")
     if all(isinstance(item, (list, tuple)) for item in tensors):
         if any(len(item) != 2 for item in tensors):
-            raise ValueError("expected a list of pairs [[high, low], ...]")
+            raise ValueError("octave_dual: expected a list of pairs [[high, low], ...]")
         return [[pair[0] for pair in tensors], [pair[1] for pair in tensors]]
     if len(tensors) == 1:
         return [tensors[0]]
     if len(tensors) != 2:
-        raise ValueError(f"expected one tensor or a pair [high, low], received {len(tensors)} tensors")
+        raise ValueError(f"octave_dual: expected one tensor or a pair [high, low], received {len(tensors)} tensors")
     return list(tensors)
 
 

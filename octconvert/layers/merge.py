@@ -36,14 +36,14 @@ class OctaveMerge(_PairLayer):
         self.order = None if order is None else [int(position) for position in order]
 
     def call(self, inputs):
-        high, low = inputs
+        high, low = base.split_pair(inputs, self.name)
         low = spatial.crop_to(spatial.upsample(low, self.octave, self.data_format), high, self.data_format)
         axis = spatial.channel_axis(self.data_format)
         joined = ops.concatenate([high, low], axis=axis)
         return joined if self.order is None else ops.take(joined, self.order, axis=axis)
 
     def compute_output_spec(self, inputs):
-        high, low = inputs
+        high, low = base.split_pair(inputs, self.name)
         base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
         shape, axis = list(high.shape), spatial.channel_axis(self.data_format)
         shape[axis] += low.shape[axis]
@@ -61,14 +61,14 @@ class OctaveCrop(_PairLayer):
     """
 
     def call(self, inputs):
-        high, low = inputs
+        high, low = base.split_pair(inputs, self.name)
         rows, columns = (-(-size // self.octave) for size in spatial.sizes(high, self.data_format))
         if self.data_format == "channels_last":
             return low[:, :rows, :columns, :]
         return low[:, :, :rows, :columns]
 
     def compute_output_spec(self, inputs):
-        high, low = inputs
+        high, low = base.split_pair(inputs, self.name)
         shape = list(low.shape)
         for axis in spatial.spatial_axes(self.data_format):
             shape[axis] = None if high.shape[axis] is None else -(-high.shape[axis] // self.octave)

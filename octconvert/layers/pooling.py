@@ -41,7 +41,7 @@ class OctavePooling2D(keras.layers.Layer):
         return spatial.Window(self.pool_size, self.strides, (1, 1), self.padding, self.octave)
 
     def call(self, inputs):
-        high, low = inputs
+        high, low = base.split_pair(inputs, self.name)
         sizes = spatial.sizes(high, self.data_format)
         padding = self.padding
         if not isinstance(padding, str):
@@ -53,19 +53,24 @@ class OctavePooling2D(keras.layers.Layer):
         return pool(x, self.pool_size, self.strides, padding, self.data_format)
 
     def _pool_low(self, low, sizes):
-        counted = not isinstance(self.padding, str)  # explicit zeros are values, 'same' and overhang are not
-        value = float("-inf") if self.mode == "max" and not counted else 0.0
-        pooled = self._pool_window(low, sizes, value)
-        if self.mode == "max" or counted:
-            return pooled
-        return pooled / self._pool_window(ops.ones_like(low), sizes, 0.0)
+        if not isinstance(self.padding, str):  # explicit zeros are values, 'same' and overhang are not
+            return self._pool(self._prepare(low, sizes), "valid")
+        if self.mode == "average":
+            pooled = self._pool(self._prepare(low, sizes), "valid")
+            return pooled / self._pool(self._prepare(ops.ones_like(low), sizes), "valid")
+        nothing = float("-inf")
+        if not self.window.filtered(sizes):
+            return self._pool(self._prepare(low, sizes, nothing), "valid")
+        share = self._prepare(ops.ones_like(low), sizes)  # of the fixed filter that lies on the map
+        values = self._prepare(low, sizes) / ops.where(share > 0, share, ops.ones_like(share))
+        return self._pool(ops.where(share > 0, values, ops.full_like(values, nothing)), "valid")
 
-    def _pool_window(self, low, sizes, value: float):
-        low, _ = spatial.prepare_low(low, sizes, self.window, self.data_format, value, allow_same=False)
-        return self._pool(low, "valid")
+    def _prepare(self, low, sizes, value: float = 0.0):
+        return spatial.prepare_low(low, sizes, self.window, self.data_format, value, allow_same=False)[0]
 
     def compute_output_spec(self, inputs):
-        high, low = inputs
+        high, low = base.split_pair(inputs, self.name)
+        base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
         outputs = []
         for x, octave in ((high, 1), (low, self.octave)):
             shape = list(x.shape)

@@ -10,8 +10,7 @@ from keras import layers
 
 from octconvert.geometry import Alignment, same_padding
 from octconvert.layers import base
-from octconvert.layers.spatial import Window, channel_axis, spatial_axes
-from octconvert.split import low_channels
+from octconvert.layers.spatial import Window, channel_axis, pools_by_two, reads_past_end, spatial_axes
 
 
 def known_sizes(x, data_format: str, name: str) -> tuple[int, int]:
@@ -19,7 +18,7 @@ def known_sizes(x, data_format: str, name: str) -> tuple[int, int]:
     found = tuple(x.shape[axis] for axis in spatial_axes(data_format))
     if None in found:
         raise ValueError(
-            f"'{name}': built-in layers need known rows and columns, received {tuple(x.shape)}; use OctaveConv2D instead"
+            f"'{name}': built-in layers need known rows and columns, received {tuple(x.shape)}; use OctaveConv2D"
         )
     return found
 
@@ -115,17 +114,39 @@ def _channels(x, start: int, stop: int, data_format: str, name: str):
 
 def prepare_low(x, window: Window, alignments, outputs, data_format: str, name: str):
     """(map, padding) for a window operation on a low map, as `octconvert.layers.spatial.prepare_low`."""
+    if all(pools_by_two(a, window) for a in alignments):
+        return layers.AveragePooling2D(2, 1, "same", data_format=data_format, name=f"{name}-align")(x), "valid"
     cells = known_sizes(x, data_format, name)
     pads = tuple(a.padding(cells[i], outputs[i]) for i, a in enumerate(alignments))
     if all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
         return x, "same"
-    x = pad_or_crop(x, pads, data_format, name)
+    ends = tuple((0, max(p[1], 0) if reads_past_end(a, window) else 0) for a, p in zip(alignments, pads, strict=True))
+    x = repeat_edges(x, ends, data_format, name)
+    rest = tuple((before, after - end) for (before, after), (_, end) in zip(pads, ends, strict=True))
+    x = pad_or_crop(x, rest, data_format, name)
+    return fixed_filter(x, alignments, window.octave, data_format, f"{name}-align"), "valid"
+
+
+def fixed_filter(x, alignments, octave: int, data_format: str, name: str):
+    """The filters of the alignments: average pooling, or the average of shifted maps (all weights are n / octave)."""
     widths = tuple(len(a.prefilter) for a in alignments)
-    if widths != (1, 1):
-        if not all(box_filter(a) for a in alignments):
-            raise ValueError(f"'{name}': this padding does not line up with octave={window.octave} in built-in layers")
-        x = layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=f"{name}-align")(x)
-    return x, "valid"
+    if widths == (1, 1):
+        return x
+    if all(box_filter(a) for a in alignments):
+        return layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name)(x)
+    for i, width in enumerate(widths):
+        if width == 1:
+            continue
+        parts = []
+        for shift, weight in enumerate(alignments[i].prefilter):
+            times = round(weight * octave)
+            if times:
+                cut = [(0, 0), (0, 0)]
+                cut[i] = (shift, width - 1 - shift)
+                part = layers.Cropping2D(tuple(cut), data_format=data_format, name=f"{name}{i}-shift{shift}")(x)
+                parts += [part] * times
+        x = layers.Average(name=f"{name}{i}")(parts)
+    return x
 
 
 def is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
@@ -206,11 +227,8 @@ class PortableConv:
         name,
         **conv_arguments,
     ):
-        if not 0.0 <= ratio_out <= 1.0:
-            raise ValueError(f"`ratio_out` must be between 0 and 1, received: {ratio_out!r}")
         self.window = Window(kernel_size, strides, dilation_rate, padding, octave)
-        self.low_filters = low_channels(ratio_out, filters)
-        self.high_filters = filters - self.low_filters
+        self.high_filters, self.low_filters = base.divide_filters(name, filters, ratio_out, groups)
         self.data_format, self.name, self.activation = data_format, name, activation
         self.use_bias = use_bias
         self.arguments = {"strides": strides, "data_format": data_format, "groups": groups, **conv_arguments}
@@ -218,7 +236,7 @@ class PortableConv:
         self.calls = 0
 
     def __call__(self, inputs):
-        high, low = base.split_inputs(inputs)
+        high, low = base.split_inputs(inputs, self.name)
         low_shape = None if low is None else tuple(low.shape)
         base.check_pair_shapes(self.name, tuple(high.shape), low_shape, self.window.octave, self.data_format)
         label = self.name if not self.calls else f"{self.name}-{self.calls + 1}"

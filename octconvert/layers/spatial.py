@@ -37,7 +37,8 @@ def pool_octave(x, octave: int, data_format: str):
     """Average ``octave x octave`` blocks; the last, partial block of an odd size averages what it has.
 
     Keras' own 'same' would centre the blocks for octave > 2, so unknown and odd sizes are halved step by step, which
-    keeps cell ``i`` on positions ``octave * i`` and up.
+    keeps cell ``i`` on positions ``octave * i`` and up. (A last block of three at octave 4 is thus the average of a
+    pair's average and of the odd one.)
     """
     if octave == 1:
         return x
@@ -126,6 +127,18 @@ class Window:
         before = self.before(axis, size)
         return align(self.kernel[axis], self.strides[axis], self.dilation[axis], before, self.octave)
 
+    def variants(self, axis: int, size) -> list[Alignment]:
+        """Every alignment that a run may need along ``axis``, by the zeros in front; one where ``size`` is known."""
+        if _known(size) or self.padding != "same" or self.strides[axis] == 1:
+            return [self.alignment(axis, size if _known(size) else None)]
+        kernel, stride, dilation = self.kernel[axis], self.strides[axis], self.dilation[axis]
+        most = (kernel - 1) * dilation // 2
+        return [align(kernel, stride, dilation, before, self.octave) for before in range(most + 1)]
+
+    def filtered(self, sizes) -> bool:
+        """Whether a low map of a high map of ``sizes`` may need a fixed filter in front of the window."""
+        return any(a.prefilter != (1.0,) for axis, size in enumerate(sizes) for a in self.variants(axis, size))
+
     def low_outputs(self, axis: int, size):
         """Cells of the low output along ``axis``: ceil(output / octave)."""
         return ceil_div(self.output(axis, size), self.octave)
@@ -146,17 +159,26 @@ def prepare_low(x, high_sizes, window: Window, data_format: str, value: float = 
         (prepared map, padding): the padding, 'same' or 'valid', that the window operation is to use.
     """
     alignments = [window.alignment(i, size if _known(size) else None) for i, size in enumerate(high_sizes)]
+    if all(pools_by_two(a, window) for a in alignments):
+        return ops.average_pool(x, 2, 1, "same", data_format), "valid"
     cells = sizes(x, data_format)
     if _known(*high_sizes, *cells):
         pads = [a.padding(cells[i], window.low_outputs(i, high_sizes[i])) for i, a in enumerate(alignments)]
         if allow_same and all(_is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
             return x, "same"
-        x = pad_or_crop(x, pads, data_format, value)
-    else:
         for i, a in enumerate(alignments):
-            x = _fit_unknown(x, i, high_sizes[i], window, a, data_format, value)
-    for i, a in enumerate(alignments):
-        x = _prefilter(x, i, a, data_format)
+            if reads_past_end(a, window):
+                x = _repeat_end(x, i, pads[i][1], data_format)
+                pads[i] = (pads[i][0], min(pads[i][1], 0))
+        x = pad_or_crop(x, pads, data_format, value)
+        filters = [a.prefilter for a in alignments]
+    else:
+        filters = []
+        for i, size in enumerate(high_sizes):
+            x, weights = _fit_unknown(x, i, size, window, data_format, value)
+            filters.append(weights)
+    for i, weights in enumerate(filters):
+        x = _prefilter(x, i, weights, data_format)
     return x, "valid"
 
 
@@ -176,39 +198,73 @@ def pad_or_crop(x, pads, data_format: str, value: float = 0.0):
     return ops.pad(x, amounts, constant_values=value) if any(map(any, amounts)) else x
 
 
-def _fit_unknown(x, axis: int, size, window: Window, a: Alignment, data_format: str, value: float = 0.0):
-    """Pad by the most that can be needed along one axis, then cut out what this run's sizes ask for."""
-    shift = 0
-    if window.padding == "same" and window.strides[axis] > 1 and not _known(size):
-        shift = _start_shift(axis, size, window, a)
-    front = max(-a.first, 0) + window.kernel[axis] * window.dilation[axis]
-    back = a.span + window.kernel[axis] * window.dilation[axis] + 2 * window.strides[axis] + 2
+def reads_past_end(a: Alignment, window: Window) -> bool:
+    """Whether cells behind the map's end belong to no position of the source's output (a 1x1 window, no padding).
+
+    They are then repeated, so that the fixed filter averages what there is. Anywhere else they are zeros of the source.
+    """
+    return a.kernel == 1 and a.first == 0 and isinstance(window.padding, str)
+
+
+def pools_by_two(a: Alignment, window: Window) -> bool:
+    """Whether the fixed filter is what an average pooling of two with 'same' padding and stride 1 does."""
+    return reads_past_end(a, window) and a.prefilter == (0.5, 0.5)
+
+
+def _repeat_end(x, axis: int, count: int, data_format: str):
+    """Append ``count`` copies of the last row or column."""
+    if count <= 0:
+        return x
+    dimension = spatial_axes(data_format)[axis]
+    cut = [slice(None)] * 4
+    cut[dimension] = slice(-1, None)
+    return ops.concatenate([x, *[x[tuple(cut)]] * count], axis=dimension)
+
+
+def _fit_unknown(x, axis: int, size, window: Window, data_format: str, value: float):
+    """Pad by the most that can be needed along one axis, then cut out what this run's sizes ask for.
+
+    Returns:
+        (map, weights of the fixed filter): the weights are numbers, or tensors where they depend on the run's size.
+    """
+    variants = window.variants(axis, size)
+    widest = max(len(a.prefilter) for a in variants)
+    table = [[*a.prefilter, *[0.0] * (widest - len(a.prefilter))] for a in variants]
+    first, weights, a = variants[0].first, tuple(table[0]), variants[0]
+    if len(variants) > 1:
+        kernel, stride, dilation = window.kernel[axis], window.strides[axis], window.dilation[axis]
+        missing = (ceil_div(size, stride) - 1) * stride + (kernel - 1) * dilation + 1 - size
+        before = ops.maximum(missing, 0) // 2
+        first = ops.take(ops.convert_to_tensor([v.first for v in variants], dtype="int32"), before)
+        if any(row != table[0] for row in table):
+            columns = zip(*table, strict=True)
+            weights = tuple(ops.take(ops.convert_to_tensor(column, dtype=x.dtype), before) for column in columns)
+    span = (a.kernel - 1) * a.dilation + widest
+    if reads_past_end(a, window):
+        x = _repeat_end(x, axis, widest - 1, data_format)
+    reach = span + 2 * a.stride + window.kernel[axis] * window.dilation[axis]
+    if not isinstance(window.padding, str):
+        reach += max(window.padding[axis][1], 0)
+    front = max(0, *(-v.first for v in variants))
+    back = max(0, *(v.first for v in variants)) + reach
     pads = [(0, 0), (0, 0)]
     pads[axis] = (front, back)
     x = pad_or_crop(x, pads, data_format, value)
-    start = front + a.first + shift
-    length = a.stride * (window.low_outputs(axis, size) - 1) + a.span
+    length = a.stride * (window.low_outputs(axis, size) - 1) + span
     cut = [slice(None)] * 4
-    cut[spatial_axes(data_format)[axis]] = slice(start, start + length)
-    return x[tuple(cut)]
+    cut[spatial_axes(data_format)[axis]] = slice(front + first, front + first + length)
+    return x[tuple(cut)], weights
 
 
-def _start_shift(axis: int, size, window: Window, assumed: Alignment):
-    """Cells by which this run's 'same' padding moves the low window from where it was assumed to start."""
-    kernel, stride, dilation = window.kernel[axis], window.strides[axis], window.dilation[axis]
-    largest = ((kernel - 1) * dilation) // 2 + 1
-    starts = [align(kernel, stride, dilation, p, window.octave).first - assumed.first for p in range(largest + 1)]
-    missing = (ceil_div(size, stride) - 1) * stride + (kernel - 1) * dilation + 1 - size
-    return ops.take(ops.convert_to_tensor(starts, dtype="int32"), ops.maximum(missing, 0) // 2)
-
-
-def _prefilter(x, axis: int, a: Alignment, data_format: str):
+def _prefilter(x, axis: int, weights, data_format: str):
     """The fixed averaging filter of an `Alignment`, as a weighted sum of shifted maps."""
-    if a.prefilter == (1.0,):
+    if len(weights) == 1:
         return x
     dimension = spatial_axes(data_format)[axis]
-    total, last = None, len(a.prefilter) - 1
-    for shift, weight in enumerate(a.prefilter):
+    total, last = None, len(weights) - 1
+    for shift, weight in enumerate(weights):
+        if isinstance(weight, float) and weight == 0.0:
+            continue
         cut = [slice(None)] * 4
         cut[dimension] = slice(shift, shift - last or None)
         part = x[tuple(cut)] * weight

@@ -1,8 +1,8 @@
 """Channel numbers while a model is traced: who made them, which must be split alike, which are low in the end.
 
 Every channel of every tensor that may become a pair has a number. Layers that carry a split hand the numbers on, so a
-Concatenate is the concatenation of two arrays of numbers; element-wise joins tie numbers together. Tied numbers are
-the connected components of one networkx graph.
+Concatenate is the concatenation of two arrays of numbers; element-wise joins tie numbers together. The producers that
+tied numbers join are the connected components of a networkx graph: the groups of the plan.
 """
 
 from __future__ import annotations
@@ -71,45 +71,48 @@ class TiedProducers:
 
 
 class Components:
-    """The connected components of a finished ledger."""
+    """The tied channels of a finished ledger, and the groups of producers they tie together.
+
+    Attributes:
+        of: number of a channel -> number of its component (its smallest member).
+        groups: in execution order.
+        group_of: number of a component -> position of its group; -1 where no producer is in it.
+    """
 
     def __init__(self, ledger: Ledger):
         self.ledger = ledger
-        self.of = self._component_of()
+        self.of = _smallest_tied(ledger.count, ledger.ties)
+        self.group_of = np.full(ledger.count, -1)
         self.groups = self._groups()
 
-    def _component_of(self) -> np.ndarray:
-        """Number -> number of its component (its smallest member)."""
-        component = np.arange(self.ledger.count)
-        network = nx.Graph()
-        for first, second in self.ledger.ties:
-            network.add_edges_from(zip(first.tolist(), second.tolist(), strict=True))
-        for members in nx.connected_components(network):
-            component[list(members)] = min(members)
-        return component
-
     def _groups(self) -> list[TiedProducers]:
-        """Producers that share a component, in execution order."""
-        network = nx.Graph()
-        for key, producer in self.ledger.producers.items():
-            network.add_node(("producer", key))
-            for component in np.unique(self.of[producer.channels]).tolist():
-                network.add_edge(("producer", key), ("component", component))
-        groups = []
-        for members in nx.connected_components(network):
-            keys = {key for kind, key in members if kind == "producer"}
-            producers = tuple(p for key, p in self.ledger.producers.items() if key in keys)
-            groups.append(TiedProducers(producers, self._blocks(producers)))
-        return sorted(groups, key=lambda group: group.producers[0].call.index)
+        """Producers that share a component."""
+        producers = list(self.ledger.producers.values())
+        network, owner = nx.Graph(), np.full(self.ledger.count, -1)
+        network.add_nodes_from(range(len(producers)))
+        for index, producer in enumerate(producers):
+            components = self.of[producer.channels]
+            network.add_edges_from((index, other) for other in np.unique(owner[components]).tolist() if other >= 0)
+            owner[components] = index
+        members = sorted(map(sorted, nx.connected_components(network)))
+        for position, group in enumerate(members):
+            for index in group:
+                self.group_of[self.of[producers[index].channels]] = position
+        blocks = self._blocks(members)
+        return [TiedProducers(tuple(producers[i] for i in g), n) for g, n in zip(members, blocks, strict=True)]
 
-    def _blocks(self, producers) -> int:
-        """Runs of channels that must be split alike, for the grouped convolutions that write or read the group."""
-        mine = set(np.concatenate([self.of[p.channels] for p in producers]).tolist())
-        blocks = [p.blocks for p in producers]
+    def _blocks(self, members: list[list[int]]) -> list[int]:
+        """Runs of channels that must be split alike, for the grouped convolutions that write or read each group."""
+        producers = list(self.ledger.producers.values())
+        blocks = [int(np.lcm.reduce([producers[index].blocks for index in group])) for group in members]
         for _, channels, count in self.ledger.balances:
-            if mine.intersection(self.of[channels].tolist()):
-                blocks.append(count)
-        return int(np.lcm.reduce(blocks))
+            for position in self.groups_of(channels):
+                blocks[position] = int(np.lcm(blocks[position], count))
+        return blocks
+
+    def groups_of(self, channels: np.ndarray) -> list[int]:
+        """Positions of the groups that some channels belong to."""
+        return [position for position in np.unique(self.group_of[self.of[channels]]).tolist() if position >= 0]
 
     def assign(self, wanted: Callable[[TiedProducers], tuple[float, tuple | None]]) -> np.ndarray:
         """Low (true) or high (false) for every number.
@@ -132,6 +135,21 @@ class Components:
                 else:
                     _choose_last(state, members, alpha, group.blocks)
         return state[self.of] == 1
+
+
+def _smallest_tied(count: int, ties) -> np.ndarray:
+    """For every number the smallest number it is tied to, over any number of steps."""
+    component = np.arange(count)
+    if not ties:
+        return component
+    first, second = (np.concatenate(side) for side in zip(*ties, strict=True))
+    while not np.array_equal(component[first], component[second]):
+        smallest = np.minimum(component[first], component[second])
+        for side in (first, second):
+            np.minimum.at(component, component[side], smallest)
+        while not np.array_equal(component, component[component]):
+            component = component[component]
+    return component
 
 
 def _choose_last(state: np.ndarray, members: np.ndarray, alpha: float, blocks: int) -> None:

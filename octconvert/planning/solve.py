@@ -158,19 +158,15 @@ def _shape_of_answer(call: Call, channels, traces):
 
 def _group_facts(graph, channels, traces, components: Components):
     """Numbers of the groups that some call gains from, and of those that hold a map."""
-    group_of = np.full(components.ledger.count, -1)
-    for index, group in enumerate(components.groups):
-        for producer in group.producers:
-            group_of[components.of[producer.channels]] = index
     gained, has_map = set(), set()
     for call in graph.calls:
         trace = traces.get(call.index)
         for tensor in call.inputs:
             if trace is not None and trace.gains and tensor in channels:
-                gained.update(np.unique(group_of[components.of[channels[tensor]]]).tolist())
+                gained.update(components.groups_of(channels[tensor]))
     for tensor, numbers in channels.items():
         if not is_vector(graph.tensors[tensor].shape):
-            has_map.update(np.unique(group_of[components.of[numbers]]).tolist())
+            has_map.update(components.groups_of(numbers))
     return gained, has_map
 
 

@@ -124,9 +124,10 @@ def _table(columns: Sequence[_Column], rows: Sequence, gap: Callable[[_Gap], dic
     table.add_column("layer", no_wrap=True, vertical="bottom", width=room)
     for column in columns:
         table.add_column(column.header, justify="right" if column.right else "left", no_wrap=True, vertical="bottom")
+    names = words.shorten_all([cells["layer"] for cells, _ in body], room)
     for cells, row in body:
         style = "dim" if isinstance(row, _Gap) else _ROLE_STYLES.get(row.role, "")
-        texts = [words.shorten(cells["layer"], room), *(cells.get(c.header, "") for c in columns)]
+        texts = [names[cells["layer"]], *(cells.get(c.header, "") for c in columns)]
         table.add_row(*map(Text, texts), style=style)
     return table
 
@@ -338,6 +339,7 @@ def _layers(report: Report, verbose: bool) -> list[RenderableType]:
     shown = _collapsed(rows, [row.macs_before for row in rows], verbose)
     if len(rows) > 1:
         shown.append(_Gap(tuple(rows)))
+    choices: tuple[tuple[_Column, ...], ...]
     if _is_diff(report):
         choices = ((_WAS, _BECAME, _MAP, *_MACS), (_BECAME, *_MACS))
     elif not report.converted:

@@ -16,7 +16,7 @@ def human(value: float, digits: int = 3) -> str:
         number = value / 1000**prefix
     if prefix == 0:
         return f"{value:.{digits}g}" if value % 1 else f"{value:.0f}"
-    whole = len(f"{abs(number):.0f}")
+    whole = len(str(int(abs(number))))
     return f"{number:.{max(0, digits - whole)}f}{_PREFIXES[prefix]}"
 
 
@@ -66,17 +66,40 @@ def shorten(name: str, width: int) -> str:
     last = name.rpartition("/")[2]
     if last != name and len(last) + 3 <= width:
         return f"{name[: width - len(last) - 3]}../{last}"
-    if width < 5:
-        return name[:width]
-    head = (width - 2) // 3
-    return f"{name[:head]}..{name[head + 2 - width :]}"
+    return _cut(name, width, (width - 2) // 3) if width >= 5 else name[:width]
+
+
+def _cut(name: str, width: int, head: int) -> str:
+    return f"{name[:head]}..{name[len(name) - (width - 2 - head) :]}" if len(name) > width else name
+
+
+def shorten_all(names: Iterable[str], width: int) -> dict[str, str]:
+    """Each name shortened; names that would look alike are cut at another place, where there is one that tells them."""
+    short = {name: shorten(name, width) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, text in short.items():
+        alike.setdefault(text, []).append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            short |= _told_apart(group, width)
+    return short
+
+
+def _told_apart(names: Sequence[str], width: int) -> dict[str, str]:
+    usual = (width - 2) // 3
+    for head in sorted(range(1, width - 2), key=lambda head: abs(head - usual)):
+        cut = {name: _cut(name, width, head) for name in names}
+        if len(set(cut.values())) == len(cut):
+            return cut
+    return {}
 
 
 def listing(names: Sequence[str], room: int, verbose: bool = False, longest: int = 40) -> str:
     """Names with commas; where they take more than ``room`` columns: the first few, and how many more there are."""
     if verbose:
         return ", ".join(names)
-    short = [shorten(name, longest) for name in names]
+    told = shorten_all(names, longest)
+    short = [told[name] for name in names]
     if len(", ".join(short)) <= room:
         return ", ".join(short)
     room -= len(f", and {len(short):,} more")

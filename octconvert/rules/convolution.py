@@ -141,7 +141,7 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
 
 def _make_layer(call: Call, build, config: dict):
     if not build.options.portable:
-        return OctaveConv2D.from_config({**config, "name": build.own_name(call)})
+        return build.make(OctaveConv2D, {**config, "name": build.own_name(call)})
     config = {key: value for key, value in config.items() if key != "activity_regularizer"}
     return portable.PortableConv(**{**config, "name": build.own_name(call)})
 

@@ -105,7 +105,7 @@ def _low_kernel(value: Pair, build, window: Window, kernel: np.ndarray) -> np.nd
 def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
     window = _window(value, build, config)
     config = {**config, "padding": window.padding, "octave": build.octave}
-    layer, filled = build.once(call, "depthwise", lambda: (OctaveDepthwiseConv2D.from_config(config), []))
+    layer, filled = build.once(call, "depthwise", lambda: (build.make(OctaveDepthwiseConv2D, config), []))
     outputs = layer([value.high, value.low])
     if not filled:
         filled.append(True)
@@ -119,7 +119,7 @@ def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: Cha
 
 
 def _plain(call: Call, value, build, config: dict, kernel):
-    layer, filled = build.once(call, "depthwise", lambda: (layers.DepthwiseConv2D.from_config(config), []))
+    layer, filled = build.once(call, "depthwise", lambda: (build.make(layers.DepthwiseConv2D, config), []))
     output = layer(value)
     if not filled:
         filled.append(True)
@@ -149,7 +149,7 @@ def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: C
 
 def _portable_path(call: Call, build, config: dict, bias, suffix, tensor, padding, dilation, kernel, channels):
     config = {**config, "name": config["name"] + suffix, "padding": padding, "dilation_rate": dilation}
-    layer, filled = build.once(call, f"depthwise{suffix}", lambda: (layers.DepthwiseConv2D.from_config(config), []))
+    layer, filled = build.once(call, f"depthwise{suffix}", lambda: (build.make(layers.DepthwiseConv2D, config), []))
     output = layer(tensor)
     if not filled:
         filled.append(True)
