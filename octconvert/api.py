@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +98,26 @@ def convert(
     notes = [*builder.notes, *_carry_compilation(loaded.model, model)]
     tell("check", 0, 1)
     checks = _checks(layout, plan, model, builder, deep=verify == "deep")
+    report = partial(
+        collect,
+        layout,
+        plan,
+        options,
+        model,
+        source=_label(model_or_path, loaded.model),
+        target=str(output) if output is not None else "",
+        repairs=loaded.repairs,
+        notes=notes,
+    )
+    failed = next((check for check in checks if not check.passed), None)
+    if failed is not None:
+        told = report(checks=checks, seconds=time.perf_counter() - started)
+        raise CheckError(_failure(failed), told)
     if output is not None:
         tell("save", 0, 1)
-        checks.append(_save(model, Path(output), overwrite, custom_objects))
-    return Conversion(
-        model=model,
-        plan=plan,
-        report=collect(
-            layout,
-            plan,
-            model,
-            source=_label(model_or_path, loaded.model),
-            target=str(output) if output is not None else "",
-            checks=checks,
-            repairs=loaded.repairs,
-            notes=notes,
-            seconds=time.perf_counter() - started,
-        ),
-        custom_objects=dict(custom_objects or {}),
-    )
+        checks.append(save(model, Path(output), overwrite, custom_objects))
+    told = report(checks=checks, seconds=time.perf_counter() - started)
+    return Conversion(model=model, plan=plan, report=told, custom_objects=dict(custom_objects or {}))
 
 
 def plan(
@@ -131,14 +133,18 @@ def plan(
     stride_mode: str = "keep",
     weights: str = "slice",
     portable: bool = False,
+    plan: Plan | str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """What `convert` would do with the same arguments: the tied groups and the role of every convolution."""
-    options = _options(locals())
+    """What `convert` would do with the same arguments: the tied groups and the role of every convolution.
+
+    With ``plan``, what would come of that (edited) plan for this model.
+    """
+    options = _options(locals()) if plan is None else None
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
-    return _plan(build_graph(loaded.model), options, None)[1]
+    return _plan(build_graph(loaded.model), options, plan)[1]
 
 
 def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
@@ -245,25 +251,25 @@ def _checks(layout: Layout, plan: Plan, model, builder: Builder, deep: bool) -> 
     ]
     if deep:
         checks.append(verify.check_oracle(layout, plan, samples))
-    _raise_for(checks)
     return checks
 
 
-def _raise_for(checks: list[Check]) -> None:
-    for check in checks:
-        if not check.passed:
-            raise CheckError(f"check '{check.name}' failed, nothing was written: {check.detail}")
+def _failure(check: Check) -> str:
+    return f"check '{check.name}' failed, nothing was written: {check.detail}"
 
 
-def _save(model, path: Path, overwrite: bool, custom_objects) -> Check:
-    """Save, reload, compare; a file that does not load and predict the same never gets its name."""
+def save(model, path: Path, overwrite: bool, custom_objects: Mapping[str, Any] | None) -> Check:
+    """Save, load again, compare; a file that does not load or predicts something else never gets its name."""
     samples, found = verify.example_inputs(model), []
     expected = verify.run(model, samples)
 
+    def reload(path: Path):
+        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=False)
+
     def check(temporary: Path) -> None:
-        load = lambda file: keras.saving.load_model(file, custom_objects=custom_objects, safe_mode=False)  # noqa: E731
-        found.append(verify.check_reload(temporary, load, expected, samples))
-        _raise_for(found)
+        found.append(verify.check_reload(temporary, reload, expected, samples))
+        if not found[0].passed:
+            raise CheckError(_failure(found[0]))
 
     io.save(model, path, overwrite=overwrite, check=check)
     return found[0]

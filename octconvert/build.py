@@ -7,12 +7,14 @@ source; shared layers are made once and called as often as in the source; nested
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import tree
 
+from octconvert.copying import config_of, rebuild
 from octconvert.errors import OctconvertError
 from octconvert.geometry import ceil_div
 from octconvert.graph import Call, functional_of, nested_arguments, nodes_in_order
@@ -52,6 +54,7 @@ class Builder:
         self._made: dict[tuple, object] = {}
         self._models: dict[int, tuple] = {}
         self._merged: dict[int, object] = {}
+        self._uses = Counter(call.key for call in layout.graph.calls)
         self._initializers: dict[int, dict] = {}
         self._names: list[set[str]] = []
         self._reserved: list[set[str]] = []
@@ -64,13 +67,21 @@ class Builder:
         inputs = [self._input_like(tensor) for tensor in functional.inputs]
         with self._names_of(functional, ()):
             values = self._walk(functional, (), dict(zip(map(id, functional.inputs), inputs, strict=True)))
-            outputs = [self.plain(values[id(tensor)], name=_output_name(tensor)) for tensor in functional.outputs]
+            outputs = [self._output(values[id(tensor)], _output_name(tensor)) for tensor in functional.outputs]
         return keras.Model(
             tree.pack_sequence_as(functional._inputs_struct, inputs),
             tree.pack_sequence_as(functional._outputs_struct, outputs),
             name=source.name,
             trainable=source.trainable,
         )
+
+    def _output(self, value, name: str):
+        """A model's output, made by a layer of the name that the source's had: losses and metrics are keyed by it."""
+        merged = self.plain(value, name)
+        if _output_name(merged) == name or name not in self._reserved[-1]:
+            return merged
+        self._reserved[-1].remove(name)
+        return keras.layers.Identity(dtype=merged.dtype, name=name)(merged)
 
     def _walk(self, functional, path, values: dict[int, object]) -> dict[int, object]:
         """Run the calls of one (nested) model."""
@@ -109,11 +120,11 @@ class Builder:
         if not self.layout.reads(call):
             inputs = [self.plain(value) for value in inputs]
         has_pair = any(isinstance(value, Pair) for value in inputs)
-        if not has_pair and not any(tensor in self.layout.splits for tensor in call.outputs):
+        try:
+            if has_pair or any(tensor in self.layout.splits for tensor in call.outputs):
+                return find_rule(call.operation).rewrite(call, inputs, self)
             args, kwargs = self.arguments(call, inputs)
             return tree.flatten(self.clone(call)(*args, **kwargs))
-        try:
-            return find_rule(call.operation).rewrite(call, inputs, self)
         except OctconvertError:
             raise
         except Exception as error:
@@ -131,21 +142,20 @@ class Builder:
         for value, split in zip(arguments, splits_in, strict=True):
             flat += [self.plain(value)] if split is None else self.settled(value)
         kwargs = {key: value for key, value in node.arguments.kwargs.items() if key != "inputs"}
-        if any(split is not None for split in splits_in) or len(flat) == 1:
-            outputs = model(flat if len(flat) > 1 else flat[0], **kwargs)
-        else:
-            outputs = model(tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs)
+        paired = any(split is not None for split in splits_in)
+        outputs = model(flat if paired else tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs)
         return _regroup(tree.flatten(outputs), splits_out)
 
     def _build_nested(self, operation, nested, path):
-        inputs, values, splits_in = [], {}, []
+        inputs, values, splits_in, name = [], {}, [], self.own_name(operation.name)
         for tensor in nested.inputs:
-            split = self.layout.splits.get(self.graph.values[path, id(tensor)])
+            number = self.graph.values[path, id(tensor)]
+            split, shape = self.layout.splits.get(number), self.graph.tensors[number].built_shape
             if split is None:
-                made = [self._input_like(tensor)]
+                made = [self._input_like(tensor, shape)]
                 values[id(tensor)] = made[0]
             else:
-                made = self._pair_inputs(tensor, split)
+                made = self._pair_inputs(tensor, shape, split)
                 values[id(tensor)] = Pair(*made, split)
             inputs += made
             splits_in.append(split)
@@ -160,30 +170,30 @@ class Builder:
         model = keras.Model(
             inputs if paired_in else tree.pack_sequence_as(nested._inputs_struct, inputs),
             outputs if paired_out else tree.pack_sequence_as(nested._outputs_struct, outputs),
-            name=operation.name,
+            name=name,
             trainable=operation.trainable,
         )
         return model, splits_in, splits_out
 
-    def _input_like(self, tensor):
+    def _input_like(self, tensor, shape=None):
         layer = tensor._keras_history.operation
         return keras.Input(
-            batch_shape=tensor.shape,
+            batch_shape=tensor.shape if shape is None else shape,
             dtype=tensor.dtype,
             sparse=bool(tensor.sparse),
             name=layer.name,
             optional=getattr(layer, "optional", False),
         )
 
-    def _pair_inputs(self, tensor, split: ChannelSplit) -> list:
+    def _pair_inputs(self, tensor, shape, split: ChannelSplit) -> list:
         name, made = tensor._keras_history.operation.name, []
         for suffix, channels, cell in zip(SUFFIXES, (split.high, split.low), (1, split.octave), strict=True):
-            shape = list(tensor.shape)
-            if len(shape) == 4:
+            part = list(shape)
+            if len(part) == 4:
                 for axis in self.graph.spatial_axes:
-                    shape[axis] = None if shape[axis] is None else ceil_div(shape[axis], cell)
-            shape[self.channel_axis(tensor)] = len(channels)
-            made.append(keras.Input(batch_shape=tuple(shape), dtype=tensor.dtype, name=name + suffix))
+                    part[axis] = None if part[axis] is None else ceil_div(part[axis], cell)
+            part[self.channel_axis(tensor)] = len(channels)
+            made.append(keras.Input(batch_shape=tuple(part), dtype=tensor.dtype, name=name + suffix))
         return made
 
     # ---- for the rules ----
@@ -209,14 +219,19 @@ class Builder:
         self._names[-1].add(name)
         return name
 
-    def own_name(self, call: Call) -> str:
-        """The source layer's name for the layer that replaces it."""
-        name = call.operation.name
+    def own_name(self, name: str) -> str:
+        """The source layer's name for what replaces it, unless the merged output has to carry it."""
         return self.name(f"{name}-octave") if name in self._reserved[-1] else name
+
+    def is_shared(self, call: Call) -> bool:
+        """Whether the call's layer is called more than once."""
+        return self._uses[call.key] > 1
 
     def once(self, call: Call, part: str, make: Callable[[], object]):
         """What ``make`` returns, made at the first call of a shared layer and found again at the later ones."""
-        key = (*call.key, part)
+        return self._once((*call.key, part), make)
+
+    def _once(self, key: tuple, make: Callable[[], object]):
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -235,7 +250,10 @@ class Builder:
             weights: function to the arrays for the copy; None takes the source layer's.
         """
         source = call.operation
-        copy, filled = self.once(call, f"clone{suffix}", lambda: (self._copy(source, suffix, changes), []))
+        # A layer without weights may work on a pair at one call and on a plain tensor at another: the copies for pairs
+        # belong to the call, the one that keeps the name to the layer.
+        key = (*call.key, f"clone{suffix}") if suffix else ("operation", id(source))
+        copy, filled = self._once(key, lambda: (self._copy(source, suffix, changes), []))
 
         def apply(*args, **kwargs):
             output = copy(*args, **kwargs)
@@ -247,7 +265,7 @@ class Builder:
         return apply
 
     def _copy(self, source, suffix: str, changes):
-        config = {**source.get_config(), **(changes or {})}
+        config = {**config_of(source), **(changes or {})}
         if suffix:
             config["name"] = self.name(source.name + suffix)
         return self.make(type(source), config)
@@ -256,8 +274,8 @@ class Builder:
         """A layer from its configuration. Initial values that will be overwritten are not drawn: it takes zeros."""
         initializers = {key: config[key] for key in config if key.endswith("_initializer")}
         if self.options.weights == "fresh" or not initializers:
-            return layer_class.from_config(config)
-        layer = layer_class.from_config({**config, **dict.fromkeys(initializers, "zeros")})
+            return rebuild(layer_class, config)
+        layer = rebuild(layer_class, {**config, **dict.fromkeys(initializers, "zeros")})
         self._initializers[id(layer)] = {k: v for k, v in initializers.items() if hasattr(layer, k)}
         return layer
 
@@ -298,8 +316,8 @@ class Builder:
             return portable.pool_octave(tensor, self.octave, self.data_format, name)
         for step in range(self.octave.bit_length() - 1):
             label = name if not step else self.name(name)
-            pool = keras.layers.AveragePooling2D(2, padding="same", data_format=self.data_format, name=label)
-            tensor = pool(tensor)
+            settings = {"data_format": self.data_format, "dtype": tensor.dtype}
+            tensor = keras.layers.AveragePooling2D(2, padding="same", name=label, **settings)(tensor)
         return tensor
 
     def plain(self, value, name: str | None = None):
@@ -326,14 +344,15 @@ class Builder:
         return OctaveMerge(split.octave, order, self.data_format, dtype=dtype, name=label)([pair.high, pair.low])
 
     def _merge_vectors(self, pair: Pair, order, label: str):
+        dtype = pair.high.dtype
         if order is None:
-            return keras.layers.Concatenate(name=label)([pair.high, pair.low])
+            return keras.layers.Concatenate(name=label, dtype=dtype)([pair.high, pair.low])
         as_maps = [
-            keras.layers.Reshape((1, 1, part.shape[-1]), name=self.name(f"{label}-map{suffix}"))(part)
+            keras.layers.Reshape((1, 1, part.shape[-1]), name=self.name(f"{label}-map{suffix}"), dtype=dtype)(part)
             for suffix, part in zip(SUFFIXES, (pair.high, pair.low), strict=True)
         ]
         merged = portable.merge(*as_maps, 1, order, "channels_last", f"{label}-channels")
-        return keras.layers.Reshape((merged.shape[-1],), name=label)(merged)
+        return keras.layers.Reshape((merged.shape[-1],), name=label, dtype=dtype)(merged)
 
     def settled(self, value: Pair) -> list:
         """[high, low] with pending padding applied (planning made sure that it lines up)."""
@@ -355,7 +374,8 @@ class Builder:
     def joined(self, value: Pair, name: str):
         """A pair of vectors as one tensor in the order [high | low]; the reader's weights are gathered instead."""
         high, low = self.settled(value)
-        return keras.layers.Concatenate(axis=self.channel_axis(high), name=self.name(name))([high, low])
+        joined = keras.layers.Concatenate(axis=self.channel_axis(high), name=self.name(name), dtype=high.dtype)
+        return joined([high, low])
 
     def dual(self, call: Call, inputs: list, weights=None, changes=(None, None)) -> Pair:
         """Call the layer once on the high and once on the low tensors.

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
-from octconvert.errors import InputError, NothingToConvert, OctconvertError, UsageError
+from octconvert.errors import CheckError, InputError, NothingToConvert, OctconvertError, UsageError
 
 STDOUT = "-"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -156,23 +156,29 @@ def convert(
     options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
     talk = _Talk(json, quiet, verbose, debug)
-    _check_options(options, plan, dry_run)
+    _check_options(options, plan)
     _check_input(model)
     _check_json(json, model)
     if dry_run:
-        _dry_run(model, options, loading, custom_objects, talk)
+        _dry_run(model, {**options, "plan": _read_plan(plan)}, loading, custom_objects, talk)
         return
     target = output or _default_output(model)
     _check_output(model, target, force)
-    given = _read_plan(plan)
+    given, failure = _read_plan(plan), None
     with talk.working("starting TensorFlow") as progress:
         from octconvert import api, io
 
         io.check_target(target, overwrite=force)
         loading["custom_objects"] = _custom_objects(custom_objects)
         more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
-        conversion = api.convert(model, **options, **loading, **more, progress=progress)
-    talk.report(conversion.report)
+        try:
+            report = api.convert(model, **options, **loading, **more, progress=progress).report
+        except CheckError as error:
+            failure, report = error, error.report
+    if report is not None:
+        talk.report(report)
+    if failure is not None:
+        raise failure
 
 
 def _dry_run(model: str, options: dict, loading: dict, custom_objects: list[str] | None, talk: _Talk) -> None:
@@ -241,15 +247,13 @@ def _input_shape(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def _check_options(options: dict[str, Any], plan: str | None, dry_run: bool) -> None:
+def _check_options(options: dict[str, Any], plan: str | None) -> None:
     """Refuse what makes no sense before TensorFlow is started for it."""
     from octconvert.planning.values import Options
 
     if plan is not None and options:
         name = next(iter(options)).replace("_", "-")
         raise UsageError(f"--{name} can not be given together with --plan, which fixes it; edit the plan instead")
-    if plan is not None and dry_run:
-        raise UsageError("--dry-run writes a plan, --plan follows one; give only one of them")
     frozen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
     }

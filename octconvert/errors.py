@@ -22,9 +22,16 @@ class UsageError(OctconvertError):
 
 
 class CheckError(OctconvertError):
-    """The rewritten model failed a check; nothing was written."""
+    """The rewritten model failed a check; nothing was written.
+
+    ``report``: the whole `octconvert.report.result.Report`, where the conversion came far enough to have one.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, report=None):
+        super().__init__(message)
+        self.report = report
 
 
 class NothingToConvert(OctconvertError):

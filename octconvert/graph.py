@@ -19,6 +19,8 @@ from keras.src.models.functional import Functional  # the class has no public na
 
 from octconvert.errors import InputError
 
+Shape = tuple[int | None, ...]
+
 SOURCE_INPUT = "input"
 """`Call.kind` of a model input."""
 BOUNDARY = "boundary"
@@ -29,12 +31,22 @@ OPERATION = "operation"
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor that flows while the model runs once. ``shape`` includes the batch axis."""
+    """One tensor that flows while the model runs once.
+
+    Attributes:
+        index: tensor number.
+        shape: in the source model at this call, batch axis included.
+        dtype: its name.
+        producer: number of the call that makes it.
+        built_shape: what can be counted on where the rewritten model is built: a nested model is built once for all its
+            calls, so sizes in which they differ are None.
+    """
 
     index: int
     shape: tuple[int | None, ...]
     dtype: str
     producer: int
+    built_shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +98,7 @@ class CallGraph:
         lookup: (path, id of Keras node) -> call, for the first call of each nested model.
         data_format: of the model's first layer that has one.
         consumers: tensor number -> calls that read it, in order, once for each use.
+        exits: tensor numbers of the outputs of nested models.
     """
 
     model: Any
@@ -98,6 +111,7 @@ class CallGraph:
     lookup: dict[tuple[tuple[str, ...], int], Call]
     consumers: dict[int, tuple[Call, ...]]
     data_format: str
+    exits: frozenset[int]
 
     @property
     def channel_axis(self) -> int:
@@ -106,6 +120,10 @@ class CallGraph:
     @property
     def spatial_axes(self) -> tuple[int, int]:
         return (1, 2) if self.data_format == "channels_last" else (2, 3)
+
+    def is_vector(self, shape) -> bool:
+        """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
+        return len(shape) == 2 or (len(shape) == 4 and all(shape[axis] == 1 for axis in self.spatial_axes))
 
     def producer(self, tensor: int) -> Call:
         """The call that makes a tensor."""
@@ -170,6 +188,7 @@ class _Builder:
         self.values: dict[tuple[tuple[str, ...], int], int] = {}
         self.lookup: dict[tuple[tuple[str, ...], int], Call] = {}
         self.seen: Counter = Counter()
+        self.exits: set[int] = set()
 
     def build(self, functional) -> CallGraph:
         inputs, values = [], {}
@@ -193,6 +212,7 @@ class _Builder:
             self.lookup,
             consumers,
             self._data_format(),
+            frozenset(self.exits),
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -228,7 +248,9 @@ class _Builder:
             layer, outer, key = tensor._keras_history.operation, values[id(argument)], ("boundary", id(tensor))
             inner[id(tensor)] = self._add_call(BOUNDARY, inner_path, layer, None, [outer], [tensor], key)[0]
         inner = self._walk(nested, inner_path, inner)
-        return [inner[id(tensor)] for tensor in nested.outputs]
+        numbers = [inner[id(tensor)] for tensor in nested.outputs]
+        self.exits.update(numbers)
+        return numbers
 
     def _add_call(self, kind, path, operation, node, inputs, outputs, key) -> list[int]:
         index, name = len(self.calls), "/".join((*path, operation.name))
@@ -236,7 +258,8 @@ class _Builder:
         numbers = []
         for tensor in outputs:
             numbers.append(len(self.tensors))
-            self.tensors.append(Tensor(len(self.tensors), tuple(tensor.shape), str(tensor.dtype), index))
+            shape = tuple(tensor.shape)
+            self.tensors.append(Tensor(len(self.tensors), shape, str(tensor.dtype), index, shape))
         if self.seen[name] > 1:
             name = f"{name}#{self.seen[name]}"
         call = Call(index, kind, name, tuple(path), operation, node, tuple(inputs), tuple(numbers), key)
@@ -271,17 +294,35 @@ def same_key(calls: Iterable[Call]) -> list[list[Call]]:
 
 def with_input_shapes(graph: CallGraph, shapes) -> CallGraph:
     """The same graph with the tensor shapes that follow from other input ``shapes`` (batch axis included)."""
-    found: list[tuple[int | None, ...]] = [tensor.shape for tensor in graph.tensors]
+    found = _propagate(graph, shapes, {})
+    common: dict[Any, Shape] = {}
+    for call in graph.calls:
+        if call.kind == BOUNDARY:
+            shape = found[call.inputs[0]]
+            common[call.key] = _common(common.get(call.key, shape), shape)
+    agreed = all(common[call.key] == found[call.inputs[0]] for call in graph.calls if call.kind == BOUNDARY)
+    built = found if agreed else _propagate(graph, shapes, common)
+    tensors = (replace(t, shape=s, built_shape=b) for t, s, b in zip(graph.tensors, found, built, strict=True))
+    return replace(graph, tensors=tuple(tensors))
+
+
+def _common(first: Shape, second: Shape) -> Shape:
+    return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+
+
+def _propagate(graph: CallGraph, shapes, boundaries: dict[Any, Shape]) -> list[Shape]:
+    """Every tensor's shape; inputs of nested models know no more than ``boundaries`` says for their key."""
+    found: list[Shape] = [tensor.shape for tensor in graph.tensors]
     for number, shape in zip(graph.inputs, shapes, strict=True):
         found[number] = tuple(shape)
     for call in graph.calls:
         if call.kind == BOUNDARY:
-            found[call.outputs[0]] = found[call.inputs[0]]
+            shape = found[call.inputs[0]]
+            found[call.outputs[0]] = _common(shape, boundaries.get(call.key, shape))
         elif call.kind == OPERATION and _shapes_differ(call, found):
             for number, shape in zip(call.outputs, _output_shapes(graph, call, found), strict=True):
                 found[number] = shape
-    tensors = tuple(replace(tensor, shape=shape) for tensor, shape in zip(graph.tensors, found, strict=True))
-    return replace(graph, tensors=tensors)
+    return found
 
 
 def _shapes_differ(call: Call, found) -> bool:
@@ -290,7 +331,7 @@ def _shapes_differ(call: Call, found) -> bool:
     return any(found[number] != tuple(tensor.shape) for number, tensor in zip(call.inputs, built, strict=True))
 
 
-def _output_shapes(graph: CallGraph, call: Call, found) -> list[tuple[int | None, ...]]:
+def _output_shapes(graph: CallGraph, call: Call, found) -> list[Shape]:
     built = call.node.arguments.keras_tensors
     specs = {
         id(tensor): keras.KerasTensor(found[number], dtype=tensor.dtype)

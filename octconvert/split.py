@@ -14,7 +14,7 @@ import numpy as np
 
 
 def low_channels(alpha: float, channels: int) -> int:
-    """``int(alpha * channels)``, as the authors' code counts; a rounding error of the product does not lose a channel."""
+    """``int(alpha * channels)``, as the authors' code counts; a rounding error of the product loses no channel."""
     return int(alpha * channels + 1e-9)
 
 

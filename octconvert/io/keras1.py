@@ -99,6 +99,9 @@ def _layer(record: Record, usual: str, job: Job) -> None:
     elif kind in SILENT:
         config["data_format"] = usual
     _arguments(kind, config)
+    if kind == "PReLU" and "shared_axes" not in config and job.stored.get(name):
+        # Keras 1 did not save which axes share a slope; they have length one in the file.
+        config["shared_axes"] = [axis + 1 for axis, n in enumerate(job.stored[name][0]) if n == 1] or None
     if kind == "ZeroPadding2D":
         config["padding"] = _padding(config.get("padding", (1, 1)))
 
@@ -127,7 +130,7 @@ def _merge(config: dict[str, Any], name: str, job: Job) -> str:
     if mode not in MERGES or config.get("mode_type", "raw") != "raw":
         shown = mode if config.get("mode_type", "raw") == "raw" else "a function"
         job.refuse(f"merges with mode '{shown}', which has no equal in Keras 3; rebuild the model without it", name)
-    kept = {key: config[key] for key in ("name", "trainable") if key in config}
+    kept: dict[str, Any] = {key: config[key] for key in ("name", "trainable") if key in config}
     config.clear()
     config.update(kept)
     if mode == "concat":

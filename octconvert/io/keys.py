@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,9 @@ HARMLESS: dict[tuple[str, str], Any] = {
     ("SeparableConv2D", "kernel_initializer"): ANY,
     ("SeparableConv2D", "kernel_regularizer"): ANY,
     ("SeparableConv2D", "kernel_constraint"): ANY,
+    ("MultiHeadAttention", "query_shape"): ANY,  # found again from the inputs
+    ("MultiHeadAttention", "key_shape"): ANY,
+    ("MultiHeadAttention", "value_shape"): ANY,
     ("Resizing", "crop_to_aspect_ratio"): (False,),
 }
 # Accepted by a base class, but set by the layer itself.
@@ -124,11 +128,22 @@ def _layer(record: Record, layer: type, job: Job) -> None:
     _values(config)
     _axis(config)
     _training_only(config, name, job)
-    if job.version >= 3 and "from_config" in vars(layer):
-        return  # reads its own configuration in its own way
+    if record["class_name"] == "Lambda":
+        return  # Keras translates its old forms itself
     known = accepted(layer)
-    for key in [key for key in config if key not in known]:
+    unknown = [key for key in config if key not in known]
+    if unknown and job.version >= 3 and _constructs(layer, config):
+        return  # Keras 3 wrote it and takes it, by some other way than a named argument
+    for key in unknown:
         _drop(record["class_name"], key, config.pop(key), name, job)
+
+
+def _constructs(layer: Any, config: dict[str, Any]) -> bool:
+    try:
+        layer.from_config(copy.deepcopy(config))
+    except Exception:
+        return False
+    return True
 
 
 def _drop(kind: str, key: str, value: Any, name: str, job: Job) -> None:
@@ -144,6 +159,8 @@ def _values(config: dict[str, Any]) -> None:
     for key, value in config.items():
         if isinstance(value, dict) and value.get("type") == "ndarray":
             config[key] = value.get("value")
+        elif isinstance(value, dict) and value.get("class_name") == "__numpy__":
+            config[key] = value["config"]["value"]
     dtype = config.get("dtype")
     if isinstance(dtype, dict) and dtype.get("class_name") in ("Policy", "PolicyV1"):
         dtype = (dtype.get("config") or {}).get("name")

@@ -1,4 +1,4 @@
-"""Functions that kept their name from Keras 2 to Keras 3 and compute something else since."""
+"""What kept its name and computes something else since, or computed something else with Theano."""
 
 from __future__ import annotations
 
@@ -41,3 +41,47 @@ def _spell_out(record: Record, job: Job) -> None:
     record["class_name"] = "Sequential"
     record["config"] = {"name": name, "layers": steps}
     job.notes.add("the hard_sigmoid of Keras 2 was spelled out; Keras 3 has another function of that name", name)
+
+
+# -- Theano's 'same' padding -------------------------------------------------------------------------------------------
+
+UNEQUAL = ("MaxPooling2D", "AveragePooling2D", "Conv2DTranspose", "Deconvolution2D", "SeparableConv2D", "Conv1D")
+
+
+def keep_theano_padding(model: Record, job: Job) -> None:
+    """Pads as Theano did where that is not what TensorFlow does, in place.
+
+    Theano puts ``k // 2`` rows before the map, whatever the stride; TensorFlow puts as few there as it can.
+    """
+    for record in list(walk(model)):
+        config = record["config"]
+        if not isinstance(config, dict) or config.get("padding") != "same":
+            continue
+        if record["class_name"] == "Conv2D":
+            _pad_first(record, job)
+        elif record["class_name"] in UNEQUAL and set(_pair(config.get("strides"))) != {1}:
+            job.notes.add("Theano padded this layer a little differently; compare its predictions", name_of(record))
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if isinstance(value, list | tuple):
+        return int(value[0]), int(value[-1])
+    return (int(value), int(value)) if isinstance(value, int) else (1, 1)
+
+
+def _pad_first(record: Record, job: Job) -> None:
+    name, config = name_of(record), dict(record["config"])
+    strides, rates = _pair(config.get("strides")), _pair(config.get("dilation_rate"))
+    sizes = [(k - 1) * rate + 1 for k, rate in zip(_pair(config["kernel_size"]), rates, strict=True)]
+    if strides == (1, 1) and all(size % 2 for size in sizes):
+        return
+    # The output has ceil(n / stride) rows: one row less at the end for an even kernel.
+    padding = [[size // 2, size // 2 - (1 - size % 2)] for size in sizes]
+    pad = {"name": f"{name}_pad", "padding": padding, "data_format": config.get("data_format")}
+    inner = {**config, "padding": "valid", "name": f"{name}_inner"}
+    record["class_name"] = "Sequential"
+    record["config"] = {
+        "name": name,
+        "layers": [{"class_name": "ZeroPadding2D", "config": pad}, {"class_name": "Conv2D", "config": inner}],
+    }
+    job.notes.add("Theano's way of padding was spelled out with a ZeroPadding2D", name)

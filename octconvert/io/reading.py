@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import keras
@@ -18,7 +17,7 @@ from keras.src.legacy.saving import json_utils, saving_options, saving_utils
 from keras.src.saving import saving_lib, serialization_lib
 
 from octconvert.errors import InputError, UsageError
-from octconvert.io import keras1, keys, meaning, sniff, structure, tfops, training, trust, weights
+from octconvert.io import archive, calls, keras1, keys, meaning, sniff, structure, tfops, training, trust, weights
 from octconvert.io.text import one_line, quiet
 from octconvert.io.tree import Job, Record
 
@@ -91,8 +90,9 @@ def _check_shape(shape: tuple | None) -> None:
 def _read_h5(job: Job) -> Any:
     try:
         with h5py.File(job.path, "r") as file:
-            record = _json(file.attrs["model_config"], job)
+            record = _record(file.attrs["model_config"], json_utils.decode, job)
             job.version = _major(file.attrs.get("keras_version", file["model_weights"].attrs.get("keras_version")))
+            job.theano, job.stored = weights.from_theano(file), weights.stored_shapes(file)
             repair(record, job, may_nest=True)
             model = _build(record, job)
             weights.put(file, model, job)
@@ -124,29 +124,24 @@ def _build(record: Record, job: Job) -> Any:
 
 def _read_keras(job: Job) -> Any:
     try:
-        with zipfile.ZipFile(job.path) as archive:
-            text = archive.read("config.json").decode("utf-8")
-            job.version = _major(json.loads(archive.read("metadata.json")).get("keras_version"))
+        with zipfile.ZipFile(job.path) as opened:
+            text = opened.read("config.json").decode("utf-8")
+            job.version = _major(json.loads(opened.read("metadata.json")).get("keras_version"))
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         job.refuse(f"is a damaged or incomplete .keras file ({one_line(error)}); download or save it again")
-    record = _json(text, job)
+    record = _record(text, json.loads, job)
+    if job.version < 3:
+        archive.modernise(record)
     repair(record, job, may_nest=False)
-    content = _rewritten(job.path, json.dumps(record)) if record != json.loads(text) else job.path.read_bytes()
-    return _load_keras(content, job)
+    if record == json.loads(text):
+        with open(job.path, "rb") as stream:
+            return _load_keras(stream, job)
+    return _load_keras(io.BytesIO(archive.rewritten(job.path, record)), job)
 
 
-def _rewritten(path: Path, config: str) -> bytes:
-    """The archive with another config.json, in memory."""
-    result = io.BytesIO()
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(result, "w") as target:
-        for entry in source.infolist():
-            target.writestr(entry, config if entry.filename == "config.json" else source.read(entry))
-    return result.getvalue()
-
-
-def _load_keras(content: bytes, job: Job) -> Any:
+def _load_keras(stream: IO[bytes], job: Job) -> Any:
     def attempt(compiled: bool) -> Any:
-        stream = io.BytesIO(content)
+        stream.seek(0)
         return saving_lib.load_model(stream, job.custom_objects, compiled, safe_mode=not job.unsafe)
 
     try:
@@ -169,24 +164,25 @@ def repair(record: Record, job: Job, *, may_nest: bool) -> None:
     Raises:
         InputError: Something can not be repaired, or must not be without the user's word.
     """
-    if "octconvert>" in json.dumps(record):
-        importlib.import_module("octconvert.layers")  # registers our own layers
     structure.straighten(record, job)
     if job.version < 2:
         keras1.translate(record, job)
     structure.shape(record, job)
     if job.version < 3:
-        structure.renumber(record, job)
+        calls.renumber(record)
+        calls.revive(record)
         meaning.keep_hard_sigmoid(record, job, may_nest=may_nest)
+    if job.theano:
+        meaning.keep_theano_padding(record, job)
     structure.rename(record, job)
+    trust.check(record, job)
     keys.clean(record, job)
     tfops.translate(record, job)
-    trust.check(record, job)
 
 
-def _json(text: str | bytes, job: Job) -> Record:
+def _record(text: str | bytes, decode: Callable[[str], Any], job: Job) -> Record:
     try:
-        record = json_utils.decode(text if isinstance(text, str) else bytes(text).decode("utf-8"))
+        record = decode(text if isinstance(text, str) else bytes(text).decode("utf-8"))
     except ValueError as error:
         job.refuse(f"has an unreadable architecture ({one_line(error)}); download or save it again")
     if not isinstance(record, dict) or "class_name" not in record or not isinstance(record.get("config"), dict | list):

@@ -65,6 +65,9 @@ def check_target(path: str | os.PathLike, *, overwrite: bool = False) -> None:
 
 
 def _write(model: Any, temporary: Path, given: Path) -> None:
+    # Keras takes the optimizer out of the model's own settings when it writes .h5; a later .keras would lack it.
+    settings = getattr(getattr(model, "_compile_config", None), "config", None)
+    before = dict(settings or {})
     try:
         with quiet():
             model.save(temporary)
@@ -72,6 +75,9 @@ def _write(model: Any, temporary: Path, given: Path) -> None:
         raise UsageError(f"{given}: can not be written ({one_line(error)}); choose another place") from error
     except Exception as error:
         raise OctconvertError(f"{given}: Keras can not save this model in this format: {one_line(error)}") from error
+    finally:
+        if settings:
+            settings.update(before)
 
 
 def _move(temporary: Path, target: Path, given: Path) -> None:

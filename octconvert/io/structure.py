@@ -1,10 +1,13 @@
-"""Repairs of how the layers of a saved model hang together: Sequential, input shapes, node numbers, names."""
+"""Repairs of how the layers of a saved model are put together: Sequential, input shapes, names."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import keras
+
 from octconvert.io.tree import (
+    FUNCTIONAL,
     Job,
     Record,
     all_references,
@@ -33,6 +36,20 @@ def shape(model: Record, job: Job) -> None:
     """
     _input_layers(model, job)
     _needs_shape(model, job)
+    _single_ends(model, job)
+
+
+def _single_ends(model: Record, job: Job) -> None:
+    """Up to tf.keras 2 a model with one output said so as a list of one, and still gave back one tensor.
+
+    Keras 3 takes the list at its word, and the next layer of a Sequential then gets a list.
+    """
+    for record in walk(model):
+        if is_functional(record) and (job.version < 3 or record is not model):
+            for key in ("input_layers", "output_layers"):
+                ends = record["config"][key]
+                if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
+                    record["config"][key] = ends[0]
 
 
 def _sequential_lists(model: Record, job: Job) -> None:
@@ -43,10 +60,24 @@ def _sequential_lists(model: Record, job: Job) -> None:
             name = record.get("name") or f"sequential_{count}"
             record["config"] = {"name": name, "layers": record["config"]}
             job.notes.add("the Sequential's bare list of layers was put into today's form", name)
-        if is_functional(record) and record["class_name"] in ("Model", "Container"):
-            record["class_name"] = "Functional"
+        if is_functional(record):
+            _plain_functional(record, job)
         if isinstance(record["config"], dict) and "name" in record:
             record["config"].setdefault("name", record["name"])
+
+
+def _plain_functional(record: Record, job: Job) -> None:
+    """A model class of the user's own that was saved as a graph of layers needs no more than that graph."""
+    kind, registered = record["class_name"], record.get("registered_name") or record["class_name"]
+    if kind in ("Functional", "Sequential") or {kind, registered} & set(job.custom_objects):
+        return
+    if keras.saving.get_registered_object(registered) is not None:
+        return
+    record["class_name"] = "Functional"
+    if "module" in record:
+        record.update(module="keras.src.models.functional", registered_name="Functional")
+    if kind not in FUNCTIONAL:
+        job.notes.add(f"its own class '{kind}' was left out; it is a plain functional model now", name_of(record))
 
 
 # -- Keras 1: Sequential([Merge([Sequential, Sequential]), ...]) ------------------------------------------------------
@@ -55,7 +86,9 @@ def _sequential_lists(model: Record, job: Job) -> None:
 def _two_branches(model: Record, job: Job) -> None:
     for record in walk(model):
         if is_sequential(record) and _starts_with_merge(record):
-            name, layers, inputs = record["config"]["name"], [], []
+            name = record["config"]["name"]
+            layers: list[Record] = []
+            inputs: list[str] = []
             last = _chain(record, layers, inputs, job)
             record["class_name"] = "Functional"
             record["config"] = {
@@ -155,39 +188,6 @@ def _needs_shape(model: Record, job: Job) -> None:
         job.notes.add(f"the Sequential got the input shape {tuple(job.input_shape)} that was asked for")
     elif not known and not config.get("build_input_shape") and not (model.get("build_config") or {}).get("input_shape"):
         job.refuse("is a Sequential without an input shape; give it with --input-shape H,W,C")
-
-
-# -- node numbers ------------------------------------------------------------------------------------------------------
-
-
-def renumber(model: Record, job: Job) -> None:
-    """Counts the calls of a nested model from 0, as Keras 3 does.
-
-    Up to tf.keras 2 a model's node 0 was its own definition and its first call was node 1. Keras 3 still subtracts
-    that for the outputs of a functional model, and for nothing else.
-    """
-    for record in walk(model):
-        if not is_functional(record):
-            continue
-        nested = {name_of(layer): layer for layer in children(record) if is_model(layer)}
-        outputs = {id(reference) for reference in _outputs(record)}
-        for reference in all_references(record):
-            inner = nested.get(reference[0])
-            if inner is None or (id(reference) in outputs and is_functional(inner)):
-                continue
-            reference[1] = max(reference[1] - 1, 0)
-
-
-def _outputs(record: Record) -> list[list]:
-    names = {name_of(layer) for layer in children(record)}
-    found, waiting = [], [record["config"]["output_layers"]]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list) and item and isinstance(item[0], str) and item[0] in names:
-            found.append(item)
-        elif isinstance(item, list | dict):
-            waiting += item.values() if isinstance(item, dict) else item
-    return found
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from absl import logging
 
 def one_line(error: BaseException, most: int = 240) -> str:
     """``ValueError: what it says`` on one line, shortened."""
-    said = " ".join(str(error).split())
+    said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())  # Keras colours some of its messages
     whole = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return whole if len(whole) <= most else whole[: most - 3] + "..."
 

@@ -89,7 +89,7 @@ def _replace(layer: Record, names: set[str], job: Job) -> None:
     made["config"] = {"name": name, **made["config"]}
     if "module" in made:
         constants = made.pop("after", [])
-        nodes = [{"args": [*(one.revived() for one in inputs), *constants], "kwargs": {}}]
+        nodes: list[Any] = [{"args": [*(one.revived() for one in inputs), *constants], "kwargs": {}}]
     else:
         nodes = [[one.plain() for one in inputs]]
         made["config"].setdefault("dtype", layer["config"].get("dtype") or "float32")
@@ -239,7 +239,7 @@ def _slice(call: Call) -> Made:
     _only(call, "slice_spec")
     spec = call.options.get("slice_spec")
     parts = [_index(part) for part in (spec if isinstance(spec, list) else [spec])]
-    return _operation(NUMPY, "GetItem", {"class_name": "__tuple__", "items": parts}), [_one(call)]
+    return _operation(NUMPY, "GetItem", parts), [_one(call)]
 
 
 def _index(part: Any) -> Any:
@@ -263,7 +263,12 @@ def _pad(call: Call) -> Made:
 def _resize(call: Call) -> Made:
     _only(call, "size", "method", antialias=False, preserve_aspect_ratio=False)
     size, method = call.options.get("size"), call.options.get("method") or "bilinear"
-    if not _numbers(size) or len(size) != 2 or method not in ("bilinear", "nearest", "bicubic"):
+    if (
+        not isinstance(size, list)
+        or not _numbers(size)
+        or len(size) != 2
+        or method not in ("bilinear", "nearest", "bicubic")
+    ):
         raise Untranslatable(f"to {size} by {method}")
     height, width = size
     made = _layer("Resizing", height=height, width=width, interpolation=method, data_format="channels_last")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.legacy.saving import saving_utils
 
 from octconvert.io.text import one_line
 from octconvert.io.tree import Job
 
-RENAMED = {"lr": "learning_rate", "beta1": "beta_1", "beta2": "beta_2"}
+RENAMED = {"lr": "learning_rate"}
+# Metrics whose meaning depends on the loss; Keras finds it when it compiles.
+SHORT = {"accuracy", "acc", "crossentropy", "ce"}
 
 
 def restore(model: Any, told: str | bytes, job: Job) -> None:
@@ -22,24 +24,56 @@ def restore(model: Any, told: str | bytes, job: Job) -> None:
     """
     try:
         settings = json.loads(told)
-        _optimizer(settings["optimizer_config"])
-        settings.setdefault("loss_weights", None)
         with keras.saving.CustomObjectScope(job.custom_objects):
-            model.compile(**saving_utils.compile_args_from_training_config(settings, job.custom_objects))
+            optimizer = keras.optimizers.deserialize(_optimizer(settings["optimizer_config"]))
+            loss = _resolved(settings.get("loss"), keras.losses, job)
+        metrics = {key: _metrics(settings.get(key), job) for key in ("metrics", "weighted_metrics")}
+        model.compile(optimizer, loss, loss_weights=settings.get("loss_weights"), **metrics)
     except Exception as error:
         job.notes.add(f"the training settings could not be restored ({one_line(error)}); the model is not compiled")
 
 
-def _optimizer(config: dict[str, Any]) -> None:
-    """Renames an old optimizer's arguments and drops those that are switched off and unknown today."""
-    inner = config.get("config", {})
-    for old, new in RENAMED.items():
-        if old in inner:
-            inner[new] = inner.pop(old)
-    optimizer = getattr(keras.optimizers, str(config.get("class_name")), None)
-    if optimizer is None:
-        return
-    known = set(inspect.signature(optimizer.__init__).parameters)
-    for key in [key for key in inner if key not in known]:
-        if not inner[key] or key in ("schedule_decay", "jit_compile", "is_legacy_optimizer", "name"):
-            del inner[key]
+def _metrics(told: Any, job: Job) -> Any:
+    try:
+        with keras.saving.CustomObjectScope(job.custom_objects):
+            return _resolved(told, keras.metrics, job)
+    except Exception as error:
+        job.notes.add(f"the metrics could not be restored ({one_line(error)}) and were left out")
+        return None
+
+
+def _resolved(told: Any, kind: Any, job: Job) -> Any:
+    """Objects for the settings that are stored as dicts; names stay names, once Keras is known to know them.
+
+    Keras' own reader of these settings fails on short names like "mse".
+    """
+    if isinstance(told, str):
+        if told in job.custom_objects:
+            return job.custom_objects[told]
+        if told not in SHORT:
+            _known(kind.get, told, kind)
+        return told
+    if isinstance(told, dict) and "class_name" in told:
+        return kind.deserialize(told)
+    if isinstance(told, dict):
+        return {key: _resolved(value, kind, job) for key, value in told.items()}
+    return [_resolved(value, kind, job) for value in told] if isinstance(told, list) else told
+
+
+def _known(get: Callable[[str], Any], name: str, kind: Any) -> None:
+    try:
+        get(name)
+    except Exception:
+        raise ValueError(f"'{name}' is unknown in {kind.__name__.removeprefix('keras.api.')}") from None
+
+
+def _optimizer(config: dict[str, Any]) -> dict[str, Any]:
+    """Today's form of an optimizer: arguments renamed, and those dropped that are unknown and switched off."""
+    inner = {RENAMED.get(key, key): value for key, value in config.get("config", {}).items()}
+    name = str(config.get("class_name")).removeprefix("Custom>")
+    optimizer = getattr(keras.optimizers, name, None)
+    if optimizer is not None:
+        known = set(inspect.signature(optimizer.__init__).parameters)
+        off = ("schedule_decay", "jit_compile", "is_legacy_optimizer")
+        inner = {key: value for key, value in inner.items() if key in known or (value and key not in off)}
+    return {**config, "class_name": name, "config": inner}

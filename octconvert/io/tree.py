@@ -50,6 +50,8 @@ class Job:
     unsafe: bool = False
     custom_objects: dict[str, Any] = field(default_factory=dict)
     input_shape: tuple | None = None
+    theano: bool = False  # Theano wrote the file
+    stored: dict[str, list[tuple]] = field(default_factory=dict)  # layer name -> shapes of its weights in the file
     notes: Notes = field(default_factory=Notes)
     renamed: dict[str, str] = field(default_factory=dict)  # layer name in the file -> layer name in the model
     merged: list[str] = field(default_factory=list)  # merging layers that were TensorFlow operations

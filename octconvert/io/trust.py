@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from octconvert.io.keys import own_class
+from octconvert.io.keys import CLASSES, own_class
 from octconvert.io.tree import Job, Record, is_model, name_of, named, walk
 
 ASK = "pass it with --custom-objects module.py:Name"
@@ -57,7 +57,7 @@ def _unknown_names(record: Record, job: Job) -> list[str]:
 
 def _known_class(record: Record, job: Job) -> bool:
     kind, registered = record["class_name"], record.get("registered_name")
-    if kind in TENSORFLOW or own_class(record, job) is not None:
+    if kind in TENSORFLOW or (kind in CLASSES and "module" not in record) or own_class(record, job) is not None:
         return True
     module = str(record.get("module") or "")
     if module.split(".")[0] == "keras":  # a raw operation, a loss, ...

@@ -42,6 +42,17 @@ def names_in(group: h5py.Group | h5py.File, key: str) -> list[str]:
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in found]
 
 
+def stored_shapes(file: h5py.File) -> dict[str, list[tuple]]:
+    """The shapes of each layer's weights, by the layer's name in the file."""
+    group = file["model_weights"]
+    shapes: dict[str, list[tuple]] = {}
+    for layer in names_in(group, "layer_names"):
+        for name in names_in(group[layer], "weight_names"):
+            old = KERAS1.match(name.split(":")[0])
+            shapes.setdefault(old.group(1) if old else layer, []).append(group[layer][name].shape)
+    return shapes
+
+
 def from_theano(file: h5py.File) -> bool:
     """Whether Theano wrote the file; it convolves with the kernel turned round.
 
@@ -64,8 +75,7 @@ def put(file: h5py.File, model: Any, job: Job) -> None:
     """
     group = file["model_weights"]
     layers = {layer.name: layer for layer in model.layers if layer.weights}
-    theano = from_theano(file)
-    if theano:
+    if job.theano:
         job.notes.add("the kernels were turned round, because Theano wrote the file")
     for old in names_in(group, "layer_names"):
         saved = [_saved(group[old], name, job) for name in names_in(group[old], "weight_names")]
@@ -74,7 +84,7 @@ def put(file: h5py.File, model: Any, job: Job) -> None:
         name = job.renamed.get(old, old)
         if name not in layers:
             job.refuse("has weights in the file but no place in its architecture; save the model again", old)
-        _fill(layers.pop(name), saved, theano, job)
+        _fill(layers.pop(name), saved, job)
     if layers:
         job.refuse("has no weights in the file; save the whole model again", next(iter(layers)))
     _top_level(group, model, job)
@@ -114,12 +124,12 @@ def _leaves(layer: Any) -> list[Any]:
     return [layer]
 
 
-def _fill(layer: Any, saved: list[Saved], theano: bool, job: Job) -> None:
+def _fill(layer: Any, saved: list[Saved], job: Job) -> None:
     places = _by_name(layer, saved) or _by_order(layer, saved)
     if places is None:
         job.refuse(f"needs {len(layer.weights)} weights and the file has {len(saved)} for it", layer.name)
     for (leaf, variable), one in zip(places, saved, strict=True):
-        value = _layout(leaf, variable, one.value, theano, job)
+        value = _layout(leaf, variable, one.value, job)
         if value.shape != tuple(variable.shape):
             shapes = f"{value.shape} in the file and {tuple(variable.shape)} in the architecture"
             job.refuse(f"has '{variable.name}' of shape {shapes}", leaf.name)
@@ -154,14 +164,14 @@ def _by_order(layer: Any, saved: list[Saved]) -> list[tuple[Any, Any]] | None:
     return [(owner.get(id(variable), layer), variable) for variable in ordered]
 
 
-def _layout(leaf: Any, variable: Any, value: np.ndarray, theano: bool, job: Job) -> np.ndarray:
+def _layout(leaf: Any, variable: Any, value: np.ndarray, job: Job) -> np.ndarray:
     """The array as Keras 3 keeps it; the counterpart of ``preprocess_weights_for_loading`` of Keras 2."""
     kind = next((base.__name__ for base in type(leaf).__mro__ if base.__name__ in FLIPPED), None)
     if kind is None or variable.name != "kernel" or value.ndim < 3:
         return value if value.shape == tuple(variable.shape) else _squeezed(value, tuple(variable.shape))
     if job.version < 2:
         value = _keras1_kernel(kind, value, leaf.data_format == "channels_first")
-    if theano:
+    if job.theano:
         value = value[(slice(None, None, -1),) * (value.ndim - 2)]
     return value
 

@@ -1,6 +1,7 @@
 """`octave_conv_2d`: the octave convolution out of built-in Keras layers only, for models that load with plain Keras.
 
-Every function takes and gives Keras tensors of known rows and columns and names its layers after ``name``.
+Every function takes and gives Keras tensors of known rows and columns and names its layers after ``name``. Layers that
+only move values about work in the tensor's own dtype: the global policy may be another than the model's.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ def pool_octave(x, octave: int, data_format: str, name: str):
         return x
     rows, columns = known_sizes(x, data_format, name)
     if rows % octave == 0 and columns % octave == 0:
-        return layers.AveragePooling2D(octave, padding="valid", data_format=data_format, name=name)(x)
+        return layers.AveragePooling2D(octave, padding="valid", data_format=data_format, name=name, dtype=x.dtype)(x)
     steps = octave.bit_length() - 1
     for step in range(steps):
         label = name if step == steps - 1 else f"{name}-{step + 1}"
-        x = layers.AveragePooling2D(2, padding="same", data_format=data_format, name=label)(x)
+        x = layers.AveragePooling2D(2, padding="same", data_format=data_format, name=label, dtype=x.dtype)(x)
     return x
 
 
@@ -42,9 +43,9 @@ def pad_or_crop(x, pads, data_format: str, name: str):
     cuts = tuple((max(-before, 0), max(-after, 0)) for before, after in pads)
     adds = tuple((max(before, 0), max(after, 0)) for before, after in pads)
     if any(map(any, cuts)):
-        x = layers.Cropping2D(cuts, data_format=data_format, name=f"{name}-crop")(x)
+        x = layers.Cropping2D(cuts, data_format=data_format, name=f"{name}-crop", dtype=x.dtype)(x)
     if any(map(any, adds)):
-        x = layers.ZeroPadding2D(adds, data_format=data_format, name=f"{name}-pad")(x)
+        x = layers.ZeroPadding2D(adds, data_format=data_format, name=f"{name}-pad", dtype=x.dtype)(x)
     return x
 
 
@@ -59,10 +60,10 @@ def repeat_edges(x, pads, data_format: str, name: str):
                 cut = [(0, 0), (0, 0)]
                 cut[i] = (size - 1, 0) if side else (0, size - 1)
                 label = f"{name}-edge{i}{side}"
-                edge = layers.Cropping2D(tuple(cut), data_format=data_format, name=label)(x)
+                edge = layers.Cropping2D(tuple(cut), data_format=data_format, name=label, dtype=x.dtype)(x)
                 parts = [*parts, *[edge] * amount] if side else [*[edge] * amount, *parts]
         if len(parts) > 1:
-            x = layers.Concatenate(axis=axis, name=f"{name}-edges{i}")(parts)
+            x = layers.Concatenate(axis=axis, name=f"{name}-edges{i}", dtype=x.dtype)(parts)
     return x
 
 
@@ -71,18 +72,19 @@ def upsample_to(x, octave: int, like, data_format: str, name: str):
     if octave == 1:
         return x
     rows, columns = known_sizes(like, data_format, name)
-    x = layers.UpSampling2D(octave, data_format=data_format, interpolation="nearest", name=name)(x)
+    x = layers.UpSampling2D(octave, data_format=data_format, interpolation="nearest", name=name, dtype=x.dtype)(x)
     axes = spatial_axes(data_format)
     extra = ((0, x.shape[axes[0]] - rows), (0, x.shape[axes[1]] - columns))
-    return layers.Cropping2D(extra, data_format=data_format, name=f"{name}-crop")(x) if any(map(any, extra)) else x
+    if not any(map(any, extra)):
+        return x
+    return layers.Cropping2D(extra, data_format=data_format, name=f"{name}-crop", dtype=x.dtype)(x)
 
 
 def merge(high, low, octave: int, order, data_format: str, name: str):
     """The built-in twin of `OctaveMerge`."""
     low = upsample_to(low, octave, high, data_format, f"{name}-up")
-    if order is None:
-        return layers.Concatenate(axis=channel_axis(data_format), name=name)([high, low])
-    return layers.Concatenate(axis=channel_axis(data_format), name=name)(_runs(high, low, order, data_format, name))
+    parts = [high, low] if order is None else _runs(high, low, order, data_format, name)
+    return layers.Concatenate(axis=channel_axis(data_format), name=name, dtype=high.dtype)(parts)
 
 
 def _runs(high, low, order, data_format: str, name: str) -> list:
@@ -107,18 +109,20 @@ def _channels(x, start: int, stop: int, data_format: str, name: str):
     channels = x.shape[channel_axis(data_format)]
     if (start, stop) == (0, channels):
         return x
+    cut = (start, channels - stop)
     if data_format == "channels_last":
-        return layers.Cropping2D(((0, 0), (start, channels - stop)), data_format="channels_first", name=name)(x)
-    return layers.Cropping2D(((start, channels - stop), (0, 0)), data_format="channels_last", name=name)(x)
+        return layers.Cropping2D(((0, 0), cut), data_format="channels_first", name=name, dtype=x.dtype)(x)
+    return layers.Cropping2D((cut, (0, 0)), data_format="channels_last", name=name, dtype=x.dtype)(x)
 
 
-def prepare_low(x, window: Window, alignments, outputs, data_format: str, name: str):
+def prepare_low(x, window: Window, alignments, outputs, data_format: str, name: str, allow_same: bool = True):
     """(map, padding) for a window operation on a low map, as `octconvert.layers.spatial.prepare_low`."""
     if all(pools_by_two(a, window) for a in alignments):
-        return layers.AveragePooling2D(2, 1, "same", data_format=data_format, name=f"{name}-align")(x), "valid"
+        pool = layers.AveragePooling2D(2, 1, "same", data_format=data_format, name=f"{name}-align", dtype=x.dtype)
+        return pool(x), "valid"
     cells = known_sizes(x, data_format, name)
     pads = tuple(a.padding(cells[i], outputs[i]) for i, a in enumerate(alignments))
-    if all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
+    if allow_same and all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
         return x, "same"
     ends = tuple((0, max(p[1], 0) if reads_past_end(a, window) else 0) for a, p in zip(alignments, pads, strict=True))
     x = repeat_edges(x, ends, data_format, name)
@@ -133,7 +137,7 @@ def fixed_filter(x, alignments, octave: int, data_format: str, name: str):
     if widths == (1, 1):
         return x
     if all(box_filter(a) for a in alignments):
-        return layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name)(x)
+        return layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name, dtype=x.dtype)(x)
     for i, width in enumerate(widths):
         if width == 1:
             continue
@@ -143,9 +147,10 @@ def fixed_filter(x, alignments, octave: int, data_format: str, name: str):
             if times:
                 cut = [(0, 0), (0, 0)]
                 cut[i] = (shift, width - 1 - shift)
-                part = layers.Cropping2D(tuple(cut), data_format=data_format, name=f"{name}{i}-shift{shift}")(x)
+                label = f"{name}{i}-shift{shift}"
+                part = layers.Cropping2D(tuple(cut), data_format=data_format, name=label, dtype=x.dtype)(x)
                 parts += [part] * times
-        x = layers.Average(name=f"{name}{i}")(parts)
+        x = layers.Average(name=f"{name}{i}", dtype=x.dtype)(parts)
     return x
 
 
@@ -208,7 +213,7 @@ def octave_conv_2d(
 
 
 class PortableConv:
-    """The four paths as built-in layers; called once or, for a shared layer, more often."""
+    """The four paths as built-in layers; called once or, if ``shared``, more often and with maps of other sizes."""
 
     def __init__(
         self,
@@ -225,6 +230,7 @@ class PortableConv:
         activation,
         use_bias,
         name,
+        shared=False,
         **conv_arguments,
     ):
         self.window = Window(kernel_size, strides, dilation_rate, padding, octave)
@@ -232,6 +238,7 @@ class PortableConv:
         self.data_format, self.name, self.activation = data_format, name, activation
         self.use_bias = use_bias
         self.arguments = {"strides": strides, "data_format": data_format, "groups": groups, **conv_arguments}
+        self.shared = shared
         self.paths: dict[str, keras.layers.Layer] = {}
         self.calls = 0
 
@@ -245,15 +252,18 @@ class PortableConv:
         alignments = [self.window.alignment(i, size) for i, size in enumerate(sizes)]
         outputs = [self.window.low_outputs(i, size) for i, size in enumerate(sizes)]
         if low is not None:
-            low = prepare_low(low, self.window, alignments, outputs, self.data_format, f"{label}-low")
+            low = self._prepare(low, alignments, outputs, f"{label}-low")
         results = []
         if self.high_filters:
             results.append(self._high(high, low, alignments, label))
         if self.low_filters:
             pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
-            pooled = prepare_low(pooled, self.window, alignments, outputs, self.data_format, f"{label}-pooled")
+            pooled = self._prepare(pooled, alignments, outputs, f"{label}-pooled")
             results.append(self._low(pooled, low, alignments, label))
         return results if len(results) == 2 else results[0]
+
+    def _prepare(self, x, alignments, outputs, name: str):
+        return prepare_low(x, self.window, alignments, outputs, self.data_format, name, allow_same=not self.shared)
 
     def _high(self, high, low, alignments, label: str):
         padding = self.window.padding
@@ -263,14 +273,14 @@ class PortableConv:
         if low is not None:
             part = self._low_path("LH", self.high_filters, low, alignments, bias=False)
             part = upsample_to(part, self.window.octave, total, self.data_format, f"{label}-up")
-            total = layers.Add(name=f"{label}-add-H")([total, part])
+            total = layers.Add(name=f"{label}-add-H", dtype=total.dtype)([total, part])
         return self._activate(total, f"{label}-act-H")
 
     def _low(self, pooled, low, alignments, label: str):
         total = self._low_path("HL", self.low_filters, pooled, alignments, bias=self.use_bias)
         if low is not None:
             part = self._low_path("LL", self.low_filters, low, alignments, bias=False)
-            total = layers.Add(name=f"{label}-add-L")([total, part])
+            total = layers.Add(name=f"{label}-add-L", dtype=total.dtype)([total, part])
         return self._activate(total, f"{label}-act-L")
 
     def _low_path(self, path: str, filters: int, prepared, alignments, bias: bool):
@@ -295,5 +305,3 @@ class PortableConv:
         if activation is keras.activations.linear:
             return x
         return layers.Activation(activation, dtype=self.arguments.get("dtype"), name=name)(x)
-
-

@@ -7,7 +7,6 @@ tied numbers join are the connected components of a networkx graph: the groups o
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -117,23 +116,22 @@ class Components:
     def assign(self, wanted: Callable[[TiedProducers], tuple[float, tuple | None]]) -> np.ndarray:
         """Low (true) or high (false) for every number.
 
-        ``wanted`` gives a group's alpha and, where channels were selected, the low indices for each producer. Channels
-        that an earlier producer of the group decided stay as they are; of the rest the last ones become low.
+        ``wanted`` gives a group's alpha and, where channels were selected, the low indices for each producer. Otherwise
+        the last channels of each producer become low, those of narrow producers first: a wide tensor may be tied to
+        several narrow ones side by side (an Add with a Concatenate), and each of them needs its own high channels.
         """
         state = np.full(self.ledger.count, -1)
         for numbers in self.ledger.fixed_high:
             state[self.of[numbers]] = 0
         for group in self.groups:
             alpha, selection = wanted(group)
-            chosen = selection if selection is not None else itertools.repeat(None)
-            for producer, indices in zip(group.producers, chosen, strict=selection is not None):
-                members = self.of[producer.channels]
-                if indices is not None:
-                    low = np.zeros(len(members), bool)
-                    low[list(indices)] = True
-                    state[members] = low
-                else:
-                    _choose_last(state, members, alpha, group.blocks)
+            if selection is None:
+                for producer in sorted(group.producers, key=lambda producer: len(producer.channels)):
+                    _choose_last(state, self.of[producer.channels], alpha, group.blocks)
+            else:
+                for producer, indices in zip(group.producers, selection, strict=True):
+                    low = np.isin(np.arange(len(producer.channels)), indices)
+                    state[self.of[producer.channels]] = low
         return state[self.of] == 1
 
 

@@ -23,7 +23,7 @@ from octconvert.planning.values import (
     Plan,
 )
 from octconvert.rules import find_rule
-from octconvert.rules.base import is_vector, too_small
+from octconvert.rules.base import too_small
 
 
 def is_convolution(call: Call) -> bool:
@@ -163,7 +163,7 @@ def _groups(layout: Layout):
 def _map_alpha(layout: Layout, tensor: int) -> float:
     """Alpha of a tensor that is a pair of maps; 0 otherwise."""
     split = layout.splits.get(tensor)
-    return 0.0 if split is None or is_vector(layout.graph.tensors[tensor].shape) else split.alpha
+    return 0.0 if split is None or layout.graph.is_vector(layout.graph.tensors[tensor].shape) else split.alpha
 
 
 def role_of(layout: Layout, call: Call) -> tuple[str, float, float]:
@@ -188,8 +188,8 @@ def _reason(layout: Layout, call: Call, role: str) -> str:
         return ONLY_VECTORS
     if layout.reason(call) or role == LAST:
         return layout.reason(call)
-    min_size = layout.min_size
-    return too_small(layout.graph.tensors[call.outputs[0]].shape, layout.graph.spatial_axes, min_size) or PLAIN_INPUT
+    shape = layout.graph.tensors[call.outputs[0]].shape
+    return too_small(layout.graph, shape, layout.min_size) or PLAIN_INPUT
 
 
 def _chains(layout: Layout):

@@ -16,13 +16,14 @@ from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
 from octconvert.planning.ledger import Components, Ledger, TiedProducers
 from octconvert.planning.values import Options
 from octconvert.rules import find_rule
-from octconvert.rules.base import Flow, Trace, carry, is_vector, stop, too_small
+from octconvert.rules.base import Flow, Trace, carry, stop, too_small
 from octconvert.split import ChannelSplit
 
 NO_GAIN = "its output goes to no layer that gains from a pair"
 ONLY_VECTORS = "1x1 map, nothing to halve"
 PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
+NO_HIGH_CHANNEL = "a tensor tied to it would keep no high channel"
 SHARED = "its shared calls can not be rewritten alike"
 UNEVEN = "its channel groups can not be split evenly"
 
@@ -86,10 +87,7 @@ def solve(
         if _take_back(graph, channels, traces, components, decisions, wanted):
             continue
         low = components.assign(wanted)
-        uneven = [(call, n) for call, n, blocks in ledger.balances if not ChannelSplit(low[n], 1).balanced(blocks)]
-        for call, _ in uneven:
-            decisions.frozen[call.key] = UNEVEN
-        if not uneven:
+        if not _take_back_splits(channels, ledger, components, low, decisions):
             return _layout(graph, options, channels, traces, components, low, decisions, wanted)
 
 
@@ -125,7 +123,7 @@ def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisio
     refused = decisions.plain_output.get(call.key, "")
     trace = rule.trace(call, Flow(graph, call, channels, ledger, options, refused))
     if reads_pair and trace.reads and any(numbers is not None for numbers in trace.outputs):
-        reason = too_small(graph.tensors[call.outputs[0]].shape, graph.spatial_axes, options.min_size)
+        reason = too_small(graph, graph.tensors[call.outputs[0]].shape, options.min_size)
         if reason:  # the pair before a small depthwise convolution still saves work in the convolution that writes it
             return replace(stop(call, reason), gains=trace.gains)
     return trace
@@ -147,6 +145,19 @@ def _take_back(graph, channels, traces, components: Components, decisions: Decis
     return len(decisions.frozen) + len(decisions.plain_output) > before
 
 
+def _take_back_splits(channels, ledger: Ledger, components: Components, low: np.ndarray, decisions: Decisions) -> bool:
+    """Settle what can not be built with these low channels; whether there was anything."""
+    before = len(decisions.frozen) + len(decisions.plain_output)
+    for call, numbers, blocks in ledger.balances:
+        if not ChannelSplit(low[numbers], 1).balanced(blocks):
+            decisions.frozen[call.key] = UNEVEN
+    for numbers in channels.values():
+        if low[numbers].all():
+            producers = (p for position in components.groups_of(numbers) for p in components.groups[position].producers)
+            decisions.plain_output.update((producer.call.key, NO_HIGH_CHANNEL) for producer in producers)
+    return len(decisions.frozen) + len(decisions.plain_output) > before
+
+
 def _shape_of_answer(call: Call, channels, traces):
     trace = traces.get(call.index)
     reads = trace is not None and trace.reads
@@ -165,7 +176,7 @@ def _group_facts(graph, channels, traces, components: Components):
             if trace is not None and trace.gains and tensor in channels:
                 gained.update(components.groups_of(channels[tensor]))
     for tensor, numbers in channels.items():
-        if not is_vector(graph.tensors[tensor].shape):
+        if not graph.is_vector(graph.tensors[tensor].shape):
             has_map.update(components.groups_of(numbers))
     return gained, has_map
 
@@ -187,7 +198,7 @@ def _layout(graph, options, channels, traces, components, low, decisions, wanted
     for tensor, numbers in channels.items():
         mask = low[numbers]
         if mask.any():
-            octave = 1 if is_vector(graph.tensors[tensor].shape) else options.octave
+            octave = 1 if graph.is_vector(graph.tensors[tensor].shape) else options.octave
             splits[tensor] = ChannelSplit(mask, octave)
     groups = tuple((g, tuple(low[p.channels] for p in g.producers)) for g in components.groups)
     alphas, selections = zip(*map(wanted, components.groups), strict=True) if groups else ((), ())

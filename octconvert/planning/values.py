@@ -12,6 +12,7 @@ from octconvert.errors import UsageError
 
 FORMAT = "octconvert-plan/1"
 FIRST, INTERMEDIATE, LAST, PLAIN = "first", "intermediate", "last", "plain"
+OCTAVE_ROLES = (FIRST, INTERMEDIATE, LAST)
 WEIGHTS = ("slice", "fold", "fresh")
 STRIDE_MODES = ("keep", "pool")
 PRESETS = (None, "paper")

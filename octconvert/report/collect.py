@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from collections import defaultdict
 
 from octconvert.cost import call_macs, cost_of, measured_graph
 from octconvert.geometry import ceil_div
-from octconvert.graph import OPERATION, CallGraph
+from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import is_convolution
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import PLAIN, Plan
-from octconvert.report.result import Check, ConvolutionReport, Report
+from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Options, Plan
+from octconvert.report.result import ConvolutionReport, Report
 
 _PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
 """Endings of the layers that one source layer may become."""
 
 
-def collect(layout: Layout, plan: Plan, model, *, source, target, checks, repairs, notes, seconds) -> Report:
+def collect(
+    layout: Layout, plan: Plan, options: Options, model, *, source, target, checks, repairs, notes, seconds
+) -> Report:
     """The report of a conversion."""
     graph, _ = measured_graph(layout.graph)
     after_graph, _ = measured_graph(model)
@@ -37,7 +41,7 @@ def collect(layout: Layout, plan: Plan, model, *, source, target, checks, repair
                 input_shape=_sizes(graph, entry.input_shape),
                 output_shape=_sizes(graph, entry.output_shape),
                 high_shape=_part_shape(graph, entry.output_shape, None if split is None else len(split.high), 1),
-                low_shape=None if split is None else _part_shape(graph, entry.output_shape, len(split.low), split.octave),
+                low_shape=split and _part_shape(graph, entry.output_shape, len(split.low), split.octave),
                 reason=entry.reason,
             )
         )
@@ -51,7 +55,7 @@ def collect(layout: Layout, plan: Plan, model, *, source, target, checks, repair
         checks=tuple(checks),
         repairs=tuple(repairs),
         notes=tuple(notes),
-        options=(("octave", plan.octave), ("weights", plan.weights), ("portable", plan.portable)),
+        options=tuple((item.name, getattr(options, item.name)) for item in dataclasses.fields(options)),
         seconds=seconds,
         next_command=_next_command(target),
     )
@@ -59,7 +63,8 @@ def collect(layout: Layout, plan: Plan, model, *, source, target, checks, repair
 
 def _next_command(target: str) -> str:
     """How to go on with a saved model."""
-    return f"python -c \"import octconvert; octconvert.load('{target}').summary()\"" if target else ""
+    code = f"import octconvert; octconvert.load({target!r}).summary()"
+    return f"python -c {shlex.quote(code)}" if target else ""
 
 
 def macs_by_layer(graph: CallGraph) -> defaultdict[str, int]:
@@ -103,27 +108,70 @@ def _part_shape(graph: CallGraph, shape, channels: int | None, octave: int) -> t
 
 
 def diff_report(a, b, source: str, target: str) -> Report:
-    """Two models side by side, their convolutions matched by name."""
+    """Two models side by side, their convolutions matched by name; the second may be a conversion of the first."""
     graph_a, graph_b = measured_graph(a)[0], measured_graph(b)[0]
     before, after = macs_by_layer(graph_a), macs_by_source(graph_b, graph_a)
-    classes = {source_name(c.layer_name, set(before)): c.class_name for c in graph_b.calls if c.kind == OPERATION}
-    rows, seen = [], set()
+    names = {call.layer_name for call in graph_a.calls if call.kind == OPERATION}
+    parts: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in graph_b.calls:
+        if call.kind == OPERATION:
+            parts[source_name(call.layer_name, names)].append(call)
+    rows = {}
     for call in graph_a.calls:
-        if is_convolution(call) and call.layer_name not in seen:
-            seen.add(call.layer_name)
-            rows.append(_diff_row(graph_a, call, before, after, classes))
+        if is_convolution(call) and call.layer_name not in rows:
+            rows[call.layer_name] = _diff_row(graph_a, graph_b, call, parts[call.layer_name], before, after)
     notes = [f"'{name}' is only in {target}" for name in after if name not in before]
-    return Report(source, target, cost_of(graph_a), cost_of(graph_b), tuple(rows), notes=tuple(notes[:20]))
+    return Report(source, target, cost_of(graph_a), cost_of(graph_b), tuple(rows.values()), notes=tuple(notes[:20]))
 
 
-def _diff_row(graph: CallGraph, call, before, after, classes) -> ConvolutionReport:
+def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Call], before, after) -> ConvolutionReport:
     name = call.layer_name
-    shapes = [_sizes(graph, graph.tensors[number].shape) for number in (call.inputs[0], call.outputs[0])]
-    reason = "" if name in after else "not in the second model"
-    role = classes.get(name, "-") if classes.get(name) != call.class_name else PLAIN
+    shapes = [graph_a.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
+    role, low_in, low_out = _role_of_parts(graph_b, parts)
+    reason = "" if role != PLAIN else "the same in both models"
+    if not parts:
+        role, reason = "-", "not in the second model"
+    elif role == PLAIN and after[name] != before[name]:
+        role = parts[-1].class_name
+    channels = [shape[graph_a.channel_axis] for shape in shapes]
+    octave = _octave_of(graph_b, parts)
     return ConvolutionReport(
-        name, call.class_name, role, 0.0, 0.0, before[name], after[name], shapes[0], shapes[1], shapes[1], None, reason
+        name=name,
+        class_name=call.class_name,
+        role=role,
+        alpha_in=low_in / channels[0],
+        alpha_out=low_out / channels[1],
+        macs_before=before[name],
+        macs_after=after[name],
+        input_shape=_sizes(graph_a, shapes[0]),
+        output_shape=_sizes(graph_a, shapes[1]),
+        high_shape=_part_shape(graph_a, shapes[1], channels[1] - low_out, 1),
+        low_shape=_part_shape(graph_a, shapes[1], low_out, octave) if low_out else None,
+        reason=reason,
     )
 
 
-__all__ = ["Check", "collect", "diff_report", "macs_by_layer", "macs_by_source"]
+def _low_width(graph: CallGraph, tensors) -> int:
+    """Channels of the second of two tensors; 0 for one."""
+    return 0 if len(tensors) != 2 else graph.tensors[tensors[1]].shape[graph.channel_axis]
+
+
+def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
+    """(role, low channels in, low channels out) of the layers that stand for one convolution."""
+    octave = [call for call in parts if hasattr(call.operation, "octave")]
+    if octave:
+        low_in, low_out = _low_width(graph, octave[0].inputs), _low_width(graph, octave[-1].outputs)
+    else:  # built-in layers tell their path by their name; a low output comes from HL, a low input goes into LH
+        paths = {call.layer_name[-3:]: call for call in parts if len(call.inputs) == len(call.outputs) == 1}
+        reads, writes = paths.get("-LH"), paths.get("-HL")
+        low_in = graph.tensors[reads.inputs[0]].shape[graph.channel_axis] if reads else 0
+        low_out = graph.tensors[writes.outputs[0]].shape[graph.channel_axis] if writes else 0
+    roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}
+    return roles[low_in > 0, low_out > 0], low_in, low_out
+
+
+def _octave_of(graph: CallGraph, parts: list[Call]) -> int:
+    return next((call.operation.octave for call in parts if hasattr(call.operation, "octave")), 2)
+
+
+__all__ = ["collect", "diff_report", "macs_by_layer", "macs_by_source"]

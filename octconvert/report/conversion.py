@@ -57,9 +57,9 @@ class Conversion(JupyterMixin):
             UsageError: the ending is neither .keras nor .h5, or the file exists and ``overwrite`` is false.
             CheckError: the saved file does not load or predicts something else.
         """
-        from octconvert.api import _save
+        from octconvert.api import save
 
-        _save(self.model, Path(path), overwrite, self.custom_objects)
+        save(self.model, Path(path), overwrite, self.custom_objects)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries and lists, ready for JSON."""

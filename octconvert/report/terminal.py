@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Chain, Options, Plan
+from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, OCTAVE_ROLES, PLAIN, Chain, Options, Plan
 from octconvert.report import words
 from octconvert.report.result import ConvolutionReport, Report
 
@@ -170,7 +170,8 @@ def _as_gap(run: Sequence) -> list:
 
 
 def _is_diff(report: Report) -> bool:
-    return not report.options and report.seconds is None
+    """Two models side by side that are not a model and its conversion."""
+    return not report.options and report.seconds is None and not any(row.role in OCTAVE_ROLES for row in report.convolutions)
 
 
 def _headline(report: Report) -> list[RenderableType]:
@@ -421,7 +422,7 @@ def _sentences(title: str, sentences: Sequence[str], verbose: bool) -> list[Rend
 
 def _checks(report: Report) -> list[RenderableType]:
     if not report.checks:
-        return [] if _is_diff(report) else [_heading("Checks"), Text("  none was run")]
+        return [] if report.seconds is None else [_heading("Checks"), Text("  none was run")]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)

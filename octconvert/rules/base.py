@@ -62,12 +62,21 @@ class Flow:
     def output_shape(self, output: int = 0) -> tuple[int | None, ...]:
         return self.graph.tensors[self.call.outputs[output]].shape
 
+    def is_vector(self, argument: int = 0) -> bool:
+        """Whether an argument has no extent."""
+        return self.graph.is_vector(self.shape(argument))
+
+    def sizes_known(self) -> bool:
+        """Whether the first argument's rows and columns are known where the new model is built."""
+        shape = self.graph.tensors[self.call.inputs[0]].built_shape
+        return None not in [shape[axis] for axis in self.graph.spatial_axes]
+
     def produce(self, channels: int, blocks: int = 1) -> tuple[np.ndarray | None, str]:
         """(numbers, "") for the output channels of a convolution, whose split is free; (None, reason) if it stays plain.
 
         ``blocks``: equal runs of channels that must each get the same share of low ones (grouped convolutions).
         """
-        reason = self._refused or too_small(self.output_shape(), self.graph.spatial_axes, self.options.min_size)
+        reason = self._refused or too_small(self.graph, self.output_shape(), self.options.min_size)
         if reason:
             return None, reason
         return self._ledger.produce(self.call, channels, blocks), ""
@@ -118,16 +127,11 @@ class Rule:
         raise NotImplementedError
 
 
-def is_vector(shape) -> bool:
-    """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
-    return len(shape) == 2 or (len(shape) == 4 and sum(size == 1 for size in shape[1:]) >= 2)
-
-
-def too_small(shape, spatial_axes, min_size: int) -> str:
+def too_small(graph: CallGraph, shape, min_size: int) -> str:
     """Why a map of this shape stays plain for its size; empty where it need not."""
-    if len(shape) != 4 or is_vector(shape):
+    if len(shape) != 4 or graph.is_vector(shape):
         return ""
-    rows, columns = (shape[axis] for axis in spatial_axes)
+    rows, columns = (shape[axis] for axis in graph.spatial_axes)
     if all(size is None or size >= min_size for size in (rows, columns)):
         return ""
     return f"{rows}x{columns} map, below min_size {min_size}"

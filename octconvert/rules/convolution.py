@@ -10,13 +10,14 @@ import keras
 import numpy as np
 from keras import layers
 
+from octconvert.copying import config_of
 from octconvert.geometry import output_size
 from octconvert.graph import Call
 from octconvert.layers import OctaveConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activation_name, elementwise
-from octconvert.rules.base import Flow, Rule, Trace, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel, grouped_part
@@ -32,7 +33,7 @@ def refusal(call: Call, flow: Flow, window: Window | None = None) -> str:
     data_format = getattr(call.operation, "data_format", flow.graph.data_format)
     if data_format != flow.graph.data_format:
         return f"{data_format} in a {flow.graph.data_format} model"
-    if flow.options.portable and None in [flow.shape()[axis] for axis in flow.graph.spatial_axes]:
+    if flow.options.portable and not flow.sizes_known():
         return "built-in layers (portable) need known rows and columns; give an input shape"
     return ""
 
@@ -53,18 +54,22 @@ class Convolution(Rule):
         if depthwise.is_depthwise(layer, flow.shape()[flow.graph.channel_axis]):
             return depthwise.trace(call, flow)
         if channels is not None and layer.groups > 1:
+            if flow.is_vector():
+                return stop(call, "grouped convolution of a 1x1 map")
             flow.balance(channels, layer.groups)
         if elementwise(layer.activation):
             output, reason = flow.produce(layer.filters, layer.groups)
+            if output is not None and layer.groups > 1:
+                flow.balance(output, layer.groups)
         else:
             output, reason = None, f"its activation {activation_name(layer.activation)} joins channels"
-        return Trace((output,), reads=channels is not None, gains=not is_vector(flow.shape()), reason=reason)
+        return Trace((output,), reads=channels is not None, gains=not flow.is_vector(), reason=reason)
 
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), out = values, build.split(call)
         if depthwise.is_depthwise(call.operation, build.source_shape(call)[build.graph.channel_axis]):
             return [depthwise.rewrite(call, value, build)]
-        if is_vector(build.source_shape(call)):
+        if build.graph.is_vector(build.source_shape(call)):
             return [rewrite_on_vector(call, value, out, build)]
         return [octave_convolution(call, value, out, build, _plain_conv_config(call.operation))]
 
@@ -79,7 +84,7 @@ class SeparableConvolution(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, channels = call.operation, flow.channels()
-        reason = refusal(call, flow) or ("1x1 map, nothing to halve" if is_vector(flow.shape()) else "")
+        reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else "")
         if reason:
             return stop(call, reason)
         if elementwise(layer.activation):
@@ -90,7 +95,7 @@ class SeparableConvolution(Rule):
 
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), layer = values, call.operation
-        config = layer.get_config()
+        config = config_of(layer)
         between = depthwise.rewrite(call, value, build, _depthwise_config(config), "-depthwise", layer.depthwise_kernel)
         pointwise = {
             **{key: config[key] for key in _CONV_ARGUMENTS if key in config},
@@ -114,7 +119,7 @@ def _depthwise_config(config: dict) -> dict:
 
 
 def _plain_conv_config(layer) -> dict:
-    config = layer.get_config()
+    config = config_of(layer)
     kept = {key: config[key] for key in _CONV_ARGUMENTS if key in config}
     return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": layer.padding}
 
@@ -141,9 +146,9 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
 
 def _make_layer(call: Call, build, config: dict):
     if not build.options.portable:
-        return build.make(OctaveConv2D, {**config, "name": build.own_name(call)})
+        return build.make(OctaveConv2D, {**config, "name": build.own_name(call.operation.name)})
     config = {key: value for key, value in config.items() if key != "activity_regularizer"}
-    return portable.PortableConv(**{**config, "name": build.own_name(call)})
+    return portable.PortableConv(shared=build.is_shared(call), **{**config, "name": build.own_name(call.operation.name)})
 
 
 def _pool_the_stride(call: Call, value, build, config: dict):
@@ -173,6 +178,7 @@ def _pool_by(call: Call, value, build, strides):
             padding="same",
             data_format=build.data_format,
             name=build.name(f"{call.operation.name}-pool{suffix}"),
+            dtype=part.dtype,
         )(part)
         for part, suffix in zip(parts, suffixes, strict=True)
     ]

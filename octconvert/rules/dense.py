@@ -6,7 +6,7 @@ from keras import layers
 
 from octconvert.graph import Call
 from octconvert.rules.activations import activation_name, elementwise
-from octconvert.rules.base import Flow, Rule, Trace, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.convolution import vector_layer
 from octconvert.rules.registry import register
 
@@ -20,7 +20,8 @@ class Dense(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer = call.operation
-        if not is_vector(flow.shape()) or not is_vector(flow.output_shape()):
+        on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
+        if not (on_channels and flow.is_vector() and flow.graph.is_vector(flow.output_shape())):
             return stop(call, "Dense on a map")
         if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
             return stop(call, "quantised or low-rank Dense")

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 from keras import layers
 
+from octconvert.copying import config_of
 from octconvert.graph import Call
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules.activations import activation_name, elementwise
-from octconvert.rules.base import Flow, Rule, Trace, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel
@@ -50,7 +51,7 @@ def trace(call: Call, flow: Flow) -> Trace:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
     if not elementwise(layer.activation):
         return stop(call, f"its activation {activation_name(layer.activation)} joins channels")
-    if is_vector(flow.shape()):
+    if flow.is_vector():
         return stop(call, "1x1 map, nothing to halve")
     multiplier = flow.output_shape()[flow.graph.channel_axis] // len(channels)
     return Trace((np.repeat(channels, multiplier),), gains=True)
@@ -58,7 +59,7 @@ def trace(call: Call, flow: Flow) -> Trace:
 
 def depthwise_config(layer) -> dict:
     """Arguments of an OctaveDepthwiseConv2D from a DepthwiseConv2D, or a Conv2D with one group a channel."""
-    config = layer.get_config()
+    config = config_of(layer)
     kept = {key: config[key] for key in _ARGUMENTS if key in config}
     prefix = "depthwise" if "depthwise_initializer" in config else "kernel"
     kept |= {f"depthwise_{kind}": config[f"{prefix}_{kind}"] for kind in _KINDS}
@@ -79,7 +80,7 @@ def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = 
     config = depthwise_config(layer) if config is None else config
     kernel = _depthwise_kernel(layer) if kernel is None else keras.ops.convert_to_numpy(kernel)
     bias = layer.bias if config["use_bias"] else None
-    name = build.own_name(call) if not suffix else layer.name + suffix
+    name = build.own_name(call.operation.name) if not suffix else layer.name + suffix
     if not isinstance(value, Pair):
         return _plain(call, value, build, {**config, "name": name}, kernel)
     if value.pads is not None and config["padding"] != "valid":
@@ -134,7 +135,8 @@ def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: C
     alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
     cells = [window.low_outputs(axis, size) for axis, size in enumerate(sizes)]
     label = build.name(f"{name}-low")
-    low, low_padding = portable.prepare_low(value.low, window, alignments, cells, data_format, label)
+    allow_same = not build.is_shared(call)
+    low, low_padding = portable.prepare_low(value.low, window, alignments, cells, data_format, label, allow_same)
     high, padding = value.high, config["padding"]
     if not isinstance(window.padding, str):
         high = portable.pad_or_crop(high, window.padding, data_format, build.name(f"{name}-high"))

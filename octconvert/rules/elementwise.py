@@ -6,8 +6,9 @@ import keras
 from keras import layers
 
 from octconvert.graph import Call
+from octconvert.layers.spatial import pool_octave
 from octconvert.rules.activations import activation_name, elementwise
-from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 
 _NN = "celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu"
@@ -41,13 +42,23 @@ class ElementWise(Rule):
     )
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        noise_shape = getattr(call.operation, "noise_shape", None)
-        if isinstance(noise_shape, (tuple, list)) and noise_shape[-1] not in (1, None):
-            return stop(call, "noise_shape names the channels")
+        noise_shape = getattr(call.operation, "noise_shape", None) or ()
+        if any(size not in (1, None) for size in noise_shape[1:]):
+            return stop(call, "noise_shape names positions or channels")
+        if not _plain_numbers(call.operation):
+            return stop(call, "its limits are arrays")
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list, build) -> list:
         return [build.dual(call, values)]
+
+
+def _plain_numbers(operation) -> bool:
+    """Whether a raw operation's own arguments (the limits of a clip ...) are numbers, and not one for each channel."""
+    if isinstance(operation, keras.layers.Layer):
+        return True
+    own = [value for key, value in vars(operation).items() if not key.startswith("_")]
+    return all(isinstance(value, (int, float, bool, str, type(None))) for value in own)
 
 
 @register
@@ -78,42 +89,29 @@ class Rescaling(ElementWise):
 
 @register
 class ParametricRelu(Rule):
-    """PReLU: its slopes are cut with the channels; slopes of their own for each position are averaged for low."""
+    """PReLU: its slopes are cut with the channels; where rows or columns have their own, those of low are averaged."""
 
     layers = (layers.PReLU,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        shared = set(call.operation.shared_axes or ())
-        axes = set(flow.graph.spatial_axes)
-        if flow.graph.channel_axis in shared:
-            return carry(flow.channels())
-        if axes - shared and not is_vector(flow.shape()) and (axes & shared or None in flow.shape()[1:]):
-            return stop(call, "PReLU with slopes along some positions")
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list, build) -> list:
-        layer, split = call.operation, build.split(call)
-        alpha = keras.ops.convert_to_numpy(layer.alpha)
-        axis = -1 if alpha.ndim == 1 else build.graph.channel_axis - 1
-        per_position = not is_vector(build.source_shape(call)) and min(alpha.shape[a - 1] for a in build.graph.spatial_axes) > 1
+        split, alpha = build.split(call), keras.ops.convert_to_numpy(call.operation.alpha)
+        axis = build.graph.channel_axis - 1 if alpha.ndim == 3 else 0
 
         def weights(channels):
-            if alpha.shape[axis] == 1:
-                return [alpha]
-            part = alpha.take(channels, axis=axis)
-            if per_position and channels is split.low:
-                part = _pooled(part, split.octave, build.data_format)
-            return [part]
+            part = alpha if alpha.shape[axis] == 1 else alpha.take(channels, axis=axis)
+            return [_pooled(part, split.octave, build.data_format) if channels is split.low else part]
 
-        if per_position:
+        if alpha.ndim == 3 and split.octave > 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
             build.note(f"'{call.name}' has slopes for each position; those of low channels are averaged")
-            build.account(call, alpha.size - sum(weights(c)[0].size for c in (split.high, split.low)))
-        elif alpha.shape[axis] == 1:
-            build.account(call, -alpha.size)
+        build.account(call, alpha.size - sum(weights(channels)[0].size for channels in (split.high, split.low)))
         return [build.dual(call, values, weights)]
 
 
 def _pooled(part, octave: int, data_format: str):
-    from octconvert.layers.spatial import pool_octave
-
+    """Slopes (without batch axis) at the low resolution."""
+    if part.ndim != 3:
+        return part
     return keras.ops.convert_to_numpy(pool_octave(keras.ops.convert_to_tensor(part[None]), octave, data_format))[0]

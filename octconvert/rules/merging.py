@@ -8,7 +8,7 @@ from keras import layers
 
 from octconvert.graph import Call
 from octconvert.layers.dual import SUFFIXES
-from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 from octconvert.split import Pair
 
@@ -35,7 +35,8 @@ class ElementWiseJoin(Rule):
                 return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
             if numbers is not None and (len(numbers) != width or len(flow.shape(i)) != len(flow.output_shape())):
                 return stop(call, "joins tensors of different numbers of channels")
-        if not is_vector(flow.output_shape()) and all(n is None or is_vector(flow.shape(i)) for i, n in enumerate(found)):
+        spread = all(numbers is None or flow.is_vector(i) for i, numbers in enumerate(found))
+        if spread and not flow.graph.is_vector(flow.output_shape()):
             return stop(call, "a gate alone can not be spread over a plain map")
         for other in arrays[1:]:
             flow.tie(arrays[0], other)
@@ -45,7 +46,7 @@ class ElementWiseJoin(Rule):
         split = build.split(call)
         fitted = []
         for i, value in enumerate(values):
-            if isinstance(value, Pair) or split.octave == 1 or is_vector(build.source_shape(call, i)):
+            if isinstance(value, Pair) or split.octave == 1 or build.graph.is_vector(build.source_shape(call, i)):
                 fitted.append(value)
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
@@ -102,5 +103,5 @@ class Concatenation(Rule):
 
 def _concatenate(call: Call, tensors: list, suffix: str, build):
     axis, name = call.operation.axis, build.name(f"{call.operation.name}{suffix}")
-    dtype = call.operation.dtype_policy if isinstance(call.operation, keras.layers.Layer) else None
+    dtype = call.operation.dtype_policy if isinstance(call.operation, keras.layers.Layer) else tensors[0].dtype
     return layers.Concatenate(axis=axis, name=name, dtype=dtype)(tensors)

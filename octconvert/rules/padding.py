@@ -9,7 +9,7 @@ from __future__ import annotations
 from keras import layers
 
 from octconvert.graph import OPERATION, Call
-from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import find_rule, register
 from octconvert.split import Pair
 
@@ -23,14 +23,13 @@ class _Shift(Rule):
         raise NotImplementedError
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if call.operation.data_format != flow.graph.data_format or is_vector(flow.shape()):
+        if call.operation.data_format != flow.graph.data_format or flow.is_vector():
             return stop(call, "its amounts can not be moved to the low map")
         amounts = self.amounts(call.operation)
         follows_cut = isinstance(flow.graph.producer(call.inputs[0]).operation, layers.Cropping2D)
         whole_cells = all(before % flow.options.octave == 0 for before, _ in amounts)
-        taken = not follows_cut and all(_takes_padding(flow, consumer) for consumer in _consumers(flow, call))
-        known = None not in [flow.shape()[axis] for axis in flow.graph.spatial_axes]
-        if taken or (whole_cells and known):
+        taken = not follows_cut and _taken(flow, call)
+        if taken or (whole_cells and flow.sizes_known()):
             return carry(flow.channels())
         return stop(call, f"its amounts {amounts} are no whole low cells, or the sizes are unknown")
 
@@ -43,16 +42,24 @@ class _Shift(Rule):
         return [Pair(value.high, value.low, value.split, total)]
 
 
-def _consumers(flow: Flow, call: Call):
-    return flow.graph.consumers.get(call.outputs[0], ())
+def _taken(flow: Flow, call: Call) -> bool:
+    """Whether every reader of a shift's output takes the amounts; the output of a nested model leaves as it is."""
+    output = call.outputs[0]
+    return output not in flow.graph.exits and all(
+        _takes_padding(flow, call, consumer) for consumer in flow.graph.consumers.get(output, ())
+    )
 
 
-def _takes_padding(flow: Flow, consumer: Call) -> bool:
-    """Whether a reader has room for padding of its own: a 'valid' window, used once; or another shift before one."""
+def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
+    """Whether a reader has room for padding of its own: a 'valid' window, used once; or another shift before one.
+
+    Padding behind a cut can not be added to it: the zeros would come where the cut has taken values away.
+    """
     if consumer.kind != OPERATION:
         return False
     if isinstance(consumer.operation, (layers.ZeroPadding2D, layers.Cropping2D)):
-        return all(_takes_padding(flow, later) for later in flow.graph.consumers.get(consumer.outputs[0], ()))
+        after_cut = isinstance(call.operation, layers.Cropping2D) and isinstance(consumer.operation, layers.ZeroPadding2D)
+        return not after_cut and _taken(flow, consumer)
     if find_rule(consumer.operation) is None:
         return True  # it reads the merged tensor, which is padded there
     shared = sum(other.key == consumer.key for other in flow.graph.calls) > 1

@@ -8,7 +8,7 @@ from octconvert.graph import Call
 from octconvert.layers import OctaveCrop, OctavePooling2D, portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.layers.spatial import Window
-from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 from octconvert.split import Pair
 
@@ -20,10 +20,9 @@ class Pooling(Rule):
     layers = (layers.MaxPooling2D, layers.AveragePooling2D)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if call.operation.data_format != flow.graph.data_format or is_vector(flow.shape()):
-            return stop(call, "pools a 1x1 map" if is_vector(flow.shape()) else "pools in another data format")
-        unknown = None in [flow.shape()[axis] for axis in flow.graph.spatial_axes]
-        if flow.options.portable and unknown:
+        if call.operation.data_format != flow.graph.data_format or flow.is_vector():
+            return stop(call, "pools a 1x1 map" if flow.is_vector() else "pools in another data format")
+        if flow.options.portable and not flow.sizes_known():
             return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
         return carry(flow.channels())
 
@@ -53,7 +52,7 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
         window.padding,
         window.octave,
         build.data_format,
-        name=build.name(f"{build.own_name(call)}-pair"),
+        name=build.name(f"{build.own_name(call.operation.name)}-pair"),
         dtype=layer.dtype_policy,
     )
     return Pair(*pooling([value.high, value.low]), build.split(call))
@@ -72,10 +71,7 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
         return build.clone(call, SUFFIXES[1], {"padding": "same"})(low)
     fit = portable.pad_or_crop if explicit else portable.repeat_edges
     low = fit(low, pads, data_format, build.name(f"{call.operation.name}-L-in"))
-    widths = tuple(len(a.prefilter) for a in alignments)
-    if widths != (1, 1):
-        name = build.name(f"{call.operation.name}-L-align")
-        low = layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name)(low)
+    low = portable.fixed_filter(low, alignments, window.octave, data_format, build.name(f"{call.operation.name}-L-align"))
     return build.clone(call, SUFFIXES[1], {"padding": "valid"})(low)
 
 
@@ -101,10 +97,9 @@ class UpSampling(Rule):
     layers = (layers.UpSampling2D,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if call.operation.data_format != flow.graph.data_format or is_vector(flow.shape()):
-            return stop(call, "spreads a 1x1 map" if is_vector(flow.shape()) else "another data format")
-        unknown = None in [flow.shape()[axis] for axis in flow.graph.spatial_axes]
-        if flow.options.portable and unknown:
+        if call.operation.data_format != flow.graph.data_format or flow.is_vector():
+            return stop(call, "spreads a 1x1 map" if flow.is_vector() else "another data format")
+        if flow.options.portable and not flow.sizes_known():
             return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
         return carry(flow.channels())
 

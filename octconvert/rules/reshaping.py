@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import layers
 
 from octconvert.graph import Call
-from octconvert.rules.base import Flow, Rule, Trace, carry, is_vector, stop
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 
 
@@ -17,7 +17,7 @@ class Reshaping(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         shapes = (flow.shape(), flow.output_shape())
-        if not all(is_vector(shape) for shape in shapes):
+        if not all(map(flow.graph.is_vector, shapes)):
             return stop(call, f"{call.class_name} mixes positions and channels")
         axis = flow.graph.channel_axis if len(shapes[1]) == 4 else 1
         if shapes[1][axis] != len(flow.channels()):

@@ -1,0 +1,194 @@
+"""What users of the Python interface rely on."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from oracle import example, largest_difference, randomise, run
+from rich.console import Console
+
+import octconvert
+from octconvert.rules import register
+from octconvert.rules.elementwise import ElementWise
+
+
+def small_model(name="small", size=24):
+    inputs = keras.Input((size, size, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="conv1")(inputs)
+    x = layers.BatchNormalization(name="bn1")(x)
+    x = layers.ReLU(name="relu1")(x)
+    x = layers.Conv2D(8, 3, padding="same", name="conv2")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return randomise(keras.Model(inputs, layers.Dense(5, name="scores")(x), name=name))
+
+
+def test_a_conversion_tells_everything():
+    model = small_model()
+    result = octconvert.convert(model, alpha=0.5)
+    assert result.before.macs > result.after.macs
+    assert result.before.parameters == result.after.parameters == model.count_params()
+    assert result.after.activation_bytes < result.before.activation_bytes
+    assert result.after.peak_activation_bytes < result.before.peak_activation_bytes
+    rows = [(row.name, row.role, row.alpha_in, row.alpha_out) for row in result.convolutions]
+    assert rows == [("conv1", "first", 0.0, 0.5), ("conv2", "intermediate", 0.5, 0.5)]
+    assert all(check.passed for check in result.checks)
+    assert result.repairs == ()
+    assert json.loads(json.dumps(result.to_dict()))["after"]["macs"] == result.after.macs
+    assert result.model.output_shape == model.output_shape
+
+
+def test_it_shows_itself_in_terminal_and_notebook():
+    result = octconvert.convert(small_model())
+    text = io.StringIO()
+    Console(file=text, width=80).print(result)
+    assert "2 of 2 convolutions" in text.getvalue() and "conv2" in text.getvalue()
+    bundle = result._repr_mimebundle_((), ())
+    assert "conv1" in bundle["text/html"] and "conv1" in bundle["text/plain"]
+    assert "2 of 2 convolutions" in repr(result)
+
+
+def test_files_in_and_out(tmp_path):
+    model = small_model()
+    model.save(tmp_path / "model.h5")
+    result = octconvert.convert(tmp_path / "model.h5", output=tmp_path / "out.keras")
+    loaded = octconvert.load(tmp_path / "out.keras")
+    inputs = example(model)
+    assert largest_difference(run(result.model, inputs), run(loaded, inputs)) <= 1e-6
+    assert {check.name for check in result.checks} >= {"output shapes", "finite outputs", "parameters", "reload"}
+    result.save(tmp_path / "again.h5")
+    assert largest_difference(run(result.model, inputs), run(octconvert.load(tmp_path / "again.h5"), inputs)) <= 1e-6
+    with pytest.raises(octconvert.UsageError, match=r"again\.h5"):
+        result.save(tmp_path / "again.h5")
+
+
+def test_deep_verification_runs_the_oracle():
+    checks = {check.name: check for check in octconvert.convert(small_model(), verify="deep", min_size=1).checks}
+    assert checks["octave=1 oracle"].passed
+
+
+@keras.saving.register_keras_serializable("test_api")
+class Reverse(layers.Layer):
+    """Turns the channels around."""
+
+    def call(self, x):
+        return x[..., ::-1]
+
+
+@register
+class WrongRule(ElementWise):
+    """Says of `Reverse` that it acts on each channel alone, as a user might by mistake."""
+
+    layers = (Reverse,)
+    operations = ()
+
+
+def test_a_failed_check_writes_nothing_and_brings_the_report(tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = Reverse()(layers.Conv2D(8, 3)(inputs))
+    model = randomise(keras.Model(inputs, layers.Conv2D(8, 3)(x)))
+    with pytest.raises(octconvert.CheckError, match=r"octave=1 oracle.*nothing was written") as caught:
+        octconvert.convert(model, verify="deep", output=tmp_path / "out.keras")
+    assert [check.name for check in caught.value.report.checks if not check.passed] == ["octave=1 oracle"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_is_not_finite_can_be_converted(tmp_path):
+    model = small_model()
+    model.get_layer("conv1").kernel.assign(np.full((3, 3, 3, 8), np.inf))
+    result = octconvert.convert(model, output=tmp_path / "out.keras")
+    assert "the source's are not either" in {c.name: c.detail for c in result.checks}["finite outputs"]
+
+
+def test_plan_and_convert_agree_and_a_plan_can_be_given_back(tmp_path):
+    model = small_model()
+    plan = octconvert.plan(model, alpha=0.25)
+    assert octconvert.convert(model, alpha=0.25).plan == plan
+    assert octconvert.Plan.from_json(plan.to_json()) == plan
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    result = octconvert.convert(model, plan=tmp_path / "plan.json")
+    assert result.plan == plan
+    inputs = example(model)
+    assert largest_difference(run(octconvert.convert(model, alpha=0.25).model, inputs), run(result.model, inputs)) == 0
+
+
+def test_diff_of_a_model_and_its_conversion_is_the_same_report():
+    model = small_model()
+    for portable in (False, True):
+        result = octconvert.convert(model, portable=portable)
+        report = octconvert.diff(model, result.model)
+        assert report.before == result.before and report.after == result.after
+        for mine, its in zip(report.convolutions, result.convolutions, strict=True):
+            for field in ("name", "role", "alpha_in", "alpha_out", "macs_before", "macs_after", "high_shape", "low_shape"):
+                assert getattr(mine, field) == getattr(its, field), (portable, mine.name, field)
+
+
+def test_diff_of_two_unrelated_models():
+    report = octconvert.diff(small_model(), small_model(size=16))
+    assert [row.role for row in report.convolutions] == ["Conv2D", "Conv2D"]
+    assert report.after.macs < report.before.macs
+
+
+def test_input_shape_fixes_an_open_size():
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    model = randomise(keras.Model(inputs, layers.Conv2D(4, 3, padding="same")(x)))
+    result = octconvert.convert(model, input_shape=(20, 24, 3), portable=True)
+    assert result.model.input_shape == (None, 20, 24, 3) and len(result.plan.converted) == 2
+    with pytest.raises(octconvert.UsageError, match="does not fit"):
+        octconvert.convert(small_model(), input_shape=(20, 24, 3))
+
+
+def test_compilation_is_carried_over():
+    model = small_model()
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss={"scores": "mse"}, metrics={"scores": ["mae"]})
+    converted = octconvert.convert(model).model
+    assert converted.loss == {"scores": "mse"} and float(converted.optimizer.learning_rate) == pytest.approx(0.01)
+    x = np.random.default_rng(0).random((8, 24, 24, 3))
+    assert np.isfinite(converted.fit(x, np.zeros((8, 5)), verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"alpha": 1.0}, "alpha"),
+        ({"alpha": -0.1}, "alpha"),
+        ({"alpha": "half"}, "alpha"),
+        ({"alpha_map": {"conv": 2}}, "alpha_map"),
+        ({"octave": 3}, "octave"),
+        ({"min_size": 0}, "min_size"),
+        ({"weights": "magic"}, "weights"),
+        ({"stride_mode": "skip"}, "stride_mode"),
+        ({"preset": "mine"}, "preset"),
+        ({"include": ["("]}, "regular expression"),
+        ({"verify": "never"}, "verify"),
+    ],
+)
+def test_senseless_options_are_refused(options, said):
+    with pytest.raises(octconvert.UsageError, match=said):
+        octconvert.convert(small_model(), **options)
+
+
+def test_strict_refuses_a_model_without_convolutions():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    with pytest.raises(octconvert.NothingToConvert, match="no 2-D convolution"):
+        octconvert.convert(model, strict=True)
+    assert octconvert.convert(model).convolutions == ()
+
+
+def test_what_is_no_functional_model_is_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(octconvert.InputError, match="subclassed"):
+        octconvert.convert(Own(name="own"))
+    with pytest.raises(octconvert.InputError, match="input shape"):
+        octconvert.convert(keras.Sequential([layers.Conv2D(4, 3)]))
+    with pytest.raises(octconvert.InputError, match="expected a Keras model"):
+        octconvert.convert(42)
