@@ -41,13 +41,15 @@ def main() -> None:
 def _measure(name: str, rounds: int) -> dict:
     if not getattr(_measure, "headed", False):
         _measure.headed = True
-        print("| model | layers | clone | convert | ratio | ms a layer | memory clone | memory convert |\n" + "|---" * 8 + "|")
+        print("| model | layers | clone | convert | ratio | ms a layer | memory clone | memory convert |")
+        print("|---" * 8 + "|")
     row = {"model": name, **_run_child(name, "time", rounds)}
     row["memory"] = {way: _run_child(name, way, rounds)["peak_over_weights"] for way in WAYS}
     ratio = row["convert"] / row["clone"]
+    memory = " | ".join(f"{row['memory'][way]:.2f} x" for way in WAYS)
     print(
         f"| {name} | {row['layers']} | {row['clone']:.2f} s | {row['convert']:.2f} s | {ratio:.2f} | "
-        f"{1000 * row['convert'] / row['layers']:.1f} | {row['memory']['clone']:.2f} x | {row['memory']['convert']:.2f} x |",
+        f"{1000 * row['convert'] / row['layers']:.1f} | {memory} |",
         flush=True,
     )
     return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def convert(
         raise NothingToConvert(_nothing(loaded, plan))
     builder = Builder(layout, options, lambda done, total: tell("build", done, total))
     model = builder.build()
-    notes = [*builder.notes, *_carry_compilation(loaded.model, model)]
+    notes = [*_weights_note(options, plan), *builder.notes, *_carry_compilation(loaded.model, model)]
     tell("check", 0, 1)
     checks = _checks(layout, plan, model, builder, deep=verify == "deep")
     report = partial(
@@ -149,8 +149,8 @@ def plan(
 
 def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
     """Two models (or files) side by side: costs, and their convolutions matched by name."""
-    models = [_loaded(item, None, unsafe, custom_objects).model for item in (a, b)]
-    return diff_report(*models, _label(a, models[0]), _label(b, models[1]))
+    first, second = (_loaded(item, None, unsafe, custom_objects).model for item in (a, b))
+    return diff_report(first, second, _label(a, first), _label(b, second))
 
 
 def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None, input_shape=None):
@@ -161,17 +161,11 @@ def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None
 def _options(arguments: dict) -> Options:
     alpha_map = arguments["alpha_map"] or ()
     pairs = alpha_map.items() if isinstance(alpha_map, Mapping) else alpha_map
-    patterns = {key: _strings(key, arguments[key]) for key in ("include", "exclude")}
-    names = ("alpha", "octave", "min_size", "preset", "stride_mode", "weights", "portable")
-    return Options(
-        alpha_map=tuple((str(pattern), value) for pattern, value in pairs),
-        **patterns,
-        **{name: arguments[name] for name in names},
-    )
-
-
-def _strings(name: str, values) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values)
+    values = {field.name: arguments[field.name] for field in fields(Options)}
+    for key in ("include", "exclude"):
+        values[key] = (values[key],) if isinstance(values[key], str) else tuple(values[key])
+    values["alpha_map"] = tuple((str(pattern), value) for pattern, value in pairs)
+    return Options(**values)
 
 
 def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:
@@ -194,11 +188,13 @@ def _with_input_shape(model, shape: tuple[int, ...]):
     if len(functional.inputs) != 1:
         raise UsageError(f"input_shape: model '{model.name}' has {len(functional.inputs)} inputs, expected one")
     tensor = functional.inputs[0]
-    if tuple(tensor.shape[1:]) == shape:
+    own = tuple(tensor.shape[1:])
+    if own == shape:
         return model
-    if len(tensor.shape) != len(shape) + 1 or any(h not in (None, w) for h, w in zip(tensor.shape[1:], shape, strict=True)):
-        raise UsageError(f"input_shape: {shape} does not fit the model's own {tuple(tensor.shape[1:])}")
-    fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=tensor._keras_history.operation.name)
+    if len(own) != len(shape) or any(have not in (None, want) for have, want in zip(own, shape, strict=True)):
+        raise UsageError(f"input_shape: {shape} does not fit the model's own {own}")
+    name = tensor._keras_history.operation.name
+    fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=name)
     copy = keras.models.clone_model(functional, input_tensors=fixed)
     copy.set_weights(model.get_weights())
     return copy
@@ -227,8 +223,18 @@ def _nothing(loaded: io.Loaded, plan: Plan) -> str:
     label = loaded.path if loaded.kind != "memory" else loaded.model.name
     if not plan.convolutions:
         return f"{label}: the model has no 2-D convolution"
-    first = plan.convolutions[0]
-    return f"{label}: none of {len(plan.convolutions)} convolutions can be converted (first: '{first.name}': {first.reason})"
+    first, total = plan.convolutions[0], len(plan.convolutions)
+    return f"{label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"
+
+
+def _weights_note(options: Options, plan: Plan) -> list[str]:
+    """What became of the accuracy; nothing to say where the function is unchanged."""
+    if not plan.converted or options.octave == 1:
+        return []
+    if options.weights == "fresh":
+        return ["the weights are fresh: train the model before use"]
+    how = {"slice": "sliced", "fold": "folded"}[options.weights]
+    return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
 
 
 def _carry_compilation(source, target) -> list[str]:

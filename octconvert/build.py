@@ -325,7 +325,8 @@ class Builder:
         if not isinstance(value, Pair):
             return value
         if id(value.high) not in self._merged:
-            self._merged[id(value.high)] = (value.high, self._merge(value, name))  # the tensor keeps its id alive
+            label = name if value.pads is None else None  # else the name belongs to what comes after the padding
+            self._merged[id(value.high)] = (value.high, self._merge(value, label))  # the tensor keeps its id alive
         merged = self._merged[id(value.high)][1]
         if value.pads is None:
             return merged

@@ -27,7 +27,8 @@ def measured_graph(model_or_graph) -> tuple[CallGraph, tuple[tuple[int, ...], ..
     known = [tuple(ASSUMED_SIZE if size is None else size for size in shape[1:]) for shape in shapes]
     if all(None not in shape[1:] for shape in shapes):
         return graph, ()
-    return with_input_shapes(graph, [(shape[0], *size) for shape, size in zip(shapes, known, strict=True)]), tuple(known)
+    sized = [(shape[0], *size) for shape, size in zip(shapes, known, strict=True)]
+    return with_input_shapes(graph, sized), tuple(known)
 
 
 def cost_of(model_or_graph) -> Cost:

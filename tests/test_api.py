@@ -123,7 +123,8 @@ def test_diff_of_a_model_and_its_conversion_is_the_same_report():
         report = octconvert.diff(model, result.model)
         assert report.before == result.before and report.after == result.after
         for mine, its in zip(report.convolutions, result.convolutions, strict=True):
-            for field in ("name", "role", "alpha_in", "alpha_out", "macs_before", "macs_after", "high_shape", "low_shape"):
+            fields = ("name", "role", "alpha_in", "alpha_out", "macs_before", "macs_after", "high_shape", "low_shape")
+            for field in fields:
                 assert getattr(mine, field) == getattr(its, field), (portable, mine.name, field)
 
 

@@ -16,7 +16,7 @@ import keras
 from keras.src.legacy.saving import json_utils, saving_options, saving_utils
 from keras.src.saving import saving_lib, serialization_lib
 
-from octconvert.errors import InputError, UsageError
+from octconvert.errors import InputError, OctconvertError, UsageError
 from octconvert.io import archive, calls, keras1, keys, meaning, sniff, structure, tfops, training, trust, weights
 from octconvert.io.text import one_line, quiet
 from octconvert.io.tree import Job, Record
@@ -73,9 +73,16 @@ def read(
     _check_shape(input_shape)
     kind = sniff.kind_of(place)
     job = Job(place, 3, unsafe, dict(custom_objects or {}), input_shape)
-    with quiet():
-        model = _read_h5(job) if kind == "h5" else _read_keras(job)
-    _check_promises(model, job)
+    try:
+        with quiet():
+            model = _read_h5(job) if kind == "h5" else _read_keras(job)
+        _check_promises(model, job)
+    except OctconvertError:
+        raise
+    except Exception as error:  # a configuration that is broken in a way nobody thought of
+        raise InputError(
+            f"{place}: has an architecture that can not be read ({one_line(error)}); save the model again"
+        ) from error
     return Loaded(model, place, kind, job.notes.sentences())
 
 

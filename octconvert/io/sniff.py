@@ -77,6 +77,8 @@ def _check_hdf5(path: Path) -> None:
                 return
             weights = "layer_names" in file.attrs or {"layers", "_layer_checkpoint_dependencies"} & set(file)
             whole = "model_config" in file.attrs
+    except BlockingIOError:
+        raise InputError(f"{path}: is being written by another program; wait for it to finish") from None
     except (OSError, RuntimeError, KeyError, ValueError):
         raise InputError(f"{path}: is a damaged or incomplete HDF5 file; download or save it again") from None
     if whole:

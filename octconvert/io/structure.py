@@ -45,7 +45,7 @@ def _single_ends(model: Record, job: Job) -> None:
     Keras 3 takes the list at its word, and the next layer of a Sequential then gets a list.
     """
     for record in walk(model):
-        if is_functional(record) and (job.version < 3 or record is not model):
+        if is_functional(record) and job.version < 3:
             for key in ("input_layers", "output_layers"):
                 ends = record["config"][key]
                 if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):

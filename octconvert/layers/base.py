@@ -154,7 +154,7 @@ class OctaveWindowLayer(keras.layers.Layer):
     @property
     def low_dilation(self) -> tuple[int, int]:
         """Dilation of the low window."""
-        return tuple(self.window.alignment(axis, None).dilation for axis in (0, 1))
+        return self.window.alignment(0, None).dilation, self.window.alignment(1, None).dilation
 
     def _check_shapes(self, input_shape):
         high, low = split_shapes(input_shape, self.name)

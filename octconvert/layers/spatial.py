@@ -7,6 +7,7 @@ arithmetic is written once for both. Nothing in here owns a weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from keras import ops
 
@@ -100,7 +101,7 @@ class Window:
     kernel: tuple[int, int]
     strides: tuple[int, int]
     dilation: tuple[int, int]
-    padding: object
+    padding: Any
     octave: int
 
     def _axis_padding(self, axis: int):

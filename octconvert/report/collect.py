@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from collections import defaultdict
 
@@ -13,6 +14,7 @@ from octconvert.planning.make import is_convolution
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Options, Plan
 from octconvert.report.result import ConvolutionReport, Report
+from octconvert.split import ChannelSplit
 
 _PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
 """Endings of the layers that one source layer may become."""
@@ -41,7 +43,7 @@ def collect(
                 input_shape=_sizes(graph, entry.input_shape),
                 output_shape=_sizes(graph, entry.output_shape),
                 high_shape=_part_shape(graph, entry.output_shape, None if split is None else len(split.high), 1),
-                low_shape=split and _part_shape(graph, entry.output_shape, len(split.low), split.octave),
+                low_shape=None if split is None else _low_shape(graph, entry.output_shape, split),
                 reason=entry.reason,
             )
         )
@@ -63,7 +65,7 @@ def collect(
 
 def _next_command(target: str) -> str:
     """How to go on with a saved model."""
-    code = f"import octconvert; octconvert.load({target!r}).summary()"
+    code = f"import octconvert; octconvert.load({json.dumps(target, ensure_ascii=False)}).summary()"
     return f"python -c {shlex.quote(code)}" if target else ""
 
 
@@ -107,6 +109,10 @@ def _part_shape(graph: CallGraph, shape, channels: int | None, octave: int) -> t
     return (*sizes, total if channels is None else channels)
 
 
+def _low_shape(graph: CallGraph, shape, split: ChannelSplit) -> tuple[int | None, ...]:
+    return _part_shape(graph, shape, len(split.low), split.octave)
+
+
 def diff_report(a, b, source: str, target: str) -> Report:
     """Two models side by side, their convolutions matched by name; the second may be a conversion of the first."""
     graph_a, graph_b = measured_graph(a)[0], measured_graph(b)[0]
@@ -124,7 +130,7 @@ def diff_report(a, b, source: str, target: str) -> Report:
     return Report(source, target, cost_of(graph_a), cost_of(graph_b), tuple(rows.values()), notes=tuple(notes[:20]))
 
 
-def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Call], before, after) -> ConvolutionReport:
+def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Call], before, after):
     name = call.layer_name
     shapes = [graph_a.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
     role, low_in, low_out = _role_of_parts(graph_b, parts)
@@ -133,7 +139,7 @@ def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Ca
         role, reason = "-", "not in the second model"
     elif role == PLAIN and after[name] != before[name]:
         role = parts[-1].class_name
-    channels = [shape[graph_a.channel_axis] for shape in shapes]
+    channels = [shape[graph_a.channel_axis] or 1 for shape in shapes]
     octave = _octave_of(graph_b, parts)
     return ConvolutionReport(
         name=name,
@@ -153,7 +159,11 @@ def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Ca
 
 def _low_width(graph: CallGraph, tensors) -> int:
     """Channels of the second of two tensors; 0 for one."""
-    return 0 if len(tensors) != 2 else graph.tensors[tensors[1]].shape[graph.channel_axis]
+    return _channels(graph, tensors[1]) if len(tensors) == 2 else 0
+
+
+def _channels(graph: CallGraph, tensor: int) -> int:
+    return graph.tensors[tensor].shape[graph.channel_axis] or 0
 
 
 def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
@@ -164,8 +174,8 @@ def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
     else:  # built-in layers tell their path by their name; a low output comes from HL, a low input goes into LH
         paths = {call.layer_name[-3:]: call for call in parts if len(call.inputs) == len(call.outputs) == 1}
         reads, writes = paths.get("-LH"), paths.get("-HL")
-        low_in = graph.tensors[reads.inputs[0]].shape[graph.channel_axis] if reads else 0
-        low_out = graph.tensors[writes.outputs[0]].shape[graph.channel_axis] if writes else 0
+        low_in = _channels(graph, reads.inputs[0]) if reads else 0
+        low_out = _channels(graph, writes.outputs[0]) if writes else 0
     roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}
     return roles[low_in > 0, low_out > 0], low_in, low_out
 

@@ -171,7 +171,8 @@ def _as_gap(run: Sequence) -> list:
 
 def _is_diff(report: Report) -> bool:
     """Two models side by side that are not a model and its conversion."""
-    return not report.options and report.seconds is None and not any(row.role in OCTAVE_ROLES for row in report.convolutions)
+    converted = any(row.role in OCTAVE_ROLES for row in report.convolutions)
+    return not report.options and report.seconds is None and not converted
 
 
 def _headline(report: Report) -> list[RenderableType]:

@@ -22,10 +22,7 @@ from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel, grouped_part
 
-_CONV_ARGUMENTS = (
-    "strides data_format dilation_rate groups activation use_bias kernel_initializer bias_initializer "
-    "kernel_regularizer bias_regularizer activity_regularizer kernel_constraint bias_constraint dtype trainable"
-).split()
+_CONV_ARGUMENTS = ["strides", "data_format", "dilation_rate", "groups", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer", "activity_regularizer", "kernel_constraint", "bias_constraint", "dtype", "trainable"]
 
 
 def refusal(call: Call, flow: Flow, window: Window | None = None) -> str:
@@ -113,7 +110,7 @@ class SeparableConvolution(Rule):
 
 
 def _depthwise_config(config: dict) -> dict:
-    kept = "kernel_size strides padding depth_multiplier data_format dilation_rate dtype trainable".split()
+    kept = ["kernel_size", "strides", "padding", "depth_multiplier", "data_format", "dilation_rate", "dtype", "trainable"]
     kinds = ("depthwise_initializer", "depthwise_regularizer", "depthwise_constraint")
     return {**{key: config[key] for key in (*kept, *kinds)}, "activation": "linear", "use_bias": False}
 

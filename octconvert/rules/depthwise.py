@@ -16,10 +16,7 @@ from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel
 
-_ARGUMENTS = (
-    "kernel_size strides padding data_format dilation_rate activation use_bias bias_initializer bias_regularizer "
-    "activity_regularizer bias_constraint dtype trainable"
-).split()
+_ARGUMENTS = ["kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias", "bias_initializer", "bias_regularizer", "activity_regularizer", "bias_constraint", "dtype", "trainable"]
 _KINDS = ("initializer", "regularizer", "constraint")
 
 

@@ -107,7 +107,9 @@ class UpSampling(Rule):
         pair = build.dual(call, values)
         octave, axes = pair.split.octave, build.graph.spatial_axes
         name = f"{call.operation.name}-L-fit"
-        if octave > 1 and None in [pair.high.shape[axis] for axis in axes]:
+        if octave == 1:
+            return [pair]
+        if None in [pair.high.shape[axis] for axis in axes]:
             low = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)([pair.high, pair.low])
             return [Pair(pair.high, low, pair.split)]
         extra = tuple((0, -(-pair.high.shape[axis] // octave) - pair.low.shape[axis]) for axis in axes)

@@ -11,9 +11,17 @@ import pytest
 
 pytestmark = pytest.mark.zoo
 
-MODELS = (
-    "ResNet50 ResNet50V2 VGG16 MobileNet MobileNetV2 DenseNet121 EfficientNetB0 InceptionV3 Xception"
-).split()
+MODELS = [
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "MobileNet",
+    "MobileNetV2",
+    "DenseNet121",
+    "EfficientNetB0",
+    "InceptionV3",
+    "Xception",
+]
 
 PAPER = [
     ("ResNet50", [0.125, 0.25, 0.5, 0.75], {"preset": "paper"}, [0.861, 0.740, 0.552, 0.436]),

@@ -1,0 +1,156 @@
+"""Files written by old Keras versions give the predictions that those versions gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from octconvert import io
+
+LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"
+FILES = sorted(path for path in LEGACY.iterdir() if path.suffix in (".h5", ".keras"))
+
+
+def stored(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """The inputs and the old Keras' own predictions that belong to a file."""
+    with np.load(LEGACY / f"{path.name.split('.')[0]}.npz") as data:
+        return [data[key] for key in sorted(data.files) if key != "y"], data["y"]
+
+
+def predict(model, inputs: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(model(inputs if len(inputs) > 1 else inputs[0], training=False))
+
+
+def repairs(name: str) -> str:
+    return "\n".join(io.read(LEGACY / name).repairs)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_predictions_are_those_of_the_old_keras(path):
+    before = path.read_bytes()
+    loaded = io.read(path)
+    inputs, expected = stored(path)
+    error = np.abs(predict(loaded.model, inputs) - expected).max()
+    assert error < 1e-4 * np.abs(expected).max()
+    # Small against what distinguishes one input from another, too: a model that ignores its input does not pass.
+    assert error < 1e-2 * expected.std(axis=0).max()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_loaded_model_survives_saving_as_keras(path, tmp_path):
+    model = io.load(path)
+    io.save(model, tmp_path / "again.keras")
+    inputs, _ = stored(path)
+    again = io.read(tmp_path / "again.keras")
+    assert again.repairs == ()
+    np.testing.assert_allclose(predict(again.model, inputs), predict(model, inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_all_versions_are_there():
+    versions = {path.name.split("_")[0] for path in FILES}
+    assert versions == {"keras1", "keras2", "tf2"}
+    assert len(FILES) >= 25
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("tf2_12_slashes.keras", "h5"), ("tf2_12_slashes.v3.keras", "keras"), ("keras1_sequential.h5", "h5")],
+)
+def test_the_content_decides_and_not_the_name(name, kind):
+    assert io.read(LEGACY / name).kind == kind
+
+
+def test_reshape_first_has_no_batch_axis_in_its_shape():
+    # Keras 3 by itself takes the batch axis for a part of the shape, and says nothing.
+    model = io.load(LEGACY / "keras2_2_reshape_first.h5")
+    assert model.input_shape == (None, 36)
+    assert model.layers[0].output.shape == (None, 6, 6, 1)
+
+
+def test_the_same_function_and_not_the_same_name():
+    told = repairs("keras2_2_functions.h5")
+    assert "'gate', 'hard'" in told and "hard_sigmoid" in told
+    assert "'ThresholdedReLU' is called 'ReLU' today" in told
+
+
+def test_slashes_are_replaced_without_collision():
+    loaded = io.read(LEGACY / "keras2_2_slashes.h5")
+    names = [layer.name for layer in loaded.model.layers]
+    assert len(set(names)) == len(names) and not any("/" in name for name in names)
+    # "block1_conv" was taken by a layer of its own.
+    assert {"block1_conv", "block1_conv_1", "block1_conv_second"} <= set(names)
+    assert "'block1/conv'" in "\n".join(loaded.repairs)
+
+
+def test_theano_kernels_are_turned_and_padded():
+    told = repairs("keras1_theano_sequential.h5")
+    assert "kernels were turned round" in told
+    assert "ZeroPadding2D" in told
+    assert "turned" not in repairs("keras1_channels_first.h5")
+
+
+def test_keras1_theano_is_recognised_by_its_variable_names():
+    with h5py.File(LEGACY / "keras1_theano_sequential.h5") as file:
+        assert "backend" not in file.attrs and "backend" not in file["model_weights"].attrs
+
+
+def test_an_unknown_loss_leaves_the_model_uncompiled_and_says_so():
+    loaded = io.read(LEGACY / "keras2_2_nested.h5")
+    assert not loaded.model.compiled
+    assert any("'own_loss'" in one and "not compiled" in one for one in loaded.repairs)
+
+
+def test_known_training_settings_are_restored():
+    model = io.load(LEGACY / "keras2_2_sequential.h5")
+    assert model.compiled
+    assert getattr(model.loss, "__name__", model.loss) == "categorical_crossentropy"
+    assert type(model.optimizer).__name__ == "SGD"
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_settings_that_tf_keras_left_open_do_not_break_predict():
+    model = io.load(LEGACY / "tf2_15_exported.keras")
+    inputs, expected = stored(LEGACY / "tf2_15_exported.keras")
+    assert model.compiled
+    np.testing.assert_allclose(model.predict(inputs[0], verbose=0), expected, rtol=1e-4)
+
+
+def test_weights_of_a_nested_model_go_by_their_names(tmp_path):
+    # Another Keras may sort the layers of a nested model in another way.
+    path = tmp_path / "shuffled.h5"
+    path.write_bytes((LEGACY / "keras2_2_nested.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/inner"]
+        group.attrs["weight_names"] = group.attrs["weight_names"][::-1]
+    inputs, expected = stored(LEGACY / "keras2_2_nested.h5")
+    np.testing.assert_allclose(predict(io.load(path), inputs), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_frozen_layers_stay_frozen():
+    inner = io.load(LEGACY / "keras2_2_nested.h5").get_layer("inner")
+    assert not inner.get_layer("inner_frozen").trainable
+    assert inner.get_layer("inner_b").trainable
+
+
+def test_tensorflow_operations_become_layers():
+    kinds = [type(one).__name__ for one in io.load(LEGACY / "tf2_12_operations.h5").operations]
+    assert kinds.count("Rescaling") >= 5
+    assert "GlobalAveragePooling2D" in kinds
+    assert not any("Lambda" in kind for kind in kinds)
+    assert "GetItem" in kinds
+
+
+def test_a_plain_model_class_of_ones_own_is_no_obstacle():
+    loaded = io.read(LEGACY / "tf2_12_attention.h5")
+    assert type(loaded.model).__name__ == "Functional"
+    assert any("'Own'" in one for one in loaded.repairs)
+
+
+def test_depthwise_groups_are_dropped_and_told_once():
+    told = io.read(LEGACY / "tf2_12_exported.h5").repairs
+    assert any("'depthwise'" in one and "'groups'" in one for one in told)
+    assert len(told) == len(set(told))
