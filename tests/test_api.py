@@ -49,7 +49,9 @@ def test_it_shows_itself_in_terminal_and_notebook():
     assert "2 of 2 convolutions" in text.getvalue() and "conv2" in text.getvalue()
     bundle = result._repr_mimebundle_((), ())
     assert "conv1" in bundle["text/html"] and "conv1" in bundle["text/plain"]
-    assert "2 of 2 convolutions" in repr(result)
+    assert "2 of 2 convolutions" in repr(result) and "\n" not in repr(result)
+    assert str(result) == text.getvalue().rstrip("\n")
+    assert "conv2" in str(result.plan) and "conv2" in result.plan._repr_mimebundle_((), ())["text/html"]
 
 
 def test_files_in_and_out(tmp_path):

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from rich.jupyter import JupyterMixin
+
 from octconvert.errors import UsageError
 
 FORMAT = "octconvert-plan/1"
@@ -134,7 +136,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(JupyterMixin):
     """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a hand-edited plan can be given back.
 
     To change a decision in the file: a group's ``alpha`` (0 makes it plain), or a convolution's ``frozen``.
@@ -182,6 +184,11 @@ class Plan:
         from octconvert.report.terminal import plan_table
 
         return plan_table(self)
+
+    def __str__(self) -> str:
+        from octconvert.report.terminal import as_text
+
+        return as_text(self)
 
 
 _NESTED = {"groups": Group, "convolutions": Convolution, "chains": Chain, "ends": ChainEnd}

@@ -72,6 +72,11 @@ class Conversion(JupyterMixin):
 
         return render(self.report)
 
+    def __str__(self) -> str:
+        from octconvert.report.terminal import as_text
+
+        return as_text(self)
+
     def __repr__(self) -> str:
         report = self.report
         converted, total = len(report.converted), len(report.convolutions)

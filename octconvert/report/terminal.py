@@ -7,7 +7,9 @@ that 80 columns never wrap; long models are collapsed, ``verbose`` shows every l
 from __future__ import annotations
 
 import dataclasses
+import io
 import shlex
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +49,13 @@ def render(report: Report, verbose: bool = False) -> Group:
         _next(report.next_command),
     ]
     return _spaced(sections)
+
+
+def as_text(renderable: RenderableType) -> str:
+    """What ``print`` shows: as wide as the terminal, without colour."""
+    text = io.StringIO()
+    Console(file=text, no_color=True, width=shutil.get_terminal_size((80, 24)).columns).print(renderable)
+    return text.getvalue().rstrip("\n")
 
 
 def plan_table(plan: Plan, verbose: bool = False) -> Group:
@@ -188,7 +197,7 @@ def _headline(report: Report) -> list[RenderableType]:
 def _title(report: Report) -> Text:
     took = "" if report.seconds is None else f"  ({report.seconds:.1f} s)"
     asked = _asked(dict(report.options))
-    title = f"{report.source} -> {report.target}{took}"
+    title = f"{report.source} -> {report.target}{took}" if report.target else f"{report.source}{took}"
     return Text(f"{title}\n{asked}" if asked else title)
 
 

@@ -1,0 +1,5 @@
+"""``python -m octconvert`` is the command line."""
+
+from octconvert.cli import main
+
+main()
