@@ -15,6 +15,7 @@ from octconvert import io, verify
 from octconvert.build import Builder
 from octconvert.errors import CheckError, InputError, NothingToConvert, UsageError
 from octconvert.graph import CallGraph, build_graph, functional_of
+from octconvert.output import failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
@@ -112,10 +113,10 @@ def convert(
     failed = next((check for check in checks if not check.passed), None)
     if failed is not None:
         told = report(checks=checks, seconds=time.perf_counter() - started)
-        raise CheckError(_failure(failed), told)
+        raise CheckError(failure(failed), told)
     if output is not None:
         tell("save", 0, 1)
-        checks.append(save(model, Path(output), overwrite, custom_objects))
+        checks.append(save_checked(model, Path(output), overwrite, custom_objects))
     told = report(checks=checks, seconds=time.perf_counter() - started)
     return Conversion(model=model, plan=plan, report=told, custom_objects=dict(custom_objects or {}))
 
@@ -258,27 +259,6 @@ def _checks(layout: Layout, plan: Plan, model, builder: Builder, deep: bool) -> 
     if deep:
         checks.append(verify.check_oracle(layout, plan, samples))
     return checks
-
-
-def _failure(check: Check) -> str:
-    return f"check '{check.name}' failed, nothing was written: {check.detail}"
-
-
-def save(model, path: Path, overwrite: bool, custom_objects: Mapping[str, Any] | None) -> Check:
-    """Save, load again, compare; a file that does not load or predicts something else never gets its name."""
-    samples, found = verify.example_inputs(model), []
-    expected = verify.run(model, samples)
-
-    def reload(path: Path):
-        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=False)
-
-    def check(temporary: Path) -> None:
-        found.append(verify.check_reload(temporary, reload, expected, samples))
-        if not found[0].passed:
-            raise CheckError(_failure(found[0]))
-
-    io.save(model, path, overwrite=overwrite, check=check)
-    return found[0]
 
 
 def _label(item, model) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.jupyter import JupyterMixin
 
+from octconvert.output import save_checked
 from octconvert.planning.values import Plan
 from octconvert.report.result import Check, ConvolutionReport, Cost, Report
 
@@ -57,9 +58,7 @@ class Conversion(JupyterMixin):
             UsageError: the ending is neither .keras nor .h5, or the file exists and ``overwrite`` is false.
             CheckError: the saved file does not load or predicts something else.
         """
-        from octconvert.api import save
-
-        save(self.model, Path(path), overwrite, self.custom_objects)
+        save_checked(self.model, Path(path), overwrite, self.custom_objects)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries and lists, ready for JSON."""
