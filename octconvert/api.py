@@ -96,7 +96,7 @@ def convert(
         raise NothingToConvert(_nothing(loaded, plan))
     builder = Builder(layout, options, lambda done, total: tell("build", done, total))
     model = builder.build()
-    notes = [*_weights_note(options, plan), *builder.notes, *_carry_compilation(loaded.model, model)]
+    notes = [*_weights_note(options, plan), *builder.notes, *_carry_compilation(loaded.model, model, custom_objects)]
     tell("check", 0, 1)
     checks = _checks(layout, plan, model, builder, deep=verify == "deep")
     report = partial(
@@ -238,12 +238,14 @@ def _weights_note(options: Options, plan: Plan) -> list[str]:
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
 
 
-def _carry_compilation(source, target) -> list[str]:
+def _carry_compilation(source, target, custom_objects) -> list[str]:
     """Compile the target as the source is; what was not carried over, as notes."""
     if not getattr(source, "compiled", False):
         return []
     try:
-        target.compile_from_config(source.get_compile_config())
+        # Not compile_from_config: it builds the optimizer, and a saved model would carry its empty state.
+        with keras.saving.custom_object_scope(dict(custom_objects or {})):
+            target.compile(**keras.saving.deserialize_keras_object(source.get_compile_config()))
     except Exception as error:  # Keras raises many kinds for losses and metrics it can not rebuild
         return [f"compile() the converted model yourself: its configuration could not be carried over ({error})"]
     return ["compiled as the source is; the optimizer starts afresh"]
