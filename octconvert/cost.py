@@ -13,29 +13,27 @@ from collections.abc import Callable
 
 from keras import layers
 
-from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph, with_input_shapes
+from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph, with_known_sizes
 from octconvert.report.result import Cost
 
-ASSUMED_SIZE = 224
-"""Rows and columns taken where the model leaves them open."""
+ASSUMED_SIZES = (224, 256, 299, 331, 512)
+"""Rows and columns taken where the model leaves them open: the first at which it works."""
 
 
 def measured_graph(model_or_graph) -> tuple[CallGraph, tuple[tuple[int, ...], ...]]:
     """The call graph with every size known, and the input shapes assumed for that (empty if none had to be)."""
     graph = model_or_graph if isinstance(model_or_graph, CallGraph) else build_graph(model_or_graph)
-    shapes = [graph.tensors[number].shape for number in graph.inputs]
-    known = [tuple(ASSUMED_SIZE if size is None else size for size in shape[1:]) for shape in shapes]
-    if all(None not in shape[1:] for shape in shapes):
+    if all(None not in graph.tensors[number].shape[1:] for number in graph.inputs):
         return graph, ()
-    sized = [(shape[0], *size) for shape, size in zip(shapes, known, strict=True)]
-    return with_input_shapes(graph, sized), tuple(known)
+    sized = with_known_sizes(graph, ASSUMED_SIZES)
+    return sized, tuple(tuple(size or 0 for size in sized.tensors[number].shape[1:]) for number in sized.inputs)
 
 
 def cost_of(model_or_graph) -> Cost:
-    """`Cost` of one run on one sample. Rows and columns that are unknown count as `ASSUMED_SIZE`.
+    """`Cost` of one run on one sample. Sizes that are unknown are taken from `ASSUMED_SIZES`.
 
     Raises:
-        InputError: the model is subclassed, or does not work at the assumed size.
+        InputError: the model is subclassed, or works at none of the assumed sizes.
     """
     graph, assumed = measured_graph(model_or_graph)
     total, peak = _activation_bytes(graph)

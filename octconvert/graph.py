@@ -171,7 +171,7 @@ def _refusal(model) -> str:
     if not isinstance(model, keras.Model):
         return f"expected a Keras model, received {type(model).__module__}.{type(model).__name__}"
     if isinstance(model, keras.Sequential):
-        return f"model '{model.name}': a Sequential without a known input shape; give --input-shape H,W,C (input_shape=)"
+        return f"model '{model.name}': its input shape is not known; give --input-shape H,W,C (input_shape=)"
     return (
         f"model '{model.name}' is subclassed ({type(model).__name__}): its calls can not be read from outside; "
         "rebuild it with the functional API"
@@ -325,6 +325,25 @@ def _propagate(graph: CallGraph, shapes, boundaries: dict[Any, Shape]) -> list[S
     return found
 
 
+def with_known_sizes(graph: CallGraph, candidates: Iterable[int]) -> CallGraph:
+    """The graph with open rows, columns ... of its inputs set to the first of ``candidates`` that the model works at.
+
+    Raises:
+        InputError: it works at none of them.
+    """
+    shapes = [graph.tensors[number].shape for number in graph.inputs]
+    if all(None not in shape[1:] for shape in shapes):
+        return graph
+    failure = None
+    for candidate in candidates:
+        sized = [(shape[0], *(candidate if size is None else size for size in shape[1:])) for shape in shapes]
+        try:
+            return with_input_shapes(graph, sized)
+        except InputError as error:
+            failure = failure or error
+    raise failure or InputError(f"model '{graph.model.name}': no size to try")
+
+
 def _shapes_differ(call: Call, found) -> bool:
     """Whether the call reads other shapes than it was built with."""
     built = call.node.arguments.keras_tensors
@@ -341,5 +360,6 @@ def _output_shapes(graph: CallGraph, call: Call, found) -> list[Shape]:
     try:
         outputs = call.operation.compute_output_spec(*args, **kwargs)
     except Exception as error:  # whatever a layer raises about a shape it can not work on
-        raise InputError(f"layer '{call.name}' does not work on input of shape {found[call.inputs[0]]}: {error}") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"layer '{call.name}' does not work on shape {found[call.inputs[0]]}: {reason}") from error
     return [tuple(output.shape) for output in tree.flatten(outputs)]

@@ -13,7 +13,7 @@ import numpy as np
 from keras import tree
 
 from octconvert.build import Builder
-from octconvert.graph import BOUNDARY, OPERATION, build_graph
+from octconvert.graph import BOUNDARY, OPERATION, build_graph, with_known_sizes
 from octconvert.planning.make import layout_from_plan, options_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Plan
@@ -21,21 +21,25 @@ from octconvert.report.result import Check
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest output, where two models should be the same function."""
-SAMPLE_SIZE = 64
-"""Rows and columns of the test input where the model leaves them open."""
+SAMPLE_SIZES = (64, 96, 128, 224, 256, 331, 512)
+"""Rows and columns of the test input where the model leaves them open: the first at which it works."""
 
 
 def example_inputs(model, seed: int = 0) -> list[np.ndarray]:
     """One random sample for each input of a model, uniform in 0..1 (integers: 0 or 1), in the model's flat order."""
     rng = np.random.default_rng(seed)
-    samples = []
-    for tensor in model.inputs:
-        shape = tuple(SAMPLE_SIZE if size is None else size for size in tensor.shape[1:])
-        batch = tensor.shape[0] or 1
-        values = rng.random((batch, *shape))
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
-        samples.append((values > 0.5).astype(dtype) if "int" in dtype or dtype == "bool" else values.astype("float32"))
-    return samples
+    graph = with_known_sizes(build_graph(model), SAMPLE_SIZES)
+    return [_sample(rng, graph.tensors[number]) for number in graph.inputs]
+
+
+def _sample(rng, tensor) -> np.ndarray:
+    shape = (tensor.shape[0] or 1, *tensor.shape[1:])
+    if tensor.dtype == "string":
+        return np.full(shape, "a")
+    values = rng.random(shape)
+    if "int" in tensor.dtype or tensor.dtype == "bool":
+        return (values > 0.5).astype(tensor.dtype)
+    return values.astype("float32")
 
 
 def run(model, samples: list[np.ndarray]) -> list[np.ndarray]:

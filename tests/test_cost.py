@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert.cost import ASSUMED_SIZE, cost_of
+from octconvert.cost import ASSUMED_SIZES, cost_of
 
 
 def model_of(shape, *stack):
@@ -74,8 +74,18 @@ def test_half_precision_takes_half_the_memory():
 
 def test_unknown_sizes_are_assumed_and_said():
     cost = cost_of(model_of((None, None, 3), layers.Conv2D(4, 1)))
-    assert cost.assumed_shapes == ((ASSUMED_SIZE, ASSUMED_SIZE, 3),)
-    assert cost.macs == ASSUMED_SIZE**2 * 12
+    size = ASSUMED_SIZES[0]
+    assert cost.assumed_shapes == ((size, size, 3),)
+    assert cost.macs == size**2 * 12
+
+
+def test_an_open_model_that_needs_more_rows_gets_them():
+    model = model_of(
+        (None, None, 3), *[layers.Conv2D(2, 3, strides=2, dilation_rate=1) for _ in range(6)], layers.Conv2D(2, 3)
+    )
+    assert cost_of(model).assumed_shapes[0][0] > ASSUMED_SIZES[0]
+    result = octconvert.convert(model)
+    assert result.after.macs < result.before.macs and all(check.passed for check in result.checks)
 
 
 def test_a_nested_model_counts_at_the_size_it_is_called_with_and_each_time():
