@@ -13,7 +13,8 @@ import keras
 
 from octconvert import io, verify
 from octconvert.build import Builder
-from octconvert.errors import CheckError, InputError, NothingToConvert, UsageError
+from octconvert.copying import config_of, rebuild, settle
+from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError
 from octconvert.graph import CallGraph, build_graph, functional_of
 from octconvert.output import failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
@@ -94,8 +95,7 @@ def convert(
     layout, plan, options = _plan(build_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan))
-    builder = Builder(layout, options, lambda done, total: tell("build", done, total))
-    model = builder.build()
+    layout, plan, builder, model = _build(layout, plan, options, tell)
     notes = [*_weights_note(options, plan), *builder.notes, *_carry_compilation(loaded.model, model, custom_objects)]
     tell("check", 0, 1)
     checks = _checks(layout, plan, model, builder, deep=verify == "deep")
@@ -196,8 +196,11 @@ def _with_input_shape(model, shape: tuple[int, ...]):
         raise UsageError(f"input_shape: {shape} does not fit the model's own {own}")
     name = tensor._keras_history.operation.name
     fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=name)
-    copy = keras.models.clone_model(functional, input_tensors=fixed)
+    fresh = lambda layer: rebuild(type(layer), config_of(layer))  # noqa: E731
+    copy = keras.models.clone_model(functional, input_tensors=fixed, clone_function=fresh)
     copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers(include_self=False):
+        settle(layer)
     return copy
 
 
@@ -209,6 +212,21 @@ def _plan(graph: CallGraph, options: Options | None, plan) -> tuple[Layout, Plan
         plan = plan if isinstance(plan, Plan) else _read_plan(Path(plan))
         options, layout = options_of(plan), layout_from_plan(graph, plan)
     return layout, plan_of(layout, options), options
+
+
+def _build(layout: Layout, plan: Plan, options: Options, tell: Progress) -> tuple[Layout, Plan, Builder, Any]:
+    """Build; a layer that can not be rewritten after all is left plain, for that reason, and the rest built again."""
+    frozen: dict[object, str] = {}
+    while True:
+        builder = Builder(layout, options, lambda done, total: tell("build", done, total))
+        try:
+            return layout, plan, builder, builder.build()
+        except RewriteError as error:
+            if error.key in frozen:
+                raise
+            frozen[error.key] = error.reason
+        layout = layout_from_plan(layout.graph, plan, frozen)
+        plan = plan_of(layout, options)
 
 
 def _read_plan(path: Path) -> Plan:

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import tree
 
-from octconvert.copying import config_of, rebuild
-from octconvert.errors import OctconvertError
+from octconvert.copying import config_of, copy_operation, is_adapted, rebuild, settle
+from octconvert.errors import OctconvertError, RewriteError, first_line
 from octconvert.geometry import ceil_div
 from octconvert.graph import Call, functional_of, nested_arguments, nodes_in_order
 from octconvert.layers import OctaveMerge, portable
@@ -35,7 +35,7 @@ def build_model(layout: Layout, options: Options, progress: Callable[[int, int],
         progress: called with (calls done, calls in all).
 
     Raises:
-        OctconvertError: a layer could not be rewritten; the message names it.
+        RewriteError: a layer could not be rewritten; the message names it.
     """
     return Builder(layout, options, progress).build()
 
@@ -67,7 +67,7 @@ class Builder:
         inputs = [self._input_like(tensor) for tensor in functional.inputs]
         with self._names_of(functional, ()):
             values = self._walk(functional, (), dict(zip(map(id, functional.inputs), inputs, strict=True)))
-            outputs = [self._output(values[id(tensor)], _output_name(tensor)) for tensor in functional.outputs]
+            outputs = self._outputs([values[id(tensor)] for tensor in functional.outputs], functional.outputs)
         return keras.Model(
             tree.pack_sequence_as(functional._inputs_struct, inputs),
             tree.pack_sequence_as(functional._outputs_struct, outputs),
@@ -75,13 +75,16 @@ class Builder:
             trainable=source.trainable,
         )
 
-    def _output(self, value, name: str):
-        """A model's output, made by a layer of the name that the source's had: losses and metrics are keyed by it."""
-        merged = self.plain(value, name)
-        if _output_name(merged) == name or name not in self._reserved[-1]:
-            return merged
-        self._reserved[-1].remove(name)
-        return keras.layers.Identity(dtype=merged.dtype, name=name)(merged)
+    def _outputs(self, values: list, tensors) -> list:
+        """The model's outputs, made by layers of the names that the source's had: losses are keyed by them."""
+        outputs, given = [], set()
+        for value, name in zip(values, map(_output_name, tensors), strict=True):
+            output = self.plain(value, name)
+            if _output_name(output) != name and name not in given:
+                output = keras.layers.Identity(dtype=output.dtype, name=name)(output)
+            given.add(name)
+            outputs.append(output)
+        return outputs
 
     def _walk(self, functional, path, values: dict[int, object]) -> dict[int, object]:
         """Run the calls of one (nested) model."""
@@ -128,7 +131,8 @@ class Builder:
         except OctconvertError:
             raise
         except Exception as error:
-            raise OctconvertError(f"layer '{call.name}' ({call.class_name}) could not be rewritten: {error}") from error
+            reason = f"could not be rewritten: {first_line(error)}"
+            raise RewriteError(f"layer '{call.name}' ({call.class_name}) {reason}", call.key, reason) from error
 
     # ---- nested models ----
 
@@ -223,6 +227,14 @@ class Builder:
         """The source layer's name for what replaces it, unless the merged output has to carry it."""
         return self.name(f"{name}-octave") if name in self._reserved[-1] else name
 
+    def base_name(self, wanted: str) -> str:
+        """``wanted``, or the first of ``wanted-2`` ... whose built-in layers would take no name that is in use."""
+        number, name = 1, wanted
+        while any(known.startswith(f"{name}-{ending}") for known in self._names[-1] for ending in portable.ENDINGS):
+            number += 1
+            name = f"{wanted}-{number}"
+        return name
+
     def is_shared(self, call: Call) -> bool:
         """Whether the call's layer is called more than once."""
         return self._uses[call.key] > 1
@@ -265,10 +277,10 @@ class Builder:
         return apply
 
     def _copy(self, source, suffix: str, changes):
-        config = {**config_of(source), **(changes or {})}
-        if suffix:
-            config["name"] = self.name(source.name + suffix)
-        return self.make(type(source), config)
+        name = self.name(source.name + suffix) if suffix else source.name
+        if not isinstance(source, keras.layers.Layer):
+            return copy_operation(source, name)
+        return self.make(type(source), {**config_of(source), **(changes or {}), "name": name})
 
     def make(self, layer_class, config: dict):
         """A layer from its configuration. Initial values that will be overwritten are not drawn: it takes zeros."""
@@ -276,7 +288,9 @@ class Builder:
         if self.options.weights == "fresh" or not initializers:
             return rebuild(layer_class, config)
         layer = rebuild(layer_class, {**config, **dict.fromkeys(initializers, "zeros")})
-        self._initializers[id(layer)] = {k: v for k, v in initializers.items() if hasattr(layer, k)}
+        if not all(key in vars(layer) for key in initializers):  # they could not be given back
+            return rebuild(layer_class, config)
+        self._initializers[id(layer)] = initializers
         return layer
 
     def _restore_initializers(self, layer) -> None:
@@ -284,12 +298,13 @@ class Builder:
             setattr(layer, key, keras.initializers.get(value))
 
     def set_weights(self, layer, values) -> None:
-        """Assign all weights of a layer, unless the user wants fresh ones."""
-        if self.options.weights == "fresh":
+        """Assign all weights of a layer, unless the user wants fresh ones; what it was adapted to is moved anyway."""
+        if self.options.weights == "fresh" and not is_adapted(layer):
             return
         self._restore_initializers(layer)
         for variable, value in zip(layer.weights, values, strict=True):
             variable.assign(value)
+        settle(layer)
 
     def assign(self, layer, values: dict) -> None:
         """Assign weights by attribute name; None entries and weights the layer has not are passed over."""
@@ -334,7 +349,8 @@ class Builder:
 
     def _merge(self, pair: Pair, name: str | None):
         base = _base_name(pair)
-        label = name if name is not None and name in self._reserved[-1] else self.name(f"{base}-merge")
+        label = self.name(f"{base}-merge") if name not in self._reserved[-1] else name
+        self._reserved[-1].discard(name)
         split, order = pair.split, pair.split.source_order
         dtype = pair.high.dtype
         if len(pair.high.shape) == 2:

@@ -1,7 +1,7 @@
-"""A fresh copy of one layer or operation, from its configuration.
+"""A fresh copy of one layer or operation.
 
-A configuration names functions and custom objects; one that nobody registered could not be found again by its name, or
-another of that name would be taken. The copy is made beside its source, so it gets the objects themselves.
+A layer's configuration names functions and custom objects; one that nobody registered could not be found again by its
+name, or another of that name would be taken. The copy is made beside its source, so it gets the objects themselves.
 """
 
 from __future__ import annotations
@@ -16,21 +16,46 @@ from keras.src.saving.serialization_lib import SafeModeScope
 _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer, regularizers.Regularizer)
 
 
-def config_of(operation) -> dict:
-    """The configuration of a layer or operation, with objects in the place of the names of objects."""
-    config = operation.get_config()
-    if isinstance(operation, keras.layers.Lambda):
-        kept = {"function": operation.function, "mask": operation.mask, "arguments": operation.arguments}
-        return {**config, **kept, "output_shape": operation._output_shape}
-    if type(operation).from_config.__func__ is not Operation.from_config.__func__:
-        return config  # it reads its configuration in its own way
-    found = {key: getattr(operation, key, None) for key in config}
+def config_of(layer) -> dict:
+    """The configuration of a layer, with objects in the place of the names of objects."""
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.Lambda):
+        kept = {"function": layer.function, "mask": layer.mask, "arguments": layer.arguments}
+        return {**config, **kept, "output_shape": layer._output_shape}
+    if not _takes_objects(type(layer)):
+        return config
+    found = {key: getattr(layer, key, None) for key in config}
     return {**config, **{key: value for key, value in found.items() if isinstance(value, _OBJECTS)}}
 
 
+def _takes_objects(layer_class) -> bool:
+    """Whether ``from_config`` hands these entries on to the constructor, which takes a name or an object."""
+    module = layer_class.from_config.__func__.__module__
+    built_in = module.startswith("keras.src.layers.") and ".preprocessing." not in module
+    return built_in or layer_class.from_config.__func__ is Operation.from_config.__func__
+
+
 def rebuild(layer_class, config: dict):
-    """A layer or operation from `config_of`'s answer. Nothing in it is new code: the source runs it already."""
+    """A layer from `config_of`'s answer. Nothing in it is new code: the source runs it already."""
     with SafeModeScope(False):
         if issubclass(layer_class, keras.layers.Lambda):
             return Operation.from_config.__func__(layer_class, config)  # its own would look for code as text
         return layer_class.from_config(config)
+
+
+def copy_operation(operation, name: str):
+    """A copy of a raw operation, which has arguments and no weights; not all arguments have a configuration."""
+    copy = object.__new__(type(operation))
+    vars(copy).update(vars(operation), name=name, _inbound_nodes=[], _outbound_nodes=[])
+    return copy
+
+
+def is_adapted(layer) -> bool:
+    """Whether the layer (Normalization and the like) keeps numbers that follow from its weights."""
+    return callable(getattr(layer, "finalize_state", None))
+
+
+def settle(layer) -> None:
+    """Make such numbers anew, after the weights were assigned."""
+    if is_adapted(layer):
+        layer.finalize_state()

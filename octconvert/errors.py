@@ -17,6 +17,14 @@ class InputError(OctconvertError):
     """The file or model that was handed in can not be read or can not be converted at all."""
 
 
+class RewriteError(OctconvertError):
+    """A call could not be rewritten; ``key`` and ``reason`` tell which and why, so that it can be left plain."""
+
+    def __init__(self, message: str, key: object, reason: str):
+        super().__init__(message)
+        self.key, self.reason = key, reason
+
+
 class UsageError(OctconvertError):
     """An option has a value that makes no sense, alone or for this model."""
 
@@ -38,3 +46,9 @@ class NothingToConvert(OctconvertError):
     """No convolution of the model can be converted with these options; nothing was written."""
 
     exit_code = 3
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -17,7 +17,7 @@ import networkx as nx
 from keras import tree
 from keras.src.models.functional import Functional  # the class has no public name
 
-from octconvert.errors import InputError
+from octconvert.errors import InputError, first_line
 
 Shape = tuple[int | None, ...]
 
@@ -360,6 +360,6 @@ def _output_shapes(graph: CallGraph, call: Call, found) -> list[Shape]:
     try:
         outputs = call.operation.compute_output_spec(*args, **kwargs)
     except Exception as error:  # whatever a layer raises about a shape it can not work on
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"layer '{call.name}' does not work on shape {found[call.inputs[0]]}: {reason}") from error
+        shape = found[call.inputs[0]]
+        raise InputError(f"layer '{call.name}' does not work on shape {shape}: {first_line(error)}") from error
     return [tuple(output.shape) for output in tree.flatten(outputs)]

@@ -99,6 +99,38 @@ def test_a_failed_check_writes_nothing_and_brings_the_report(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@keras.saving.register_keras_serializable("test_api")
+class Awkward(layers.Layer):
+    """Does nothing."""
+
+    def call(self, x):
+        return x
+
+
+@register
+class FailingRule(ElementWise):
+    """Promises more than it keeps."""
+
+    layers = (Awkward,)
+    operations = ()
+
+    def rewrite(self, call, values, build):
+        raise ValueError("not today\nor ever")
+
+
+def test_a_layer_that_can_not_be_rewritten_is_left_plain_and_named():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3)(layers.Conv2D(8, 3)(inputs))
+    x = layers.Conv2D(8, 3)(layers.Conv2D(8, 3)(Awkward(name="awkward")(x)))
+    model = randomise(keras.Model(inputs, x))
+    result = octconvert.convert(model, octave=1)
+    assert [row.role for row in result.convolutions] == ["first", "last", "first", "last"]
+    assert largest_difference(run(model, example(model)), run(result.model, example(model))) <= 1e-5
+    awkward = keras.Model(inputs, layers.Conv2D(4, 3)(Awkward(name="awkward")(layers.Conv2D(8, 3)(inputs))))
+    ends = [end for chain in octconvert.convert(awkward, alpha=0.5).plan.chains for end in chain.ends]
+    assert ends == []
+
+
 def test_a_source_that_is_not_finite_can_be_converted(tmp_path):
     model = small_model()
     model.get_layer("conv1").kernel.assign(np.full((3, 3, 3, 8), np.inf))

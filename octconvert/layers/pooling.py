@@ -15,7 +15,7 @@ class OctavePooling2D(keras.layers.Layer):
     Where sizes are known, ``octave_dual`` with a built-in pooling layer does the same.
 
     Args:
-        mode: 'max' or 'average'.
+        mode: 'max' or 'mean' (not 'average': Keras reads that word in an .h5 file as the function of that name).
         pool_size, strides: integer or (rows, columns).
         padding: 'same', 'valid', or ((top, bottom), (left, right)) zeros that count as values.
         octave: factor between the resolutions.
@@ -26,8 +26,8 @@ class OctavePooling2D(keras.layers.Layer):
 
     def __init__(self, mode, pool_size, strides=None, padding="valid", octave=2, data_format=None, **kwargs):
         super().__init__(**kwargs)
-        if mode not in ("max", "average"):
-            raise ValueError(f"`mode` must be 'max' or 'average', received: {mode!r}")
+        if mode not in ("max", "mean"):
+            raise ValueError(f"`mode` must be 'max' or 'mean', received: {mode!r}")
         self.mode = mode
         self.pool_size = base.pair_of(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else base.pair_of(strides, "strides")
@@ -55,7 +55,7 @@ class OctavePooling2D(keras.layers.Layer):
     def _pool_low(self, low, sizes):
         if not isinstance(self.padding, str):  # explicit zeros are values, 'same' and overhang are not
             return self._pool(self._prepare(low, sizes), "valid")
-        if self.mode == "average":
+        if self.mode == "mean":
             pooled = self._pool(self._prepare(low, sizes), "valid")
             return pooled / self._pool(self._prepare(ops.ones_like(low), sizes), "valid")
         nothing = float("-inf")

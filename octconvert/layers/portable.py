@@ -13,6 +13,9 @@ from octconvert.geometry import Alignment, same_padding
 from octconvert.layers import base
 from octconvert.layers.spatial import Window, channel_axis, pools_by_two, reads_past_end, spatial_axes
 
+ENDINGS = ("HH", "HL", "LH", "LL", "H", "L", "low", "high", "pool", "pooled", "up", "add", "act")
+"""What stands behind a convolution's name in the names of the layers that it is made of."""
+
 
 def known_sizes(x, data_format: str, name: str) -> tuple[int, int]:
     """(rows, columns) of a Keras tensor; ValueError where they are unknown."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
+from octconvert.errors import UsageError
 from octconvert.graph import Call
 from octconvert.split import low_channels
 
@@ -129,10 +130,23 @@ class Components:
                 for producer in sorted(group.producers, key=lambda producer: len(producer.channels)):
                     _choose_last(state, self.of[producer.channels], alpha, group.blocks)
             else:
-                for producer, indices in zip(group.producers, selection, strict=True):
-                    low = np.isin(np.arange(len(producer.channels)), indices)
-                    state[self.of[producer.channels]] = low
+                self._select(state, group, selection)
         return state[self.of] == 1
+
+    def _select(self, state: np.ndarray, group: TiedProducers, selection) -> None:
+        """Make the chosen channels of a group low.
+
+        Raises:
+            UsageError: producers whose channels are tied want different ones.
+        """
+        for producer, indices in zip(group.producers, selection, strict=True):
+            members = self.of[producer.channels]
+            low = np.isin(np.arange(len(members)), indices).astype(int)
+            decided = state[members]
+            state[members] = low
+            if np.any((decided >= 0) & (decided != low)) or not np.array_equal(state[members], low):
+                name = producer.call.layer_name
+                raise UsageError(f"plan: the channels selected for '{name}' are tied to others, selected differently")
 
 
 def _smallest_tied(count: int, ties) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import networkx as nx
 
@@ -32,9 +33,9 @@ def is_convolution(call: Call) -> bool:
     return rule is not None and rule.convolution
 
 
-def layout_from_options(graph: CallGraph, options: Options) -> Layout:
-    """Solve with the user's options."""
-    decisions = Decisions()
+def layout_from_options(graph: CallGraph, options: Options, frozen: Mapping[object, str] | None = None) -> Layout:
+    """Solve with the user's options; ``frozen`` call keys stay plain, for the reason given."""
+    decisions = Decisions(dict(frozen or {}))
     for call in filter(is_convolution, graph.calls):
         reason = _selection_reason(call, options)
         if reason:
@@ -62,7 +63,9 @@ def _selection_reason(call: Call, options: Options) -> str:
 
 def _stems(graph: CallGraph) -> list[Call]:
     """Convolutions on the model's input whose output, through layers with one input, reaches a max-pooling."""
-    return [call for call in graph.calls if is_convolution(call) and _reads_input(graph, call) and _reaches_max(graph, call)]
+    return [
+        call for call in graph.calls if is_convolution(call) and _reads_input(graph, call) and _reaches_max(graph, call)
+    ]
 
 
 def _reads_input(graph: CallGraph, call: Call) -> bool:
@@ -95,25 +98,21 @@ def options_of(plan: Plan) -> Options:
     )
 
 
-def layout_from_plan(graph: CallGraph, plan: Plan) -> Layout:
-    """Solve with the decisions of a plan.
+def layout_from_plan(graph: CallGraph, plan: Plan, frozen: Mapping[object, str] | None = None) -> Layout:
+    """Solve with the decisions of a plan; ``frozen`` call keys stay plain, for the reason given.
 
     Raises:
-        UsageError: the plan is not of this model, or ties layers with different alphas.
+        UsageError: the plan is not of this model, wants different splits of tied layers, or what makes no sense.
     """
     names = {call.layer_name: call for call in graph.calls if call.kind == OPERATION}
     unknown = [name for name in _plan_names(plan) if name not in names]
     if unknown:
         raise UsageError(f"plan: the model has no layer '{unknown[0]}' (the plan was made for '{plan.model}')")
-    decisions = Decisions()
+    decisions = Decisions(dict(frozen or {}))
     for entry in plan.convolutions:
         if entry.frozen:
             decisions.frozen[names[entry.name].key] = entry.reason or "left plain by the plan"
-    by_producer = {}
-    for group in plan.groups:
-        for position, name in enumerate(group.producers):
-            selection = None if group.selection is None else group.selection[position]
-            by_producer[name] = (float(group.alpha), selection)
+    by_producer = {name: wish for group in plan.groups for name, wish in _wishes(group).items()}
 
     def wanted(group: TiedProducers):
         found = [by_producer.get(producer.call.layer_name, (0.0, None)) for producer in group.producers]
@@ -125,6 +124,24 @@ def layout_from_plan(graph: CallGraph, plan: Plan) -> Layout:
         return alphas.pop(), None if None in selections else selections
 
     return solve(graph, options_of(plan), decisions, wanted)
+
+
+def _wishes(group: Group) -> dict[str, tuple[float, tuple | None]]:
+    """Producer -> (alpha, low channels or None), as a group of a plan wants it."""
+    alpha, selection = group.alpha, group.selection
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha < 1:
+        raise UsageError(f"plan: group {group.name}: alpha must be at least 0 and below 1, received {alpha!r}")
+    if selection is None:
+        return {name: (float(alpha), None) for name in group.producers}
+    fits = isinstance(selection, tuple) and len(selection) == len(group.producers) == len(group.channels)
+    if not fits or not all(_are_channels(*item) for item in zip(selection, group.channels, strict=True)):
+        raise UsageError(f"plan: group {group.name}: selection must list channel numbers for each of its producers")
+    return {name: (float(alpha), low) for name, low in zip(group.producers, selection, strict=True)}
+
+
+def _are_channels(numbers, channels: int) -> bool:
+    """Whether this is a list of channel numbers."""
+    return isinstance(numbers, tuple) and all(type(n) is int and 0 <= n < channels for n in numbers)
 
 
 def _plan_names(plan: Plan) -> list[str]:
@@ -211,7 +228,10 @@ def _chain(layout: Layout, calls: list[Call]) -> Chain:
     ends: list[ChainEnd] = []
     for call in calls:
         if is_convolution(call):
-            names[role_of(layout, call)[0]].append(call.name)
+            role = role_of(layout, call)[0]
+            names[role].append(call.name)
+            if role == LAST:
+                ends.append(ChainEnd(call.name, call.class_name, layout.reason(call)))
         elif any(_map_alpha(layout, tensor) for tensor in call.outputs):
             dual.append(call.name)
         elif any(_map_alpha(layout, tensor) for tensor in call.inputs) and not _comes_back(layout, call):

@@ -17,10 +17,11 @@ from octconvert.planning.ledger import Components, Ledger, TiedProducers
 from octconvert.planning.values import Options
 from octconvert.rules import find_rule
 from octconvert.rules.base import Flow, Trace, carry, stop, too_small
-from octconvert.split import ChannelSplit
+from octconvert.split import ChannelSplit, low_channels
 
 NO_GAIN = "its output goes to no layer that gains from a pair"
 ONLY_VECTORS = "1x1 map, nothing to halve"
+OUTPUT = "its output is an output of the model"
 PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
 NO_HIGH_CHANNEL = "a tensor tied to it would keep no high channel"
@@ -103,7 +104,9 @@ def _trace(graph: CallGraph, options: Options, decisions: Decisions):
                 channels[tensor] = numbers
     for calls in same_key(graph.calls):
         for position in range(len(calls[0].inputs)):
-            arrays = [channels[c.inputs[position]] for c in calls if c.inputs[position] in channels and traces[c.index].reads]
+            arrays = [
+                channels[c.inputs[position]] for c in calls if c.inputs[position] in channels and traces[c.index].reads
+            ]
             for other in arrays[1:]:
                 ledger.tie(arrays[0], other)
     return channels, traces, ledger
@@ -137,9 +140,9 @@ def _take_back(graph, channels, traces, components: Components, decisions: Decis
             decisions.frozen[calls[0].key] = SHARED
     if len(decisions.frozen) + len(decisions.plain_output) > before:
         return True
-    gained, has_map = _group_facts(graph, channels, traces, components)
+    facts = _group_facts(graph, channels, traces, components)
     for index, group in enumerate(components.groups):
-        reason = _refusal(index, group, gained, has_map, wanted)
+        reason = _refusal(index, group, facts, wanted)
         if reason:
             decisions.plain_output.update((producer.call.key, reason) for producer in group.producers)
     return len(decisions.frozen) + len(decisions.plain_output) > before
@@ -167,30 +170,54 @@ def _shape_of_answer(call: Call, channels, traces):
     )
 
 
-def _group_facts(graph, channels, traces, components: Components):
-    """Numbers of the groups that some call gains from, and of those that hold a map."""
-    gained, has_map = set(), set()
+@dataclass
+class _Facts:
+    """What the calls around the groups mean for them; all by position of the group.
+
+    ``gained``: some call gains from the pair; ``has_map``: not only vectors; ``ends``: where pairs would have to stop.
+    """
+
+    gained: set[int] = field(default_factory=set)
+    has_map: set[int] = field(default_factory=set)
+    ends: dict[int, str] = field(default_factory=dict)
+
+
+def _group_facts(graph: CallGraph, channels, traces, components: Components) -> _Facts:
+    facts = _Facts()
     for call in graph.calls:
         trace = traces.get(call.index)
         for tensor in call.inputs:
-            if trace is not None and trace.gains and tensor in channels:
-                gained.update(components.groups_of(channels[tensor]))
+            if trace is None or tensor not in channels:
+                continue
+            for position in components.groups_of(channels[tensor]):
+                if trace.gains:
+                    facts.gained.add(position)
+                if not trace.reads:
+                    facts.ends.setdefault(position, f"its output goes to {call.class_name}: {trace.reason}")
     for tensor, numbers in channels.items():
+        positions = components.groups_of(numbers)
         if not graph.is_vector(graph.tensors[tensor].shape):
-            has_map.update(components.groups_of(numbers))
-    return gained, has_map
+            facts.has_map.update(positions)
+        if tensor in graph.outputs:
+            facts.ends.update((p, OUTPUT) for p in positions if p not in facts.ends)
+    return facts
 
 
-def _refusal(index: int, group: TiedProducers, gained, has_map, wanted) -> str:
-    if index not in has_map:
+def _refusal(index: int, group: TiedProducers, facts: _Facts, wanted) -> str:
+    """Why a group stays plain; empty where it need not."""
+    if index not in facts.has_map:
         return ONLY_VECTORS
-    if index not in gained:
-        return NO_GAIN
+    if index not in facts.gained:
+        return facts.ends.get(index, NO_GAIN)
     alpha, selection = wanted(group)
     if selection is not None:
         return "" if any(len(low) for low in selection) else NO_LOW_CHANNEL
-    widths = [len(p.channels) // group.blocks if len(p.channels) % group.blocks == 0 else len(p.channels) for p in group.producers]
-    return "" if any(int(alpha * width + 1e-9) for width in widths) else NO_LOW_CHANNEL
+    return "" if any(_run_has_low(len(p.channels), group.blocks, alpha) for p in group.producers) else NO_LOW_CHANNEL
+
+
+def _run_has_low(channels: int, blocks: int, alpha: float) -> bool:
+    """Whether a producer's channels, in ``blocks`` equal runs where they divide so, get any low one."""
+    return low_channels(alpha, channels // blocks if channels % blocks == 0 else channels) > 0
 
 
 def _layout(graph, options, channels, traces, components, low, decisions, wanted) -> Layout:

@@ -176,7 +176,7 @@ class Plan(JupyterMixin):
         except json.JSONDecodeError as error:
             raise UsageError(f"{where}: not JSON: {error}") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise UsageError(f"{where}: not a plan of octconvert (its \"format\" is not \"{FORMAT}\")")
+            raise UsageError(f'{where}: not a plan of octconvert (its "format" is not "{FORMAT}")')
         data = {key: value for key, value in data.items() if key != "format"}
         return _read(cls, data, where)
 
@@ -202,12 +202,12 @@ def _read(cls, data, where: str):
     wrong = sorted(wanted ^ set(data))
     if wrong:
         state = "unknown" if wrong[0] in data else "missing"
-        raise UsageError(f"{where}: {state} key \"{wrong[0]}\"")
+        raise UsageError(f'{where}: {state} key "{wrong[0]}"')
     values = {}
     for key, value in data.items():
         if key in _NESTED:
             if not isinstance(value, list):
-                raise UsageError(f"{where}: \"{key}\" must be a list")
+                raise UsageError(f'{where}: "{key}" must be a list')
             values[key] = tuple(_read(_NESTED[key], item, f"{where}: {key}[{i}]") for i, item in enumerate(value))
         else:
             values[key] = _frozen(value)

@@ -90,9 +90,10 @@ def source_name(name: str, names: set[str]) -> str:
     """The source layer that a layer of the converted model stands for; its own name if there is none."""
     if name in names:
         return name
-    for part in _PARTS:
-        if name.removesuffix(part) in names:
-            return name.removesuffix(part)
+    inside = name.replace("-octave/", "/")  # in a nested model that had to be renamed
+    for part in ("", *_PARTS):
+        if inside.removesuffix(part) in names:
+            return inside.removesuffix(part)
     return name
 
 

@@ -72,11 +72,13 @@ class Flow:
         return None not in [shape[axis] for axis in self.graph.spatial_axes]
 
     def produce(self, channels: int, blocks: int = 1) -> tuple[np.ndarray | None, str]:
-        """(numbers, "") for the output channels of a convolution, whose split is free; (None, reason) if it stays plain.
+        """(numbers, "") for a convolution's output channels, whose split is free; (None, reason) if it stays plain.
 
         ``blocks``: equal runs of channels that must each get the same share of low ones (grouped convolutions).
         """
         reason = self._refused or too_small(self.graph, self.output_shape(), self.options.min_size)
+        if channels == 1:
+            reason = reason or "one channel, nothing to split"
         if reason:
             return None, reason
         return self._ledger.produce(self.call, channels, blocks), ""

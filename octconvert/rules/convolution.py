@@ -1,4 +1,4 @@
-"""Conv2D(pair or plain) -> octave convolution; SeparableConv2D -> depthwise of both maps, then a 1x1 octave convolution.
+"""Conv2D(pair or plain) -> octave convolution; SeparableConv2D -> depthwise, then a 1x1 octave convolution.
 
 A convolution is where a channel split may change, so its output split is free and it takes any input split: the kernel
 is cut (and, for ``weights="fold"``, folded) into HH, HL, LH and LL.
@@ -22,7 +22,23 @@ from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel, grouped_part
 
-_CONV_ARGUMENTS = ["strides", "data_format", "dilation_rate", "groups", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer", "activity_regularizer", "kernel_constraint", "bias_constraint", "dtype", "trainable"]
+_CONV_ARGUMENTS = [
+    "strides",
+    "data_format",
+    "dilation_rate",
+    "groups",
+    "activation",
+    "use_bias",
+    "kernel_initializer",
+    "bias_initializer",
+    "kernel_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+    "dtype",
+    "trainable",
+]
 
 
 def refusal(call: Call, flow: Flow, window: Window | None = None) -> str:
@@ -30,6 +46,8 @@ def refusal(call: Call, flow: Flow, window: Window | None = None) -> str:
     data_format = getattr(call.operation, "data_format", flow.graph.data_format)
     if data_format != flow.graph.data_format:
         return f"{data_format} in a {flow.graph.data_format} model"
+    if getattr(call.operation, "lora_enabled", False) or getattr(call.operation, "quantization_mode", None):
+        return "quantised or low-rank convolution"
     if flow.options.portable and not flow.sizes_known():
         return "built-in layers (portable) need known rows and columns; give an input shape"
     return ""
@@ -110,7 +128,16 @@ class SeparableConvolution(Rule):
 
 
 def _depthwise_config(config: dict) -> dict:
-    kept = ["kernel_size", "strides", "padding", "depth_multiplier", "data_format", "dilation_rate", "dtype", "trainable"]
+    kept = [
+        "kernel_size",
+        "strides",
+        "padding",
+        "depth_multiplier",
+        "data_format",
+        "dilation_rate",
+        "dtype",
+        "trainable",
+    ]
     kinds = ("depthwise_initializer", "depthwise_regularizer", "depthwise_constraint")
     return {**{key: config[key] for key in (*kept, *kinds)}, "activation": "linear", "use_bias": False}
 
@@ -145,7 +172,8 @@ def _make_layer(call: Call, build, config: dict):
     if not build.options.portable:
         return build.make(OctaveConv2D, {**config, "name": build.own_name(call.operation.name)})
     config = {key: value for key, value in config.items() if key != "activity_regularizer"}
-    return portable.PortableConv(shared=build.is_shared(call), **{**config, "name": build.own_name(call.operation.name)})
+    name = build.base_name(build.own_name(call.operation.name))
+    return portable.PortableConv(shared=build.is_shared(call), **{**config, "name": name})
 
 
 def _pool_the_stride(call: Call, value, build, config: dict):
@@ -174,7 +202,7 @@ def _pool_by(call: Call, value, build, strides):
             strides,
             padding="same",
             data_format=build.data_format,
-            name=build.name(f"{call.operation.name}-pool{suffix}"),
+            name=build.name(f"{call.operation.name}-stride{suffix}"),
             dtype=part.dtype,
         )(part)
         for part, suffix in zip(parts, suffixes, strict=True)

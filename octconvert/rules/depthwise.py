@@ -16,7 +16,21 @@ from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel
 
-_ARGUMENTS = ["kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias", "bias_initializer", "bias_regularizer", "activity_regularizer", "bias_constraint", "dtype", "trainable"]
+_ARGUMENTS = [
+    "kernel_size",
+    "strides",
+    "padding",
+    "data_format",
+    "dilation_rate",
+    "activation",
+    "use_bias",
+    "bias_initializer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "bias_constraint",
+    "dtype",
+    "trainable",
+]
 _KINDS = ("initializer", "regularizer", "constraint")
 
 
@@ -46,6 +60,8 @@ def trace(call: Call, flow: Flow) -> Trace:
         return Trace((None,), reads=False)
     if layer.data_format != flow.graph.data_format:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
+    if flow.options.portable and not flow.sizes_known():
+        return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
     if not elementwise(layer.activation):
         return stop(call, f"its activation {activation_name(layer.activation)} joins channels")
     if flow.is_vector():
@@ -77,7 +93,7 @@ def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = 
     config = depthwise_config(layer) if config is None else config
     kernel = _depthwise_kernel(layer) if kernel is None else keras.ops.convert_to_numpy(kernel)
     bias = layer.bias if config["use_bias"] else None
-    name = build.own_name(call.operation.name) if not suffix else layer.name + suffix
+    name = build.once(call, "depthwise name", lambda: _name(layer, suffix, build))
     if not isinstance(value, Pair):
         return _plain(call, value, build, {**config, "name": name}, kernel)
     if value.pads is not None and config["padding"] != "valid":
@@ -86,6 +102,11 @@ def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = 
     make = _portable if build.options.portable else _octave
     high, low = make(call, value, build, {**config, "name": name}, kernel, bias, out)
     return Pair(high, low, out)
+
+
+def _name(layer, suffix: str, build) -> str:
+    name = build.name(layer.name + suffix) if suffix else build.own_name(layer.name)
+    return build.base_name(name) if build.options.portable else name
 
 
 def _window(value: Pair, build, config: dict) -> Window:

@@ -11,8 +11,8 @@ from octconvert.rules.activations import activation_name, elementwise
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 
-_NN = "celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu sigmoid silu"
-_NN += " soft_shrink softplus softsign sparse_sigmoid squareplus tanh_shrink threshold"
+_NN = "celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu"
+_NN += " sigmoid silu soft_shrink softplus softsign sparse_sigmoid squareplus tanh_shrink threshold"
 _NUMPY = "absolute clip exp expm1 log1p negative sqrt square tanh"
 
 
@@ -70,7 +70,9 @@ class Activation(ElementWise):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         if not elementwise(call.operation.activation):
-            return stop(call, f"activation {activation_name(call.operation.activation)} is not known to be element-wise")
+            return stop(
+                call, f"activation {activation_name(call.operation.activation)} is not known to be element-wise"
+            )
         return carry(flow.channels())
 
 

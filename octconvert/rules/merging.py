@@ -22,7 +22,10 @@ class ElementWiseJoin(Rule):
     """
 
     layers = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
-    operations = tuple(f"keras.src.ops.numpy.{name}" for name in ["Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"])
+    operations = tuple(
+        f"keras.src.ops.numpy.{name}"
+        for name in ["Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"]
+    )
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         if not _only_numbers_besides(call):

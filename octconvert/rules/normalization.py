@@ -46,7 +46,7 @@ class Normalization(Rule):
         mean, variance = (keras.ops.convert_to_numpy(v).reshape(-1) for v in (layer.mean, layer.variance))
         changes = []
         for channels in (split.high, split.low):
-            parts = [v if len(v) == 1 else v[channels] for v in (mean, variance)]
-            changes.append({"mean": np.asarray(parts[0]).tolist(), "variance": np.asarray(parts[1]).tolist()})
+            parts = [float(v[0]) if len(v) == 1 else v[channels].tolist() for v in (mean, variance)]
+            changes.append(dict(zip(("mean", "variance"), parts, strict=True)))
         build.account(call, sum(int(np.prod(weight.shape)) for weight in layer.weights))
         return [build.dual(call, values, changes=tuple(changes))]

@@ -58,7 +58,9 @@ def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
     if consumer.kind != OPERATION:
         return False
     if isinstance(consumer.operation, (layers.ZeroPadding2D, layers.Cropping2D)):
-        after_cut = isinstance(call.operation, layers.Cropping2D) and isinstance(consumer.operation, layers.ZeroPadding2D)
+        after_cut = isinstance(call.operation, layers.Cropping2D) and isinstance(
+            consumer.operation, layers.ZeroPadding2D
+        )
         return not after_cut and _taken(flow, consumer)
     if find_rule(consumer.operation) is None:
         return True  # it reads the merged tensor, which is padded there

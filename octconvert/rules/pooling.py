@@ -44,7 +44,7 @@ class Pooling(Rule):
 
 def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
     layer = call.operation
-    mode = "max" if isinstance(layer, layers.MaxPooling2D) else "average"
+    mode = "max" if isinstance(layer, layers.MaxPooling2D) else "mean"
     pooling = OctavePooling2D(
         mode,
         window.kernel,
@@ -71,7 +71,9 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
         return build.clone(call, SUFFIXES[1], {"padding": "same"})(low)
     fit = portable.pad_or_crop if explicit else portable.repeat_edges
     low = fit(low, pads, data_format, build.name(f"{call.operation.name}-L-in"))
-    low = portable.fixed_filter(low, alignments, window.octave, data_format, build.name(f"{call.operation.name}-L-align"))
+    low = portable.fixed_filter(
+        low, alignments, window.octave, data_format, build.name(f"{call.operation.name}-L-align")
+    )
     return build.clone(call, SUFFIXES[1], {"padding": "valid"})(low)
 
 
@@ -110,7 +112,9 @@ class UpSampling(Rule):
         if octave == 1:
             return [pair]
         if None in [pair.high.shape[axis] for axis in axes]:
-            low = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)([pair.high, pair.low])
+            low = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)(
+                [pair.high, pair.low]
+            )
             return [Pair(pair.high, low, pair.split)]
         extra = tuple((0, -(-pair.high.shape[axis] // octave) - pair.low.shape[axis]) for axis in axes)
         if not any(map(any, extra)):

@@ -85,10 +85,10 @@ def test_sizes_that_do_not_fit_are_refused(layer):
 
 # Pooling ---------------------------------------------------------------------------------------------------------
 
-PLAIN = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+PLAIN = {"max": keras.layers.MaxPooling2D, "mean": keras.layers.AveragePooling2D}
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("size", "stride"), [(2, None), (3, 2), (3, 1), ((2, 3), (1, 2)), (1, 2), (4, 4)])
 def test_octave_1_is_the_plain_layer(size, stride, padding, mode):
@@ -99,7 +99,7 @@ def test_octave_1_is_the_plain_layer(size, stride, padding, mode):
             close(actual, plain(x))
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (2, 0)), ((-1, 0), (0, 1))])
 def test_explicit_padding_is_zeros_that_count(padding, mode):
     inputs = [x - 5 for x in maps(9, 8, octave=1)]
@@ -110,7 +110,7 @@ def test_explicit_padding_is_zeros_that_count(padding, mode):
         close(actual, plain(keras.layers.ZeroPadding2D(grow)(keras.layers.Cropping2D(cut)(x))))
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 @pytest.mark.parametrize("size", [(16, 12), (13, 15)])
 @pytest.mark.parametrize("octave", [2, 4])
 def test_pooling_of_two(octave, size, mode):
@@ -126,13 +126,13 @@ def test_pooling_of_two(octave, size, mode):
 def test_strided_window_of_one_averages_what_there_is():
     """A pooling of 1x1 by 2 takes every second position: low cells are averaged in twos, and the last one alone."""
     high, low = (x - 5 for x in maps(14, 12))
-    for mode in ("max", "average"):
+    for mode in ("max", "mean"):
         actual = OctavePooling2D(mode, 1, 2)([high, low])
         close(actual[0], high[:, ::2, ::2])
         close(actual[1], pool(low, 2))
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 @pytest.mark.parametrize("padding", ["same", "valid", ((1, 1), (0, 1))])
 @pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 1), (1, 2), (4, 4), (3, 3)])
 @pytest.mark.parametrize("octave", [2, 4])
@@ -152,7 +152,7 @@ def test_a_constant_map_stays_constant(octave, kernel, stride, padding, mode):
             np.testing.assert_allclose(middle, -3.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "octave"),
     [
@@ -179,7 +179,7 @@ def test_unknown_sizes_give_the_same_numbers(kernel, stride, padding, octave, mo
         assert [tuple(x.shape) for x in symbolic] == [tuple(x.shape) for x in outputs]
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 def test_pooling_channels_first(mode):
     for arguments in ((3, 2, "same"), (1, 2, "valid"), (2, 2, ((1, 0), (0, 1)))):
         inputs = maps(9, 10)
@@ -191,7 +191,7 @@ def test_pooling_channels_first(mode):
         assert [tuple(x.shape) for x in symbolic] == [first(x).shape for x in wanted]
 
 
-@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("mode", ["max", "mean"])
 def test_pooling_and_merging_in_half_precision(mode):
     inputs = maps(9, 10)
     for make in (lambda d: OctavePooling2D(mode, 3, 2, "same", dtype=d), lambda d: OctaveMerge(dtype=d)):
@@ -202,7 +202,7 @@ def test_pooling_and_merging_in_half_precision(mode):
 
 
 def test_pooling_configuration_comes_back():
-    layer = OctavePooling2D("average", (3, 2), 2, ((1, 0), (0, 1)), 4, "channels_first", name="p")
+    layer = OctavePooling2D("mean", (3, 2), 2, ((1, 0), (0, 1)), 4, "channels_first", name="p")
     config = layer.get_config()
     assert OctavePooling2D.from_config(config).get_config() == config
     assert (config["strides"], config["octave"]) == ((2, 2), 4)

@@ -1,0 +1,94 @@
+"""Saved conversions load in a fresh process: octave layers with octconvert imported, built-in ones without."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from keras import Input, Model, Sequential, layers, ops
+from oracle import example, largest_difference, randomise, run
+
+import octconvert
+
+
+def conv(filters=8, **options):
+    return layers.Conv2D(filters, 3, **{"padding": "same", **options})
+
+
+def residual():
+    inputs = Input((15, 14, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(conv(strides=2)(inputs)))
+    x = layers.Add()([x, conv()(layers.PReLU(shared_axes=[1, 2])(conv()(x)))])
+    x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
+    return Model(inputs, {"features": x, "classes": layers.Dense(3)(layers.GlobalAveragePooling2D()(x))})
+
+
+def mobile():
+    inputs = Input((16, 17, 3))
+    x = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(inputs)
+    x = layers.SeparableConv2D(8, 3, 2, "same")(
+        layers.DepthwiseConv2D(3)(layers.ZeroPadding2D(((0, 1), (0, 1)))(conv()(x)))
+    )
+    g = conv(8, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = ops.relu6(x * g + 1)
+    return Model(inputs, conv(5, groups=1)(layers.Concatenate()([x, conv(4, groups=2)(x)])))
+
+
+def nested():
+    shared = Sequential([Input((12, 12, 3)), conv(), layers.Activation("swish"), conv(4)], name="shared")
+    left, right = Input((12, 12, 3), name="left"), Input((12, 12, 3), name="right")
+    return Model([left, right], conv(2)(layers.Subtract()([shared(left), shared(right)])))
+
+
+def fully_convolutional():
+    inputs = Input((None, None, 3))
+    skip = conv()(inputs)
+    x = layers.UpSampling2D()(conv(strides=2)(layers.AveragePooling2D(3, 1, "same")(skip)))
+    return Model(inputs, conv(2)(layers.MaxPooling2D(2)(x)))
+
+
+MODELS = [residual, mobile, nested, fully_convolutional]
+
+CHILD = """
+import json, sys
+import numpy as np
+if sys.argv[2] == "octave":
+    import octconvert
+import keras
+found = {}
+for name, path, inputs in json.loads(open(sys.argv[1]).read()):
+    model = keras.models.load_model(path)
+    arrays = np.load(inputs)
+    sample = [arrays[key] for key in sorted(arrays.files)]
+    outputs = model(sample if len(sample) > 1 else sample[0], training=False)
+    np.savez(path + ".npz", *[keras.ops.convert_to_numpy(o) for o in keras.tree.flatten(outputs)])
+assert (sys.argv[2] == "octave") == ("octconvert" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("kind", ["octave", "portable"])
+def test_load_in_a_fresh_process(kind, tmp_path):
+    jobs, expected = [], {}
+    for make in MODELS:
+        model = randomise(make())
+        if kind == "portable" and make is fully_convolutional:
+            continue
+        converted = octconvert.convert(model, min_size=1, portable=kind == "portable")
+        sample = example(model, 18)
+        inputs = tmp_path / f"{make.__name__}.inputs.npz"
+        np.savez(inputs, **{str(i): array for i, array in enumerate(sample if isinstance(sample, list) else [sample])})
+        for ending in ("keras",) if make is mobile else ("keras", "h5"):  # Keras loads no raw operation from .h5
+            path = str(tmp_path / f"{make.__name__}.{ending}")
+            converted.save(path)
+            jobs.append((make.__name__, path, str(inputs)))
+            expected[path] = run(converted.model, sample)
+    listed = tmp_path / "jobs.json"
+    listed.write_text(json.dumps(jobs))
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), str(listed), kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for path, outputs in expected.items():
+        arrays = np.load(path + ".npz")
+        assert largest_difference(outputs, [arrays[key] for key in arrays.files]) < 1e-5, path

@@ -1,0 +1,63 @@
+"""U-Nets: upsampling, skip connections, odd sizes and crops."""
+
+import pytest
+from keras import Input, Model, layers
+from oracle import assert_oracle, assert_portable
+
+
+def conv(x, filters):
+    return layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("size", [(16, 16), (20, 12)])
+def test_unet(size, interpolation):
+    inputs = Input((*size, 3))
+    skip = conv(inputs, 8)
+    low = conv(layers.MaxPooling2D()(skip), 12)
+    bottom = conv(layers.MaxPooling2D()(low), 16)
+    x = layers.UpSampling2D(interpolation=interpolation)(bottom)
+    x = conv(layers.Concatenate()([x, low]), 12)
+    x = layers.UpSampling2D(interpolation=interpolation)(x)
+    x = conv(layers.Concatenate()([skip, x]), 8)
+    model = Model(inputs, layers.Conv2D(1, 1, activation="sigmoid")(x))
+    assert_oracle(model, converted=6)
+    assert_portable(model)
+
+
+@pytest.mark.parametrize("size", [(15, 17), (13, 14)])
+def test_odd_sizes_with_crops(size):
+    inputs = Input((*size, 3))
+    skip = conv(inputs, 8)
+    x = conv(layers.MaxPooling2D(padding="same")(skip), 8)
+    x = layers.UpSampling2D()(x)
+    x = layers.Cropping2D(((0, size[0] % 2), (0, size[1] % 2)))(x)
+    model = Model(inputs, conv(layers.Concatenate()([skip, x]), 4))
+    assert_oracle(model, converted=3)
+    assert_portable(model)
+
+
+def test_valid_convolutions_and_centred_crop():
+    inputs = Input((20, 20, 3))
+    skip = layers.Conv2D(8, 3, activation="relu")(inputs)
+    x = layers.Conv2D(8, 3, activation="relu")(layers.MaxPooling2D()(skip))
+    x = layers.UpSampling2D()(x)
+    skip = layers.Cropping2D(2)(skip)
+    model = Model(inputs, conv(layers.Concatenate()([skip, x]), 4))
+    assert_oracle(model, converted=3)
+    assert_portable(model)
+
+
+@pytest.mark.parametrize("factor", [3, (2, 1), (1, 3)])
+def test_other_factors(factor):
+    inputs = Input((7, 9, 3))
+    model = Model(inputs, conv(layers.UpSampling2D(factor)(conv(inputs, 8)), 4))
+    assert_oracle(model, converted=2)
+    assert_portable(model)
+
+
+def test_transposed_convolution_stays_plain():
+    inputs = Input((8, 8, 3))
+    x = conv(conv(inputs, 8), 8)
+    x = layers.Conv2DTranspose(8, 2, strides=2)(x)
+    assert_oracle(Model(inputs, conv(conv(x, 8), 4)), converted=4)
