@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ import keras
 
 from octconvert import io, verify
 from octconvert.build import Builder
+from octconvert.compilation import carry_compilation
 from octconvert.copying import config_of, rebuild, settle
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError
 from octconvert.graph import CallGraph, build_graph, functional_of
@@ -88,22 +90,28 @@ def convert(
     tell = progress or (lambda stage, done, total: None)
     if verify not in ("quick", "deep"):
         raise UsageError(f"verify must be quick or deep, received {verify!r}")
-    options = _options(locals()) if plan is None else None
+    options = _options(locals(), plan)
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
+    given = plan
     layout, plan, options = _plan(build_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan))
     layout, plan, builder, model = _build(layout, plan, options, tell)
-    notes = [*_weights_note(options, plan), *builder.notes, *_carry_compilation(loaded.model, model, custom_objects)]
+    notes = [
+        *_weights_note(options, plan),
+        *_unmatched_patterns(options, plan),
+        *builder.notes,
+        *carry_compilation(loaded.model, model, custom_objects),
+    ]
     tell("check", 0, 1)
     checks = _checks(layout, plan, model, builder, deep=verify == "deep")
     report = partial(
         collect,
         layout,
         plan,
-        options,
+        _told(options, given),
         model,
         source=_label(model_or_path, loaded.model),
         target=str(output) if output is not None else "",
@@ -143,7 +151,7 @@ def plan(
 
     With ``plan``, what would come of that (edited) plan for this model.
     """
-    options = _options(locals()) if plan is None else None
+    options = _options(locals(), plan)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     return _plan(build_graph(loaded.model), options, plan)[1]
 
@@ -159,26 +167,74 @@ def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None
     return io.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
 
 
-def _options(arguments: dict) -> Options:
-    alpha_map = arguments["alpha_map"] or ()
-    pairs = alpha_map.items() if isinstance(alpha_map, Mapping) else alpha_map
-    values = {field.name: arguments[field.name] for field in fields(Options)}
-    for key in ("include", "exclude"):
-        values[key] = (values[key],) if isinstance(values[key], str) else tuple(values[key])
-    values["alpha_map"] = tuple((str(pattern), value) for pattern, value in pairs)
+def _options(arguments: dict, plan) -> Options | None:
+    """The options asked for; None where a plan stands in their place."""
+    names = [field.name for field in fields(Options)]
+    if plan is not None:
+        default = Options()
+        changed = [name for name in names if arguments[name] and arguments[name] != getattr(default, name)]
+        if changed:
+            raise UsageError(f"{changed[0]} can not be given together with plan, which fixes it; edit the plan instead")
+        return None
+    values = {name: arguments[name] for name in names}
+    values |= {key: _patterns(key, values[key]) for key in ("include", "exclude")}
+    values["alpha_map"] = _alpha_map(values["alpha_map"] or ())
     return Options(**values)
+
+
+def _patterns(name: str, values) -> tuple[str, ...]:
+    if isinstance(values, str):
+        return (values,)
+    patterns = tuple(values) if isinstance(values, Iterable) else (values,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise UsageError(f"{name} takes regular expressions, received {values!r}")
+    return patterns
+
+
+def _alpha_map(given) -> tuple[tuple[str, float], ...]:
+    try:
+        pairs = given.items() if isinstance(given, Mapping) else given
+        return tuple((str(pattern), alpha) for pattern, alpha in pairs)
+    except (TypeError, ValueError):
+        raise UsageError(f"alpha_map takes regular expressions with an alpha each, received {given!r}") from None
+
+
+def _told(options: Options, plan) -> tuple[tuple[str, object], ...]:
+    """What the report says was asked for; a plan decides alpha and which layers itself."""
+    values = tuple((field.name, getattr(options, field.name)) for field in fields(Options))
+    if plan is None:
+        return values
+    own = ("alpha", "alpha_map", "include", "exclude", "preset")
+    followed = "given" if isinstance(plan, Plan) else str(plan)
+    return (("plan", followed), *((name, value) for name, value in values if name not in own))
+
+
+def _unmatched_patterns(options: Options, plan: Plan) -> list[str]:
+    """Patterns that name no layer: most often a misspelling."""
+    names = [entry.name for entry in plan.convolutions] + [name for group in plan.groups for name in group.producers]
+    patterns = (*options.include, *options.exclude, *(pattern for pattern, _ in options.alpha_map))
+    missed = [pattern for pattern in patterns if not any(re.search(pattern, name) for name in names)]
+    return [f"the pattern '{pattern}' matches no convolution" for pattern in missed]
 
 
 def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:
     if isinstance(model_or_path, io.Loaded):
         return model_or_path
+    if input_shape is not None:
+        input_shape = _checked_shape(input_shape)
     if isinstance(model_or_path, (str, Path)):
         loaded = read(model_or_path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
     else:
         loaded = io.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
     if input_shape is None:
         return loaded
-    return replace(loaded, model=_with_input_shape(loaded.model, tuple(input_shape)))
+    return replace(loaded, model=_with_input_shape(loaded.model, input_shape))
+
+
+def _checked_shape(shape) -> tuple[int, ...]:
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise UsageError(f"input_shape takes positive integers, (rows, columns, channels), received {shape!r}")
+    return tuple(shape)
 
 
 def _with_input_shape(model, shape: tuple[int, ...]):
@@ -209,8 +265,9 @@ def _plan(graph: CallGraph, options: Options | None, plan) -> tuple[Layout, Plan
         assert options is not None
         layout = layout_from_options(graph, options)
     else:
-        plan = plan if isinstance(plan, Plan) else _read_plan(Path(plan))
-        options, layout = options_of(plan), layout_from_plan(graph, plan)
+        where = "plan" if isinstance(plan, Plan) else str(plan)
+        plan = plan if isinstance(plan, Plan) else _read_plan(plan)
+        options, layout = options_of(plan), layout_from_plan(graph, plan, where=where)
     return layout, plan_of(layout, options), options
 
 
@@ -229,9 +286,11 @@ def _build(layout: Layout, plan: Plan, options: Options, tell: Progress) -> tupl
         plan = plan_of(layout, options)
 
 
-def _read_plan(path: Path) -> Plan:
+def _read_plan(path: str | Path) -> Plan:
+    if not isinstance(path, (str, Path)):
+        raise UsageError(f"plan takes a Plan or the path of one, received {path!r}")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise UsageError(f"{path}: the plan can not be read: {reason}") from None
@@ -240,6 +299,8 @@ def _read_plan(path: Path) -> Plan:
 
 def _nothing(loaded: io.Loaded, plan: Plan) -> str:
     label = loaded.path if loaded.kind != "memory" else loaded.model.name
+    if any(type(layer).__module__.startswith("octconvert.") for layer in loaded.model._flatten_layers()):
+        return f"{label}: the model holds octave layers already; convert the model it was made from"
     if not plan.convolutions:
         return f"{label}: the model has no 2-D convolution"
     first, total = plan.convolutions[0], len(plan.convolutions)
@@ -254,19 +315,6 @@ def _weights_note(options: Options, plan: Plan) -> list[str]:
         return ["the weights are fresh: train the model before use"]
     how = {"slice": "sliced", "fold": "folded"}[options.weights]
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
-
-
-def _carry_compilation(source, target, custom_objects) -> list[str]:
-    """Compile the target as the source is; what was not carried over, as notes."""
-    if not getattr(source, "compiled", False):
-        return []
-    try:
-        # Not compile_from_config: it builds the optimizer, and a saved model would carry its empty state.
-        with keras.saving.custom_object_scope(dict(custom_objects or {})):
-            target.compile(**keras.saving.deserialize_keras_object(source.get_compile_config()))
-    except Exception as error:  # Keras raises many kinds for losses and metrics it can not rebuild
-        return [f"compile() the converted model yourself: its configuration could not be carried over ({error})"]
-    return ["compiled as the source is; the optimizer starts afresh"]
 
 
 def _checks(layout: Layout, plan: Plan, model, builder: Builder, deep: bool) -> list[Check]:

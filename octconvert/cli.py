@@ -103,13 +103,13 @@ def convert(
         _option("Leave layers plain whose name matches; repeatable.", group=_WHAT, metavar="REGEX"),
     ] = None,
     min_size: Annotated[
-        int | None, _option("Leave maps plain whose shorter side is smaller. Default: 8.", group=_WHAT)
+        str | None, _option("Leave maps plain whose shorter side is smaller. Default: 8.", group=_WHAT)
     ] = None,
     preset: Annotated[
         Literal["paper"] | None, _option("'paper' leaves the layers plain that the paper leaves plain.", group=_WHAT)
     ] = None,
     octave: Annotated[
-        int | None, _option("Factor between the resolutions, a power of two. Default: 2.", group=_HOW)
+        str | None, _option("Factor between the resolutions, a power of two. Default: 2.", group=_HOW)
     ] = None,
     stride_mode: Annotated[
         Literal["keep", "pool"] | None,
@@ -146,9 +146,9 @@ def convert(
         "alpha_map": _alpha_map(alpha_map),
         "include": include,
         "exclude": exclude,
-        "min_size": min_size,
+        "min_size": _integer("min-size", min_size),
         "preset": preset,
-        "octave": octave,
+        "octave": _integer("octave", octave),
         "stride_mode": stride_mode,
         "weights": weights,
         "portable": portable,
@@ -158,7 +158,7 @@ def convert(
     talk = _Talk(json, quiet, verbose, debug)
     _check_options(options, plan)
     _check_input(model)
-    _check_json(json, model)
+    _check_json(json, force, model, plan)
     if dry_run:
         _dry_run(model, {**options, "plan": _read_plan(plan)}, loading, custom_objects, talk)
         return
@@ -202,6 +202,7 @@ def diff(
     *,
     unsafe: Unsafe = False,
     custom_objects: CustomObjects = None,
+    force: Annotated[bool, _option("Overwrite an existing JSON file.", group=_OUT)] = False,
     json: Json = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -211,7 +212,7 @@ def diff(
     talk = _Talk(json, quiet, verbose, debug)
     _check_input(a)
     _check_input(b)
-    _check_json(json, a, b)
+    _check_json(json, force, a, b)
     with talk.working("starting TensorFlow"):
         from octconvert import api
 
@@ -236,6 +237,16 @@ def _alpha_map(entries: list[str] | None) -> list[tuple[str, float]] | None:
         if not pattern:
             raise UsageError(f"--alpha-map takes REGEX=ALPHA, for example 'block1=0.25'; received '{entry}'")
     return pairs
+
+
+def _integer(name: str, text: str | None) -> int | None:
+    """cyclopts would make 2 of 2.5."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--{name} takes a whole number; received '{text}'") from None
 
 
 def _input_shape(text: str | None) -> tuple[int, ...] | None:
@@ -265,26 +276,35 @@ def _check_input(path: str) -> None:
         raise InputError(f"{path}: there is no such file")
 
 
-def _check_json(path: str | None, *models: str) -> None:
+def _check_json(path: str | None, force: bool, *inputs: str | None) -> None:
     if path in (None, STDOUT):
         return
     place = Path(str(path))
     if place.is_dir() or not place.resolve().parent.is_dir():
         raise UsageError(f"--json={path}: no file can be made there; name one in a directory that exists")
-    if any(place.exists() and place.samefile(model) for model in models):
-        raise UsageError(f"--json={path}: is a model that is read; name another file")
+    if any(item is not None and _same_file(place, Path(item)) for item in inputs):
+        raise UsageError(f"--json={path}: is a file that is read; name another one")
+    if place.exists() and not force:
+        raise UsageError(f"--json={path}: exists already; --force overwrites it")
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    return first.exists() and second.exists() and first.samefile(second)
 
 
 def _default_output(model: str) -> str:
-    path = Path(model)
-    return str(path.with_name(f"{path.stem}-octave.keras"))
+    return f"{os.path.splitext(model)[0]}-octave.keras"
 
 
 def _check_output(model: str, target: str, force: bool) -> None:
     path = Path(target)
-    if path.exists() and path.samefile(model):
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise UsageError(f"{target}: can not be written ({error.strerror}); give another name with -o") from error
+    if exists and path.samefile(model):
         raise UsageError(f"{target}: is the model to convert; give another name with -o")
-    if path.exists() and not force:
+    if exists and not force:
         raise UsageError(f"{target}: exists already; --force overwrites it, -o names another file")
 
 
@@ -365,7 +385,7 @@ class _Talk:
 
             console = Console()
             with console.capture() as captured:
-                console.print(renderable())
+                console.print(renderable(), crop=False)
             # Written here because rich would end the process by itself where the reader has gone.
             sys.stdout.write(captured.get())
 

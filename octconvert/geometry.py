@@ -3,7 +3,7 @@
 Cell ``i`` of a low map stands for the positions ``octave * i .. octave * i + octave - 1`` of the source map, so a map
 of ``n`` positions has ``ceil(n / octave)`` cells. A window operation (convolution, pooling) with stride ``s`` and ``p``
 zeros padded in front reads source position ``s * j + d - p`` for output ``j`` and tap ``d``. Written for the low map
-("fold", DESIGN section 6), output cell ``I`` reads cell ``s * I + floor((s * phase + d - p) / octave)``, averaged over
+("fold"), output cell ``I`` reads cell ``s * I + floor((s * phase + d - p) / octave)``, averaged over
 the ``octave`` phases. `Alignment` holds what follows from that: which cells the window starts at, whether a fixed
 filter has to stand in front of it, and the matrix that turns the source taps into the low ones.
 
@@ -75,7 +75,7 @@ class Alignment:
 
 
 def _fold_taps(kernel: int, stride: int, dilation: int, before: int, octave: int) -> dict[int, np.ndarray]:
-    """Low cell offset -> coefficients of the source taps read there (DESIGN section 6's double loop)."""
+    """Low cell offset -> coefficients of the source taps read there."""
     taps: dict[int, np.ndarray] = {}
     for phase in range(octave):
         for d in range(kernel):
@@ -133,5 +133,5 @@ def _align_with_prefilter(taps, kernel: int, stride: int, before: int, octave: i
 def fold_matrix(
     kernel: int, stride: int = 1, padding_before: int = 0, octave: int = 2, dilation: int = 1
 ) -> np.ndarray:
-    """Matrix (kernel, kernel) that turns the taps of one source axis into those of the low path (DESIGN section 6)."""
+    """Matrix (kernel, kernel) that turns the taps of one source axis into those of the low path (fold)."""
     return align(kernel, stride, dilation, padding_before, octave).matrix

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import shlex
 
 import keras
 import numpy as np
@@ -187,6 +189,16 @@ def test_compilation_is_carried_over():
     assert np.isfinite(converted.fit(x, np.zeros((8, 5)), verbose=0).history["loss"]).all()
 
 
+def test_the_optimizer_survives_that_the_source_was_saved_as_h5(tmp_path):
+    model = small_model()
+    model.compile(optimizer=keras.optimizers.Adam(0.02), loss=lambda y, p: keras.ops.mean((y - p) ** 2))
+    model.save(tmp_path / "model.h5")
+    converted = octconvert.convert(model).model
+    assert type(converted.optimizer) is keras.optimizers.Adam
+    assert float(converted.optimizer.learning_rate) == pytest.approx(0.02)
+    assert converted.optimizer is not model.optimizer and converted.loss is model.loss
+
+
 @pytest.mark.parametrize(
     "options, said",
     [
@@ -206,6 +218,72 @@ def test_compilation_is_carried_over():
 def test_senseless_options_are_refused(options, said):
     with pytest.raises(octconvert.UsageError, match=said):
         octconvert.convert(small_model(), **options)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"octave": True}, "octave"),
+        ({"octave": 2.5}, "octave"),
+        ({"alpha_map": [("conv1",)]}, "alpha_map"),
+        ({"alpha_map": 3}, "alpha_map"),
+        ({"include": 5}, "include"),
+        ({"plan": {"groups": []}}, "plan"),
+        ({"input_shape": 5}, "input_shape"),
+        ({"input_shape": (0, 5, 3)}, "input_shape"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused(options, said):
+    with pytest.raises(octconvert.UsageError, match=said):
+        octconvert.convert(small_model(), **options)
+
+
+def test_a_plan_leaves_no_room_for_the_options_it_fixes():
+    plan = octconvert.plan(small_model(), alpha=0.25)
+    with pytest.raises(octconvert.UsageError, match="alpha"):
+        octconvert.convert(small_model(), alpha=0.75, plan=plan)
+    told = dict(octconvert.convert(small_model(), plan=plan).report.options)
+    assert "alpha" not in told and told["plan"] == "given"
+
+
+def test_a_pattern_that_matches_nothing_is_told():
+    alphas = {"conv1": 0.25, "cnov2": 0.75}
+    notes = octconvert.convert(small_model(), alpha_map=alphas, exclude=["nothing"]).report.notes
+    assert [note for note in notes if "matches no" in note] == [
+        "the pattern 'nothing' matches no convolution",
+        "the pattern 'cnov2' matches no convolution",
+    ]
+
+
+def test_a_converted_model_is_not_converted_again():
+    model = octconvert.convert(small_model()).model
+    with pytest.raises(octconvert.NothingToConvert, match="already"):
+        octconvert.convert(model, strict=True)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_deep_verification_allows_for_half_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        inputs = keras.Input((16, 16, 3))
+        x = inputs
+        for filters in (16, 32, 32):
+            x = layers.BatchNormalization()(layers.Conv2D(filters, 3, activation="relu")(x))
+        model = randomise(keras.Model(inputs, layers.GlobalAveragePooling2D()(x)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    checks = {check.name: check for check in octconvert.convert(model, min_size=1, verify="deep").checks}
+    assert checks["octave=1 oracle"].passed and "allowed" in checks["octave=1 oracle"].detail
+
+
+@pytest.mark.parametrize("name", ["plain.keras", 'it\'s "o" $x.keras', "mein modell é.keras"])
+def test_the_next_command_can_be_pasted(name, tmp_path):
+    result = octconvert.convert(small_model(), output=tmp_path / name)
+    shown = str(result).split("\nNext\n")[1].replace("\\\n", " ")
+    command = shlex.split(shown)
+    assert command[:2] == ["python", "-c"] and len(command) == 3
+    called = ast.parse(command[2]).body[1].value.func.value
+    assert ast.literal_eval(called.args[0]) == str(tmp_path / name)
 
 
 def test_strict_refuses_a_model_without_convolutions():

@@ -160,7 +160,7 @@ def test_json_never_takes_the_model_for_its_value(net, run):
     """Read as --json=net.keras the report would be written over the model."""
     before = net.read_bytes()
     assert_one_error_line(run("--json", "net.keras", "--json=net.keras"), 2, "--json")
-    assert_one_error_line(run("net.keras", "--json=net.keras"), 2, "net.keras: is a model")
+    assert_one_error_line(run("net.keras", "--json=net.keras"), 2, "net.keras: is a file that is read")
     assert net.read_bytes() == before
 
 
@@ -269,6 +269,43 @@ def test_plan_is_written_edited_and_followed(net, run):
 def test_dry_run_json_on_stdout_is_the_plan(net, run):
     code, out, err = run("net.keras", "--dry-run", "--json", "-")
     assert (code, err) == (0, "") and json.loads(out)["format"] == "octconvert-plan/1"
+
+
+def test_json_files_are_not_overwritten(net, run):
+    """A hand-edited plan is work that must not get lost."""
+    run("net.keras", "--dry-run", "--json", "plan.json", "-q")
+    before = Path("plan.json").read_bytes()
+    assert_one_error_line(run("net.keras", "--dry-run", "--json", "plan.json"), 2, "plan.json", "--force")
+    over_itself = ["--plan", "plan.json", "--json=plan.json", "--force"]
+    assert_one_error_line(run("net.keras", *over_itself), 2, "plan.json", "read")
+    assert_one_error_line(run("diff", "net.keras", "net.keras", "--json", "plan.json"), 2, "plan.json", "--force")
+    assert Path("plan.json").read_bytes() == before
+    assert run("net.keras", "--dry-run", "--json", "plan.json", "-q", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("alpha", 1.5, "below 1"),
+        ("alpha", "x", "below 1"),
+        ("selection", [[0, 999]], "indices below"),
+        ("selection", [[0, 0]], "indices below"),
+        ("selection", [[0], [1]], "one entry for each producer"),
+        ("producers", 5, "producers"),
+    ],
+)
+def test_a_plan_edited_wrongly_is_refused(net, run, key, value, said):
+    run("net.keras", "--dry-run", "--json", "plan.json", "-q")
+    plan = json.loads(Path("plan.json").read_text())
+    plan["groups"][0][key] = value
+    Path("plan.json").write_text(json.dumps(plan))
+    assert_one_error_line(run("net.keras", "--plan", "plan.json"), 2, "plan.json", "groups[0]", said)
+
+
+def test_a_name_too_long_for_the_file_system(net, run):
+    long = "n" * 245 + ".keras"
+    net.rename(long)
+    assert_one_error_line(run(long), 2, "-o")
 
 
 @pytest.mark.parametrize("content", ["{}", "no json", '{"format": "octconvert-plan/1"}'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import networkx as nx
 
@@ -27,6 +28,10 @@ from octconvert.rules import find_rule
 from octconvert.rules.base import too_small
 
 
+PAPER_MIN_SIZE = 8
+"""The authors leave maps of 7x7 and smaller plain."""
+
+
 def is_convolution(call: Call) -> bool:
     """Whether the call counts in "k of n convolutions"."""
     rule = find_rule(call.operation) if call.kind == OPERATION else None
@@ -36,6 +41,8 @@ def is_convolution(call: Call) -> bool:
 def layout_from_options(graph: CallGraph, options: Options, frozen: Mapping[object, str] | None = None) -> Layout:
     """Solve with the user's options; ``frozen`` call keys stay plain, for the reason given."""
     decisions = Decisions(dict(frozen or {}))
+    if options.preset == "paper":
+        options = replace(options, min_size=max(options.min_size, PAPER_MIN_SIZE))
     for call in filter(is_convolution, graph.calls):
         reason = _selection_reason(call, options)
         if reason:
@@ -98,8 +105,12 @@ def options_of(plan: Plan) -> Options:
     )
 
 
-def layout_from_plan(graph: CallGraph, plan: Plan, frozen: Mapping[object, str] | None = None) -> Layout:
+def layout_from_plan(
+    graph: CallGraph, plan: Plan, frozen: Mapping[object, str] | None = None, where: str = "plan"
+) -> Layout:
     """Solve with the decisions of a plan; ``frozen`` call keys stay plain, for the reason given.
+
+    ``where`` is what error lines call the plan.
 
     Raises:
         UsageError: the plan is not of this model, wants different splits of tied layers, or what makes no sense.
@@ -107,7 +118,7 @@ def layout_from_plan(graph: CallGraph, plan: Plan, frozen: Mapping[object, str] 
     names = {call.layer_name: call for call in graph.calls if call.kind == OPERATION}
     unknown = [name for name in _plan_names(plan) if name not in names]
     if unknown:
-        raise UsageError(f"plan: the model has no layer '{unknown[0]}' (the plan was made for '{plan.model}')")
+        raise UsageError(f"{where}: the model has no layer '{unknown[0]}' (the plan was made for '{plan.model}')")
     decisions = Decisions(dict(frozen or {}))
     for entry in plan.convolutions:
         if entry.frozen:
@@ -119,7 +130,7 @@ def layout_from_plan(graph: CallGraph, plan: Plan, frozen: Mapping[object, str] 
         alphas = {alpha for alpha, _ in found}
         if len(alphas) > 1:
             listed = ", ".join(p.call.layer_name for p in group.producers[:3])
-            raise UsageError(f"plan: tied layers need one alpha, but {listed} have {sorted(alphas)}")
+            raise UsageError(f"{where}: tied layers need one alpha, but {listed} have {sorted(alphas)}")
         selections = tuple(selection for _, selection in found)
         return alphas.pop(), None if None in selections else selections
 
@@ -159,7 +170,7 @@ def plan_of(layout: Layout, options: Options) -> Plan:
     return Plan(
         model=graph.model.name,
         octave=options.octave,
-        min_size=options.min_size,
+        min_size=layout.min_size,
         stride_mode=options.stride_mode,
         weights=options.weights,
         portable=options.portable,

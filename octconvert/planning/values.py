@@ -20,6 +20,15 @@ STRIDE_MODES = ("keep", "pool")
 PRESETS = (None, "paper")
 
 
+def _positive(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _check_alpha(name: str, value) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise UsageError(f"{name} must be at least 0 and below 1, received {value!r}")
+
+
 @dataclass(frozen=True)
 class Options:
     """What the user asks for; the same names as the command line's options.
@@ -33,7 +42,7 @@ class Options:
         exclude: leave plain the convolutions whose name matches one of these.
         min_size: maps with a shorter side stay plain.
         stride_mode: 'keep' the strides, or 'pool' (average pooling and a stride-1 convolution, as the authors).
-        preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps.
+        preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps whatever ``min_size`` is.
         weights: 'slice', 'fold' or 'fresh'.
         portable: built-in Keras layers only.
     """
@@ -51,12 +60,13 @@ class Options:
 
     def __post_init__(self):
         for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise UsageError(f"{name} must be at least 0 and below 1, received {value!r}")
-        if not isinstance(self.octave, int) or self.octave < 1 or self.octave & (self.octave - 1):
+            _check_alpha(name, value)
+        if not _positive(self.octave) or self.octave & (self.octave - 1):
             raise UsageError(f"octave must be a power of two (1, 2, 4 ...), received {self.octave!r}")
-        if not isinstance(self.min_size, int) or self.min_size < 1:
+        if not _positive(self.min_size):
             raise UsageError(f"min_size must be a positive integer, received {self.min_size!r}")
+        if not isinstance(self.portable, bool):
+            raise UsageError(f"portable must be true or false, received {self.portable!r}")
         choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
@@ -69,9 +79,13 @@ class Options:
                 raise UsageError(f"'{pattern}' is not a regular expression: {error}") from None
 
 
+def _index(value, below: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
+
+
 @dataclass(frozen=True)
 class Group:
-    """Tied tensors that share one channel split.
+    """Tied tensors that share one channel split. ``low`` tells what ``alpha`` or ``selection`` gives; it sets nothing.
 
     Attributes:
         name: ``g1``, ``g2`` ... in execution order.
@@ -88,6 +102,20 @@ class Group:
     alpha: float
     low: tuple[int, ...]
     selection: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self):
+        _check_alpha("alpha", self.alpha)
+        for name in ("producers", "channels", "low"):
+            if not isinstance(getattr(self, name), tuple):
+                raise UsageError(f"{name} must be a list, received {getattr(self, name)!r}")
+        counts = {len(self.producers), len(self.channels), len(self.low)}
+        if self.selection is not None:
+            counts.add(len(self.selection))
+        if len(counts) > 1:
+            raise UsageError("producers, channels, low and selection must have one entry for each producer")
+        for channels, chosen in zip(self.channels, self.selection or (), strict=False):
+            if len(set(chosen)) < len(chosen) or not all(_index(item, channels) for item in chosen):
+                raise UsageError(f"selection: {list(chosen)} are no different indices below {channels}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,10 @@ class Convolution:
     reason: str = ""
     frozen: bool = False
 
+    def __post_init__(self):
+        if not isinstance(self.frozen, bool):
+            raise UsageError(f"frozen must be true or false, received {self.frozen!r}")
+
 
 @dataclass(frozen=True)
 class ChainEnd:
@@ -135,11 +167,12 @@ class Chain:
     ends: tuple[ChainEnd, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan(JupyterMixin):
     """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a hand-edited plan can be given back.
 
-    To change a decision in the file: a group's ``alpha`` (0 makes it plain), or a convolution's ``frozen``.
+    To change a decision in the file: a group's ``alpha`` (0 makes it plain) or ``selection`` (the indices of the low
+    channels, a list for each producer), or a convolution's ``frozen``. All else tells what comes of these.
     """
 
     model: str
@@ -190,6 +223,9 @@ class Plan(JupyterMixin):
 
         return as_text(self)
 
+    def __repr__(self) -> str:
+        return f"<Plan for {self.model}: {len(self.converted)} of {len(self.convolutions)} convolutions>"
+
 
 _NESTED = {"groups": Group, "convolutions": Convolution, "chains": Chain, "ends": ChainEnd}
 
@@ -211,7 +247,10 @@ def _read(cls, data, where: str):
             values[key] = tuple(_read(_NESTED[key], item, f"{where}: {key}[{i}]") for i, item in enumerate(value))
         else:
             values[key] = _frozen(value)
-    return cls(**values)
+    try:
+        return cls(**values)
+    except (UsageError, TypeError) as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _frozen(value):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections import defaultdict
@@ -12,8 +11,8 @@ from octconvert.geometry import ceil_div
 from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import is_convolution
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Options, Plan
-from octconvert.report.result import ConvolutionReport, Report
+from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Plan
+from octconvert.report.result import Check, ConvolutionReport, Report
 from octconvert.split import ChannelSplit
 
 _PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
@@ -21,9 +20,19 @@ _PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-L
 
 
 def collect(
-    layout: Layout, plan: Plan, options: Options, model, *, source, target, checks, repairs, notes, seconds
+    layout: Layout,
+    plan: Plan,
+    told: tuple[tuple[str, object], ...],
+    model,
+    *,
+    source: str,
+    target: str,
+    checks: list[Check],
+    repairs: tuple[str, ...],
+    notes: list[str],
+    seconds: float,
 ) -> Report:
-    """The report of a conversion."""
+    """The report of a conversion; ``told`` are the options to be named in it."""
     graph, _ = measured_graph(layout.graph)
     after_graph, _ = measured_graph(model)
     before, after = macs_by_layer(graph), macs_by_source(after_graph, graph)
@@ -57,7 +66,7 @@ def collect(
         checks=tuple(checks),
         repairs=tuple(repairs),
         notes=tuple(notes),
-        options=tuple((item.name, getattr(options, item.name)) for item in dataclasses.fields(options)),
+        options=told,
         seconds=seconds,
         next_command=_next_command(target),
     )

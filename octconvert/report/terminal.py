@@ -54,7 +54,7 @@ def render(report: Report, verbose: bool = False) -> Group:
 def as_text(renderable: RenderableType) -> str:
     """What ``print`` shows: as wide as the terminal, without colour."""
     text = io.StringIO()
-    Console(file=text, no_color=True, width=shutil.get_terminal_size((80, 24)).columns).print(renderable)
+    Console(file=text, no_color=True, width=shutil.get_terminal_size((80, 24)).columns).print(renderable, crop=False)
     return text.getvalue().rstrip("\n")
 
 
@@ -221,7 +221,7 @@ def _summary(report: Report) -> str:
     total, done = len(report.convolutions), len(report.converted)
     share = words.percent(report.octave_mac_share)
     if _is_diff(report):
-        changed = sum(row.macs_before != row.macs_after for row in report.convolutions)
+        changed = sum(row.macs_before != row.macs_after for row in report.convolutions if row.macs_after)
         return f"Side by side: {changed:,} of {words.plural(total, 'convolution')} differ in MACs."
     if not total:
         return "Nothing was converted: the model has no convolutions."
@@ -446,13 +446,18 @@ def _checks(report: Report) -> list[RenderableType]:
 def _next(command: str) -> list[RenderableType]:
     if not command:
         return []
-    return [_heading("Next"), _Fitted(lambda width: Text(_continued(command, width - 4)))]
+    return [_heading("Next"), _Fitted(lambda width: _unwrapped(_continued(command, width - 4)))]
+
+
+def _unwrapped(text: str) -> Text:
+    """Wrapped by rich, a long name would break in two and could not be pasted."""
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 def _continued(command: str, width: int) -> str:
     """The command on as many lines as it needs, each but the last ending in a backslash: it can still be pasted."""
     try:
-        pieces = shlex.split(command, posix=False)
+        pieces = [shlex.quote(piece) for piece in shlex.split(command)]
     except ValueError:
         return f"  {command}"
     lines = [""]

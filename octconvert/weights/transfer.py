@@ -1,4 +1,4 @@
-"""Slices and folds of trained kernels: pure functions on arrays (DESIGN sections 4 and 6)."""
+"""Slices and folds of trained kernels: pure functions on arrays."""
 
 from __future__ import annotations
 
