@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,7 +54,7 @@ class Builder:
         self._done = 0
         self._made: dict[tuple, object] = {}
         self._models: dict[int, tuple] = {}
-        self._merged: dict[int, object] = {}
+        self._merged: dict[int, tuple[Any, Any]] = {}
         self._uses = Counter(call.key for call in layout.graph.calls)
         self._initializers: dict[int, dict] = {}
         self._names: list[set[str]] = []
@@ -64,6 +65,7 @@ class Builder:
     def build(self):
         source = self.graph.model
         functional = functional_of(source)
+        assert functional is not None  # the graph was read from it
         inputs = [self._input_like(tensor) for tensor in functional.inputs]
         with self._names_of(functional, ()):
             values = self._walk(functional, (), dict(zip(map(id, functional.inputs), inputs, strict=True)))
@@ -124,8 +126,9 @@ class Builder:
             inputs = [self.plain(value) for value in inputs]
         has_pair = any(isinstance(value, Pair) for value in inputs)
         try:
-            if has_pair or any(tensor in self.layout.splits for tensor in call.outputs):
-                return find_rule(call.operation).rewrite(call, inputs, self)
+            rule = find_rule(call.operation)
+            if rule is not None and (has_pair or any(tensor in self.layout.splits for tensor in call.outputs)):
+                return rule.rewrite(call, inputs, self)
             args, kwargs = self.arguments(call, inputs)
             return tree.flatten(self.clone(call)(*args, **kwargs))
         except OctconvertError:
@@ -160,7 +163,7 @@ class Builder:
                 values[id(tensor)] = made[0]
             else:
                 made = self._pair_inputs(tensor, shape, split)
-                values[id(tensor)] = Pair(*made, split)
+                values[id(tensor)] = Pair.of(made, split)
             inputs += made
             splits_in.append(split)
         splits_out = [self.layout.splits.get(self.graph.values[path, id(tensor)]) for tensor in nested.outputs]
@@ -364,11 +367,11 @@ class Builder:
         dtype = pair.high.dtype
         if order is None:
             return keras.layers.Concatenate(name=label, dtype=dtype)([pair.high, pair.low])
-        as_maps = [
+        high, low = (
             keras.layers.Reshape((1, 1, part.shape[-1]), name=self.name(f"{label}-map{suffix}"), dtype=dtype)(part)
             for suffix, part in zip(SUFFIXES, (pair.high, pair.low), strict=True)
-        ]
-        merged = portable.merge(*as_maps, 1, order, "channels_last", f"{label}-channels")
+        )
+        merged = portable.merge(high, low, 1, order, "channels_last", f"{label}-channels")
         return keras.layers.Reshape((merged.shape[-1],), name=label, dtype=dtype)(merged)
 
     def settled(self, value: Pair) -> list:
@@ -403,13 +406,14 @@ class Builder:
             changes: configuration entries to replace in the high and in the low copy.
         """
         split = self.split(call)
+        assert split is not None  # a rule rewrites map by map only what was planned as a pair
         parts = [self.settled(value) if isinstance(value, Pair) else [value, value] for value in inputs]
         outputs = []
         for i, (suffix, channels) in enumerate(zip(SUFFIXES, (split.high, split.low), strict=True)):
             args, kwargs = self.arguments(call, [part[i] for part in parts])
             values = (lambda channels=channels: weights(channels)) if weights is not None else list
             outputs.append(self.clone(call, suffix, changes[i], values)(*args, **kwargs))
-        return Pair(*outputs, split)
+        return Pair.of(outputs, split)
 
 
 def _low_after(size, cells, before: int, after: int, octave: int) -> int:

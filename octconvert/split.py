@@ -80,3 +80,9 @@ class Pair:
     low: Any
     split: ChannelSplit
     pads: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+    @classmethod
+    def of(cls, tensors, split: ChannelSplit) -> Pair:
+        """From [high, low]."""
+        high, low = tensors
+        return cls(high, low, split)

@@ -27,7 +27,6 @@ from octconvert.planning.values import (
 from octconvert.rules import find_rule
 from octconvert.rules.base import too_small
 
-
 PAPER_MIN_SIZE = 8
 """The authors leave maps of 7x7 and smaller plain."""
 
@@ -139,20 +138,8 @@ def layout_from_plan(
 
 def _wishes(group: Group) -> dict[str, tuple[float, tuple | None]]:
     """Producer -> (alpha, low channels or None), as a group of a plan wants it."""
-    alpha, selection = group.alpha, group.selection
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha < 1:
-        raise UsageError(f"plan: group {group.name}: alpha must be at least 0 and below 1, received {alpha!r}")
-    if selection is None:
-        return {name: (float(alpha), None) for name in group.producers}
-    fits = isinstance(selection, tuple) and len(selection) == len(group.producers) == len(group.channels)
-    if not fits or not all(_are_channels(*item) for item in zip(selection, group.channels, strict=True)):
-        raise UsageError(f"plan: group {group.name}: selection must list channel numbers for each of its producers")
-    return {name: (float(alpha), low) for name, low in zip(group.producers, selection, strict=True)}
-
-
-def _are_channels(numbers, channels: int) -> bool:
-    """Whether this is a list of channel numbers."""
-    return isinstance(numbers, tuple) and all(type(n) is int and 0 <= n < channels for n in numbers)
+    selection = group.selection or (None,) * len(group.producers)
+    return {name: (float(group.alpha), low) for name, low in zip(group.producers, selection, strict=True)}
 
 
 def _plan_names(plan: Plan) -> list[str]:
@@ -204,10 +191,17 @@ def role_of(layout: Layout, call: Call) -> tuple[str, float, float]:
 
 def _convolution(layout: Layout, call: Call) -> Convolution:
     role, alpha_in, alpha_out = role_of(layout, call)
-    shapes = [layout.graph.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
-    frozen = call.key in layout.decisions.frozen
-    reason = _reason(layout, call, role) if role in (PLAIN, LAST) else ""
-    return Convolution(call.layer_name, call.class_name, role, alpha_in, alpha_out, *shapes, reason, frozen)
+    return Convolution(
+        name=call.layer_name,
+        class_name=call.class_name,
+        role=role,
+        alpha_in=alpha_in,
+        alpha_out=alpha_out,
+        input_shape=layout.graph.tensors[call.inputs[0]].shape,
+        output_shape=layout.graph.tensors[call.outputs[0]].shape,
+        reason=_reason(layout, call, role) if role in (PLAIN, LAST) else "",
+        frozen=call.key in layout.decisions.frozen,
+    )
 
 
 def _reason(layout: Layout, call: Call, role: str) -> str:
@@ -248,7 +242,13 @@ def _chain(layout: Layout, calls: list[Call]) -> Chain:
         elif any(_map_alpha(layout, tensor) for tensor in call.inputs) and not _comes_back(layout, call):
             ends.append(ChainEnd(call.name, call.class_name, "reads both maps as they are"))
         ends.extend(_ends_behind(layout, call))
-    return Chain(*(tuple(names[role]) for role in (FIRST, INTERMEDIATE, LAST)), tuple(dual), tuple(dict.fromkeys(ends)))
+    return Chain(
+        first=tuple(names[FIRST]),
+        intermediate=tuple(names[INTERMEDIATE]),
+        last=tuple(names[LAST]),
+        dual=tuple(dual),
+        ends=tuple(dict.fromkeys(ends)),
+    )
 
 
 def _comes_back(layout: Layout, call: Call) -> bool:

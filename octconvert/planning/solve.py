@@ -93,7 +93,9 @@ def solve(
 
 
 def _trace(graph: CallGraph, options: Options, decisions: Decisions):
-    ledger, channels, traces = Ledger(), {}, {}
+    ledger = Ledger()
+    channels: dict[int, np.ndarray] = {}
+    traces: dict[int, Trace] = {}
     for call in graph.calls:
         trace = _trace_call(graph, call, channels, ledger, options, decisions)
         if trace is None:

@@ -40,7 +40,7 @@ def stop(call: Call, reason: str) -> Trace:
     return Trace((None,) * len(call.outputs), reads=False, reason=reason)
 
 
-def carry(channels: np.ndarray) -> Trace:
+def carry(channels: np.ndarray | None) -> Trace:
     """The one output has these channel numbers."""
     return Trace((channels,))
 

@@ -155,7 +155,7 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
         if config["padding"] == "valid":
             config = {**config, "padding": value.pads}
         else:
-            value = Pair(*build.settled(value), value.split)
+            value = Pair.of(build.settled(value), value.split)
     low = 0 if out is None else len(out.low)
     config |= {"octave": build.octave, "ratio_out": low / config["filters"]}
     tensors = value if not isinstance(value, Pair) else [value.high, value.low]
@@ -165,7 +165,7 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
         filled.append(True)
         kernel = call.operation.kernel if kernel is None else kernel
         _move_weights(call, layer, value, out, build, config, kernel)
-    return outputs if out is None else Pair(*outputs, out)
+    return outputs if out is None else Pair.of(outputs, out)
 
 
 def _make_layer(call: Call, build, config: dict):
@@ -207,7 +207,7 @@ def _pool_by(call: Call, value, build, strides):
         )(part)
         for part, suffix in zip(parts, suffixes, strict=True)
     ]
-    return pooled[0] if len(pooled) == 1 else Pair(*pooled, value.split)
+    return pooled[0] if len(pooled) == 1 else Pair.of(pooled, value.split)
 
 
 def _move_weights(call: Call, layer, value, out, build, config: dict, kernel) -> None:
@@ -221,7 +221,7 @@ def _move_weights(call: Call, layer, value, out, build, config: dict, kernel) ->
     everything = np.arange(channels)
     rows = {"h": value.split.high, "l": value.split.low} if isinstance(value, Pair) else {"h": everything}
     columns = {"h": np.arange(config["filters"])} if out is None else {"h": out.high, "l": out.low}
-    values = {}
+    values: dict[str, np.ndarray | None] = {}
     for source, target in (("h", "h"), ("h", "l"), ("l", "h"), ("l", "l")):
         if source in rows and target in columns:
             part = kernel if source == target == "h" else folded
@@ -284,4 +284,4 @@ def vector_layer(call: Call, value, out: ChannelSplit | None, build, width_key: 
         build.clone(call, suffix, {width_key: len(columns)}, lambda columns=columns: weights(columns))(value)
         for suffix, columns in zip(("-H", "-L"), (out.high, out.low), strict=True)
     ]
-    return Pair(*parts, out)
+    return Pair.of(parts, out)

@@ -66,7 +66,7 @@ def trace(call: Call, flow: Flow) -> Trace:
         return stop(call, f"its activation {activation_name(layer.activation)} joins channels")
     if flow.is_vector():
         return stop(call, "1x1 map, nothing to halve")
-    multiplier = flow.output_shape()[flow.graph.channel_axis] // len(channels)
+    multiplier = (flow.output_shape()[flow.graph.channel_axis] or 0) // len(channels)
     return Trace((np.repeat(channels, multiplier),), gains=True)
 
 
@@ -97,7 +97,7 @@ def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = 
     if not isinstance(value, Pair):
         return _plain(call, value, build, {**config, "name": name}, kernel)
     if value.pads is not None and config["padding"] != "valid":
-        value = Pair(*build.settled(value), value.split)
+        value = Pair.of(build.settled(value), value.split)
     out = ChannelSplit(np.repeat(value.split.mask, kernel.shape[-1]), value.split.octave)
     make = _portable if build.options.portable else _octave
     high, low = make(call, value, build, {**config, "name": name}, kernel, bias, out)

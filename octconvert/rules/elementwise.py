@@ -24,7 +24,7 @@ def _class_name(function: str) -> str:
 class ElementWise(Rule):
     """Activation layers without weights, the Dropout family, noise, Identity, and raw unary operations."""
 
-    layers = (
+    layers: tuple[type, ...] = (
         layers.ReLU,
         layers.LeakyReLU,
         layers.ELU,
@@ -65,7 +65,7 @@ def _plain_numbers(operation) -> bool:
 class Activation(ElementWise):
     """Activation with any function that is known to be element-wise; softmax and the like join channels."""
 
-    layers = (layers.Activation,)
+    layers: tuple[type, ...] = (layers.Activation,)
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -80,7 +80,7 @@ class Activation(ElementWise):
 class Rescaling(ElementWise):
     """Rescaling by one number, or by one number a channel."""
 
-    layers = (layers.Rescaling,)
+    layers: tuple[type, ...] = (layers.Rescaling,)
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -93,7 +93,7 @@ class Rescaling(ElementWise):
 class ParametricRelu(Rule):
     """PReLU: its slopes are cut with the channels; where rows or columns have their own, those of low are averaged."""
 
-    layers = (layers.PReLU,)
+    layers: tuple[type, ...] = (layers.PReLU,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         return carry(flow.channels())

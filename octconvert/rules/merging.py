@@ -101,7 +101,7 @@ class Concatenation(Rule):
         for i, suffix in enumerate(SUFFIXES):
             tensors = [pair[i] for pair in pairs if pair[i] is not None]
             made.append(tensors[0] if len(tensors) == 1 else _concatenate(call, tensors, suffix, build))
-        return [Pair(*made, split)]
+        return [Pair.of(made, split)]
 
 
 def _concatenate(call: Call, tensors: list, suffix: str, build):

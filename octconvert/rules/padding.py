@@ -36,10 +36,10 @@ class _Shift(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), amounts = values, self.amounts(call.operation)
         if value.pads is not None and any(min(pair) < 0 for pair in value.pads):
-            value = Pair(*build.settled(value), value.split)
+            value = Pair.of(build.settled(value), value.split)
         pads = value.pads or ((0, 0), (0, 0))
-        total = tuple((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
-        return [Pair(value.high, value.low, value.split, total)]
+        rows, columns = ((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
+        return [Pair(value.high, value.low, value.split, (rows, columns))]
 
 
 def _taken(flow: Flow, call: Call) -> bool:

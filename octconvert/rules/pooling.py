@@ -29,7 +29,7 @@ class Pooling(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), layer = values, call.operation
         if value.pads is not None and layer.padding != "valid":
-            value = Pair(*build.settled(value), value.split)
+            value = Pair.of(build.settled(value), value.split)
         padding = layer.padding if value.pads is None else value.pads
         window = Window(tuple(layer.pool_size), tuple(layer.strides), (1, 1), padding, value.split.octave)
         sizes = [value.high.shape[axis] for axis in build.graph.spatial_axes]
@@ -55,7 +55,7 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
         name=build.name(f"{build.own_name(call.operation.name)}-pair"),
         dtype=layer.dtype_policy,
     )
-    return Pair(*pooling([value.high, value.low]), build.split(call))
+    return Pair.of(pooling([value.high, value.low]), build.split(call))
 
 
 def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):

@@ -24,5 +24,5 @@ def find_rule(operation) -> Rule | None:
         return rule
     for base in cls.__mro__:
         if base in _BY_LAYER:
-            return _BY_LAYER[base] if cls.call is base.call else None
+            return _BY_LAYER[base] if getattr(cls, "call", None) is getattr(base, "call", None) else None
     return None

@@ -20,13 +20,14 @@ class Reshaping(Rule):
         if not all(map(flow.graph.is_vector, shapes)):
             return stop(call, f"{call.class_name} mixes positions and channels")
         axis = flow.graph.channel_axis if len(shapes[1]) == 4 else 1
-        if shapes[1][axis] != len(flow.channels()):
+        channels = flow.channels()
+        if channels is None or shapes[1][axis] != len(channels):
             return stop(call, "moves the channels to another axis")
-        return carry(flow.channels())
+        return carry(channels)
 
     def rewrite(self, call: Call, values: list, build) -> list:
         split, target = build.split(call), getattr(call.operation, "target_shape", None)
-        changes = (None, None)
+        changes: tuple = (None, None)
         if target is not None:
             axis = build.graph.channel_axis - 1 if len(target) == 3 else 0
             shapes = [tuple(len(c) if i == axis else 1 for i in range(len(target))) for c in (split.high, split.low)]

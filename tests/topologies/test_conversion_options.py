@@ -79,9 +79,14 @@ def test_min_size():
 
 
 def test_preset_paper_leaves_the_stem():
-    result = assert_oracle(network(), converted=4, preset="paper")
+    result = assert_oracle(network((32, 32)), converted=4, preset="paper")
     assert roles(result) == {**ALL, "stem": "plain", "block_a": "first", "shortcut": "first"}
     assert "stem" in reasons(result)["stem"]
+
+
+def test_preset_paper_leaves_maps_of_7x7_whatever_min_size_is():
+    result = assert_oracle(network((28, 28)), converted=0, preset="paper")
+    assert "7x7 map" in reasons(result)["block_b"] and result.plan.min_size == 8
 
 
 @pytest.mark.parametrize("size", [(16, 16), (18, 15)])

@@ -37,7 +37,7 @@ def test_dilation(padding, kernel, dilation):
     check(sandwich(kernel, dilation_rate=dilation, padding=padding))
 
 
-@pytest.mark.parametrize("size", [(13, 16), (10, 15)])
+@pytest.mark.parametrize("size", [(13, 16)])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("pool", "strides"), [(2, 2), (3, 2), (3, 1), (2, 1), (3, 3), ((1, 2), None)])
 @pytest.mark.parametrize("layer", [layers.MaxPooling2D, layers.AveragePooling2D])
