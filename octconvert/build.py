@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import tree
 
 from octconvert.copying import config_of, copy_operation, is_adapted, rebuild, settle
@@ -27,22 +26,14 @@ from octconvert.rules import find_rule
 from octconvert.split import ChannelSplit, Pair
 
 
-def build_model(layout: Layout, options: Options, progress: Callable[[int, int], None] | None = None):
-    """The rewritten Keras model, weights moved.
+class Builder:
+    """What rules work with while they rewrite: splits, names, fresh layers, weights, merged tensors.
 
     Args:
         layout: the solved graph of the source model.
         options: ``portable``, ``stride_mode`` and ``weights`` are read here.
         progress: called with (calls done, calls in all).
-
-    Raises:
-        RewriteError: a layer could not be rewritten; the message names it.
     """
-    return Builder(layout, options, progress).build()
-
-
-class Builder:
-    """What rules work with while they rewrite: splits, names, fresh layers, weights, merged tensors."""
 
     def __init__(self, layout: Layout, options: Options, progress=None):
         self.layout, self.options, self.graph = layout, options, layout.graph
@@ -63,6 +54,11 @@ class Builder:
     # ---- the walk ----
 
     def build(self):
+        """The rewritten Keras model, weights moved.
+
+        Raises:
+            RewriteError: a layer could not be rewritten; the message names it.
+        """
         source = self.graph.model
         functional = functional_of(source)
         assert functional is not None  # the graph was read from it
@@ -441,8 +437,3 @@ def _base_name(pair: Pair) -> str:
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     return name
-
-
-def take(array, channels, axis: int = -1) -> np.ndarray:
-    """``array`` (or a Keras variable) at these channels."""
-    return np.take(keras.ops.convert_to_numpy(array), channels, axis=axis)

@@ -15,7 +15,6 @@ from octconvert.errors import InputError
 Record = dict[str, Any]
 
 FUNCTIONAL = {"Functional", "Model", "Container"}
-MODELS = FUNCTIONAL | {"Sequential"}
 _WRAPPED = ("layer", "forward_layer", "backward_layer")
 
 

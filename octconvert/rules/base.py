@@ -1,9 +1,8 @@
-"""What a rule is: the three answers the rewriter needs about one kind of call.
+"""What a rule is: the two answers the rewriter needs about one kind of call.
 
 1. `Rule.trace`: at planning time, what the call does to channel splits - it carries them, changes them, reads a pair
    into a plain tensor exactly, or has to stop the pair before it, with a reason.
 2. `Rule.rewrite`: at building time, the calls that stand for it on pairs.
-3. `Rule.spec`: for convolutions, the numbers their cost follows from.
 
 A call without any rule stops the pair before it: it is merged to the plain tensor, and the report says so.
 """
@@ -94,17 +93,6 @@ class Flow:
     def balance(self, channels: np.ndarray, blocks: int) -> None:
         """The split of these channels must give every one of ``blocks`` equal runs the same number of low channels."""
         self._ledger.balance(self.call, channels, blocks)
-
-
-@dataclass(frozen=True)
-class ConvolutionSpec:
-    """The numbers of a convolution that its cost follows from.
-
-    ``taps`` multiply-accumulates for each output position, output channel and input channel of its group.
-    """
-
-    taps: int
-    groups: int
 
 
 class Rule:
