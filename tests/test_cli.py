@@ -288,8 +288,8 @@ def test_json_files_are_not_overwritten(net, run):
     [
         ("alpha", 1.5, "below 1"),
         ("alpha", "x", "below 1"),
-        ("selection", [[0, 999]], "indices below"),
-        ("selection", [[0, 0]], "indices below"),
+        ("selection", [[0, 999]], "different indices"),
+        ("selection", [[0, 0]], "different indices"),
         ("selection", [[0], [1]], "one entry for each producer"),
         ("producers", 5, "producers"),
     ],

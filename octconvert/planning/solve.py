@@ -65,10 +65,6 @@ class Layout:
         trace = self.traces.get(call.index)
         return trace is not None and trace.reads
 
-    def reads_pair(self, call: Call) -> bool:
-        """Whether at least one input comes in as a pair."""
-        return self.reads(call) and any(tensor in self.splits for tensor in call.inputs)
-
     def reason(self, call: Call) -> str:
         """Why the call, or its output, stays plain."""
         trace = self.traces.get(call.index)

@@ -104,18 +104,17 @@ class Group:
     selection: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self):
-        _check_alpha("alpha", self.alpha)
+        _check_alpha(f"{self.name}: alpha", self.alpha)
         for name in ("producers", "channels", "low"):
             if not isinstance(getattr(self, name), tuple):
-                raise UsageError(f"{name} must be a list, received {getattr(self, name)!r}")
-        counts = {len(self.producers), len(self.channels), len(self.low)}
-        if self.selection is not None:
-            counts.add(len(self.selection))
+                raise UsageError(f"{self.name}: {name} must be a list, received {getattr(self, name)!r}")
+        counts = {len(self.producers), len(self.channels), len(self.low), len(self.selection or self.producers)}
         if len(counts) > 1:
-            raise UsageError("producers, channels, low and selection must have one entry for each producer")
+            what = "producers, channels, low and selection"
+            raise UsageError(f"{self.name}: {what} must have one entry for each producer")
         for channels, chosen in zip(self.channels, self.selection or (), strict=False):
             if len(set(chosen)) < len(chosen) or not all(_index(item, channels) for item in chosen):
-                raise UsageError(f"selection: {list(chosen)} are no different indices below {channels}")
+                raise UsageError(f"{self.name}: selection {list(chosen)} must be different indices below {channels}")
 
 
 @dataclass(frozen=True)

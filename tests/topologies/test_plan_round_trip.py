@@ -120,7 +120,8 @@ def test_tied_layers_with_two_alphas_are_refused():
     model = network()
     plan = octconvert.plan(model, **OPTIONS, exclude="b$")
     data = json.loads(plan.to_json())
-    data["groups"].append({**data["groups"][0], "name": "extra", "producers": ["b"], "alpha": 0.9})
+    own = {"name": "extra", "producers": ["b"], "channels": [8], "low": [7], "alpha": 0.9}
+    data["groups"].append({**data["groups"][0], **own})
     for convolution in data["convolutions"]:
         convolution["frozen"] = False
     with pytest.raises(octconvert.UsageError, match="one alpha"):
