@@ -32,13 +32,12 @@ def octave_dual(tensors, layer_or_factory):
     groups = _groups(tensors)
     if not isinstance(layer, keras.layers.Layer):
         outputs = [layer(group) for group in groups]
-    elif len(groups) == 1:
-        outputs = [_apply(layer, layer.name, groups[0], last=False)]
-    else:
-        outputs = [
-            _apply(layer, layer.name + suffix, group, last=suffix == SUFFIXES[1])
-            for suffix, group in zip(SUFFIXES, groups, strict=True)
-        ]
+        return outputs if len(outputs) == 2 else outputs[0]
+    names = [layer.name] if len(groups) == 1 else [layer.name + suffix for suffix in SUFFIXES]
+    copies = [renamed(layer, name) for name in names]
+    outputs = [copy(group) for copy, group in zip(copies, groups, strict=True)]
+    if layer.built:
+        _copy_weights(layer, copies)
     return outputs if len(outputs) == 2 else outputs[0]
 
 
@@ -89,19 +88,24 @@ def renamed(layer, name: str):
     return type(layer).from_config(config)
 
 
-def _apply(layer, name: str, group, last: bool):
-    copy = renamed(layer, name)
-    output = copy(group)
-    if layer.built and layer.weights:
-        pairs = zip(layer.weights, copy.weights, strict=True)
-        copy.set_weights([_part(source, target.shape, last, layer.name) for source, target in pairs])
-    return output
+def _copy_weights(layer, copies: list) -> None:
+    for position, source in enumerate(layer.weights):
+        value = np.asarray(source)
+        targets = [copy.weights[position] for copy in copies]
+        for target, part in zip(targets, _parts(value, [tuple(t.shape) for t in targets], layer.name), strict=True):
+            target.assign(part)
 
 
-def _part(source, shape, last: bool, name: str) -> np.ndarray:
-    """The source's weight where it fits, else its first or last part along the axes that are shorter."""
-    value = np.asarray(source)
-    if value.ndim != len(shape) or any(have < want for have, want in zip(value.shape, shape, strict=True)):
-        raise ValueError(f"layer '{name}': a weight of shape {value.shape} does not fit {tuple(shape)}")
-    starts = [have - want if last else 0 for have, want in zip(value.shape, shape, strict=True)]
-    return value[tuple(slice(start, start + want) for start, want in zip(starts, shape, strict=True))]
+def _parts(value: np.ndarray, shapes: list[tuple[int, ...]], name: str) -> list[np.ndarray]:
+    """For each copy the whole weight, or along axes as long as all copies together its part."""
+    starts, parts = [0] * value.ndim, []
+    for shape in shapes:
+        cut = []
+        for axis, size in enumerate(shape):
+            if len(shape) != value.ndim or value.shape[axis] not in (size, sum(other[axis] for other in shapes)):
+                raise ValueError(f"layer '{name}': a weight of shape {value.shape} does not fit {shape}")
+            whole = value.shape[axis] == size
+            cut.append(slice(None) if whole else slice(starts[axis], starts[axis] + size))
+            starts[axis] += 0 if whole else size
+        parts.append(value[tuple(cut)])
+    return parts

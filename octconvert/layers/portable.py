@@ -180,15 +180,15 @@ def octave_conv_2d(
     groups=1,
     activation=None,
     use_bias=True,
-    name="octave_conv",
+    name=None,
     **conv_arguments,
 ):
     """The function of `OctaveConv2D` out of Conv2D, AveragePooling2D, UpSampling2D, Add ... layers.
 
     Args:
         inputs: Keras tensor, or ``[high, low]``, of known rows and columns.
-        name: the layers are called ``name-HH``, ``name-HL``, ``name-LH``, ``name-LL`` and so on. The biases sit in
-            ``name-HH`` (high) and ``name-HL`` (low).
+        name: the layers are called ``name-HH``, ``name-HL``, ``name-LH``, ``name-LL`` and so on; None counts
+            ``octave_conv_1``, ``octave_conv_2`` ... The biases sit in ``name-HH`` (high) and ``name-HL`` (low).
         **conv_arguments: initialisers, regularisers, constraints, dtype: given to every Conv2D.
         The rest: as `OctaveConv2D`.
 
@@ -210,7 +210,7 @@ def octave_conv_2d(
         groups=groups,
         activation=activation,
         use_bias=use_bias,
-        name=name,
+        name=name or f"octave_conv_{keras.backend.get_uid('octave_conv')}",
         **conv_arguments,
     )(inputs)
 

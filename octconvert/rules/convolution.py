@@ -171,7 +171,8 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
 def _make_layer(call: Call, build, config: dict):
     if not build.options.portable:
         return build.make(OctaveConv2D, {**config, "name": build.own_name(call.operation.name)})
-    config = {key: value for key, value in config.items() if key != "activity_regularizer"}
+    if config.pop("activity_regularizer", None) is not None:
+        build.note(f"'{call.name}' loses its activity regularizer: portable layers have no sum to put it on")
     name = build.base_name(build.own_name(call.operation.name))
     return portable.PortableConv(shared=build.is_shared(call), **{**config, "name": name})
 

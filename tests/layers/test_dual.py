@@ -179,3 +179,11 @@ def test_weights_that_fit_neither_group_are_refused():
     source.build((None, 8, 8, 2))
     with pytest.raises(ValueError, match=r"narrow.*\(3, 3, 2, 4\).*\(3, 3, 3, 4\)"):
         octave_dual(pair(3, 3), source)
+
+
+def test_weights_of_a_layer_for_other_channels_are_refused():
+    """Ten channels can not be those of a pair of three and four."""
+    layer = layers.BatchNormalization(name="bn")
+    layer.build((None, 8, 8, 10))
+    with pytest.raises(ValueError, match=r"'bn'.*does not fit"):
+        octave_dual([keras.Input((8, 8, 3)), keras.Input((4, 4, 4))], layer)

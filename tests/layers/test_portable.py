@@ -223,3 +223,9 @@ def test_saved_models_load_without_octconvert(tmp_path):
         with np.load(file + ".npz") as loaded:
             for actual, wanted in zip(loaded.values(), model(images), strict=True):
                 close(actual, wanted)
+
+
+def test_two_calls_without_a_name_fit_in_one_model():
+    image = keras.Input((8, 8, 3))
+    x = octave_conv_2d(octave_conv_2d(image, 4, 3), 4, 3, ratio_out=0.0)
+    assert keras.Model(image, x).output_shape == (None, 8, 8, 4)
