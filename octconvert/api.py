@@ -101,6 +101,7 @@ def convert(
     layout, plan, builder, model = _build(layout, plan, options, tell)
     notes = [
         *_weights_note(options, plan),
+        *_converted_before(plan),
         *_unmatched_patterns(options, plan),
         *builder.notes,
         *carry_compilation(loaded.model, model, custom_objects),
@@ -207,6 +208,14 @@ def _told(options: Options, plan) -> tuple[tuple[str, object], ...]:
     own = ("alpha", "alpha_map", "include", "exclude", "preset")
     followed = "given" if isinstance(plan, Plan) else str(plan)
     return (("plan", followed), *((name, value) for name, value in values if name not in own))
+
+
+def _converted_before(plan: Plan) -> list[str]:
+    """A portable conversion is made of ordinary layers; only their names tell."""
+    names = {entry.name for entry in plan.convolutions}
+    paths = [name for name in names if name.endswith("-HH") and names & {f"{name[:-3]}-HL", f"{name[:-3]}-LH"}]
+    told = "the source looks like a portable octave model already; convert the model it was made from instead"
+    return [told] if paths and plan.converted else []
 
 
 def _unmatched_patterns(options: Options, plan: Plan) -> list[str]:

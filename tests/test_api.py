@@ -259,6 +259,9 @@ def test_a_converted_model_is_not_converted_again():
     model = octconvert.convert(small_model()).model
     with pytest.raises(octconvert.NothingToConvert, match="already"):
         octconvert.convert(model, strict=True)
+    portable = octconvert.convert(small_model(), portable=True)
+    assert not [note for note in portable.report.notes if "already" in note]
+    assert [note for note in octconvert.convert(portable.model).report.notes if "already" in note]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
