@@ -173,7 +173,7 @@ def _options(arguments: dict, plan) -> Options | None:
     names = [field.name for field in fields(Options)]
     if plan is not None:
         default = Options()
-        changed = [name for name in names if arguments[name] and arguments[name] != getattr(default, name)]
+        changed = [name for name in names if arguments[name] not in (None, (), [], {}, getattr(default, name))]
         if changed:
             raise UsageError(f"{changed[0]} can not be given together with plan, which fixes it; edit the plan instead")
         return None

@@ -240,8 +240,9 @@ def test_values_of_the_wrong_type_are_refused(options, said):
 
 def test_a_plan_leaves_no_room_for_the_options_it_fixes():
     plan = octconvert.plan(small_model(), alpha=0.25)
-    with pytest.raises(octconvert.UsageError, match="alpha"):
-        octconvert.convert(small_model(), alpha=0.75, plan=plan)
+    for alpha in (0.75, 0.0):
+        with pytest.raises(octconvert.UsageError, match="alpha"):
+            octconvert.convert(small_model(), alpha=alpha, plan=plan)
     told = dict(octconvert.convert(small_model(), plan=plan).report.options)
     assert "alpha" not in told and told["plan"] == "given"
 
