@@ -298,12 +298,7 @@ def _build(layout: Layout, plan: Plan, options: Options, tell: Progress) -> tupl
 def _read_plan(path: str | Path) -> Plan:
     if not isinstance(path, (str, Path)):
         raise UsageError(f"plan takes a Plan or the path of one, received {path!r}")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise UsageError(f"{path}: the plan can not be read: {reason}") from None
-    return Plan.from_json(text, str(path))
+    return Plan.from_file(path)
 
 
 def _nothing(loaded: io.Loaded, plan: Plan) -> str:

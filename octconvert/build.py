@@ -324,16 +324,6 @@ class Builder:
         """The rewritten call has ``fewer`` parameters than the source's (negative: more); counted once a layer."""
         self.parameter_changes[call.key] = fewer
 
-    def pool_low(self, tensor, name: str):
-        """A plain map averaged down to the low resolution."""
-        if self.options.portable or None not in [tensor.shape[axis] for axis in self.graph.spatial_axes]:
-            return portable.pool_octave(tensor, self.octave, self.data_format, name)
-        for step in range(self.octave.bit_length() - 1):
-            label = name if not step else self.name(name)
-            settings = {"data_format": self.data_format, "dtype": tensor.dtype}
-            tensor = keras.layers.AveragePooling2D(2, padding="same", name=label, **settings)(tensor)
-        return tensor
-
     def plain(self, value, name: str | None = None):
         """The plain tensor: a pair is merged (once), pending padding applied."""
         if not isinstance(value, Pair):

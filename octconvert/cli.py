@@ -311,14 +311,7 @@ def _check_output(model: str, target: str, force: bool) -> None:
 def _read_plan(path: str | None) -> Any:
     from octconvert.planning.values import Plan
 
-    if path is None:
-        return None
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"{path}: can not be read as a plan: {reason}") from error
-    return Plan.from_json(text, where=path)
+    return None if path is None else Plan.from_file(path)
 
 
 def _custom_objects(entries: list[str] | None) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from octconvert.geometry import Alignment, same_padding
+from octconvert.geometry import Alignment
 from octconvert.layers import base
-from octconvert.layers.spatial import Window, channel_axis, pools_by_two, reads_past_end, spatial_axes
+from octconvert.layers.spatial import Window, channel_axis, is_same, pools_by_two, reads_past_end, spatial_axes
 
 ENDINGS = ("HH", "HL", "LH", "LL", "H", "L", "low", "high", "pool", "pooled", "up", "add", "act")
 """What stands behind a convolution's name in the names of the layers that it is made of."""
@@ -28,11 +28,11 @@ def known_sizes(x, data_format: str, name: str) -> tuple[int, int]:
 
 
 def pool_octave(x, octave: int, data_format: str, name: str):
-    """The built-in twin of `octconvert.layers.spatial.pool_octave`."""
+    """The built-in twin of `octconvert.layers.spatial.pool_octave`; for unknown sizes too."""
     if octave == 1:
         return x
-    rows, columns = known_sizes(x, data_format, name)
-    if rows % octave == 0 and columns % octave == 0:
+    sizes = [x.shape[axis] for axis in spatial_axes(data_format)]
+    if None not in sizes and not any(size % octave for size in sizes):
         return layers.AveragePooling2D(octave, padding="valid", data_format=data_format, name=name, dtype=x.dtype)(x)
     steps = octave.bit_length() - 1
     for step in range(steps):
@@ -77,10 +77,7 @@ def upsample_to(x, octave: int, like, data_format: str, name: str):
     rows, columns = known_sizes(like, data_format, name)
     x = layers.UpSampling2D(octave, data_format=data_format, interpolation="nearest", name=name, dtype=x.dtype)(x)
     axes = spatial_axes(data_format)
-    extra = ((0, x.shape[axes[0]] - rows), (0, x.shape[axes[1]] - columns))
-    if not any(map(any, extra)):
-        return x
-    return layers.Cropping2D(extra, data_format=data_format, name=f"{name}-crop", dtype=x.dtype)(x)
+    return pad_or_crop(x, ((0, rows - x.shape[axes[0]]), (0, columns - x.shape[axes[1]])), data_format, name)
 
 
 def merge(high, low, octave: int, order, data_format: str, name: str):
@@ -155,11 +152,6 @@ def fixed_filter(x, alignments, octave: int, data_format: str, name: str):
                 parts += [part] * times
         x = layers.Average(name=f"{name}{i}", dtype=x.dtype)(parts)
     return x
-
-
-def is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
-    """Whether an operation's own 'same' padding puts the low window where it belongs."""
-    return a.prefilter == (1.0,) and pads == same_padding(cells, a.kernel, a.stride, a.dilation)
 
 
 def box_filter(a: Alignment) -> bool:

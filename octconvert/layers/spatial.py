@@ -165,7 +165,7 @@ def prepare_low(x, high_sizes, window: Window, data_format: str, value: float = 
     cells = sizes(x, data_format)
     if _known(*high_sizes, *cells):
         pads = [a.padding(cells[i], window.low_outputs(i, high_sizes[i])) for i, a in enumerate(alignments)]
-        if allow_same and all(_is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
+        if allow_same and all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
             return x, "same"
         for i, a in enumerate(alignments):
             if reads_past_end(a, window):
@@ -183,7 +183,8 @@ def prepare_low(x, high_sizes, window: Window, data_format: str, value: float = 
     return x, "valid"
 
 
-def _is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
+def is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
+    """Whether an operation's own 'same' padding puts the low window where it belongs."""
     return a.prefilter == (1.0,) and pads == same_padding(cells, a.kernel, a.stride, a.dilation)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.jupyter import JupyterMixin
@@ -211,6 +212,20 @@ class Plan(JupyterMixin):
             raise UsageError(f'{where}: not a plan of octconvert (its "format" is not "{FORMAT}")')
         data = {key: value for key, value in data.items() if key != "format"}
         return _read(cls, data, where)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Plan:
+        """Read a file that holds `to_json`'s text.
+
+        Raises:
+            UsageError: the file can not be read, or is not a plan.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UsageError(f"{path}: can not be read as a plan: {reason}") from error
+        return cls.from_json(text, str(path))
 
     def __rich__(self):
         from octconvert.report.terminal import plan_table

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import activations
 
+from octconvert.rules.base import Flow
+
 _ELEMENTWISE_NAMES = [
     "celu",
     "elu",
@@ -44,3 +46,14 @@ def elementwise(activation) -> bool:
 
 def activation_name(activation) -> str:
     return getattr(activation, "__name__", type(activation).__name__)
+
+
+def joins_channels(activation) -> str:
+    """Why a layer with this activation gives no pair; empty for an element-wise one."""
+    return "" if elementwise(activation) else f"its activation {activation_name(activation)} joins channels"
+
+
+def produce(flow: Flow, activation, channels: int, blocks: int = 1):
+    """`Flow.produce` for a layer with an activation of its own."""
+    reason = joins_channels(activation)
+    return (None, reason) if reason else flow.produce(channels, blocks)

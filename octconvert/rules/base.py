@@ -86,6 +86,12 @@ class Flow:
         """Numbers for the channels of a plain tensor that joins a pair: they are all high."""
         return self._ledger.high(self.call, channels)
 
+    def portable_refusal(self) -> str:
+        """Why built-in layers can not do it: sizes that are open; empty where they can, or need not."""
+        if self.options.portable and not self.sizes_known():
+            return "built-in layers (portable) need known rows and columns; give an input shape"
+        return ""
+
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:
         """The channels of both arrays must be split alike."""
         self._ledger.tie(first, second)

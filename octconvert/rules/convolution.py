@@ -16,7 +16,7 @@ from octconvert.graph import Call
 from octconvert.layers import OctaveConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules import depthwise
-from octconvert.rules.activations import activation_name, elementwise
+from octconvert.rules.activations import produce
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
@@ -41,16 +41,14 @@ _CONV_ARGUMENTS = [
 ]
 
 
-def refusal(call: Call, flow: Flow, window: Window | None = None) -> str:
+def refusal(call: Call, flow: Flow) -> str:
     """Why a convolution can not be rewritten at all."""
     data_format = getattr(call.operation, "data_format", flow.graph.data_format)
     if data_format != flow.graph.data_format:
         return f"{data_format} in a {flow.graph.data_format} model"
     if getattr(call.operation, "lora_enabled", False) or getattr(call.operation, "quantization_mode", None):
         return "quantised or low-rank convolution"
-    if flow.options.portable and not flow.sizes_known():
-        return "built-in layers (portable) need known rows and columns; give an input shape"
-    return ""
+    return flow.portable_refusal()
 
 
 @register
@@ -72,12 +70,9 @@ class Convolution(Rule):
             if flow.is_vector():
                 return stop(call, "grouped convolution of a 1x1 map")
             flow.balance(channels, layer.groups)
-        if elementwise(layer.activation):
-            output, reason = flow.produce(layer.filters, layer.groups)
-            if output is not None and layer.groups > 1:
-                flow.balance(output, layer.groups)
-        else:
-            output, reason = None, f"its activation {activation_name(layer.activation)} joins channels"
+        output, reason = produce(flow, layer.activation, layer.filters, layer.groups)
+        if output is not None and layer.groups > 1:
+            flow.balance(output, layer.groups)
         return Trace((output,), reads=channels is not None, gains=not flow.is_vector(), reason=reason)
 
     def rewrite(self, call: Call, values: list, build) -> list:
@@ -102,10 +97,7 @@ class SeparableConvolution(Rule):
         reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else "")
         if reason:
             return stop(call, reason)
-        if elementwise(layer.activation):
-            output, reason = flow.produce(layer.filters)
-        else:
-            output, reason = None, f"its activation {activation_name(layer.activation)} joins channels"
+        output, reason = produce(flow, layer.activation, layer.filters)
         return Trace((output,), reads=channels is not None, gains=True, reason=reason)
 
     def rewrite(self, call: Call, values: list, build) -> list:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import layers
 
 from octconvert.graph import Call
-from octconvert.rules.activations import activation_name, elementwise
+from octconvert.rules.activations import produce
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.convolution import vector_layer
 from octconvert.rules.registry import register
@@ -25,10 +25,7 @@ class Dense(Rule):
             return stop(call, "Dense on a map")
         if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
             return stop(call, "quantised or low-rank Dense")
-        if elementwise(layer.activation):
-            output, reason = flow.produce(layer.units)
-        else:
-            output, reason = None, f"its activation {activation_name(layer.activation)} joins channels"
+        output, reason = produce(flow, layer.activation, layer.units)
         return Trace((output,), reads=flow.channels() is not None, reason=reason)
 
     def rewrite(self, call: Call, values: list, build) -> list:

@@ -10,7 +10,7 @@ from octconvert.copying import config_of
 from octconvert.graph import Call
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.spatial import Window
-from octconvert.rules.activations import activation_name, elementwise
+from octconvert.rules.activations import joins_channels
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
@@ -60,10 +60,9 @@ def trace(call: Call, flow: Flow) -> Trace:
         return Trace((None,), reads=False)
     if layer.data_format != flow.graph.data_format:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
-    if flow.options.portable and not flow.sizes_known():
-        return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
-    if not elementwise(layer.activation):
-        return stop(call, f"its activation {activation_name(layer.activation)} joins channels")
+    reason = flow.portable_refusal() or joins_channels(layer.activation)
+    if reason:
+        return stop(call, reason)
     if flow.is_vector():
         return stop(call, "1x1 map, nothing to halve")
     multiplier = (flow.output_shape()[flow.graph.channel_axis] or 0) // len(channels)

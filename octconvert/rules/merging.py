@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from octconvert.graph import Call
+from octconvert.layers import portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
@@ -53,7 +54,7 @@ class ElementWiseJoin(Rule):
                 fitted.append(value)
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
-                fitted.append(Pair(value, build.pool_low(value, name), split))
+                fitted.append(Pair(value, portable.pool_octave(value, build.octave, build.data_format, name), split))
         return [build.dual(call, fitted)]
 
 

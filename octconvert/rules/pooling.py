@@ -7,7 +7,7 @@ from keras import layers
 from octconvert.graph import Call
 from octconvert.layers import OctaveCrop, OctavePooling2D, portable
 from octconvert.layers.dual import SUFFIXES
-from octconvert.layers.spatial import Window
+from octconvert.layers.spatial import Window, is_same
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 from octconvert.split import Pair
@@ -22,8 +22,8 @@ class Pooling(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         if call.operation.data_format != flow.graph.data_format or flow.is_vector():
             return stop(call, "pools a 1x1 map" if flow.is_vector() else "pools in another data format")
-        if flow.options.portable and not flow.sizes_known():
-            return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
+        if flow.portable_refusal():
+            return stop(call, flow.portable_refusal())
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list, build) -> list:
@@ -66,7 +66,7 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
     pads = tuple(a.padding(low.shape[axis], m) for a, axis, m in zip(alignments, axes, outputs, strict=True))
     explicit = not isinstance(window.padding, str)
     if not explicit and all(
-        portable.is_same(a, low.shape[axis], pad) for a, axis, pad in zip(alignments, axes, pads, strict=True)
+        is_same(a, low.shape[axis], pad) for a, axis, pad in zip(alignments, axes, pads, strict=True)
     ):
         return build.clone(call, SUFFIXES[1], {"padding": "same"})(low)
     fit = portable.pad_or_crop if explicit else portable.repeat_edges
@@ -101,8 +101,8 @@ class UpSampling(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         if call.operation.data_format != flow.graph.data_format or flow.is_vector():
             return stop(call, "spreads a 1x1 map" if flow.is_vector() else "another data format")
-        if flow.options.portable and not flow.sizes_known():
-            return stop(call, "built-in layers (portable) need known rows and columns; give an input shape")
+        if flow.portable_refusal():
+            return stop(call, flow.portable_refusal())
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list, build) -> list:
