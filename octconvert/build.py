@@ -43,7 +43,8 @@ class Builder:
         self.parameter_changes: dict[object, int] = {}
         self._progress = progress
         self._done = 0
-        self._made: dict[tuple, object] = {}
+        self._made: dict[tuple, Any] = {}
+        self._built: set[tuple] = set()
         self._models: dict[int, tuple] = {}
         self._merged: dict[int, tuple[Any, Any]] = {}
         self._uses = Counter(call.key for call in layout.graph.calls)
@@ -264,13 +265,25 @@ class Builder:
         # A layer without weights may work on a pair at one call and on a plain tensor at another: the copies for pairs
         # belong to the call, the one that keeps the name to the layer.
         key = (*call.key, f"clone{suffix}") if suffix else ("operation", id(source))
-        copy, filled = self._once(key, lambda: (self._copy(source, suffix, changes), []))
+
+        def fill(copy):
+            if isinstance(source, keras.layers.Layer):
+                self.set_weights(copy, weights() if weights is not None else source.weights)
+
+        return self._filled(key, lambda: self._copy(source, suffix, changes), fill)
+
+    def filled(self, call: Call, part: str, make: Callable[[], Any], fill: Callable[[Any], None]):
+        """The layer that ``make`` returns, as a callable; ``fill`` moves its weights once a first call has built it."""
+        return self._filled((*call.key, part), make, fill)
+
+    def _filled(self, key: tuple, make: Callable[[], Any], fill: Callable[[Any], None]):
+        layer = self._once(key, make)
 
         def apply(*args, **kwargs):
-            output = copy(*args, **kwargs)
-            if not filled and isinstance(source, keras.layers.Layer):
-                filled.append(True)
-                self.set_weights(copy, weights() if weights is not None else source.weights)
+            output = layer(*args, **kwargs)
+            if key not in self._built:
+                self._built.add(key)
+                fill(layer)
             return output
 
         return apply

@@ -20,24 +20,25 @@ ASSUMED_SIZES = (224, 256, 299, 331, 512)
 """Rows and columns taken where the model leaves them open: the first at which it works."""
 
 
-def measured_graph(model_or_graph) -> tuple[CallGraph, tuple[tuple[int, ...], ...]]:
-    """The call graph with every size known, and the input shapes assumed for that (empty if none had to be)."""
-    graph = model_or_graph if isinstance(model_or_graph, CallGraph) else build_graph(model_or_graph)
-    if all(None not in graph.tensors[number].shape[1:] for number in graph.inputs):
-        return graph, ()
-    sized = with_known_sizes(graph, ASSUMED_SIZES)
-    return sized, tuple(tuple(size or 0 for size in sized.tensors[number].shape[1:]) for number in sized.inputs)
+def measure(model_or_graph) -> tuple[CallGraph, Cost]:
+    """The call graph with every size known, and the `Cost` of one run on one sample.
 
-
-def cost_of(model_or_graph) -> Cost:
-    """`Cost` of one run on one sample. Sizes that are unknown are taken from `ASSUMED_SIZES`.
+    Sizes that are unknown are taken from `ASSUMED_SIZES`; the cost tells which input shapes that gives.
 
     Raises:
         InputError: the model is subclassed, or works at none of the assumed sizes.
     """
-    graph, assumed = measured_graph(model_or_graph)
-    total, peak = _activation_bytes(graph)
-    return Cost(sum(call_macs(graph).values()), graph.model.count_params(), total, peak, assumed)
+    graph = model_or_graph if isinstance(model_or_graph, CallGraph) else build_graph(model_or_graph)
+    sized = with_known_sizes(graph, ASSUMED_SIZES)
+    shapes = [sized.tensors[number].shape for number in sized.inputs]
+    assumed = () if sized is graph else tuple(tuple(size or 0 for size in shape[1:]) for shape in shapes)
+    total, peak = _activation_bytes(sized)
+    return sized, Cost(sum(call_macs(sized).values()), graph.model.count_params(), total, peak, assumed)
+
+
+def cost_of(model_or_graph) -> Cost:
+    """The second half of `measure`."""
+    return measure(model_or_graph)[1]
 
 
 def call_macs(graph: CallGraph) -> dict[int, int]:

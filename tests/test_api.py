@@ -164,6 +164,13 @@ def test_diff_of_a_model_and_its_conversion_is_the_same_report():
                 assert getattr(mine, field) == getattr(its, field), (portable, mine.name, field)
 
 
+def test_diff_of_open_models_tells_the_size_it_counted_for():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, layers.Conv2D(4, 3)(layers.Conv2D(8, 3)(inputs)))
+    result = octconvert.convert(model)
+    assert octconvert.diff(model, result.model).before == result.before and result.before.assumed_shapes
+
+
 def test_diff_of_two_unrelated_models():
     report = octconvert.diff(small_model(), small_model(size=16))
     assert [row.role for row in report.convolutions] == ["Conv2D", "Conv2D"]

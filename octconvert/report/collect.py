@@ -6,7 +6,7 @@ import json
 import shlex
 from collections import defaultdict
 
-from octconvert.cost import call_macs, cost_of, measured_graph
+from octconvert.cost import call_macs, measure
 from octconvert.geometry import ceil_div
 from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import is_convolution
@@ -33,8 +33,8 @@ def collect(
     seconds: float,
 ) -> Report:
     """The report of a conversion; ``told`` are the options to be named in it."""
-    graph, _ = measured_graph(layout.graph)
-    after_graph, _ = measured_graph(model)
+    graph, cost_before = measure(layout.graph)
+    after_graph, cost_after = measure(model)
     before, after = macs_by_layer(graph), macs_by_source(after_graph, graph)
     outputs = {call.layer_name: call.outputs[0] for call in reversed(graph.calls) if call.kind == OPERATION}
     rows = []
@@ -59,8 +59,8 @@ def collect(
     return Report(
         source=source,
         target=target,
-        before=cost_of(layout.graph),
-        after=cost_of(model),
+        before=cost_before,
+        after=cost_after,
         convolutions=tuple(rows),
         chains=plan.chains,
         checks=tuple(checks),
@@ -125,7 +125,7 @@ def _low_shape(graph: CallGraph, shape, split: ChannelSplit) -> tuple[int | None
 
 def diff_report(a, b, source: str, target: str) -> Report:
     """Two models side by side, their convolutions matched by name; the second may be a conversion of the first."""
-    graph_a, graph_b = measured_graph(a)[0], measured_graph(b)[0]
+    (graph_a, cost_a), (graph_b, cost_b) = measure(a), measure(b)
     before, after = macs_by_layer(graph_a), macs_by_source(graph_b, graph_a)
     names = {call.layer_name for call in graph_a.calls if call.kind == OPERATION}
     parts: defaultdict[str, list[Call]] = defaultdict(list)
@@ -137,7 +137,7 @@ def diff_report(a, b, source: str, target: str) -> Report:
         if is_convolution(call) and call.layer_name not in rows:
             rows[call.layer_name] = _diff_row(graph_a, graph_b, call, parts[call.layer_name], before, after)
     notes = [f"'{name}' is only in {target}" for name in after if name not in before]
-    return Report(source, target, cost_of(graph_a), cost_of(graph_b), tuple(rows.values()), notes=tuple(notes[:20]))
+    return Report(source, target, cost_a, cost_b, tuple(rows.values()), notes=tuple(notes[:20]))
 
 
 def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Call], before, after):

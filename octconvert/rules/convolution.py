@@ -151,12 +151,12 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
     low = 0 if out is None else len(out.low)
     config |= {"octave": build.octave, "ratio_out": low / config["filters"]}
     tensors = value if not isinstance(value, Pair) else [value.high, value.low]
-    layer, filled = build.once(call, "octave", lambda: (_make_layer(call, build, config), []))
-    outputs = layer(tensors)
-    if not filled:
-        filled.append(True)
-        kernel = call.operation.kernel if kernel is None else kernel
+    kernel = call.operation.kernel if kernel is None else kernel
+
+    def fill(layer):
         _move_weights(call, layer, value, out, build, config, kernel)
+
+    outputs = build.filled(call, "octave", lambda: _make_layer(call, build, config), fill)(tensors)
     return outputs if out is None else Pair.of(outputs, out)
 
 

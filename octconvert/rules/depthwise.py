@@ -123,26 +123,24 @@ def _low_kernel(value: Pair, build, window: Window, kernel: np.ndarray) -> np.nd
 def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
     window = _window(value, build, config)
     config = {**config, "padding": window.padding, "octave": build.octave}
-    layer, filled = build.once(call, "depthwise", lambda: (build.make(OctaveDepthwiseConv2D, config), []))
-    outputs = layer([value.high, value.low])
-    if not filled:
-        filled.append(True)
+
+    def fill(layer):
         low_kernel = _low_kernel(value, build, window, kernel)
-        bias = None if bias is None else keras.ops.convert_to_numpy(bias)
         values = {"hh_kernel": kernel[:, :, value.split.high], "ll_kernel": low_kernel[:, :, value.split.low]}
         if bias is not None:
-            values |= {"high_bias": bias[out.high], "low_bias": bias[out.low]}
+            numbers = keras.ops.convert_to_numpy(bias)
+            values |= {"high_bias": numbers[out.high], "low_bias": numbers[out.low]}
         build.assign(layer, values)
-    return outputs
+
+    layer = build.filled(call, "depthwise", lambda: build.make(OctaveDepthwiseConv2D, config), fill)
+    return layer([value.high, value.low])
 
 
 def _plain(call: Call, value, build, config: dict, kernel):
-    layer, filled = build.once(call, "depthwise", lambda: (build.make(layers.DepthwiseConv2D, config), []))
-    output = layer(value)
-    if not filled:
-        filled.append(True)
+    def fill(layer):
         build.set_weights(layer, [kernel])
-    return output
+
+    return build.filled(call, "depthwise", lambda: build.make(layers.DepthwiseConv2D, config), fill)(value)
 
 
 def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
@@ -168,10 +166,9 @@ def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: C
 
 def _portable_path(call: Call, build, config: dict, bias, suffix, tensor, padding, dilation, kernel, channels):
     config = {**config, "name": config["name"] + suffix, "padding": padding, "dilation_rate": dilation}
-    layer, filled = build.once(call, f"depthwise{suffix}", lambda: (build.make(layers.DepthwiseConv2D, config), []))
-    output = layer(tensor)
-    if not filled:
-        filled.append(True)
+
+    def fill(layer):
         extra = [] if bias is None else [keras.ops.convert_to_numpy(bias)[channels]]
         build.set_weights(layer, [kernel, *extra])
-    return output
+
+    return build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)(tensor)
