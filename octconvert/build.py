@@ -291,7 +291,7 @@ class Builder:
     def _copy(self, source, suffix: str, changes):
         name = self.name(source.name + suffix) if suffix else source.name
         if not isinstance(source, keras.layers.Layer):
-            return copy_operation(source, name)
+            return copy_operation(source, name, changes)
         return self.make(type(source), {**config_of(source), **(changes or {}), "name": name})
 
     def make(self, layer_class, config: dict):

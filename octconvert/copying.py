@@ -43,10 +43,13 @@ def rebuild(layer_class, config: dict):
         return layer_class.from_config(config)
 
 
-def copy_operation(operation, name: str):
-    """A copy of a raw operation, which has arguments and no weights; not all arguments have a configuration."""
+def copy_operation(operation, name: str, changes: dict | None = None):
+    """A copy of a raw operation, which has arguments and no weights; not all arguments have a configuration.
+
+    ``changes``: arguments to replace, by attribute name.
+    """
     copy = object.__new__(type(operation))
-    vars(copy).update(vars(operation), name=name, _inbound_nodes=[], _outbound_nodes=[])
+    vars(copy).update({**vars(operation), **(changes or {})}, name=name, _inbound_nodes=[], _outbound_nodes=[])
     return copy
 
 

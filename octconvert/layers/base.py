@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import activations, backend, constraints, initializers, ops, regularizers
 
@@ -147,7 +149,7 @@ class OctaveWindowLayer(keras.layers.Layer):
             raise ValueError("`strides > 1` not supported in conjunction with `dilation_rate > 1`")
 
     @property
-    def window(self) -> Window:
+    def window(self) -> Any:  # a `Window`, or a `TransposedWindow`
         """The source operation that the low paths follow."""
         return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding, self.octave)
 

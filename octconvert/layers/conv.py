@@ -106,19 +106,24 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     def _add_kernel(self, name: str, from_low: bool, to_low: bool):
         high_rows, low_rows = self.high_channels // self.groups, self.low_channels // self.groups
-        rows = slice(high_rows, high_rows + low_rows) if from_low else slice(0, high_rows)
-        columns = slice(self.high_filters, self.filters) if to_low else slice(0, self.high_filters)
-        if rows.start == rows.stop or columns.start == columns.stop:
+        rows = range(high_rows, high_rows + low_rows) if from_low else range(high_rows)
+        columns = range(self.high_filters, self.filters) if to_low else range(self.high_filters)
+        if not rows or not columns:
             return None
-        whole = (*self.kernel_size, high_rows + low_rows, self.filters)
+        ends = self._kernel_ends(rows, columns)
+        whole = (*self.kernel_size, *self._kernel_ends(high_rows + low_rows, self.filters))
         return self.add_weight(
-            shape=(*self.kernel_size, rows.stop - rows.start, columns.stop - columns.start),
-            initializer=_PartOf(self.kernel_initializer, whole, rows, columns),
+            shape=(*self.kernel_size, *map(len, ends)),
+            initializer=_PartOf(self.kernel_initializer, whole, *(slice(end.start, end.stop) for end in ends)),
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             trainable=True,
             name=name,
         )
+
+    def _kernel_ends(self, rows, columns):
+        """What belongs to the last two axes of a kernel, from what belongs to input and output channels."""
+        return rows, columns
 
     def call(self, inputs):
         high, low = base.split_inputs(inputs, self.name)
@@ -136,8 +141,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
         return outputs if len(outputs) == 2 else outputs[0]
 
     def _to_high(self, high, low, low_padding):
-        high, padding = self._prepare_high(high)
-        total = ops.conv(high, self.hh_kernel, self.strides, padding, self.data_format, self.dilation_rate)
+        total = self._high_conv(high, self.hh_kernel)
         if low is None:
             return total
         from_low = self._low_conv(low, self.lh_kernel, low_padding)
@@ -146,6 +150,10 @@ class OctaveConv2D(base.OctaveWindowLayer):
     def _to_low(self, pooled, low, padding):
         total = self._low_conv(pooled, self.hl_kernel, padding)
         return total if low is None else total + self._low_conv(low, self.ll_kernel, padding)
+
+    def _high_conv(self, x, kernel):
+        x, padding = self._prepare_high(x)
+        return ops.conv(x, kernel, self.strides, padding, self.data_format, self.dilation_rate)
 
     def _low_conv(self, x, kernel, padding):
         return ops.conv(x, kernel, self.strides, padding, self.data_format, self.low_dilation)
@@ -173,8 +181,8 @@ class OctaveConv2D(base.OctaveWindowLayer):
 class _PartOf:
     """Initialise one path with the fans of the whole convolution: draw the whole kernel and keep the path's part."""
 
-    def __init__(self, initializer, whole, rows: slice, columns: slice):
-        self.initializer, self.whole, self.rows, self.columns = initializer, whole, rows, columns
+    def __init__(self, initializer, whole, *ends: slice):
+        self.initializer, self.whole, self.ends = initializer, whole, ends
 
     def __call__(self, shape, dtype=None, **kwargs):
-        return self.initializer(self.whole, dtype=dtype, **kwargs)[:, :, self.rows, self.columns]
+        return self.initializer(self.whole, dtype=dtype, **kwargs)[:, :, *self.ends]

@@ -272,3 +272,72 @@ def _prefilter(x, axis: int, weights, data_format: str):
         part = x[tuple(cut)] * weight
         total = part if total is None else total + part
     return total
+
+
+@dataclass(frozen=True)
+class TransposedWindow:
+    """The window of a transposed convolution: every position is spread over ``kernel`` positions, ``strides`` apart.
+
+    Spread over cells and seen from cells, source tap ``d`` of position ``octave * i + phase`` lies
+    ``floor((stride * phase + d - before) / octave)`` cells behind cell ``stride * i``: the sum that a convolution
+    has, so the same `Alignment` holds, read the other way round.
+
+    ``padding`` is 'same' or 'valid'; ``output_padding`` None or (rows, columns), as in Keras.
+    """
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: str
+    output_padding: tuple[int, int] | None
+    octave: int
+
+    def _span(self, axis: int) -> int:
+        return (self.kernel[axis] - 1) * self.dilation[axis] + 1
+
+    def output(self, axis: int, size):
+        """Positions of the source's output along ``axis``, as Keras and TensorFlow count them."""
+        if size is None:
+            return None
+        span, stride = self._span(axis), self.strides[axis]
+        extra = None if self.output_padding is None else self.output_padding[axis]
+        if self.padding == "valid":
+            return (size - 1) * stride + span + (max(stride - span, 0) if extra is None else extra)
+        return size * stride if extra is None else (size - 1) * stride + span % 2 + extra
+
+    def before(self, axis: int) -> int:
+        """Positions cut off in front of the full result."""
+        return max(self._span(axis) - self.output(axis, 1), 0) // 2 if self.padding == "same" else 0
+
+    def alignment(self, axis: int, size) -> Alignment:
+        """Of the low window; the same for every ``size``."""
+        return align(self.kernel[axis], self.strides[axis], self.dilation[axis], self.before(axis), self.octave)
+
+    def low_outputs(self, axis: int, size):
+        """Cells of the low output along ``axis``."""
+        return ceil_div(self.output(axis, size), self.octave)
+
+
+def fit_transposed(x, high_sizes, window: TransposedWindow, data_format: str):
+    """Cut the full ('valid') transposed convolution of a low map to the cells of the low output.
+
+    Args:
+        x: what a transposed convolution with the low kernel, the window's strides and no padding gave.
+        high_sizes: (rows, columns) of the high map that the low map belongs to; integers or scalar tensors.
+        window: the source's operation.
+        data_format: of ``x``.
+    """
+    for i, size in enumerate(high_sizes):
+        a = window.alignment(i, None)
+        extra, outputs = len(a.prefilter) - 1, window.low_outputs(i, size)
+        length, front = outputs + extra, a.first + extra
+        have = sizes(x, data_format)[i]
+        known = _known(length, have)
+        back = length - have - front if known else a.span + 2 * a.stride + window.octave
+        pads = [(0, 0), (0, 0)]
+        pads[i] = (front, max(back, 0))
+        x = pad_or_crop(x, pads, data_format)
+        cut = [slice(None)] * 4
+        cut[spatial_axes(data_format)[i]] = slice(0, length)
+        x = _prefilter(x[tuple(cut)], i, a.prefilter[::-1], data_format)
+    return x

@@ -31,10 +31,15 @@ PAPER_MIN_SIZE = 8
 """The authors leave maps of 7x7 and smaller plain."""
 
 
-def is_convolution(call: Call) -> bool:
+def is_convolution(graph: CallGraph, call: Call) -> bool:
     """Whether the call counts in "k of n convolutions"."""
     rule = find_rule(call.operation) if call.kind == OPERATION else None
-    return rule is not None and rule.convolution
+    return rule is not None and rule.is_convolution(call, graph)
+
+
+def convolutions(graph: CallGraph) -> list[Call]:
+    """The calls that count, in execution order."""
+    return [call for call in graph.calls if is_convolution(graph, call)]
 
 
 def layout_from_options(graph: CallGraph, options: Options, frozen: Mapping[object, str] | None = None) -> Layout:
@@ -42,7 +47,7 @@ def layout_from_options(graph: CallGraph, options: Options, frozen: Mapping[obje
     decisions = Decisions(dict(frozen or {}))
     if options.preset == "paper":
         options = replace(options, min_size=max(options.min_size, PAPER_MIN_SIZE))
-    for call in filter(is_convolution, graph.calls):
+    for call in convolutions(graph):
         reason = _selection_reason(call, options)
         if reason:
             decisions.frozen.setdefault(call.key, reason)
@@ -69,15 +74,13 @@ def _selection_reason(call: Call, options: Options) -> str:
 
 def _stems(graph: CallGraph) -> list[Call]:
     """Convolutions on the model's input whose output, through layers with one input, reaches a max-pooling."""
-    return [
-        call for call in graph.calls if is_convolution(call) and _reads_input(graph, call) and _reaches_max(graph, call)
-    ]
+    return [call for call in convolutions(graph) if _reads_input(graph, call) and _reaches_max(graph, call)]
 
 
 def _reads_input(graph: CallGraph, call: Call) -> bool:
     while call.inputs:
         call = graph.producer(call.inputs[0])
-        if is_convolution(call):
+        if is_convolution(graph, call):
             return False
     return True
 
@@ -88,7 +91,7 @@ def _reaches_max(graph: CallGraph, call: Call) -> bool:
         for consumer in graph.consumers.get(pending.pop().outputs[0], ()):
             if consumer.class_name.startswith("MaxPool"):
                 return True
-            if not is_convolution(consumer) and len(consumer.inputs) == 1 and len(consumer.outputs) == 1:
+            if not is_convolution(graph, consumer) and len(consumer.inputs) == 1 and len(consumer.outputs) == 1:
                 pending.append(consumer)
     return False
 
@@ -149,11 +152,8 @@ def _plan_names(plan: Plan) -> list[str]:
 def plan_of(layout: Layout, options: Options) -> Plan:
     """Write a layout down as a `Plan`."""
     graph = layout.graph
-    convolutions, seen = [], set()
-    for call in filter(is_convolution, graph.calls):
-        if call.key not in seen:
-            seen.add(call.key)
-            convolutions.append(_convolution(layout, call))
+    first_calls = {call.key: call for call in reversed(convolutions(graph))}
+    entries = sorted(first_calls.values(), key=lambda call: call.index)
     return Plan(
         model=graph.model.name,
         octave=options.octave,
@@ -162,7 +162,7 @@ def plan_of(layout: Layout, options: Options) -> Plan:
         weights=options.weights,
         portable=options.portable,
         groups=tuple(_groups(layout)),
-        convolutions=tuple(convolutions),
+        convolutions=tuple(_convolution(layout, call) for call in entries),
         chains=tuple(_chains(layout)),
     )
 
@@ -232,7 +232,7 @@ def _chain(layout: Layout, calls: list[Call]) -> Chain:
     dual: list[str] = []
     ends: list[ChainEnd] = []
     for call in calls:
-        if is_convolution(call):
+        if is_convolution(layout.graph, call):
             role = role_of(layout, call)[0]
             names[role].append(call.name)
             if role == LAST:

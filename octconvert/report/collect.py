@@ -9,7 +9,7 @@ from collections import defaultdict
 from octconvert.cost import call_macs, measure
 from octconvert.geometry import ceil_div
 from octconvert.graph import OPERATION, Call, CallGraph
-from octconvert.planning.make import is_convolution
+from octconvert.planning.make import convolutions
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Plan
 from octconvert.report.result import Check, ConvolutionReport, Report
@@ -107,15 +107,15 @@ def source_name(name: str, names: set[str]) -> str:
 
 
 def _sizes(graph: CallGraph, shape) -> tuple[int | None, ...]:
-    """(rows, columns, channels) of a map's shape, whatever the data format."""
+    """(rows, columns, channels) of a map's shape, whatever the data format; other ranks as they are."""
     if len(shape) != 4:
         return tuple(shape[1:])
     return (*(shape[axis] for axis in graph.spatial_axes), shape[graph.channel_axis])
 
 
 def _part_shape(graph: CallGraph, shape, channels: int | None, octave: int) -> tuple[int | None, ...]:
-    rows, columns, total = _sizes(graph, shape)
-    sizes = (None if size is None else ceil_div(size, octave) for size in (rows, columns))
+    *extent, total = _sizes(graph, shape)
+    sizes = (None if size is None else ceil_div(size, octave) for size in extent)
     return (*sizes, total if channels is None else channels)
 
 
@@ -133,8 +133,8 @@ def diff_report(a, b, source: str, target: str) -> Report:
         if call.kind == OPERATION:
             parts[source_name(call.layer_name, names)].append(call)
     rows = {}
-    for call in graph_a.calls:
-        if is_convolution(call) and call.layer_name not in rows:
+    for call in convolutions(graph_a):
+        if call.layer_name not in rows:
             rows[call.layer_name] = _diff_row(graph_a, graph_b, call, parts[call.layer_name], before, after)
     notes = [f"'{name}' is only in {target}" for name in after if name not in before]
     return Report(source, target, cost_a, cost_b, tuple(rows.values()), notes=tuple(notes[:20]))
@@ -149,7 +149,7 @@ def _diff_row(graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Ca
         role, reason = "-", "not in the second model"
     elif role == PLAIN and after[name] != before[name]:
         role = parts[-1].class_name
-    channels = [shape[graph_a.channel_axis] or 1 for shape in shapes]
+    channels = [_sizes(graph_a, shape)[-1] or 1 for shape in shapes]
     octave = _octave_of(graph_b, parts)
     return ConvolutionReport(
         name=name,

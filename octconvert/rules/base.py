@@ -106,10 +106,12 @@ class Rule:
 
     layers: tuple[type, ...] = ()
     operations: tuple[str, ...] = ()
-    convolution = False
-    """Whether its layers count as convolutions ("k of n converted")."""
     produces = False
     """Whether its output may become a pair although its input is plain."""
+
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        """Whether the call counts as a convolution ("k of n converted")."""
+        return False
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         """What the call does to channel splits; asked where an input may be a pair, or always for producers."""

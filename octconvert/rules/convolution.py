@@ -12,7 +12,7 @@ from keras import layers
 
 from octconvert.copying import config_of
 from octconvert.geometry import output_size
-from octconvert.graph import Call
+from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules import depthwise
@@ -22,7 +22,7 @@ from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
 from octconvert.weights.transfer import fold_kernel, grouped_part
 
-_CONV_ARGUMENTS = [
+CONV_ARGUMENTS = [
     "strides",
     "data_format",
     "dilation_rate",
@@ -56,8 +56,10 @@ class Convolution(Rule):
     """Conv2D, grouped or not; one group a channel is a depthwise convolution."""
 
     layers = (layers.Conv2D,)
-    convolution = True
     produces = True
+
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, channels = call.operation, flow.channels()
@@ -89,8 +91,10 @@ class SeparableConvolution(Rule):
     """SeparableConv2D: the depthwise half carries the split, the pointwise half changes it."""
 
     layers = (layers.SeparableConv2D,)
-    convolution = True
     produces = True
+
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, channels = call.operation, flow.channels()
@@ -105,7 +109,7 @@ class SeparableConvolution(Rule):
         config = config_of(layer)
         between = depthwise.rewrite(call, value, build, _depthwise_config(config), "-depthwise", layer.depthwise_kernel)
         pointwise = {
-            **{key: config[key] for key in _CONV_ARGUMENTS if key in config},
+            **{key: config[key] for key in CONV_ARGUMENTS if key in config},
             "kernel_initializer": config["pointwise_initializer"],
             "kernel_regularizer": config["pointwise_regularizer"],
             "kernel_constraint": config["pointwise_constraint"],
@@ -136,7 +140,7 @@ def _depthwise_config(config: dict) -> dict:
 
 def _plain_conv_config(layer) -> dict:
     config = config_of(layer)
-    kept = {key: config[key] for key in _CONV_ARGUMENTS if key in config}
+    kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
     return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": layer.padding}
 
 
@@ -207,25 +211,35 @@ def _move_weights(call: Call, layer, value, out, build, config: dict, kernel) ->
     if build.options.weights == "fresh":
         return
     kernel = keras.ops.convert_to_numpy(kernel)
-    bias = getattr(call.operation, "bias", None)
-    bias = None if bias is None else keras.ops.convert_to_numpy(bias)
     folded = _low_kernel(call, value, build, config, kernel)
-    channels = kernel.shape[-2] * config["groups"]
-    everything = np.arange(channels)
-    rows = {"h": value.split.high, "l": value.split.low} if isinstance(value, Pair) else {"h": everything}
-    columns = {"h": np.arange(config["filters"])} if out is None else {"h": out.high, "l": out.low}
-    values: dict[str, np.ndarray | None] = {}
-    for source, target in (("h", "h"), ("h", "l"), ("l", "h"), ("l", "l")):
-        if source in rows and target in columns:
-            part = kernel if source == target == "h" else folded
-            cut = grouped_part(part, rows[source], columns[target], channels, config["groups"])
-            values[f"{source}{target}_kernel"] = cut
-    values["high_bias"] = None if bias is None else bias[columns["h"]]
-    values["low_bias"] = None if bias is None or out is None else bias[out.low]
+    values = cut_paths(kernel, folded, getattr(call.operation, "bias", None), value, out, config["groups"])
     if isinstance(layer, portable.PortableConv):
         _fill_portable(layer, build, values)
     else:
         build.assign(layer, values)
+
+
+def cut_paths(kernel, folded, bias, value, out: ChannelSplit | None, groups: int = 1) -> dict[str, np.ndarray]:
+    """Kernels of the four paths and biases of both outputs, by their names in the octave layer.
+
+    Args:
+        kernel, folded: (..., input channels / groups, output channels), for the path HH and for the other three.
+        bias: of the source's layer, or None.
+        value: what the convolution reads.
+        out: split of its output; None where that is plain.
+    """
+    channels = kernel.shape[-2] * groups
+    rows = {"h": value.split.high, "l": value.split.low} if isinstance(value, Pair) else {"h": np.arange(channels)}
+    columns = {"h": np.arange(kernel.shape[-1])} if out is None else {"h": out.high, "l": out.low}
+    values = {}
+    for source, row in rows.items():
+        for target, column in columns.items():
+            part = kernel if source == target == "h" else folded
+            values[f"{source}{target}_kernel"] = grouped_part(part, row, column, channels, groups)
+    if bias is not None:
+        array = keras.ops.convert_to_numpy(bias)
+        values |= {name: array[columns[key]] for key, name in (("h", "high_bias"), ("l", "low_bias")) if key in columns}
+    return values
 
 
 def _low_kernel(call: Call, value, build, config: dict, kernel: np.ndarray) -> np.ndarray:
@@ -244,7 +258,7 @@ def _low_kernel(call: Call, value, build, config: dict, kernel: np.ndarray) -> n
 
 
 def _fill_portable(conv, build, values: dict) -> None:
-    biases = {"HH": values["high_bias"], "HL": values["low_bias"]}
+    biases = {"HH": values.get("high_bias"), "HL": values.get("low_bias")}
     for path, layer in conv.paths.items():
         weights = [values[f"{path.lower()}_kernel"]]
         if layer.use_bias:

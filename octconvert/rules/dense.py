@@ -1,32 +1,60 @@
-"""Dense of a vector pair: one Dense whose kernel rows are gathered, exactly; of a gate: one Dense for each group."""
+"""Dense of a map -> a 1x1 octave convolution; of a vector pair: one Dense whose kernel rows are gathered, exactly."""
 
 from __future__ import annotations
 
-from keras import layers
+from keras import layers, ops
 
-from octconvert.graph import Call
+from octconvert.copying import config_of
+from octconvert.graph import Call, CallGraph
 from octconvert.rules.activations import produce
 from octconvert.rules.base import Flow, Rule, Trace, stop
-from octconvert.rules.convolution import vector_layer
+from octconvert.rules.convolution import CONV_ARGUMENTS, octave_convolution, vector_layer
 from octconvert.rules.registry import register
 
 
 @register
 class Dense(Rule):
-    """Dense on (batch, channels) or a 1x1 map."""
+    """Dense on a map (a 1x1 convolution, and counted as one), on (batch, channels) or on a 1x1 map."""
 
     layers = (layers.Dense,)
     produces = True
 
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        shape = graph.tensors[call.inputs[0]].shape
+        return len(shape) == 4 and graph.channel_axis == 3 and not graph.is_vector(shape)
+
     def trace(self, call: Call, flow: Flow) -> Trace:
-        layer = call.operation
-        on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
-        if not (on_channels and flow.is_vector() and flow.graph.is_vector(flow.output_shape())):
-            return stop(call, "Dense on a map")
-        if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
-            return stop(call, "quantised or low-rank Dense")
+        layer, convolution = call.operation, self.is_convolution(call, flow.graph)
+        reason = _refusal(call, flow, convolution)
+        if reason:
+            return stop(call, reason)
         output, reason = produce(flow, layer.activation, layer.units)
-        return Trace((output,), reads=flow.channels() is not None, reason=reason)
+        return Trace((output,), reads=flow.channels() is not None, gains=convolution, reason=reason)
 
     def rewrite(self, call: Call, values: list, build) -> list:
-        return [vector_layer(call, values[0], build.split(call), build, "units")]
+        if not self.is_convolution(call, build.graph):
+            return [vector_layer(call, values[0], build.split(call), build, "units")]
+        layer = call.operation
+        kernel = ops.convert_to_numpy(layer.kernel)[None, None]
+        return [octave_convolution(call, values[0], build.split(call), build, _as_convolution(layer, build), kernel)]
+
+
+def _refusal(call: Call, flow: Flow, convolution: bool) -> str:
+    layer = call.operation
+    if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
+        return "quantised or low-rank Dense"
+    if convolution:
+        if layer.kernel_constraint is not None:
+            return "the constraint on its kernel is made for two axes"
+        return flow.portable_refusal()
+    on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
+    vectors = flow.is_vector() and flow.graph.is_vector(flow.output_shape())
+    return "" if on_channels and vectors else "Dense over an axis that is not the channels"
+
+
+def _as_convolution(layer, build) -> dict:
+    """Arguments of the Conv2D that the Dense is."""
+    config = config_of(layer)
+    kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
+    ones = {key: (1, 1) for key in ("kernel_size", "strides", "dilation_rate")}
+    return {**kept, **ones, "filters": layer.units, "groups": 1, "padding": "same", "data_format": build.data_format}

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 from octconvert.copying import config_of
-from octconvert.graph import Call
+from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules.activations import joins_channels
@@ -44,7 +44,9 @@ class DepthwiseConvolution(Rule):
     """DepthwiseConv2D with any depth multiplier."""
 
     layers = (layers.DepthwiseConv2D,)
-    convolution = True
+
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         return trace(call, flow)

@@ -22,16 +22,14 @@ def _class_name(function: str) -> str:
 
 @register
 class ElementWise(Rule):
-    """Activation layers without weights, the Dropout family, noise, Identity, and raw unary operations."""
+    """Activation layers without weights, noise of every kind, Identity, and raw unary operations."""
 
     layers: tuple[type, ...] = (
         layers.ReLU,
         layers.LeakyReLU,
         layers.ELU,
-        layers.Dropout,
         layers.GaussianDropout,
         layers.GaussianNoise,
-        layers.AlphaDropout,
         layers.SpatialDropout2D,
         layers.ActivityRegularization,
         layers.Identity,
@@ -42,9 +40,6 @@ class ElementWise(Rule):
     )
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        noise_shape = getattr(call.operation, "noise_shape", None) or ()
-        if any(size not in (1, None) for size in noise_shape[1:]):
-            return stop(call, "noise_shape names positions or channels")
         if not _plain_numbers(call.operation):
             return stop(call, "its limits are arrays")
         return carry(flow.channels())

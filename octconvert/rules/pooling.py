@@ -1,14 +1,15 @@
-"""Pooling of a pair map by map; global pooling into a pair of vectors; UpSampling2D of both maps."""
+"""Pooling of a pair map by map; pooling of whole maps into a pair of vectors."""
 
 from __future__ import annotations
 
 from keras import layers
 
+from octconvert.geometry import ceil_div
 from octconvert.graph import Call
-from octconvert.layers import OctaveCrop, OctavePooling2D, portable
+from octconvert.layers import OctavePooling2D, portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.layers.spatial import Window, is_same
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import Pair
 
@@ -24,7 +25,7 @@ class Pooling(Rule):
             return stop(call, "pools a 1x1 map" if flow.is_vector() else "pools in another data format")
         if flow.portable_refusal():
             return stop(call, flow.portable_refusal())
-        return carry(flow.channels())
+        return Trace((flow.channels(),), gains=flow.graph.is_vector(flow.output_shape()))  # to 1x1: a global pooling
 
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), layer = values, call.operation
@@ -39,7 +40,8 @@ class Pooling(Rule):
         if value.pads is not None:
             high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}-H-in"))
         high = build.clone(call, SUFFIXES[0])(high)
-        return [Pair(high, _known_sizes(call, value, window, sizes, build), build.split(call))]
+        fit = _one_window if _is_one_window(high, build) else _known_sizes
+        return [Pair(high, fit(call, value, window, sizes, build), build.split(call))]
 
 
 def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
@@ -56,6 +58,24 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
         dtype=layer.dtype_policy,
     )
     return Pair.of(pooling([value.high, value.low]), build.split(call))
+
+
+def _is_one_window(high, build) -> bool:
+    """Whether the pooled map is 1x1: its low cell stands for one position, not for a block of them."""
+    return build.graph.is_vector(high.shape)
+
+
+def _one_window(call: Call, value: Pair, window: Window, sizes, build):
+    """The low cells under the one window, pooled."""
+    crops, covered = [], []
+    for axis, size in enumerate(sizes):
+        start = -window.before(axis, size)
+        first, last = max(start, 0), min(start + window.kernel[axis], size)
+        low = (first // window.octave, ceil_div(last, window.octave))
+        crops.append((-low[0], low[1] - ceil_div(size, window.octave)))
+        covered.append(low[1] - low[0])
+    low = portable.pad_or_crop(value.low, crops, build.data_format, build.name(f"{call.operation.name}-L-in"))
+    return build.clone(call, SUFFIXES[1], {"pool_size": tuple(covered), "padding": "valid"})(low)
 
 
 def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
@@ -90,34 +110,3 @@ class GlobalPooling(Rule):
 
     def rewrite(self, call: Call, values: list, build) -> list:
         return [build.dual(call, values)]
-
-
-@register
-class UpSampling(Rule):
-    """UpSampling2D: both maps grow by the same factor; the low one is cut where the high size is odd."""
-
-    layers = (layers.UpSampling2D,)
-
-    def trace(self, call: Call, flow: Flow) -> Trace:
-        if call.operation.data_format != flow.graph.data_format or flow.is_vector():
-            return stop(call, "spreads a 1x1 map" if flow.is_vector() else "another data format")
-        if flow.portable_refusal():
-            return stop(call, flow.portable_refusal())
-        return carry(flow.channels())
-
-    def rewrite(self, call: Call, values: list, build) -> list:
-        pair = build.dual(call, values)
-        octave, axes = pair.split.octave, build.graph.spatial_axes
-        name = f"{call.operation.name}-L-fit"
-        if octave == 1:
-            return [pair]
-        if None in [pair.high.shape[axis] for axis in axes]:
-            low = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)(
-                [pair.high, pair.low]
-            )
-            return [Pair(pair.high, low, pair.split)]
-        extra = tuple((0, -(-pair.high.shape[axis] // octave) - pair.low.shape[axis]) for axis in axes)
-        if not any(map(any, extra)):
-            return [pair]
-        low = portable.pad_or_crop(pair.low, extra, build.data_format, build.name(name))
-        return [Pair(pair.high, low, pair.split)]

@@ -83,7 +83,7 @@ def test_shortcut_from_a_plain_tensor_ends_the_pair():
 def test_shortcut_over_a_layer_without_rule():
     inputs = Input((10, 10, 3))
     x = conv(inputs, 8, name="a")
-    y = layers.LayerNormalization()(conv(x, 8, name="b"))
+    y = layers.Softmax()(conv(x, 8, name="b"))
     x = layers.Add()([x, y])
     result = assert_oracle(Model(inputs, conv(x, 8, name="c")), converted=2)
     assert roles(result)["c"] == "plain"

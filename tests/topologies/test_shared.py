@@ -79,7 +79,7 @@ def test_layer_without_weights_called_on_pairs_and_plain_tensors():
     inputs = Input((10, 10, 3))
     relu, pool = layers.ReLU(name="relu"), layers.MaxPooling2D(name="pool")
     x = relu(conv()(pool(relu(inputs))))
-    x = layers.LayerNormalization()(conv()(relu(x)))
+    x = layers.Softmax()(conv()(relu(x)))
     model = Model(inputs, conv(4)(conv()(relu(relu(pool(x))))))
     result = assert_oracle(model, converted=4)
     assert [layer.name for layer in result.model.layers].count("relu") == 1

@@ -54,10 +54,3 @@ def test_other_factors(factor):
     model = Model(inputs, conv(layers.UpSampling2D(factor)(conv(inputs, 8)), 4))
     assert_oracle(model, converted=2)
     assert_portable(model)
-
-
-def test_transposed_convolution_stays_plain():
-    inputs = Input((8, 8, 3))
-    x = conv(conv(inputs, 8), 8)
-    x = layers.Conv2DTranspose(8, 2, strides=2)(x)
-    assert_oracle(Model(inputs, conv(conv(x, 8), 4)), converted=4)

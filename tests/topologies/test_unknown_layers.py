@@ -62,8 +62,8 @@ def around(operation):
 
 
 UNKNOWN = {
-    "LayerNormalization": (lambda x: layers.LayerNormalization()(x), "no rule for LayerNormalization"),
-    "GroupNormalization": (lambda x: layers.GroupNormalization(2)(x), "no rule for GroupNormalization"),
+    "LayerNormalization of maps": (lambda x: layers.LayerNormalization(axis=(1, 2, 3))(x), "normalises axes [1, 2, 3]"),
+    "UnitNormalization of rows": (lambda x: layers.UnitNormalization(axis=1)(x), "normalises axes [1]"),
     "Softmax": (lambda x: layers.Softmax()(x), "no rule for Softmax"),
     "Lambda": (lambda x: layers.Lambda(lambda t: t * 2 + 1)(x), "no rule for Lambda"),
     "Lambda with a closure": (lambda x: layers.Lambda(by_offset(3.0))(x), "no rule for Lambda"),
@@ -71,9 +71,8 @@ UNKNOWN = {
     "subclass with its own call": (lambda x: CleverConv(8, 3)(x), "no rule for CleverConv"),
     "MultiHeadAttention": (attention, "Reshape mixes positions and channels"),
     "Permute": (lambda x: layers.Permute((2, 1, 3))(x), "no rule for Permute"),
-    "Conv2DTranspose": (lambda x: layers.Conv2DTranspose(8, 3)(x), "no rule for Conv2DTranspose"),
     "RandomFlip": (lambda x: layers.RandomFlip()(x), "no rule for RandomFlip"),
-    "Dense on a map": (lambda x: layers.Dense(8)(x), "Dense on a map"),
+    "Resizing that cuts": (lambda x: layers.Resizing(8, 8, crop_to_aspect_ratio=True)(x), "keeps the aspect ratio"),
     "Activation softmax": (lambda x: layers.Activation("softmax")(x), "not known to be element-wise"),
     "Activation unknown": (lambda x: layers.Activation(by_offset(1.0))(x), "not known to be element-wise"),
 }

@@ -1,0 +1,236 @@
+"""Normalisations whose statistics join the channels of both groups of a pair: over channels, or over groups of them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import constraints, initializers, ops, regularizers
+
+from octconvert.layers import base, spatial
+
+_CHOICES = ("initializer", "regularizer", "constraint")
+_MODULES = (initializers, regularizers, constraints)
+_DEFAULTS = {"gamma": "ones", "beta": "zeros"}
+MODES = ("layer", "rms", "unit")
+
+
+class _PairNormalization(keras.layers.Layer):
+    """A gain (gamma) and a shift (beta) for each channel of both maps, and how to apply them.
+
+    Statistics are in at least float32, as Keras' own are; the output has the layer's compute dtype.
+    """
+
+    def __init__(self, epsilon, center, scale, octave, data_format, choices, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon, self.center, self.scale = epsilon, center, scale
+        self.octave = base.check_octave(octave)
+        self.data_format = base.standard_data_format(data_format)
+        self.autocast = False
+        for weight, default in _DEFAULTS.items():
+            for kind, module in zip(_CHOICES, _MODULES, strict=True):
+                value = choices.pop(f"{weight}_{kind}", default if kind == "initializer" else None)
+                setattr(self, f"{weight}_{kind}", module.get(value))
+        if choices:
+            raise TypeError(f"layer '{self.name}': unexpected argument {next(iter(choices))!r}")
+
+    def build(self, input_shape):
+        high, low = base.split_shapes(input_shape, self.name)
+        if low is None:
+            raise ValueError(f"layer '{self.name}': expected a pair [high, low], received one tensor")
+        self.widths = tuple(shape[self._axis(len(shape))] for shape in (high, low))
+        for name, wanted in (("gamma", self.scale), ("beta", self.center)):
+            for group, width in zip(("high", "low"), self.widths, strict=True):
+                setattr(self, f"{group}_{name}", self._add_vector(f"{group}_{name}", name, width) if wanted else None)
+        self.built = True
+
+    def _add_vector(self, label: str, name: str, width: int):
+        return self.add_weight(
+            shape=(width,),
+            initializer=getattr(self, f"{name}_initializer"),
+            regularizer=getattr(self, f"{name}_regularizer"),
+            constraint=getattr(self, f"{name}_constraint"),
+            name=label,
+            autocast=False,
+        )
+
+    def _axis(self, rank: int) -> int:
+        """Channel axis of a map or of a (batch, channels) vector."""
+        return spatial.channel_axis(self.data_format) if rank == 4 else rank - 1
+
+    def _inputs(self, inputs):
+        high, low = base.split_pair(inputs, self.name)
+        kind = keras.backend.result_type(high.dtype, "float32")
+        return ops.cast(high, kind), ops.cast(low, kind)
+
+    def _outputs(self, parts, inverses):
+        """``part * inverse * gamma + beta`` for both; parts have no mean any more."""
+        outputs = []
+        for part, inverse, group in zip(parts, inverses, ("high", "low"), strict=True):
+            gamma, beta = getattr(self, f"{group}_gamma"), getattr(self, f"{group}_beta")
+            shape = [1] * len(part.shape)
+            shape[self._axis(len(part.shape))] = -1
+            if gamma is not None:
+                inverse = inverse * ops.cast(ops.reshape(gamma, shape), part.dtype)
+            part = part * inverse
+            if beta is not None:
+                part = part + ops.cast(ops.reshape(beta, shape), part.dtype)
+            outputs.append(ops.cast(part, self.compute_dtype))
+        return outputs
+
+    def compute_output_spec(self, inputs):
+        high, low = base.split_pair(inputs, self.name)
+        if len(high.shape) == 4:
+            base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
+        return [keras.KerasTensor(tuple(part.shape), dtype=self.compute_dtype) for part in (high, low)]
+
+    def get_config(self):
+        own = {name: getattr(self, name) for name in ("epsilon", "center", "scale", "octave", "data_format")}
+        for weight in _DEFAULTS:
+            for kind, module in zip(_CHOICES, _MODULES, strict=True):
+                own[f"{weight}_{kind}"] = module.serialize(getattr(self, f"{weight}_{kind}"))
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveLayerNormalization(_PairNormalization):
+    """Normalise every position over the channels of both maps.
+
+    At a high position the statistics are those of its high channels and of the low cell above it; at a low cell those
+    of its low channels and the average of the high positions under it. What crosses the resolutions is a map of one
+    channel. With octave=1 this is the plain layer's function.
+
+    Args:
+        mode: 'layer' (LayerNormalization: mean and variance), 'rms' (RMSNormalization: mean square), or 'unit'
+            (UnitNormalization: sum of squares, no weights; ``epsilon`` bounds the norm from below).
+        epsilon: added to the variance or mean square.
+        center, scale: whether there is a shift (beta) and a gain (gamma) for each channel.
+        octave: factor between the resolutions.
+        data_format: 'channels_last' or 'channels_first'; None is Keras' default.
+        gamma_initializer, beta_initializer, gamma_regularizer, beta_regularizer, gamma_constraint, beta_constraint:
+            as in ``keras.layers.LayerNormalization``.
+
+    Input: ``[high, low]``, maps, or (batch, channels) vectors with octave=1. Output: the same shapes.
+
+    Raises:
+        ValueError: unknown ``mode``, one tensor in place of a pair, or maps whose sizes do not fit ``octave``.
+    """
+
+    def __init__(
+        self,
+        mode="layer",
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        octave=2,
+        data_format=None,
+        dtype=None,
+        name=None,
+        trainable=True,
+        **choices,
+    ):
+        if mode not in MODES:
+            raise ValueError(f"`mode` must be one of {', '.join(MODES)}, received: {mode!r}")
+        own = {"dtype": dtype, "name": name, "trainable": trainable}
+        super().__init__(epsilon, center, scale, octave, data_format, choices, **own)
+        self.mode = mode
+
+    def call(self, inputs):
+        parts = self._inputs(inputs)
+        count = 1 if self.mode == "unit" else sum(self.widths)
+        if self.mode == "layer":
+            parts = [part - mean for part, mean in zip(parts, self._shared(parts, count), strict=True)]
+        squares = self._shared([ops.square(part) for part in parts], count)
+        if self.mode == "unit":
+            inverses = [ops.minimum(ops.rsqrt(total), 1.0 / self.epsilon) for total in squares]
+        else:
+            inverses = [ops.rsqrt(mean + self.epsilon) for mean in squares]
+        return self._outputs(parts, inverses)
+
+    def _shared(self, parts, count: int):
+        """Sums over all channels divided by ``count``, at both resolutions: maps of one channel."""
+        high, low = (ops.sum(part, axis=self._axis(len(part.shape)), keepdims=True) / count for part in parts)
+        pooled = spatial.pool_octave(high, self.octave, self.data_format)
+        return spatial.add_upsampled(high, low, self.octave, self.data_format), pooled + low
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveGroupNormalization(_PairNormalization):
+    """Normalise groups of channels over all positions, where a group has channels in both maps.
+
+    The mean of a group is the mean of its channels' means, each over the positions of its own map; the variance
+    likewise. With octave=1 this is the plain layer's function.
+
+    Args:
+        high_channels, low_channels: how many channels of each map belong to the first group, the second ...
+        epsilon, center, scale, gamma_*, beta_*: as in ``keras.layers.GroupNormalization``.
+        octave, data_format: as in `OctaveConv2D`.
+
+    Input: ``[high, low]``, maps, or (batch, channels) vectors with octave=1. Output: the same shapes.
+
+    Raises:
+        ValueError: numbers of channels that do not add up to those of the maps.
+    """
+
+    def __init__(
+        self,
+        high_channels,
+        low_channels,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        octave=2,
+        data_format=None,
+        dtype=None,
+        name=None,
+        trainable=True,
+        **choices,
+    ):
+        own = {"dtype": dtype, "name": name, "trainable": trainable}
+        super().__init__(epsilon, center, scale, octave, data_format, choices, **own)
+        self.high_channels, self.low_channels = [int(n) for n in high_channels], [int(n) for n in low_channels]
+        if len(self.high_channels) != len(self.low_channels):
+            raise ValueError(f"layer '{self.name}': `high_channels` and `low_channels` differ in length")
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.widths != (sum(self.high_channels), sum(self.low_channels)):
+            wanted = (sum(self.high_channels), sum(self.low_channels))
+            raise ValueError(f"layer '{self.name}': its groups have {wanted} channels, its inputs {self.widths}")
+
+    def call(self, inputs):
+        parts = self._inputs(inputs)
+        parts = [part - mean for part, mean in zip(parts, self._group_means(parts), strict=True)]
+        variances = self._group_means([ops.square(part) for part in parts])
+        return self._outputs(parts, [ops.rsqrt(variance + self.epsilon) for variance in variances])
+
+    def _group_means(self, parts):
+        """The mean of each channel's group, shaped to join the part."""
+        sizes = np.add(self.high_channels, self.low_channels)
+        members = [_membership(counts) for counts in (self.high_channels, self.low_channels)]
+        means = sum(
+            ops.matmul(self._channel_means(part), ops.cast(member / sizes, part.dtype))
+            for part, member in zip(parts, members, strict=True)
+        )
+        spread = []
+        for part, member in zip(parts, members, strict=True):
+            shape = [-1] + [1] * (len(part.shape) - 1)
+            shape[self._axis(len(part.shape))] = part.shape[self._axis(len(part.shape))]
+            spread.append(ops.reshape(ops.matmul(means, ops.cast(member.T, part.dtype)), shape))
+        return spread
+
+    def _channel_means(self, part):
+        if len(part.shape) == 2:
+            return part
+        return ops.mean(part, axis=spatial.spatial_axes(self.data_format))
+
+    def get_config(self):
+        return {**super().get_config(), "high_channels": self.high_channels, "low_channels": self.low_channels}
+
+
+def _membership(counts) -> np.ndarray:
+    """(channels, groups) array: 1 where a channel belongs to a group."""
+    groups = np.repeat(np.arange(len(counts)), counts)
+    return (groups[:, None] == np.arange(len(counts))).astype("float32")

@@ -1,0 +1,146 @@
+"""LayerNormalization, RMSNormalization, UnitNormalization, GroupNormalization: statistics over both maps.
+
+The mean over all channels of a pair needs both resolutions: `OctaveLayerNormalization` carries a one-channel map
+across, `OctaveGroupNormalization` a vector. With octave=1 both are the source's function.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.copying import config_of
+from octconvert.graph import Call
+from octconvert.layers import OctaveGroupNormalization, OctaveLayerNormalization
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.registry import register
+from octconvert.split import Pair
+
+_SHARED = ("epsilon", "center", "scale", "dtype", "trainable")
+_CHOICES = tuple(f"{w}_{kind}" for w in ("gamma", "beta") for kind in ("initializer", "regularizer", "constraint"))
+
+
+def _axes(layer) -> list[int]:
+    return list(layer.axis) if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+
+
+def _refusal(call: Call, flow: Flow) -> str:
+    """Why the layer does not normalise the channels alone, or can not be had."""
+    rank = len(flow.shape())
+    channels = flow.graph.channel_axis if rank == 4 else rank - 1
+    axes = [axis % rank for axis in _axes(call.operation)]
+    if axes != [channels]:
+        return f"normalises axes {axes}, not the channels alone"
+    if flow.options.portable:
+        return "no built-in layer normalises over both maps (portable)"
+    return ""
+
+
+class _Joint(Rule):
+    """What the three have in common: ``layer_class`` and its configuration, and the vectors to cut."""
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        reason = _refusal(call, flow)
+        return stop(call, reason) if reason else carry(flow.channels())
+
+    def make(self, call: Call, build):
+        """The layer for the call."""
+        raise NotImplementedError
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        high, low = build.settled(values[0])
+
+        def fill(made):
+            _fill(call, made, build)
+
+        layer = build.filled(call, "normalization", lambda: self.make(call, build), fill)
+        return [Pair.of(layer([high, low]), build.split(call))]
+
+
+def _fill(call: Call, made, build) -> None:
+    split, source = build.split(call), call.operation
+    gamma = source.scale if isinstance(source, layers.RMSNormalization) else getattr(source, "gamma", None)
+    values: dict[str, np.ndarray] = {}
+    for name, vector in (("gamma", gamma), ("beta", getattr(source, "beta", None))):
+        if vector is not None:
+            array = keras.ops.convert_to_numpy(vector)
+            values |= {f"high_{name}": array[split.high], f"low_{name}": array[split.low]}
+    build.assign(made, values)
+
+
+def _common(call: Call, build, config: dict) -> dict:
+    kept = {key: config[key] for key in (*_SHARED, *_CHOICES) if key in config}
+    octave = build.split(call).octave
+    return {**kept, "name": build.own_name(call.operation.name), "octave": octave, "data_format": build.data_format}
+
+
+@register
+class LayerNormalization(_Joint):
+    """LayerNormalization over the channels of each position (ConvNeXt)."""
+
+    layers: tuple[type, ...] = (layers.LayerNormalization,)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if call.operation.rms_scaling:
+            return stop(call, "rms_scaling divides by the variance, and is deprecated")
+        return super().trace(call, flow)
+
+    def make(self, call: Call, build):
+        config = _common(call, build, config_of(call.operation))
+        return build.make(OctaveLayerNormalization, {**config, "mode": "layer"})
+
+
+@register
+class RootMeanSquareNormalization(_Joint):
+    """RMSNormalization over the channels."""
+
+    layers: tuple[type, ...] = (layers.RMSNormalization,)
+
+    def make(self, call: Call, build):
+        config = {**_common(call, build, config_of(call.operation)), "center": False, "scale": True}
+        return build.make(OctaveLayerNormalization, {**config, "mode": "rms"})
+
+
+@register
+class UnitNormalization(_Joint):
+    """UnitNormalization over the channels; Keras keeps the norm above 1e-12."""
+
+    layers: tuple[type, ...] = (layers.UnitNormalization,)
+
+    def make(self, call: Call, build):
+        config = {**_common(call, build, config_of(call.operation)), "center": False, "scale": False}
+        return build.make(OctaveLayerNormalization, {**config, "mode": "unit", "epsilon": 1e-12})
+
+
+@register
+class GroupNormalization(_Joint):
+    """GroupNormalization; with one channel a group (instance normalisation) each map does it alone."""
+
+    layers: tuple[type, ...] = (layers.GroupNormalization,)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if _is_instance(call.operation, flow.channels()):
+            return carry(flow.channels())
+        return super().trace(call, flow)
+
+    def make(self, call: Call, build):
+        split, groups = build.split(call), call.operation.groups
+        owner = np.arange(split.channels) // (split.channels // groups)
+        counts = {
+            "high_channels": np.bincount(owner[split.high], minlength=groups).tolist(),
+            "low_channels": np.bincount(owner[split.low], minlength=groups).tolist(),
+        }
+        return build.make(OctaveGroupNormalization, {**_common(call, build, config_of(call.operation)), **counts})
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split, layer = build.split(call), call.operation
+        if not _is_instance(layer, split.mask):
+            return super().rewrite(call, values, build)
+        arrays = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
+        changes = tuple({"groups": len(channels)} for channels in (split.high, split.low))
+        return [build.dual(call, values, lambda channels: [array[channels] for array in arrays], changes)]
+
+
+def _is_instance(layer, channels) -> bool:
+    return channels is not None and layer.groups in (-1, len(channels))

@@ -1,0 +1,30 @@
+"""Convolutions over one or three axes: counted, and left plain. Low maps have half the rows and columns of 2-D maps."""
+
+from __future__ import annotations
+
+from keras import layers
+
+from octconvert.graph import Call, CallGraph
+from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.registry import register
+
+
+@register
+class OtherRank(Rule):
+    """Conv1D, Conv3D and their kin."""
+
+    layers = (
+        layers.Conv1D,
+        layers.Conv3D,
+        layers.SeparableConv1D,
+        layers.DepthwiseConv1D,
+        layers.Conv1DTranspose,
+        layers.Conv3DTranspose,
+    )
+    produces = True
+
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        return True
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        return stop(call, f"{call.class_name}: only 2-D convolutions are converted")

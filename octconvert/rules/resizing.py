@@ -1,0 +1,74 @@
+"""UpSampling2D and resizing of a pair: both maps take the new size, the low one ceil(size / octave).
+
+A 1x1 map (the pooled branch of DeepLab, say) is the same value everywhere, whatever resolution it is spread to.
+"""
+
+from __future__ import annotations
+
+from keras import layers
+
+from octconvert.geometry import ceil_div
+from octconvert.graph import Call
+from octconvert.layers import OctaveCrop, portable
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.registry import register
+from octconvert.split import Pair
+
+
+@register
+class UpSampling(Rule):
+    """UpSampling2D: both maps grow by the same factor; the low one is cut where the high size is odd."""
+
+    layers = (layers.UpSampling2D,)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        if call.operation.data_format != flow.graph.data_format:
+            return stop(call, "another data format")
+        if flow.portable_refusal():
+            return stop(call, flow.portable_refusal())
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        octave, size = build.split(call).octave, call.operation.size
+        if values[0].split.octave == octave:
+            return [_fitted(call, build.dual(call, values), build)]
+        low = {"size": tuple(ceil_div(factor, octave) for factor in size)}  # of a 1x1 map
+        return [build.dual(call, values, changes=(None, low))]
+
+
+def _fitted(call: Call, pair: Pair, build) -> Pair:
+    """The low map cut to ceil(size / octave)."""
+    octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}-L-fit"
+    if octave == 1:
+        return pair
+    if None in [pair.high.shape[axis] for axis in axes]:
+        crop = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)
+        return Pair(pair.high, crop([pair.high, pair.low]), pair.split)
+    extra = tuple((0, ceil_div(pair.high.shape[axis], octave) - pair.low.shape[axis]) for axis in axes)
+    if not any(map(any, extra)):
+        return pair
+    return Pair(pair.high, portable.pad_or_crop(pair.low, extra, build.data_format, build.name(name)), pair.split)
+
+
+@register
+class Resizing(Rule):
+    """Resizing to fixed rows and columns; at odd sizes low is up to half a cell off at the end."""
+
+    layers = (layers.Resizing,)
+    operations = ("keras.src.ops.image.Resize",)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        operation = call.operation
+        if operation.data_format != flow.graph.data_format:
+            return stop(call, "another data format")
+        if operation.crop_to_aspect_ratio or operation.pad_to_aspect_ratio:
+            return stop(call, "keeps the aspect ratio by cutting or padding")
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        operation, octave = call.operation, build.split(call).octave
+        if isinstance(operation, layers.Resizing):
+            low = {"height": ceil_div(operation.height, octave), "width": ceil_div(operation.width, octave)}
+        else:
+            low = {"size": tuple(ceil_div(size, octave) for size in operation.size)}
+        return [build.dual(call, values, changes=(None, low))]

@@ -1,0 +1,25 @@
+"""A gain for each channel: cut with the channels."""
+
+from __future__ import annotations
+
+import keras
+
+from octconvert.graph import Call
+from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.registry import register
+
+
+@register
+class LayerScale(Rule):
+    """LayerScale of ConvNeXt: ``x * gamma`` along the last axis."""
+
+    operations = ("keras.src.applications.convnext.LayerScale",)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
+        return carry(flow.channels()) if on_channels else stop(call, "scales columns, not channels")
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split, gamma = build.split(call), keras.ops.convert_to_numpy(call.operation.gamma)
+        changes = tuple({"projection_dim": len(channels)} for channels in (split.high, split.low))
+        return [build.dual(call, values, lambda channels: [gamma[channels]], changes)]

@@ -1,0 +1,65 @@
+"""Conv2DTranspose(pair or plain) -> octave transposed convolution, as in U-Net decoders."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.copying import config_of
+from octconvert.graph import Call, CallGraph
+from octconvert.layers import OctaveConv2DTranspose
+from octconvert.rules.activations import produce
+from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, refusal
+from octconvert.rules.registry import register
+from octconvert.split import Pair
+from octconvert.weights.transfer import fold_kernel
+
+
+@register
+class TransposedConvolution(Rule):
+    """Conv2DTranspose with any stride, padding and output padding."""
+
+    layers = (layers.Conv2DTranspose,)
+    produces = True
+
+    def is_convolution(self, call: Call, graph: CallGraph) -> bool:
+        return True
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        layer, channels = call.operation, flow.channels()
+        reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else "")
+        if not reason and flow.options.portable:
+            reason = "no built-in form (portable)"
+        if reason:
+            return stop(call, reason)
+        output, reason = produce(flow, layer.activation, layer.filters)
+        return Trace((output,), reads=channels is not None, gains=True, reason=reason)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        (value,), out, layer = values, build.split(call), call.operation
+        tensors = build.settled(value) if isinstance(value, Pair) else value
+        config = config_of(layer)
+        kept = {key: config[key] for key in (*CONV_ARGUMENTS, "filters", "kernel_size", "padding") if key in config}
+        config = {
+            **kept,
+            "output_padding": layer.output_padding,
+            "octave": build.octave,
+            "ratio_out": 0.0 if out is None else len(out.low) / layer.filters,
+            "name": build.own_name(layer.name),
+        }
+
+        def fill(made):
+            _fill(call, made, value, out, build)
+
+        made = build.filled(call, "octave", lambda: build.make(OctaveConv2DTranspose, config), fill)
+        outputs = made(tensors)
+        return [outputs if out is None else Pair.of(outputs, out)]
+
+
+def _fill(call: Call, made, value, out, build) -> None:
+    kernel = keras.ops.convert_to_numpy(call.operation.kernel)
+    folded = fold_kernel(kernel, made.window, (None, None)) if build.options.weights == "fold" else kernel
+    values = cut_paths(np.swapaxes(kernel, -1, -2), np.swapaxes(folded, -1, -2), call.operation.bias, value, out)
+    build.assign(made, {key: np.swapaxes(v, -1, -2) if key.endswith("kernel") else v for key, v in values.items()})
