@@ -17,7 +17,7 @@ from octconvert.build import Builder
 from octconvert.compilation import carry_compilation
 from octconvert.copying import config_of, rebuild, settle
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError
-from octconvert.graph import CallGraph, build_graph, functional_of
+from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
 from octconvert.output import failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
 from octconvert.planning.solve import Layout
@@ -25,6 +25,8 @@ from octconvert.planning.values import Options, Plan
 from octconvert.report.collect import collect, diff_report
 from octconvert.report.conversion import Conversion
 from octconvert.report.result import Check, Report
+from octconvert.rules import is_named
+from octconvert.rules.activations import activation_name
 
 Progress = Callable[[str, int, int], None]
 
@@ -44,6 +46,7 @@ def convert(
     stride_mode: str = "keep",
     weights: str = "slice",
     portable: bool = False,
+    elementwise: Iterable[str | type] = (),
     plan: Plan | str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
     verify: str = "quick",
@@ -67,6 +70,8 @@ def convert(
         stride_mode: 'keep', or 'pool': average pooling and a stride-1 convolution (another function; for training).
         weights: 'slice' the kernels, 'fold' them to the low resolution, or leave them 'fresh'.
         portable: built-in Keras layers only, so that the model loads without octconvert.
+        elementwise: layers (classes, class names or layer names) and activation functions that octconvert does not
+            know, and that act on each channel and position alone; they then end no chain.
         plan: a `Plan` or its file, in place of all options above.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
@@ -103,6 +108,7 @@ def convert(
         *_weights_note(options, plan),
         *_converted_before(plan),
         *_unmatched_patterns(options, plan),
+        *_unmatched_names(options, layout.graph),
         *builder.notes,
         *carry_compilation(loaded.model, model, custom_objects),
     ]
@@ -143,6 +149,7 @@ def plan(
     stride_mode: str = "keep",
     weights: str = "slice",
     portable: bool = False,
+    elementwise: Iterable[str | type] = (),
     plan: Plan | str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
     unsafe: bool = False,
@@ -179,6 +186,7 @@ def _options(arguments: dict, plan) -> Options | None:
         return None
     values = {name: arguments[name] for name in names}
     values |= {key: _patterns(key, values[key]) for key in ("include", "exclude")}
+    values["elementwise"] = _names(values["elementwise"])
     values["alpha_map"] = _alpha_map(values["alpha_map"] or ())
     return Options(**values)
 
@@ -190,6 +198,12 @@ def _patterns(name: str, values) -> tuple[str, ...]:
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise UsageError(f"{name} takes regular expressions, received {values!r}")
     return patterns
+
+
+def _names(given) -> tuple[str, ...]:
+    """Layer classes and functions by their names."""
+    items = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    return tuple(item if isinstance(item, str) else getattr(item, "__name__", item) for item in items)
 
 
 def _alpha_map(given) -> tuple[tuple[str, float], ...]:
@@ -224,6 +238,14 @@ def _unmatched_patterns(options: Options, plan: Plan) -> list[str]:
     patterns = (*options.include, *options.exclude, *(pattern for pattern, _ in options.alpha_map))
     missed = [pattern for pattern in patterns if not any(re.search(pattern, name) for name in names)]
     return [f"the pattern '{pattern}' matches no convolution" for pattern in missed]
+
+
+def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
+    """Names of element-wise layers or activations that the model has not."""
+    calls = [call for call in graph.calls if call.kind == OPERATION]
+    functions = {activation_name(getattr(call.operation, "activation", None)) for call in calls}
+    missed = [n for n in options.elementwise if n not in functions and not any(is_named(c, (n,)) for c in calls)]
+    return [f"elementwise '{name}' is no layer, class or activation of the model" for name in missed]
 
 
 def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:

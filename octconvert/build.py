@@ -22,7 +22,7 @@ from octconvert.layers import OctaveMerge, portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options
-from octconvert.rules import find_rule
+from octconvert.rules import rule_of
 from octconvert.split import ChannelSplit, Pair
 
 
@@ -123,7 +123,7 @@ class Builder:
             inputs = [self.plain(value) for value in inputs]
         has_pair = any(isinstance(value, Pair) for value in inputs)
         try:
-            rule = find_rule(call.operation)
+            rule = rule_of(call, self.options.elementwise)
             if rule is not None and (has_pair or any(tensor in self.layout.splits for tensor in call.outputs)):
                 return rule.rewrite(call, inputs, self)
             args, kwargs = self.arguments(call, inputs)

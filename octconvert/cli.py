@@ -122,6 +122,14 @@ def convert(
     portable: Annotated[
         bool | None, _option("Use built-in Keras layers only; the file then loads without octconvert.", group=_HOW)
     ] = None,
+    elementwise: Annotated[
+        list[str] | None,
+        _option(
+            "A layer, class or activation without a rule that acts on each element alone; repeatable.",
+            group=_HOW,
+            metavar="NAME",
+        ),
+    ] = None,
     plan: Annotated[
         str | None, _option("Follow a plan that --dry-run --json wrote.", group=_HOW, metavar="FILE")
     ] = None,
@@ -152,6 +160,7 @@ def convert(
         "stride_mode": stride_mode,
         "weights": weights,
         "portable": portable,
+        "elementwise": elementwise,
     }
     options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}

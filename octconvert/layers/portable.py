@@ -100,16 +100,16 @@ def _runs(high, low, order, data_format: str, name: str) -> list:
     parts = []
     for i, (start, stop) in enumerate(runs):
         source, offset = (high, 0) if start < width else (low, width)
-        parts.append(_channels(source, start - offset, stop - offset, data_format, f"{name}-part{i}"))
+        parts.append(channels(source, start - offset, stop - offset, data_format, f"{name}-part{i}"))
     return parts
 
 
-def _channels(x, start: int, stop: int, data_format: str, name: str):
+def channels(x, start: int, stop: int, data_format: str, name: str):
     """Channels start..stop of ``x``; Cropping2D reaches the channel axis when it is told the other data format."""
-    channels = x.shape[channel_axis(data_format)]
-    if (start, stop) == (0, channels):
+    width = x.shape[channel_axis(data_format)]
+    if (start, stop) == (0, width):
         return x
-    cut = (start, channels - stop)
+    cut = (start, width - stop)
     if data_format == "channels_last":
         return layers.Cropping2D(((0, 0), cut), data_format="channels_first", name=name, dtype=x.dtype)(x)
     return layers.Cropping2D((cut, (0, 0)), data_format="channels_last", name=name, dtype=x.dtype)(x)

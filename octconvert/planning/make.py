@@ -24,7 +24,7 @@ from octconvert.planning.values import (
     Options,
     Plan,
 )
-from octconvert.rules import find_rule
+from octconvert.rules import rule_of
 from octconvert.rules.base import too_small
 
 PAPER_MIN_SIZE = 8
@@ -33,7 +33,7 @@ PAPER_MIN_SIZE = 8
 
 def is_convolution(graph: CallGraph, call: Call) -> bool:
     """Whether the call counts in "k of n convolutions"."""
-    rule = find_rule(call.operation) if call.kind == OPERATION else None
+    rule = rule_of(call) if call.kind == OPERATION else None
     return rule is not None and rule.is_convolution(call, graph)
 
 
@@ -104,6 +104,7 @@ def options_of(plan: Plan) -> Options:
         stride_mode=plan.stride_mode,
         weights=plan.weights,
         portable=plan.portable,
+        elementwise=plan.elementwise,
     )
 
 
@@ -164,6 +165,7 @@ def plan_of(layout: Layout, options: Options) -> Plan:
         groups=tuple(_groups(layout)),
         convolutions=tuple(_convolution(layout, call) for call in entries),
         chains=tuple(_chains(layout)),
+        elementwise=options.elementwise,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
 from octconvert.planning.ledger import Components, Ledger, TiedProducers
 from octconvert.planning.values import Options
-from octconvert.rules import find_rule
+from octconvert.rules import rule_of
 from octconvert.rules.base import Flow, Trace, carry, stop, too_small
 from octconvert.split import ChannelSplit, low_channels
 
@@ -116,7 +116,7 @@ def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisio
         return stop(call, decisions.frozen[call.key])
     if call.kind == BOUNDARY:
         return carry(channels[call.inputs[0]]) if reads_pair else None
-    rule = find_rule(call.operation) if call.kind == OPERATION else None
+    rule = rule_of(call, options.elementwise) if call.kind == OPERATION else None
     if rule is None:
         return stop(call, f"no rule for {call.class_name}") if reads_pair else None
     if not reads_pair and not rule.produces:

@@ -46,6 +46,8 @@ class Options:
         preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps whatever ``min_size`` is.
         weights: 'slice', 'fold' or 'fresh'.
         portable: built-in Keras layers only.
+        elementwise: names of layers or classes without a rule, and of activation functions, that act on each element
+            alone.
     """
 
     alpha: float = 0.5
@@ -58,6 +60,7 @@ class Options:
     preset: str | None = None
     weights: str = "slice"
     portable: bool = False
+    elementwise: tuple[str, ...] = ()
 
     def __post_init__(self):
         for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
@@ -68,6 +71,8 @@ class Options:
             raise UsageError(f"min_size must be a positive integer, received {self.min_size!r}")
         if not isinstance(self.portable, bool):
             raise UsageError(f"portable must be true or false, received {self.portable!r}")
+        if not all(isinstance(name, str) and name for name in self.elementwise):
+            raise UsageError(f"elementwise takes names of layers or classes, received {self.elementwise!r}")
         choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
@@ -184,6 +189,7 @@ class Plan(JupyterMixin):
     groups: tuple[Group, ...]
     convolutions: tuple[Convolution, ...]
     chains: tuple[Chain, ...]
+    elementwise: tuple[str, ...] = ()
 
     @property
     def converted(self) -> tuple[Convolution, ...]:
@@ -245,11 +251,12 @@ _NESTED = {"groups": Group, "convolutions": Convolution, "chains": Chain, "ends"
 
 
 def _read(cls, data, where: str):
-    """A frozen value from its dictionary; every key must be there and none else."""
+    """A frozen value from its dictionary; every key without a default must be there, and no unknown one."""
     if not isinstance(data, dict):
         raise UsageError(f"{where}: expected an object, received {data!r}")
-    wanted = {item.name for item in dataclasses.fields(cls)}
-    wrong = sorted(wanted ^ set(data))
+    known = {item.name: item.default for item in dataclasses.fields(cls)}
+    needed = {name for name, default in known.items() if default is dataclasses.MISSING}
+    wrong = sorted((needed - set(data)) | (set(data) - set(known)))
     if wrong:
         state = "unknown" if wrong[0] in data else "missing"
         raise UsageError(f'{where}: {state} key "{wrong[0]}"')

@@ -15,9 +15,11 @@ from octconvert.rules import (  # noqa: F401
     reshaping,
     resizing,
     scaling,
+    slicing,
     transposed,
 )
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.named import is_named, rule_of
 from octconvert.rules.registry import find_rule, register
 
-__all__ = ["Flow", "Rule", "Trace", "carry", "find_rule", "register", "stop"]
+__all__ = ["Flow", "Rule", "Trace", "carry", "find_rule", "is_named", "register", "rule_of", "stop"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from keras import activations
 
 from octconvert.rules.base import Flow
@@ -39,21 +41,22 @@ _ELEMENTWISE_NAMES = [
 _ELEMENTWISE = {getattr(activations, name) for name in _ELEMENTWISE_NAMES if hasattr(activations, name)}
 
 
-def elementwise(activation) -> bool:
-    """Whether a layer's activation (None, function or activation layer) is known to be element-wise."""
-    return activation is None or (callable(activation) and activation in _ELEMENTWISE)
+def elementwise(activation, named: Collection[str] = ()) -> bool:
+    """Whether a layer's activation (None, function or activation layer) is element-wise: known, or named by the user."""
+    known = activation is None or (callable(activation) and activation in _ELEMENTWISE)
+    return known or activation_name(activation) in named
 
 
 def activation_name(activation) -> str:
     return getattr(activation, "__name__", type(activation).__name__)
 
 
-def joins_channels(activation) -> str:
+def joins_channels(activation, named: Collection[str] = ()) -> str:
     """Why a layer with this activation gives no pair; empty for an element-wise one."""
-    return "" if elementwise(activation) else f"its activation {activation_name(activation)} joins channels"
+    return "" if elementwise(activation, named) else f"its activation {activation_name(activation)} joins channels"
 
 
 def produce(flow: Flow, activation, channels: int, blocks: int = 1):
     """`Flow.produce` for a layer with an activation of its own."""
-    reason = joins_channels(activation)
+    reason = joins_channels(activation, flow.options.elementwise)
     return (None, reason) if reason else flow.produce(channels, blocks)

@@ -62,7 +62,7 @@ def trace(call: Call, flow: Flow) -> Trace:
         return Trace((None,), reads=False)
     if layer.data_format != flow.graph.data_format:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
-    reason = flow.portable_refusal() or joins_channels(layer.activation)
+    reason = flow.portable_refusal() or joins_channels(layer.activation, flow.options.elementwise)
     if reason:
         return stop(call, reason)
     if flow.is_vector():

@@ -9,6 +9,7 @@ from octconvert.graph import Call
 from octconvert.layers.spatial import pool_octave
 from octconvert.rules.activations import activation_name, elementwise
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.named import is_named
 from octconvert.rules.registry import register
 
 _NN = "celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu"
@@ -64,7 +65,8 @@ class Activation(ElementWise):
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if not elementwise(call.operation.activation):
+        names = flow.options.elementwise
+        if not elementwise(call.operation.activation, names) and not is_named(call, names):
             return stop(
                 call, f"activation {activation_name(call.operation.activation)} is not known to be element-wise"
             )

@@ -47,6 +47,10 @@ class ElementWiseJoin(Rule):
         return carry(arrays[0])
 
     def rewrite(self, call: Call, values: list, build) -> list:
+        return [self.joined(call, values, build)]
+
+    def joined(self, call: Call, values: list, build, weights=None) -> Pair:
+        """The call on both maps; a plain input with one channel is averaged down for the low map."""
         split = build.split(call)
         fitted = []
         for i, value in enumerate(values):
@@ -55,7 +59,7 @@ class ElementWiseJoin(Rule):
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
                 fitted.append(Pair(value, portable.pool_octave(value, build.octave, build.data_format, name), split))
-        return [build.dual(call, fitted)]
+        return build.dual(call, fitted, weights)
 
 
 def _only_numbers_besides(call: Call) -> bool:

@@ -1,4 +1,4 @@
-"""ZeroPadding2D and Cropping2D of a pair: left for the window operation behind them, whose low windows they shift.
+"""ZeroPadding2D, Cropping2D and keras.ops.pad of a pair: left for the window operation behind them, whose low windows they shift.
 
 One row of padding is half a low cell. A 'valid' convolution or pooling takes the amounts into its own padding, where
 its low windows are placed right (`octconvert.geometry.Alignment`). Elsewhere only whole cells can be padded.
@@ -8,38 +8,51 @@ from __future__ import annotations
 
 from keras import layers
 
-from octconvert.graph import OPERATION, Call
+from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
-from octconvert.rules.registry import find_rule, register
+from octconvert.rules.named import rule_of
+from octconvert.rules.registry import register
 from octconvert.split import Pair
 
 _WINDOWS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
 
 
 class _Shift(Rule):
-    """What both have in common; ``amounts`` gives ((top, bottom), (left, right)), negative where the map is cut."""
+    """What all of them have in common. ``cuts``: whether they take positions away."""
 
-    def amounts(self, layer):
+    cuts = False
+
+    def amounts(self, call: Call, graph: CallGraph):
+        """((top, bottom), (left, right)), negative where the map is cut; None where it is not of that kind."""
         raise NotImplementedError
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if call.operation.data_format != flow.graph.data_format or flow.is_vector():
+        amounts = self.amounts(call, flow.graph)
+        if amounts is None or flow.is_vector():
             return stop(call, "its amounts can not be moved to the low map")
-        amounts = self.amounts(call.operation)
-        follows_cut = isinstance(flow.graph.producer(call.inputs[0]).operation, layers.Cropping2D)
+        producer = flow.graph.producer(call.inputs[0])
         whole_cells = all(before % flow.options.octave == 0 for before, _ in amounts)
-        taken = not follows_cut and _taken(flow, call)
+        taken = not _is_cut(producer, flow) and _taken(flow, call)
         if taken or (whole_cells and flow.sizes_known()):
             return carry(flow.channels())
         return stop(call, f"its amounts {amounts} are no whole low cells, or the sizes are unknown")
 
     def rewrite(self, call: Call, values: list, build) -> list:
-        (value,), amounts = values, self.amounts(call.operation)
+        (value,), amounts = values, self.amounts(call, build.graph)
         if value.pads is not None and any(min(pair) < 0 for pair in value.pads):
             value = Pair.of(build.settled(value), value.split)
         pads = value.pads or ((0, 0), (0, 0))
         rows, columns = ((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
         return [Pair(value.high, value.low, value.split, (rows, columns))]
+
+
+def _is_cut(call: Call, flow: Flow) -> bool:
+    rule = _rule(call, flow)
+    return isinstance(rule, _Shift) and rule.cuts
+
+
+def _rule(call: Call, flow: Flow) -> Rule | None:
+    return rule_of(call, flow.options.elementwise) if call.kind == OPERATION else None
 
 
 def _taken(flow: Flow, call: Call) -> bool:
@@ -57,12 +70,10 @@ def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
     """
     if consumer.kind != OPERATION:
         return False
-    if isinstance(consumer.operation, (layers.ZeroPadding2D, layers.Cropping2D)):
-        after_cut = isinstance(call.operation, layers.Cropping2D) and isinstance(
-            consumer.operation, layers.ZeroPadding2D
-        )
-        return not after_cut and _taken(flow, consumer)
-    if find_rule(consumer.operation) is None:
+    rule = _rule(consumer, flow)
+    if isinstance(rule, _Shift):
+        return (rule.cuts or not _is_cut(call, flow)) and _taken(flow, consumer)
+    if rule is None:
         return True  # it reads the merged tensor, which is padded there
     shared = sum(other.key == consumer.key for other in flow.graph.calls) > 1
     return isinstance(consumer.operation, _WINDOWS) and consumer.operation.padding == "valid" and not shared
@@ -72,13 +83,32 @@ def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
 class ZeroPadding(_Shift):
     layers = (layers.ZeroPadding2D,)
 
-    def amounts(self, layer):
-        return layer.padding
+    def amounts(self, call: Call, graph: CallGraph):
+        return call.operation.padding if call.operation.data_format == graph.data_format else None
 
 
 @register
 class Cropping(_Shift):
     layers = (layers.Cropping2D,)
+    cuts = True
 
-    def amounts(self, layer):
-        return tuple((-before, -after) for before, after in layer.cropping)
+    def amounts(self, call: Call, graph: CallGraph):
+        if call.operation.data_format != graph.data_format:
+            return None
+        return tuple((-before, -after) for before, after in call.operation.cropping)
+
+
+@register
+class RawPadding(_Shift):
+    """``keras.ops.pad`` with zeros around rows and columns."""
+
+    operations = ("keras.src.ops.numpy.Pad",)
+
+    def amounts(self, call: Call, graph: CallGraph):
+        widths, arguments = call.operation.pad_width, call.node.arguments
+        value = arguments.kwargs.get("constant_values") or (arguments.args[1:] or (0,))[0]
+        if len(widths) != 4 or call.operation.mode != "constant" or (value not in (None, 0)):
+            return None
+        if any(any(widths[axis]) for axis in (0, graph.channel_axis)):
+            return None
+        return tuple((int(before), int(after)) for before, after in (widths[axis] for axis in graph.spatial_axes))

@@ -1,15 +1,32 @@
-"""Finds the rule of a call. Rules of users go in the same way as the built-in ones."""
+"""Finds the rule of a layer or raw operation. Rules of users go in the same way as the built-in ones.
+
+A package registers its rules by an entry point of the group ``octconvert.rules`` that names a module (whose decorators
+register) or a rule class; they are loaded before the first rule is looked up.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+
+from octconvert.errors import OctconvertError, first_line
 from octconvert.rules.base import Rule
 
+ENTRY_POINTS = "octconvert.rules"
 _BY_LAYER: dict[type, Rule] = {}
 _BY_OPERATION: dict[str, Rule] = {}
 
 
 def register(rule_class):
-    """Class decorator: make the rule known for its ``layers`` and ``operations``; a later rule replaces an earlier."""
+    """Class decorator: make the rule known for its ``layers`` and ``operations``; a later rule replaces an earlier.
+
+    Raises:
+        TypeError: not a subclass of `Rule`, or one that names neither layers nor operations.
+    """
+    if not isinstance(rule_class, type) or not issubclass(rule_class, Rule):
+        raise TypeError(f"register takes a subclass of octconvert.rules.Rule, received {rule_class!r}")
+    if not rule_class.layers and not rule_class.operations:
+        raise TypeError(f"rule {rule_class.__name__} names neither layers nor operations")
     rule = rule_class()
     _BY_LAYER.update(dict.fromkeys(rule.layers, rule))
     _BY_OPERATION.update(dict.fromkeys(rule.operations, rule))
@@ -17,7 +34,12 @@ def register(rule_class):
 
 
 def find_rule(operation) -> Rule | None:
-    """The rule for a layer or raw operation; a subclass counts as its base where it keeps the base's ``call``."""
+    """The rule for a layer or raw operation; a subclass counts as its base where it keeps the base's ``call``.
+
+    Raises:
+        OctconvertError: an installed package's rules can not be loaded.
+    """
+    load_entry_points()
     cls = type(operation)
     rule = _BY_OPERATION.get(f"{cls.__module__}.{cls.__name__}")
     if rule is not None:
@@ -26,3 +48,18 @@ def find_rule(operation) -> Rule | None:
         if base in _BY_LAYER:
             return _BY_LAYER[base] if getattr(cls, "call", None) is getattr(base, "call", None) else None
     return None
+
+
+@functools.cache
+def load_entry_points() -> None:
+    """Load the rules that installed packages bring, once."""
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            found = entry.load()
+            if isinstance(found, type):
+                register(found)
+        except Exception as error:  # whatever the package raises while it is imported
+            package = entry.dist.name if entry.dist is not None else "?"
+            raise OctconvertError(
+                f"the rules '{entry.name}' of package {package} can not be loaded: {first_line(error)}"
+            ) from error

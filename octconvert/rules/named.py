@@ -1,0 +1,61 @@
+"""Layers that the user names as element-wise (``elementwise=[...]``): one for each map, where no rule knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import keras
+
+from octconvert.graph import Call
+from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.merging import ElementWiseJoin
+from octconvert.rules.registry import find_rule
+
+
+def rule_of(call: Call, elementwise: Collection[str] = ()) -> Rule | None:
+    """The rule of a call: of its layer, or of layers that the user names as element-wise."""
+    rule = find_rule(call.operation)
+    return _NAMED if rule is None and is_named(call, elementwise) else rule
+
+
+def is_named(call: Call, names: Collection[str]) -> bool:
+    """Whether one of ``names`` is the class, the registered class ("package>Name") or the layer's own name or path."""
+    if not names:
+        return False
+    cls = type(call.operation)
+    own = {cls.__name__, keras.saving.get_registered_name(cls), call.operation.name, call.layer_name}
+    return not own.isdisjoint(names)
+
+
+class Named(ElementWiseJoin):
+    """What the user says acts on each channel and position alone; several inputs are joined element by element.
+
+    A weight with one axis as long as the channels is cut along it, every other is copied whole.
+    """
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        trace = super().trace(call, flow)
+        if trace.reads and all(flow.shape(i) != flow.output_shape() for i in range(len(call.inputs))):
+            return stop(call, "its output has another shape than its input")
+        return trace
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split, weights = build.split(call), getattr(call.operation, "weights", [])
+        arrays = [keras.ops.convert_to_numpy(weight) for weight in weights]
+
+        def cut(channels):
+            return [_cut(array, channels, split.channels) for array in arrays]
+
+        if arrays:
+            build.account(
+                call, sum(a.size for a in arrays) - sum(a.size for s in (split.high, split.low) for a in cut(s))
+            )
+        return [self.joined(call, values, build, cut if arrays else None)]
+
+
+def _cut(array, channels, width: int):
+    axes = [axis for axis, size in enumerate(array.shape) if size == width]
+    return array.take(channels, axis=axes[0]) if len(axes) == 1 else array
+
+
+_NAMED = Named()

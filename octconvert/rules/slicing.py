@@ -1,0 +1,91 @@
+"""Runs of channels taken out of a pair: ``x[..., a:b]`` and ``keras.ops.split`` along the channels.
+
+Both groups are in the source's order, so a run of source channels is one run of high and one of low channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from octconvert.graph import Call
+from octconvert.layers import portable
+from octconvert.layers.dual import SUFFIXES
+from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.registry import register
+from octconvert.split import Pair
+
+
+class _Runs(Rule):
+    """``runs`` gives the (start, stop) of each output."""
+
+    def runs(self, call: Call, rank: int, axis: int, width: int) -> list[tuple[int, int]]:
+        """Channels of each output; empty where the call takes something else."""
+        raise NotImplementedError
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        channels, rank = flow.channels(), len(flow.shape())
+        assert channels is not None  # asked only where the input may be a pair
+        runs = self.runs(call, rank, flow.graph.channel_axis, len(channels)) if rank == 4 else []
+        if not runs:
+            return stop(call, "takes something else than a run of channels")
+        for start, end in runs:
+            if end - start < len(channels) and len(channels) % (end - start) == 0 and start % (end - start) == 0:
+                flow.balance(channels, len(channels) // (end - start))  # else one part may get no high channel
+        return Trace(tuple(channels[start:end] for start, end in runs))
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        (value,) = values
+        parts, mask = build.settled(value), value.split.mask
+        rank = len(parts[0].shape)
+        outputs: list = []
+        for i, (start, end) in enumerate(self.runs(call, rank, build.graph.channel_axis, len(mask))):
+            made = []
+            for part, member, suffix in zip(parts, (~mask, mask), SUFFIXES, strict=True):
+                run = int(member[:start].sum()), int(member[:end].sum())
+                if run[0] < run[1]:
+                    name = build.name(f"{call.operation.name}-{i}{suffix}")
+                    made.append(portable.channels(part, *run, build.data_format, name))
+            split = build.split(call, i)
+            outputs.append(made[0] if split is None else Pair.of(made, split))
+        return outputs
+
+
+@register
+class Slice(_Runs):
+    """``x[..., a:b]``: everything along all axes but the channels."""
+
+    operations = ("keras.src.ops.numpy.GetItem",)
+
+    def runs(self, call: Call, rank: int, axis: int, width: int) -> list[tuple[int, int]]:
+        arguments = call.node.arguments
+        key = arguments.kwargs["key"] if "key" in arguments.kwargs else arguments.args[1]
+        parts = list(key) if isinstance(key, (tuple, list)) else [key]
+        if Ellipsis in parts:
+            place = parts.index(Ellipsis)
+            parts[place : place + 1] = [slice(None)] * (rank - len(parts) + 1)
+        parts += [slice(None)] * (rank - len(parts))
+        if len(parts) != rank or not all(isinstance(part, slice) for part in parts):
+            return []
+        if any(part != slice(None) for i, part in enumerate(parts) if i != axis):
+            return []
+        try:
+            start, end, step = parts[axis].indices(width)
+        except TypeError:  # the limits are tensors
+            return []
+        return [(start, end)] if step == 1 and start < end else []
+
+
+@register
+class Split(_Runs):
+    """``keras.ops.split`` into equal parts, or at given channels."""
+
+    operations = ("keras.src.ops.numpy.Split",)
+
+    def runs(self, call: Call, rank: int, axis: int, width: int) -> list[tuple[int, int]]:
+        if call.operation.axis % rank != axis:
+            return []
+        places = call.operation.indices_or_sections
+        if isinstance(places, int):
+            places = np.arange(1, places) * (width // places)
+        limits = [0, *(int(place) for place in places), width]
+        return [] if sorted(set(limits)) != limits else list(zip(limits[:-1], limits[1:], strict=True))

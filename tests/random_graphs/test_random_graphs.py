@@ -1,0 +1,116 @@
+"""Random graphs against their source model: octave=1 and alpha=0 are its function, shapes hold, files load again.
+
+The long suite runs with ``pytest -m zoo``; a few graphs run with every test run. A failure prints the description that
+hypothesis has shrunk it to: ``build(Graph(...))`` makes the model again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from oracle import all_layers, assert_well_named, largest_difference, randomise, run
+from random_graphs.strategy import OTHER_SIZES, SIZES, STEPS, Graph, build, graphs
+
+import octconvert
+
+SHARDS, EXAMPLES = 10, 52
+ALPHAS = st.sampled_from([0.5, 0.25, 0.75])
+SETTINGS = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.generate, Phase.shrink],
+    "print_blob": False,
+}
+seen: Counter = Counter()
+"""What the long suite has met: step names of graphs that were converted, convolutions, converted ones."""
+
+
+def samples(graph: Graph, model, size) -> list:
+    """One batch for each input."""
+    rng = np.random.default_rng(0)
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    spatial = iter(size)
+    rows, columns = next(spatial), next(spatial)
+    opened = (3, rows, columns) if graph.first else (rows, columns, 3)
+    shapes = [tuple(b if a is None else a for a, b in zip(shape, opened, strict=True)) for shape in shapes]
+    return [rng.standard_normal((2, *shape)).astype("float32") for shape in shapes]
+
+
+def expected_of(model, inputs):
+    """The source's outputs, or None where it does not work at this size, or not to finite numbers."""
+    try:
+        outputs = run(model, inputs)
+    except Exception:  # the source's own layers refuse the size
+        return None
+    return outputs if all(output.size and np.isfinite(output).all() for output in outputs) else None
+
+
+def check(graph: Graph, alpha: float, tmp_path) -> tuple[int, int]:
+    """(convolutions converted, convolutions) of a graph that holds all promises."""
+    keras.backend.clear_session()
+    model = build(graph)
+    randomise(model)
+    sizes = [SIZES[graph.size], *(OTHER_SIZES if graph.open else ())]
+    cases = [(inputs, expected_of(model, inputs)) for inputs in (samples(graph, model, size) for size in sizes)]
+    cases = [(inputs, expected) for inputs, expected in cases if expected is not None]
+    if not cases:
+        return 0, 0
+    twin = octconvert.convert(model, alpha=alpha, octave=1, min_size=1)
+    identity = octconvert.convert(model, alpha=0.0)
+    halved = octconvert.convert(model, alpha=alpha, min_size=1)
+    quartered = octconvert.convert(model, alpha=alpha, min_size=1, octave=4, weights="fold")
+    for inputs, expected in cases:
+        assert largest_difference(expected, run(twin.model, inputs)) <= 2e-5, "octave=1 is not the source"
+        assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6, "alpha=0 is not the source"
+        for result in (halved, quartered):
+            found = run(result.model, inputs)
+            assert [o.shape for o in found] == [o.shape for o in expected]
+    for result in (twin, halved, quartered):
+        assert_well_named(model, result.model)
+        told = repr((result.plan.convolutions, result.plan.chains))
+        assert "could not be rewritten" not in told, told
+    for result in (twin, halved):
+        path = tmp_path / "model.keras"
+        result.save(path, overwrite=True)
+        loaded = octconvert.load(path)
+        inputs, _ = cases[0]
+        assert largest_difference(run(result.model, inputs), run(loaded, inputs)) <= 1e-6, "another model after loading"
+        assert len(all_layers(loaded)) == len(all_layers(result.model))
+    return len(halved.plan.converted), len(halved.plan.convolutions)
+
+
+@settings(max_examples=8, derandomize=True, **SETTINGS)
+@given(graph=graphs, alpha=ALPHAS)
+def test_a_few(graph, alpha, tmp_path_factory):
+    check(graph, alpha, tmp_path_factory.mktemp("graph"))
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_many(shard, tmp_path_factory):
+    @seed(shard)
+    @settings(max_examples=EXAMPLES, **SETTINGS)
+    @given(graph=graphs, alpha=ALPHAS)
+    def checked(graph, alpha):
+        converted, convolutions = check(graph, alpha, tmp_path_factory.mktemp("graph"))
+        seen.update({"graphs": 1, "converted": converted, "convolutions": convolutions})
+        if converted:
+            seen.update({name for name, _ in graph.steps})
+
+    checked()
+
+
+@pytest.mark.zoo
+def test_the_graphs_were_worth_it():
+    """Most convolutions are converted, and every kind of step was met in graphs that are."""
+    if seen["graphs"] < SHARDS * EXAMPLES:
+        pytest.skip("needs the whole suite before it, in one process")
+    assert seen["graphs"] >= 500
+    assert seen["converted"] >= 0.7 * seen["convolutions"]
+    assert {name: seen[name] for name in STEPS if seen[name] < 10} == {}
