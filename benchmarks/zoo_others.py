@@ -16,36 +16,20 @@ PACKAGES = {
     "unet": ("keras_unet_collection", "keras-unet-collection"),
     "ic": ("classification_models", "image-classifiers"),
 }
-KIMM = [
-    "ConvMixer736D32",
-    "ConvNeXtAtto",
-    "DenseNet161",
-    "EfficientNetLiteB0",
-    "EfficientNetV2S",
-    "GhostNetW100",
-    "GhostNetV2W100",
-    "GhostNetV3W100",
-    "HGNetTiny",
-    "HGNetV2B0",
-    "InceptionNeXtTiny",
-    "LCNet100",
-    "MobileNetV3W100LargeMinimal",
-    "MobileOneS0",
-    "MobileViTXXS",
-    "RegNetX004",
-    "RegNetY004",
-    "RepVGGA0",
-    "ResNet18",
-    "TinyNetA",
-    "VGG11",
-]
+ELEMENTWISE = {"kimm": ("LayerScale", "LearnableAffine")}
+"""Layers of a package that act on each channel and position alone, as a user would name them."""
+KIMM = (
+    "ConvMixer736D32 ConvNeXtAtto DenseNet161 EfficientNetLiteB0 EfficientNetV2S GhostNetW100 GhostNetV2W100 "
+    "GhostNetV3W100 HGNetTiny HGNetV2B0 InceptionNeXtTiny LCNet100 MobileNetV3W100LargeMinimal MobileOneS0 "
+    "MobileViTXXS RegNetX004 RegNetY004 RepVGGA0 ResNet18 TinyNetA VGG11"
+)
 SEGMENTATION = {
     "Unet": ("resnet18", "mobilenetv2", "efficientnetb0", "seresnet18", "inceptionv3"),
     "Linknet": ("resnet34", "vgg16"),
     "FPN": ("resnet18", "mobilenet", "seresnext50"),
     "PSPNet": ("resnet18", "efficientnetb0"),
 }
-CLASSIFIERS = ["resnet18", "resnet34", "seresnet18", "seresnet50", "resnext50", "seresnext50", "senet154"]
+CLASSIFIERS = ("resnet18", "resnet34", "seresnet18", "seresnet50", "resnext50", "seresnext50", "senet154")
 
 
 def labels() -> list[str]:
@@ -202,17 +186,7 @@ FILTERS = [16, 32, 64, 128]
 UNETS: dict[str, Callable] = {
     "unet_2d": partial(_unet, "unet_2d", SIZE, FILTERS, 2, output_activation=None, batch_norm=True),
     "unet_2d, transposed": partial(_unet, "unet_2d", SIZE, FILTERS, 2, output_activation=None, unpool=False),
-    "vnet_2d": partial(
-        _unet,
-        "vnet_2d",
-        SIZE,
-        [*FILTERS, 256],
-        n_labels=2,
-        output_activation=None,
-        activation="PReLU",
-        res_num_max=2,
-        pool=False,
-    ),
+    "vnet_2d": partial(_unet, "vnet_2d", SIZE, [*FILTERS, 256], n_labels=2, res_num_max=2, pool=False),
     "unet_plus_2d": partial(_unet, "unet_plus_2d", SIZE, FILTERS, 2, output_activation=None),
     "r2_unet_2d": partial(_unet, "r2_unet_2d", SIZE, FILTERS, 2, output_activation=None),
     "att_unet_2d": partial(_unet, "att_unet_2d", SIZE, FILTERS, 2, output_activation=None, batch_norm=True),
@@ -238,7 +212,7 @@ HUB: dict[str, Callable] = {
 }
 BUILDERS: dict[str, Callable] = {
     **{f"hub/{name}": make for name, make in HUB.items()},
-    **{f"kimm/{name}": partial(_kimm, name) for name in KIMM},
+    **{f"kimm/{name}": partial(_kimm, name) for name in KIMM.split()},
     **{
         f"sm/{kind} {b}": partial(_segmentation, kind, b) for kind, backbones in SEGMENTATION.items() for b in backbones
     },

@@ -25,7 +25,7 @@ from octconvert.planning.values import Options, Plan
 from octconvert.report.collect import collect, diff_report
 from octconvert.report.conversion import Conversion
 from octconvert.report.result import Check, Report
-from octconvert.rules import is_named
+from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
 
 Progress = Callable[[str, int, int], None]
@@ -109,6 +109,7 @@ def convert(
         *_converted_before(plan),
         *_unmatched_patterns(options, plan),
         *_unmatched_names(options, layout.graph),
+        *_unseen(layout.graph),
         *builder.notes,
         *carry_compilation(loaded.model, model, custom_objects),
     ]
@@ -203,7 +204,7 @@ def _patterns(name: str, values) -> tuple[str, ...]:
 def _names(given) -> tuple[str, ...]:
     """Layer classes and functions by their names."""
     items = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
-    return tuple(item if isinstance(item, str) else getattr(item, "__name__", item) for item in items)
+    return tuple(item if isinstance(item, str) else str(getattr(item, "__name__", "")) for item in items)
 
 
 def _alpha_map(given) -> tuple[tuple[str, float], ...]:
@@ -246,6 +247,21 @@ def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
     functions = {activation_name(getattr(call.operation, "activation", None)) for call in calls}
     missed = [n for n in options.elementwise if n not in functions and not any(is_named(c, (n,)) for c in calls)]
     return [f"elementwise '{name}' is no layer, class or activation of the model" for name in missed]
+
+
+def _unseen(graph: CallGraph) -> list[str]:
+    """Layers of other packages that are made of convolutions: their inner calls are no part of the model's graph."""
+    found = {}
+    for call in graph.calls:
+        if call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer) and rule_of(call) is None:
+            inner = call.operation._flatten_layers(include_self=False)
+            if any(getattr(find_rule(layer), "produces", False) for layer in inner):
+                found[call.layer_name] = call.class_name
+    if not found:
+        return []
+    (name, class_name), *more = found.items()
+    others = f" and {len(more)} more" if more else ""
+    return [f"'{name}' ({class_name}){others} may hold convolutions inside, which can not be seen; left as they are"]
 
 
 def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:
@@ -328,7 +344,8 @@ def _nothing(loaded: io.Loaded, plan: Plan) -> str:
     if any(type(layer).__module__.startswith("octconvert.") for layer in loaded.model._flatten_layers()):
         return f"{label}: the model holds octave layers already; convert the model it was made from"
     if not plan.convolutions:
-        return f"{label}: the model has no 2-D convolution"
+        unseen = "".join(f"; {told}" for told in _unseen(build_graph(loaded.model)))
+        return f"{label}: the model has no 2-D convolution{unseen}"
     first, total = plan.convolutions[0], len(plan.convolutions)
     return f"{label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"
 

@@ -75,8 +75,9 @@ TRAINING: dict[str, Callable[[Any], Any]] = {
 def own_class(record: Record, job: Job) -> type | None:
     """Keras' own layer class of a record; None for the user's layers and for models."""
     kind = record["class_name"]
-    module = record.get("module")
-    if kind in job.custom_objects or (module is not None and str(module).split(".")[0] not in ("keras", "tensorflow")):
+    module = str(record.get("module") or "keras")
+    raw = module.startswith(("keras.ops", "keras.src.ops"))  # an operation may have the name of a layer: Reshape, Add
+    if kind in job.custom_objects or raw or module.split(".")[0] not in ("keras", "tensorflow"):
         return None
     found = getattr(keras.layers, kind, None)
     return found if isinstance(found, type) and issubclass(found, keras.layers.Layer) else None

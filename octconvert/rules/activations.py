@@ -42,7 +42,7 @@ _ELEMENTWISE = {getattr(activations, name) for name in _ELEMENTWISE_NAMES if has
 
 
 def elementwise(activation, named: Collection[str] = ()) -> bool:
-    """Whether a layer's activation (None, function or activation layer) is element-wise: known, or named by the user."""
+    """Whether a layer's activation (None, function or activation layer) is element-wise: known, or ``named``."""
     known = activation is None or (callable(activation) and activation in _ELEMENTWISE)
     return known or activation_name(activation) in named
 

@@ -47,9 +47,8 @@ class Named(ElementWiseJoin):
             return [_cut(array, channels, split.channels) for array in arrays]
 
         if arrays:
-            build.account(
-                call, sum(a.size for a in arrays) - sum(a.size for s in (split.high, split.low) for a in cut(s))
-            )
+            copied = [*cut(split.high), *cut(split.low)]
+            build.account(call, sum(array.size for array in arrays) - sum(array.size for array in copied))
         return [self.joined(call, values, build, cut if arrays else None)]
 
 

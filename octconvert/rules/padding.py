@@ -1,4 +1,4 @@
-"""ZeroPadding2D, Cropping2D and keras.ops.pad of a pair: left for the window operation behind them, whose low windows they shift.
+"""ZeroPadding2D, Cropping2D and keras.ops.pad of a pair: left for the window operation behind them.
 
 One row of padding is half a low cell. A 'valid' convolution or pooling takes the amounts into its own padding, where
 its low windows are placed right (`octconvert.geometry.Alignment`). Elsewhere only whole cells can be padded.

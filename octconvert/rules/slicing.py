@@ -5,6 +5,8 @@ Both groups are in the source's order, so a run of source channels is one run of
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from octconvert.graph import Call
@@ -88,4 +90,4 @@ class Split(_Runs):
         if isinstance(places, int):
             places = np.arange(1, places) * (width // places)
         limits = [0, *(int(place) for place in places), width]
-        return [] if sorted(set(limits)) != limits else list(zip(limits[:-1], limits[1:], strict=True))
+        return [] if sorted(set(limits)) != limits else list(itertools.pairwise(limits))
