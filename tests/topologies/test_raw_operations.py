@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from keras import Input, Model, layers, ops
-from oracle import assert_oracle, ends
+from oracle import assert_oracle, assert_portable, ends, roles
 
 
 def conv(x, filters=8, name=None):
@@ -40,7 +40,6 @@ CARRIED = {
     "split at places": lambda x: ops.concatenate([ops.split(x, [3, 6], axis=3)[1], x], axis=-1),
     "sum of halves": lambda x: ops.add(*ops.split(x, 2, axis=-1)),
     "pad of a cell": lambda x: ops.pad(x, [[0, 0], [2, 2], [2, 0], [0, 0]]),
-    "pad before a valid window": lambda x: ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]),
 }
 STOPPED = {
     "pad with ones": lambda x: ops.pad(x, [[0, 0], [2, 2], [2, 2], [0, 0]], constant_values=1.0),
@@ -65,3 +64,17 @@ def test_carried(operation):
 def test_stopped(operation):
     result = assert_oracle(between(STOPPED[operation]), converted=2)
     assert [reason for reason in ends(result).values() if "output of the model" not in reason]
+
+
+def test_padding_is_taken_by_a_valid_window():
+    """As with ZeroPadding2D: half a low cell can be padded only where a window behind it takes the amounts."""
+    inputs = Input((9, 10, 3))
+
+    def model(padding):
+        x = ops.pad(conv(inputs, name="before"), [[0, 0], [1, 1], [1, 1], [0, 0]])
+        x = layers.Conv2D(8, 3, strides=2, padding=padding, name="middle")(x)
+        return Model(inputs, conv(x, 4, name="after"))
+
+    assert roles(assert_oracle(model("valid")))["middle"] == "intermediate"
+    assert roles(assert_oracle(model("same")))["before"] == "plain"
+    assert_portable(model("valid"))

@@ -1,0 +1,232 @@
+"""Layers of the user's own: named as element-wise, taught by a rule, or by an installed package's rules."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import Input, Model, layers, ops
+from oracle import assert_oracle, ends, largest_difference, roles, run
+
+import octconvert
+from octconvert.rules import Rule, carry, register
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Twice(layers.Layer):
+    def call(self, x):
+        return x * 2
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Gain(layers.Layer):
+    """A weight for each channel and one for all of them."""
+
+    def build(self, shape):
+        self.gain = self.add_weight(shape=(shape[-1],), name="gain")
+        self.shift = self.add_weight(shape=(), name="shift")
+
+    def call(self, x):
+        return x * self.gain + self.shift
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Fixed(layers.Layer):
+    """Knows its width from its configuration: a narrower copy can not be made by its name alone."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def build(self, shape):
+        self.gain = self.add_weight(shape=(self.width,), name="gain")
+
+    def call(self, x):
+        return x * self.gain
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Sum(layers.Layer):
+    def call(self, x, y):
+        return x + 2 * y
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Half(layers.Layer):
+    def call(self, x):
+        return x[:, ::2]
+
+
+@keras.saving.register_keras_serializable(package="user")
+def bump(x):
+    return x * ops.exp(-ops.square(x))
+
+
+def conv(x, filters=8, **more):
+    return layers.Conv2D(filters, 3, padding="same", **more)(x)
+
+
+def told(result) -> list[str]:
+    return [*ends(result).values(), *(convolution.reason for convolution in result.plan.convolutions)]
+
+
+def around(layer, shape=(9, 10, 3)):
+    inputs = Input(shape)
+    return Model(inputs, conv(conv(layer(conv(inputs, name="a"))), 4))
+
+
+@pytest.mark.parametrize("name", [Twice, "Twice", "user>Twice", "twice"])
+def test_named_by_class_or_name(name):
+    result = assert_oracle(around(Twice(name="twice")), converted=3, elementwise=[name])
+    assert not any("no rule" in reason for reason in ends(result).values())
+    assert {layer.name for layer in result.model.layers} >= {"twice-H", "twice-L"}
+
+
+def test_weights_along_the_channels_are_cut():
+    model = around(Gain())
+    result = assert_oracle(model, converted=3, elementwise=["Gain"])
+    assert result.after.parameters == result.before.parameters + 1  # the shift for all channels is there twice
+
+
+def test_nested_shared_and_several_inputs():
+    twice, part = Twice(name="twice"), Input((None, None, 8))
+    block = Model(part, conv(twice(conv(twice(part)))), name="block")
+    inputs = Input((9, 10, 3))
+    x = block(conv(inputs))
+    x = Sum(name="sum")(x, block(x))
+    result = assert_oracle(Model(inputs, conv(x, 4)), converted=4, elementwise=["block/twice", "sum"])
+    assert set(ends(result).values()) == {"its output is an output of the model"}
+
+
+def test_activations_by_their_name():
+    inputs = Input((9, 10, 3))
+    x = layers.Activation(bump)(conv(inputs, activation=bump))
+    x = conv(layers.DepthwiseConv2D(3, activation=bump)(x))
+    assert_oracle(Model(inputs, conv(x, 4)), converted=4, elementwise=[bump])
+
+
+def test_lambda():
+    result = assert_oracle(around(layers.Lambda(lambda x: x * 3, name="triple")), converted=3, elementwise=["triple"])
+    assert set(ends(result).values()) == {"its output is an output of the model"}
+
+
+def test_what_can_not_be_copied_stays_plain_and_is_told():
+    result = octconvert.convert(around(Fixed(8)), min_size=1, elementwise=["Fixed"])
+    assert any("could not be rewritten" in reason for reason in told(result))
+    inputs = np.random.default_rng(0).standard_normal((2, 9, 10, 3)).astype("float32")
+    assert np.isfinite(run(result.model, inputs)[0]).all()
+
+
+def test_another_shape_is_no_element_wise_layer():
+    result = octconvert.convert(around(Half()), min_size=1, elementwise=["Half"])
+    assert any("another shape" in reason for reason in told(result))
+
+
+def test_names_are_checked():
+    with pytest.raises(octconvert.UsageError, match="elementwise"):
+        octconvert.convert(around(Twice()), elementwise=[""])
+    result = octconvert.convert(around(Twice()), elementwise=["Thrice"])
+    assert "elementwise 'Thrice' is no layer, class or activation of the model" in result.report.notes
+
+
+def test_a_plan_keeps_the_names():
+    model = around(Twice())
+    plan = octconvert.Plan.from_json(octconvert.plan(model, min_size=1, elementwise=[Twice]).to_json())
+    assert plan.elementwise == ("Twice",)
+    assert roles(octconvert.convert(model, plan=plan)) == roles(plan)
+    with pytest.raises(octconvert.UsageError, match="together with plan"):
+        octconvert.convert(model, plan=plan, elementwise=[Twice])
+
+
+def test_a_rule_of_the_user():
+    @register
+    class FixedRule(Rule):
+        layers = (Fixed,)
+
+        def trace(self, call, flow):
+            return carry(flow.channels())
+
+        def rewrite(self, call, values, build):
+            gain, split = np.array(call.operation.gain), build.split(call)
+            changes = tuple({"width": len(channels)} for channels in (split.high, split.low))
+            return [build.dual(call, values, lambda channels: [gain[channels]], changes)]
+
+    try:
+        assert_oracle(around(Fixed(8)), converted=3)
+    finally:
+        from octconvert.rules import registry
+
+        del registry._BY_LAYER[Fixed]
+
+
+def test_what_is_no_rule_is_refused():
+    with pytest.raises(TypeError, match=r"subclass of octconvert\.rules\.Rule"):
+        register(Twice)
+    with pytest.raises(TypeError, match="neither layers nor operations"):
+        register(type("Nothing", (Rule,), {}))
+
+
+PACKAGE = """
+import keras
+from octconvert.rules import Rule, carry, register
+
+@keras.saving.register_keras_serializable(package="plugin")
+class Plugged(keras.layers.Layer):
+    def call(self, x):
+        return x * 2
+
+class PluggedRule(Rule):
+    layers = (Plugged,)
+
+    def trace(self, call, flow):
+        return carry(flow.channels())
+
+    def rewrite(self, call, values, build):
+        return [build.dual(call, values)]
+"""
+SCRIPT = """
+import plugin, octconvert
+from keras import Input, Model, layers
+inputs = Input((8, 8, 3))
+x = plugin.Plugged()(layers.Conv2D(8, 3)(inputs))
+model = Model(inputs, layers.Conv2D(4, 3)(x))
+print([c.role for c in octconvert.plan(model, min_size=1).convolutions])
+"""
+
+
+def installed(folder: Path, source: str):
+    """Run the script where a package with this source is installed."""
+    (folder / "plugin.py").write_text(source)
+    meta = folder / "plugin-1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (meta / "entry_points.txt").write_text("[octconvert.rules]\nplugged = plugin:PluggedRule\n")
+    paths = [str(folder), str(Path(octconvert.__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+
+
+def test_rules_of_an_installed_package(tmp_path):
+    done = installed(tmp_path, PACKAGE)
+    assert done.stdout.strip() == "['first', 'last']", done.stderr[-2000:]
+
+
+def test_rules_that_can_not_be_loaded_are_named(tmp_path):
+    done = installed(tmp_path, PACKAGE.replace("class PluggedRule", "class OtherRule"))
+    assert done.returncode != 0
+    assert "OctconvertError: the rules 'plugged' of package plugin can not be loaded" in done.stderr
+
+
+def test_largest_difference_is_seen():
+    """The oracle of this file can fail: a layer that is no element-wise one changes the function."""
+    mean = layers.Lambda(lambda x: x - ops.mean(x, axis=-1, keepdims=True), name="mean")
+    model = around(mean)
+    inputs = np.random.default_rng(0).standard_normal((2, 9, 10, 3)).astype("float32")
+    wrong = octconvert.convert(model, octave=1, min_size=1, elementwise=["mean"])
+    assert largest_difference(run(model, inputs), run(wrong.model, inputs)) > 1e-3
