@@ -92,7 +92,7 @@ except SystemExit as ended:
 
 def test_help_names_every_option(run):
     code, out, err = run("--help")
-    options = "output alpha alpha-map include exclude min-size preset stride-mode weights portable octave"
+    options = "output alpha alpha-map include exclude min-size preset stride-mode weights portable octave elementwise"
     others = "input-shape plan dry-run json verify unsafe custom-objects force quiet verbose debug"
     assert code == 0 and err == ""
     assert [name for name in f"{options} {others}".split() if f"--{name} " not in out] == []
@@ -150,6 +150,7 @@ def test_bad_usage_is_one_line_and_writes_nothing(net, run, argv, said):
         "--stride-mode=keep",
         "--weights=fold",
         "--portable",
+        "--elementwise=Scale",
     ],
 )
 def test_plan_contradicts_the_options_it_fixes(net, run, option):
@@ -239,6 +240,17 @@ def test_options_reach_the_conversion(net, run):
     assert code == 0 and rows["conv1"]["alpha_out"] == 0.25 and rows["conv3"]["role"] == "plain"
     names = {type(layer).__module__.split(".")[0] for layer in keras.saving.load_model("net-octave.keras").layers}
     assert names == {"keras"}
+
+
+def test_elementwise_layers_by_name(net, run):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Softmax(name="attention")(keras.layers.Conv2D(8, 3)(inputs))
+    keras.Model(inputs, keras.layers.Conv2D(4, 3)(x)).save("named.keras")
+    code, out, _ = run("named.keras", "--json", "--min-size=1", "--elementwise", "attention", "--elementwise", "other")
+    report = json.loads(out)
+    assert code == 0 and [row["role"] for row in report["convolutions"]] == ["first", "last"]
+    assert "elementwise 'other' is no layer, class or activation of the model" in report["notes"]
+    assert_one_error_line(run("named.keras", "--force", "--elementwise", ""), 2, "elementwise")
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(net, run):
