@@ -70,8 +70,8 @@ def convert(
         stride_mode: 'keep', or 'pool': average pooling and a stride-1 convolution (another function; for training).
         weights: 'slice' the kernels, 'fold' them to the low resolution, or leave them 'fresh'.
         portable: built-in Keras layers only, so that the model loads without octconvert.
-        elementwise: layers (classes, class names or layer names) and activation functions that octconvert does not
-            know, and that act on each channel and position alone; they then end no chain.
+        elementwise: layers (classes, class names or layer names) and activation functions that act on each channel and
+            position alone; they then end no chain. This wins over what octconvert knows of the layer.
         plan: a `Plan` or its file, in place of all options above.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
@@ -109,7 +109,7 @@ def convert(
         *_converted_before(plan),
         *_unmatched_patterns(options, plan),
         *_unmatched_names(options, layout.graph),
-        *_unseen(layout.graph),
+        *_unseen(layout.graph, options.elementwise),
         *builder.notes,
         *carry_compilation(loaded.model, model, custom_objects),
     ]
@@ -201,10 +201,10 @@ def _patterns(name: str, values) -> tuple[str, ...]:
     return patterns
 
 
-def _names(given) -> tuple[str, ...]:
-    """Layer classes and functions by their names."""
+def _names(given) -> tuple[Any, ...]:
+    """Layer classes and functions by their names; what has no name is left for the check of the options."""
     items = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
-    return tuple(item if isinstance(item, str) else str(getattr(item, "__name__", "")) for item in items)
+    return tuple(item if isinstance(item, str) else getattr(item, "__name__", item) for item in items)
 
 
 def _alpha_map(given) -> tuple[tuple[str, float], ...]:
@@ -249,11 +249,12 @@ def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
     return [f"elementwise '{name}' is no layer, class or activation of the model" for name in missed]
 
 
-def _unseen(graph: CallGraph) -> list[str]:
+def _unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
     """Layers of other packages that are made of convolutions: their inner calls are no part of the model's graph."""
     found = {}
     for call in graph.calls:
-        if call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer) and rule_of(call) is None:
+        is_layer = call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer)
+        if is_layer and rule_of(call, elementwise) is None:
             inner = call.operation._flatten_layers(include_self=False)
             if any(getattr(find_rule(layer), "produces", False) for layer in inner):
                 found[call.layer_name] = call.class_name

@@ -46,8 +46,8 @@ class Options:
         preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps whatever ``min_size`` is.
         weights: 'slice', 'fold' or 'fresh'.
         portable: built-in Keras layers only.
-        elementwise: names of layers or classes without a rule, and of activation functions, that act on each element
-            alone.
+        elementwise: names of layers, classes and activation functions that act on each channel and position alone; they
+            win over the rule of the layer, if it has one.
     """
 
     alpha: float = 0.5
@@ -71,7 +71,8 @@ class Options:
             raise UsageError(f"min_size must be a positive integer, received {self.min_size!r}")
         if not isinstance(self.portable, bool):
             raise UsageError(f"portable must be true or false, received {self.portable!r}")
-        if not all(isinstance(name, str) and name for name in self.elementwise):
+        names = self.elementwise
+        if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
             raise UsageError(f"elementwise takes names of layers or classes, received {self.elementwise!r}")
         choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
         for name, allowed in choices:

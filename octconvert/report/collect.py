@@ -6,6 +6,8 @@ import json
 import shlex
 from collections import defaultdict
 
+import keras
+
 from octconvert.cost import call_macs, measure
 from octconvert.geometry import ceil_div
 from octconvert.graph import OPERATION, Call, CallGraph
@@ -68,13 +70,15 @@ def collect(
         notes=tuple(notes),
         options=told,
         seconds=seconds,
-        next_command=_next_command(target),
+        next_command=_next_command(target, model),
     )
 
 
-def _next_command(target: str) -> str:
-    """How to go on with a saved model."""
-    code = f"import octconvert; octconvert.load({json.dumps(target, ensure_ascii=False)}).summary()"
+def _next_command(target: str, model) -> str:
+    """How to go on with a saved model; one with a Lambda loads only where it is trusted."""
+    unsafe = any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers())
+    arguments = json.dumps(target, ensure_ascii=False) + (", unsafe=True" if unsafe else "")
+    code = f"import octconvert; octconvert.load({arguments}).summary()"
     return f"python -c {shlex.quote(code)}" if target else ""
 
 

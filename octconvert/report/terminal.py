@@ -474,7 +474,7 @@ def _continued(command: str, width: int) -> str:
 def _plan_headline(plan: Plan) -> list[RenderableType]:
     total, done = len(plan.convolutions), len(plan.converted)
     asked = {"octave": plan.octave, "min_size": plan.min_size, "stride_mode": plan.stride_mode}
-    asked |= {"weights": plan.weights, "portable": plan.portable}
+    asked |= {"weights": plan.weights, "portable": plan.portable, "elementwise": plan.elementwise}
     summary = f"{done:,} of {words.plural(total, 'convolution')} would become octave layers."
     if not done:
         why = f"all {total:,} convolutions stay plain" if total else "the model has no convolutions"

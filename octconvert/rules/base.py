@@ -5,6 +5,11 @@
 2. `Rule.rewrite`: at building time, the calls that stand for it on pairs.
 
 A call without any rule stops the pair before it: it is merged to the plain tensor, and the report says so.
+
+To write a rule: subclass `Rule`, name the classes in ``layers``, answer both questions, decorate with
+`octconvert.rules.register`. A *pair* is the high and the low map that stand for one tensor; *channel numbers* are one
+integer for each channel of such a tensor, and equal numbers mean the same channel: a layer that leaves the channels
+where they are hands the array on, one that reorders them hands on the reordered array.
 """
 
 from __future__ import annotations
@@ -18,10 +23,11 @@ from octconvert.graph import Call, CallGraph
 
 @dataclass(frozen=True)
 class Trace:
-    """Answer of `Rule.trace`.
+    """Answer of `Rule.trace`; `carry` and `stop` make the two most frequent ones.
 
     Attributes:
-        outputs: for each output the channel numbers (array) of a tensor that may become a pair, or None.
+        outputs: for each output of the call the channel numbers of a tensor that may become a pair, or None for one
+            that stays plain.
         reads: whether pairs are read as they are; otherwise they are merged before the call.
         gains: whether reading a pair here saves work (convolutions) or costs nothing (global pooling); a group that no
             such call reads stays plain.
@@ -35,17 +41,23 @@ class Trace:
 
 
 def stop(call: Call, reason: str) -> Trace:
-    """Pairs are merged before this call."""
+    """Pairs are merged before this call; the report gives the reason."""
     return Trace((None,) * len(call.outputs), reads=False, reason=reason)
 
 
 def carry(channels: np.ndarray | None) -> Trace:
-    """The one output has these channel numbers."""
+    """Pairs are read as they are, and the one output has these channel numbers."""
     return Trace((channels,))
 
 
 class Flow:
-    """What a rule may ask and say while a call is traced. Channel numbers are made by producers and carried along."""
+    """What a rule may ask and say while a call is traced. Channel numbers are made by producers and carried along.
+
+    Attributes:
+        graph: the source's calls; ``data_format``, ``channel_axis`` and ``spatial_axes`` are its maps'.
+        call: the call that is traced.
+        options: the user's `octconvert.planning.Options`.
+    """
 
     def __init__(self, graph: CallGraph, call: Call, channels, ledger, options, refused: str = ""):
         self.graph, self.call, self.options, self._refused = graph, call, options, refused
@@ -56,13 +68,15 @@ class Flow:
         return self._channels.get(self.call.inputs[argument])
 
     def shape(self, argument: int = 0) -> tuple[int | None, ...]:
+        """Shape of an argument in the source model, batch axis included; None where a size is open."""
         return self.graph.tensors[self.call.inputs[argument]].shape
 
     def output_shape(self, output: int = 0) -> tuple[int | None, ...]:
+        """Shape of an output in the source model, in the same form."""
         return self.graph.tensors[self.call.outputs[output]].shape
 
     def is_vector(self, argument: int = 0) -> bool:
-        """Whether an argument has no extent."""
+        """Whether an argument has no extent: (batch, channels), or a 1x1 map."""
         return self.graph.is_vector(self.shape(argument))
 
     def sizes_known(self) -> bool:
@@ -102,7 +116,12 @@ class Flow:
 
 
 class Rule:
-    """Base of all rules; ``layers`` are the classes and ``operations`` the full names of raw operations it knows."""
+    """Base of all rules: subclass it, and decorate the subclass with `octconvert.rules.register`.
+
+    Attributes:
+        layers: the layer classes it knows; subclasses that keep their ``call`` count too.
+        operations: full names of the raw operations it knows, such as ``keras.src.ops.numpy.Add``.
+    """
 
     layers: tuple[type, ...] = ()
     operations: tuple[str, ...] = ()
@@ -114,13 +133,37 @@ class Rule:
         return False
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        """What the call does to channel splits; asked where an input may be a pair, or always for producers."""
+        """What the call does to channel splits; asked where an input may be a pair, or always for producers.
+
+        It is asked again in each round of planning, so it must change nothing but through ``flow``.
+
+        Args:
+            call: one call of a layer: ``call.operation`` is the layer of the source model, ``call.inputs`` and
+                ``call.outputs`` number its tensors.
+            flow: answers with the channels and shapes of the call's tensors, and takes ties between channels.
+
+        Returns:
+            ``carry(flow.channels())`` where the output has the channels of the input; ``stop(call, reason)`` where the
+            pair has to be merged before the call; a `Trace` for all else.
+        """
         raise NotImplementedError
 
     def rewrite(self, call: Call, values: list, build) -> list:
-        """Values (Keras tensors or pairs) of the call's outputs, from those of its inputs.
+        """Make the layers that stand for the call. Asked only where at least one input or output is a pair.
 
-        Asked only where at least one input or output is a pair. ``build`` is an `octconvert.build.Builder`.
+        Args:
+            call: the call of the source model, as `trace` got it.
+            values: for each input a Keras tensor, or an `octconvert.split.Pair` (``high``, ``low``, ``split``).
+            build: an `octconvert.build.Builder`: ``build.dual`` calls one copy of the layer on the high and one on the
+                low tensors, with weights cut as told; ``build.split(call)`` is the planned split of the output, whose
+                ``high`` and ``low`` are the channels of either map; ``build.clone`` copies the layer for one map;
+                ``build.plain`` merges a pair; ``build.note`` tells something in the report; ``build.account`` tells how
+                many parameters fewer there are than in the source (a check counts them).
+
+        Returns:
+            For each output a Keras tensor, or a `Pair` where the plan has one (``build.split`` is not None).
+
+        An exception leaves the layer plain, and the report gives its first line as the reason.
         """
         raise NotImplementedError
 

@@ -9,7 +9,6 @@ from octconvert.graph import Call
 from octconvert.layers.spatial import pool_octave
 from octconvert.rules.activations import activation_name, elementwise
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
-from octconvert.rules.named import is_named
 from octconvert.rules.registry import register
 
 _NN = "celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu"
@@ -65,8 +64,7 @@ class Activation(ElementWise):
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        names = flow.options.elementwise
-        if not elementwise(call.operation.activation, names) and not is_named(call, names):
+        if not elementwise(call.operation.activation, flow.options.elementwise):
             return stop(
                 call, f"activation {activation_name(call.operation.activation)} is not known to be element-wise"
             )

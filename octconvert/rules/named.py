@@ -1,4 +1,4 @@
-"""Layers that the user names as element-wise (``elementwise=[...]``): one for each map, where no rule knows them."""
+"""Layers that the user names as element-wise (``elementwise=[...]``): one for each map, whatever rule knows them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from octconvert.rules.registry import find_rule
 
 
 def rule_of(call: Call, elementwise: Collection[str] = ()) -> Rule | None:
-    """The rule of a call: of its layer, or of layers that the user names as element-wise."""
-    rule = find_rule(call.operation)
-    return _NAMED if rule is None and is_named(call, elementwise) else rule
+    """The rule of a call. The user's word wins: a layer named as element-wise is one, also where a rule knows it."""
+    return _NAMED if is_named(call, elementwise) else find_rule(call.operation)
 
 
 def is_named(call: Call, names: Collection[str]) -> bool:
@@ -34,10 +33,11 @@ class Named(ElementWiseJoin):
     """
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        trace = super().trace(call, flow)
-        if trace.reads and all(flow.shape(i) != flow.output_shape() for i in range(len(call.inputs))):
+        if len(call.outputs) > 1:
+            return stop(call, f"named as element-wise, but has {len(call.outputs)} outputs")
+        if all(flow.shape(i) != flow.output_shape() for i in range(len(call.inputs))):
             return stop(call, "its output has another shape than its input")
-        return trace
+        return super().trace(call, flow)
 
     def rewrite(self, call: Call, values: list, build) -> list:
         split, weights = build.split(call), getattr(call.operation, "weights", [])

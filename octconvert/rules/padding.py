@@ -29,7 +29,7 @@ class _Shift(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         amounts = self.amounts(call, flow.graph)
         if amounts is None or flow.is_vector():
-            return stop(call, "its amounts can not be moved to the low map")
+            return stop(call, "adds or cuts something else than zeros around rows and columns of a map")
         producer = flow.graph.producer(call.inputs[0])
         whole_cells = all(before % flow.options.octave == 0 for before, _ in amounts)
         taken = not _is_cut(producer, flow) and _taken(flow, call)

@@ -1,13 +1,14 @@
 """Finds the rule of a layer or raw operation. Rules of users go in the same way as the built-in ones.
 
 A package registers its rules by an entry point of the group ``octconvert.rules`` that names a module (whose decorators
-register) or a rule class; they are loaded before the first rule is looked up.
+register) or a rule class; they are loaded before the first rule is looked up, and may replace built-in ones.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
+from types import ModuleType
 
 from octconvert.errors import OctconvertError, first_line
 from octconvert.rules.base import Rule
@@ -15,6 +16,7 @@ from octconvert.rules.base import Rule
 ENTRY_POINTS = "octconvert.rules"
 _BY_LAYER: dict[type, Rule] = {}
 _BY_OPERATION: dict[str, Rule] = {}
+_REGISTERED: set[type] = set()
 
 
 def register(rule_class):
@@ -27,6 +29,7 @@ def register(rule_class):
         raise TypeError(f"register takes a subclass of octconvert.rules.Rule, received {rule_class!r}")
     if not rule_class.layers and not rule_class.operations:
         raise TypeError(f"rule {rule_class.__name__} names neither layers nor operations")
+    _REGISTERED.add(rule_class)
     rule = rule_class()
     _BY_LAYER.update(dict.fromkeys(rule.layers, rule))
     _BY_OPERATION.update(dict.fromkeys(rule.operations, rule))
@@ -56,7 +59,7 @@ def load_entry_points() -> None:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
             found = entry.load()
-            if isinstance(found, type):
+            if not isinstance(found, ModuleType) and found not in _REGISTERED:
                 register(found)
         except Exception as error:  # whatever the package raises while it is imported
             package = entry.dist.name if entry.dist is not None else "?"

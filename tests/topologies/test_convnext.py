@@ -1,0 +1,115 @@
+"""ConvNeXt-like nets: which layers count as convolutions, any size, fold, gates by Dense, what ends a chain."""
+
+import numpy as np
+import pytest
+from keras import Input, Model, layers, ops
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from oracle import assert_oracle, ends, largest_difference, randomise, reasons, roles, run
+
+import octconvert
+
+
+def block(x, name, squeeze=None):
+    width = x.shape[-1]
+    y = layers.Conv2D(width, 7, padding="same", groups=width, name=f"{name}-depthwise")(x)
+    y = layers.LayerNormalization(epsilon=1e-6)(y)
+    y = layers.Activation("gelu")(layers.Dense(4 * width, name=f"{name}-wide")(y))
+    y = squeeze(y) if squeeze else y
+    y = LayerScale(0.5, width)(layers.Dense(width, name=f"{name}-narrow")(y))
+    return layers.Add()([x, StochasticDepth(0.2)(y)])
+
+
+def network(shape, squeeze=None):
+    inputs = Input(shape)
+    x = layers.LayerNormalization(epsilon=1e-6)(layers.Conv2D(6, 4, strides=4, name="stem")(inputs))
+    x = block(x, "a", squeeze)
+    x = layers.Conv2D(8, 2, strides=2, name="down")(layers.LayerNormalization(epsilon=1e-6)(x))
+    x = layers.LayerNormalization()(layers.GlobalAveragePooling2D()(block(x, "b", squeeze)))
+    return Model(inputs, layers.Dense(3, name="head")(x))
+
+
+NAMES = {"stem", "down", *(f"{b}-{part}" for b in "ab" for part in ("depthwise", "wide", "narrow"))}
+
+
+def at(*size):
+    return np.random.default_rng(size[0]).standard_normal((2, *size, 3)).astype("float32")
+
+
+def gate(y):
+    """Squeeze-and-excite by Dense on a keepdims 1x1 map."""
+    g = layers.GlobalAveragePooling2D(keepdims=True)(y)
+    g = layers.Dense(4, activation="relu", name=f"squeeze-{y.shape[-1]}")(g)
+    return layers.Multiply()([y, layers.Dense(y.shape[-1], activation="sigmoid", name=f"excite-{y.shape[-1]}")(g)])
+
+
+def response(y):
+    """The global response normalisation of ConvNeXt V2, in raw operations."""
+    norm = ops.sqrt(ops.sum(ops.square(y), axis=(1, 2), keepdims=True))
+    return y + y * (norm / (ops.mean(norm, axis=-1, keepdims=True) + 1e-6))
+
+
+@pytest.mark.parametrize("weights", ["slice", "fold"])
+@pytest.mark.parametrize("shape", [(32, 32, 3), (37, 44, 3)])
+def test_every_convolution_converts(shape, weights):
+    """Dense layers on maps too; the Dense of the head, on a vector, is none."""
+    result = assert_oracle(network(shape), converted=8, weights=weights)
+    assert set(roles(result)) == NAMES
+    assert "plain" not in roles(result).values() and not reasons(result)
+    assert result.after.macs < result.before.macs and result.after.parameters == result.before.parameters
+
+
+def test_open_sizes():
+    model = network((None, None, 3))
+    assert_oracle(model, converted=8, inputs=at(32, 32))
+    twin = octconvert.convert(model, octave=1, min_size=1).model
+    halved = octconvert.convert(model, min_size=1).model
+    known = octconvert.convert(model, min_size=1, input_shape=(37, 44, 3)).model
+    for size in ((37, 44), (40, 24)):
+        assert largest_difference(run(model, at(*size)), run(twin, at(*size))) <= 1e-5
+    assert largest_difference(run(known, at(37, 44)), run(halved, at(37, 44))) <= 1e-5
+
+
+def test_gate_by_dense_is_no_convolution():
+    result = assert_oracle(network((32, 32, 3), gate), converted=8)
+    assert set(roles(result)) == NAMES
+    assert not [layer for layer in result.model.layers if "merge" in layer.name]
+
+
+def test_response_normalisation_ends_the_chain_with_a_reason():
+    result = assert_oracle(network((32, 32, 3), response), converted=8)
+    assert set(roles(result)) == NAMES
+    assert {name: roles(result)[name] for name in ("a-wide", "b-wide")} == {"a-wide": "last", "b-wide": "last"}
+    assert all("no rule for Sum" in reasons(result)[name] for name in ("a-wide", "b-wide"))
+
+
+def test_portable_refuses_the_normalisation_with_its_reason():
+    result = assert_oracle(network((32, 32, 3)), portable=True)
+    told = {*reasons(result).values(), *ends(result).values()}
+    assert any("no built-in layer normalises over both maps" in text for text in told)
+
+
+def test_layer_scale_is_cut_with_the_channels():
+    model = randomise(network((32, 32, 3)))
+    result = octconvert.convert(model, min_size=1)
+    source = next(layer for layer in model.layers if isinstance(layer, LayerScale))
+    parts = [np.asarray(result.model.get_layer(source.name + suffix).gamma) for suffix in ("-H", "-L")]
+    assert [len(part) for part in parts] == [3, 3]
+    np.testing.assert_array_equal(sorted(np.concatenate(parts)), sorted(np.asarray(source.gamma)))
+
+
+def test_kernel_constraint_of_a_dense_keeps_it_plain():
+    inputs = Input((12, 12, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="first")(inputs)
+    x = layers.Dense(8, kernel_constraint="max_norm", name="bound")(x)
+    result = assert_oracle(Model(inputs, [layers.Conv2D(4, 3)(x), layers.Conv2D(4, 3)(inputs)]))
+    assert roles(result)["bound"] == "plain"
+    assert "constraint" in reasons(result)["bound"]
+
+
+def test_a_step_of_training(tmp_path):
+    result = octconvert.convert(randomise(network((32, 32, 3))), min_size=1)
+    result.model.compile("sgd", "mse")
+    assert np.isfinite(result.model.train_on_batch(at(32, 32), np.zeros((2, 3))))
+    result.save(tmp_path / "net.keras")
+    loaded = octconvert.load(tmp_path / "net.keras")
+    assert largest_difference(run(result.model, at(32, 32)), run(loaded, at(32, 32))) <= 1e-6
