@@ -251,6 +251,9 @@ def test_elementwise_layers_by_name(net, run):
     assert code == 0 and [row["role"] for row in report["convolutions"]] == ["first", "last"]
     assert "elementwise 'other' is no layer, class or activation of the model" in report["notes"]
     assert_one_error_line(run("named.keras", "--force", "--elementwise", ""), 2, "elementwise")
+    run("named.keras", "-q", "--dry-run", "--json", "plan.json", "--min-size=1", "--elementwise", "Softmax")
+    code, out, _ = run("named.keras", "--force", "--json", "--plan", "plan.json")
+    assert code == 0 and json.loads(out)["convolutions_converted"] == 2
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(net, run):

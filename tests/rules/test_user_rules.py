@@ -1,6 +1,9 @@
 """Layers of the user's own: named as element-wise, taught by a rule, or by an installed package's rules."""
 
+import ast
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import Input, Model, layers, ops
-from oracle import assert_oracle, ends, largest_difference, roles, run
+from oracle import all_layers, assert_oracle, ends, largest_difference, roles, run
 
 import octconvert
 from octconvert.rules import Rule, carry, register
@@ -59,8 +62,20 @@ class Sum(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="user")
 class Half(layers.Layer):
+    """Of the rows, or of the channels."""
+
+    def __init__(self, axis=1, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = axis
+
     def call(self, x):
-        return x[:, ::2]
+        return x[:, ::2] if self.axis == 1 else x[..., ::2]
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Both(layers.Layer):
+    def call(self, x):
+        return x * 2, x * 3
 
 
 @keras.saving.register_keras_serializable(package="user")
@@ -111,26 +126,95 @@ def test_activations_by_their_name():
     assert_oracle(Model(inputs, conv(x, 4)), converted=4, elementwise=[bump])
 
 
+def triple():
+    return layers.Lambda(lambda x: x * 3, name="triple")
+
+
 def test_lambda():
-    result = assert_oracle(around(layers.Lambda(lambda x: x * 3, name="triple")), converted=3, elementwise=["triple"])
+    result = assert_oracle(around(triple()), converted=3, elementwise=["triple"])
     assert set(ends(result).values()) == {"its output is an output of the model"}
 
 
-def test_what_can_not_be_copied_stays_plain_and_is_told():
-    result = octconvert.convert(around(Fixed(8)), min_size=1, elementwise=["Fixed"])
-    assert any("could not be rewritten" in reason for reason in told(result))
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_lambda_of_a_trusted_file(ending, tmp_path):
+    """It is saved, checked and loaded again; what the report says comes next works for it."""
+    source, target = tmp_path / f"source{ending}", tmp_path / f"target{ending}"
+    around(triple()).save(source)
+    options = {"octave": 1, "min_size": 1, "elementwise": ["triple"]}
+    with pytest.raises(octconvert.InputError, match="unsafe"):
+        octconvert.convert(source, **options)
+    result = octconvert.convert(source, **options, unsafe=True, output=target)
+    assert len(result.plan.converted) == 3
     inputs = np.random.default_rng(0).standard_normal((2, 9, 10, 3)).astype("float32")
-    assert np.isfinite(run(result.model, inputs)[0]).all()
+    expected = run(octconvert.load(source, unsafe=True), inputs)
+    called = ast.parse(shlex.split(result.report.next_command)[2]).body[1].value.func.value
+    keywords = {word.arg: word.value.value for word in called.keywords}
+    assert largest_difference(expected, run(octconvert.load(called.args[0].value, **keywords), inputs)) <= 1e-5
 
 
-def test_another_shape_is_no_element_wise_layer():
-    result = octconvert.convert(around(Half()), min_size=1, elementwise=["Half"])
+def test_saved_and_loaded(tmp_path):
+    """The two copies of a shared layer inside a nested model come back with their parts of its weights."""
+    gain, part = Gain(name="gain"), Input((None, None, 8))
+    block = Model(part, gain(conv(gain(part))), name="block")
+    inputs = Input((9, 10, 3))
+    model = Model(inputs, conv(block(conv(block(conv(inputs)))), 4))
+    result = assert_oracle(model, converted=4, elementwise=["block/gain"])
+    result.save(tmp_path / "model.keras")
+    names = {layer.name for layer in all_layers(octconvert.load(tmp_path / "model.keras"))}
+    assert {"gain-H", "gain-L"} <= names and "gain" not in names
+
+
+def test_what_can_not_be_copied_stays_plain_and_is_told():
+    result = assert_oracle_of_what_is_left(around(Fixed(8)), ["Fixed"])
+    assert any("could not be rewritten" in reason for reason in told(result))
+    assert len(result.plan.converted) == 2
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_another_shape_is_no_element_wise_layer(axis):
+    result = assert_oracle(around(Half(axis)), elementwise=["Half"])
     assert any("another shape" in reason for reason in told(result))
 
 
-def test_names_are_checked():
-    with pytest.raises(octconvert.UsageError, match="elementwise"):
-        octconvert.convert(around(Twice()), elementwise=[""])
+def test_several_outputs_are_no_element_wise_layer():
+    result = assert_oracle(around(lambda x: layers.Add()(list(Both()(x)))), elementwise=["Both"])
+    assert any("has 2 outputs" in reason for reason in told(result))
+
+
+def test_a_plain_input_ends_the_chain():
+    inputs, other = Input((9, 10, 3)), Input((9, 10, 8), name="other")
+    x = Sum(name="sum")(conv(conv(inputs)), other)
+    result = assert_oracle(Model([inputs, other], conv(x, 4)), converted=2, elementwise=["sum"])
+    assert "its output goes to Sum: joins a pair with the plain tensor of 'other'" in ends(result).values()
+
+
+def test_the_name_wins_over_the_rule_of_the_layer():
+    model = around(layers.Activation("softmax", name="mine"))
+    assert octconvert.plan(model, min_size=1).chains[0].dual == ()
+    plan = octconvert.plan(model, min_size=1, elementwise=["mine"])
+    assert [chain.dual for chain in plan.chains] == [("mine",)]
+    assert_oracle(around(layers.BatchNormalization(name="bn")), converted=3, elementwise=["bn"])
+
+
+def test_a_convolution_by_mistake_stays_plain():
+    result = assert_oracle_of_what_is_left(around(layers.Conv2D(8, 3, padding="same", name="no")), ["no"])
+    assert roles(result)["no"] == "plain"
+
+
+def assert_oracle_of_what_is_left(model, names):
+    inputs = np.random.default_rng(0).standard_normal((2, 9, 10, 3)).astype("float32")
+    result = octconvert.convert(model, octave=1, min_size=1, elementwise=names)
+    assert largest_difference(run(model, inputs), run(result.model, inputs)) <= 1e-5
+    return result
+
+
+@pytest.mark.parametrize("names", ["", [""], [3], None, [Twice(name="instance")]])
+def test_what_is_no_name_is_refused(names):
+    with pytest.raises(octconvert.UsageError, match="elementwise takes names"):
+        octconvert.convert(around(Twice()), elementwise=names)
+
+
+def test_a_name_of_nothing_is_told():
     result = octconvert.convert(around(Twice()), elementwise=["Thrice"])
     assert "elementwise 'Thrice' is no layer, class or activation of the model" in result.report.notes
 
@@ -142,6 +226,22 @@ def test_a_plan_keeps_the_names():
     assert roles(octconvert.convert(model, plan=plan)) == roles(plan)
     with pytest.raises(octconvert.UsageError, match="together with plan"):
         octconvert.convert(model, plan=plan, elementwise=[Twice])
+    assert "elementwise Twice" in str(plan)
+
+
+def test_plans_from_before_there_were_names():
+    model = around(Twice())
+    kept = octconvert.plan(model, min_size=1).to_dict()
+    del kept["elementwise"]
+    assert roles(octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(kept))))
+
+
+@pytest.mark.parametrize("names", ["Twice", None, 3, [3]])
+def test_a_plan_with_senseless_names_is_refused(names):
+    model = around(Twice())
+    edited = {**octconvert.plan(model, min_size=1).to_dict(), "elementwise": names}
+    with pytest.raises(octconvert.UsageError, match="elementwise takes names"):
+        octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(edited)))
 
 
 def test_a_rule_of_the_user():
@@ -200,27 +300,42 @@ print([c.role for c in octconvert.plan(model, min_size=1).convolutions])
 """
 
 
-def installed(folder: Path, source: str):
-    """Run the script where a package with this source is installed."""
+def installed(folder: Path, source: str, entry: str = "plugin:PluggedRule", command=("-c", SCRIPT)):
+    """Run Python where a package with this source and entry point is installed."""
     (folder / "plugin.py").write_text(source)
     meta = folder / "plugin-1.0.dist-info"
     meta.mkdir()
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
-    (meta / "entry_points.txt").write_text("[octconvert.rules]\nplugged = plugin:PluggedRule\n")
+    (meta / "entry_points.txt").write_text(f"[octconvert.rules]\nplugged = {entry}\n")
     paths = [str(folder), str(Path(octconvert.__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
 
 
-def test_rules_of_an_installed_package(tmp_path):
-    done = installed(tmp_path, PACKAGE)
+@pytest.mark.parametrize("entry", ["plugin:PluggedRule", "plugin"])
+def test_rules_of_an_installed_package(entry, tmp_path):
+    source = PACKAGE if ":" in entry else PACKAGE.replace("class PluggedRule", "@register\nclass PluggedRule")
+    done = installed(tmp_path, source, entry)
     assert done.stdout.strip() == "['first', 'last']", done.stderr[-2000:]
 
 
-def test_rules_that_can_not_be_loaded_are_named(tmp_path):
-    done = installed(tmp_path, PACKAGE.replace("class PluggedRule", "class OtherRule"))
-    assert done.returncode != 0
-    assert "OctconvertError: the rules 'plugged' of package plugin can not be loaded" in done.stderr
+BROKEN = {
+    "no such class": (PACKAGE.replace("class PluggedRule", "class OtherRule"), "plugin:PluggedRule", "PluggedRule"),
+    "no rule": (PACKAGE, "plugin:carry", "subclass of octconvert.rules.Rule"),
+    "fails": ("raise RuntimeError('needs something')", "plugin", "needs something"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_rules_that_can_not_be_loaded_are_named(case, tmp_path):
+    """One line on the command line; the model is untouched."""
+    source, entry, reason = BROKEN[case]
+    around(layers.ReLU()).save(tmp_path / "net.keras")
+    done = installed(tmp_path, source, entry, ("-m", "octconvert.cli", str(tmp_path / "net.keras")))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("octconvert: the rules 'plugged' of package plugin can not be loaded: ")
+    assert done.stderr.count("\n") == 1 and reason in done.stderr
+    assert not (tmp_path / "net-octave.keras").exists()
 
 
 def test_largest_difference_is_seen():
