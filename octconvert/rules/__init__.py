@@ -1,25 +1,13 @@
-"""Rules, one file a family; importing this package makes the built-in ones known."""
+"""Rules, one file a family; importing this package imports every file in it, which makes the built-in ones known."""
 
-from octconvert.rules import (  # noqa: F401
-    channel_normalization,
-    convolution,
-    dense,
-    depthwise,
-    dropping,
-    elementwise,
-    merging,
-    normalization,
-    other_ranks,
-    padding,
-    pooling,
-    reshaping,
-    resizing,
-    scaling,
-    slicing,
-    transposed,
-)
+import importlib
+import pkgutil
+
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.named import is_named, rule_of
 from octconvert.rules.registry import find_rule, register
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = ["Flow", "Rule", "Trace", "carry", "find_rule", "is_named", "register", "rule_of", "stop"]
