@@ -50,6 +50,9 @@ def copy_operation(operation, name: str, changes: dict | None = None):
     """
     copy = object.__new__(type(operation))
     vars(copy).update({**vars(operation), **(changes or {})}, name=name, _inbound_nodes=[], _outbound_nodes=[])
+    written = vars(operation).get("_auto_config")  # what a file is written from
+    if changes and written is not None:
+        vars(copy)["_auto_config"] = type(written)(**{**written.config, **changes})
     return copy
 
 

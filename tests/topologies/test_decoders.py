@@ -179,3 +179,12 @@ def test_decoder_layers_load_again(tmp_path):
         loaded = keras.saving.load_model(path)
         assert largest_difference(run(result.model, at(16, 16)), run(loaded, at(16, 16))) <= 1e-6
         assert len(loaded.losses) == len(result.model.losses) == 4
+
+
+def test_raw_resizing_loads_again(tmp_path):
+    inputs = Input((16, 16, 3))
+    model = Model(inputs, conv(ops.image.resize(conv(inputs, 4), (12, 10)), 4))
+    result = octconvert.convert(model, min_size=1)
+    result.save(tmp_path / "resized.keras")
+    loaded = octconvert.load(tmp_path / "resized.keras")
+    assert largest_difference(run(result.model, at(16, 16)), run(loaded, at(16, 16))) <= 1e-6
