@@ -11,7 +11,6 @@ models of other packages (`pip install -e '.[zoo]'`); a package that is not ther
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import json
 import os
@@ -214,8 +213,6 @@ def write(path: Path, text: str) -> None:
     """A reader sees the old file or the new one."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text)
-    with contextlib.suppress(OSError):
-        temporary.chmod(0o644)
     temporary.replace(path)
 
 

@@ -102,7 +102,7 @@ def convert(
     given = plan
     layout, plan, options = _plan(build_graph(loaded.model), options, plan)
     if strict and not plan.converted:
-        raise NothingToConvert(_nothing(loaded, plan))
+        raise NothingToConvert(_nothing(loaded, plan, layout.graph))
     layout, plan, builder, model = _build(layout, plan, options, tell)
     notes = [
         *_weights_note(options, plan),
@@ -340,12 +340,12 @@ def _read_plan(path: str | Path) -> Plan:
     return Plan.from_file(path)
 
 
-def _nothing(loaded: io.Loaded, plan: Plan) -> str:
+def _nothing(loaded: io.Loaded, plan: Plan, graph: CallGraph) -> str:
     label = loaded.path if loaded.kind != "memory" else loaded.model.name
     if any(type(layer).__module__.startswith("octconvert.") for layer in loaded.model._flatten_layers()):
         return f"{label}: the model holds octave layers already; convert the model it was made from"
     if not plan.convolutions:
-        unseen = "".join(f"; {told}" for told in _unseen(build_graph(loaded.model)))
+        unseen = "".join(f"; {told}" for told in _unseen(graph, plan.elementwise))
         return f"{label}: the model has no 2-D convolution{unseen}"
     first, total = plan.convolutions[0], len(plan.convolutions)
     return f"{label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"

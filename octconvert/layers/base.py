@@ -113,6 +113,17 @@ def divide_filters(name: str, filters, ratio_out, groups) -> tuple[int, int]:
     return filters - low, low
 
 
+def set_choices(layer, choices) -> None:
+    """Set initialisers, regularisers and constraints by argument name; the suffix tells which they are."""
+    for name, value in choices.items():
+        setattr(layer, name, _MODULES[name.rpartition("_")[2]].get(value))
+
+
+def choices_config(layer, names) -> dict:
+    """The same, as a configuration holds them."""
+    return {name: _MODULES[name.rpartition("_")[2]].serialize(getattr(layer, name)) for name in names}
+
+
 class OctaveWindowLayer(keras.layers.Layer):
     """A layer whose window (kernel, strides, padding, dilation) moves over one map or over both maps of a pair.
 
@@ -143,8 +154,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self._choices = tuple(choices)
-        for name, value in choices.items():
-            setattr(self, name, _MODULES[name.rpartition("_")[2]].get(value))
+        set_choices(self, choices)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError("`strides > 1` not supported in conjunction with `dilation_rate > 1`")
 
@@ -228,6 +238,4 @@ class OctaveWindowLayer(keras.layers.Layer):
             "use_bias": self.use_bias,
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
         }
-        for name in self._choices:
-            own[name] = _MODULES[name.rpartition("_")[2]].serialize(getattr(self, name))
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, **choices_config(self, self._choices)}

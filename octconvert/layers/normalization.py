@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import constraints, initializers, ops, regularizers
+from keras import ops
 
 from octconvert.layers import base, spatial
 
-_CHOICES = ("initializer", "regularizer", "constraint")
-_MODULES = (initializers, regularizers, constraints)
-_DEFAULTS = {"gamma": "ones", "beta": "zeros"}
+_CHOICES = {
+    "gamma_initializer": "ones",
+    "beta_initializer": "zeros",
+    "gamma_regularizer": None,
+    "beta_regularizer": None,
+    "gamma_constraint": None,
+    "beta_constraint": None,
+}
 MODES = ("layer", "rms", "unit")
 
 
@@ -20,18 +25,27 @@ class _PairNormalization(keras.layers.Layer):
     Statistics are in at least float32, as Keras' own are; the output has the layer's compute dtype.
     """
 
-    def __init__(self, epsilon, center, scale, octave, data_format, choices, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        octave=2,
+        data_format=None,
+        dtype=None,
+        name=None,
+        trainable=True,
+        **choices,
+    ):
+        super().__init__(dtype=dtype, name=name, trainable=trainable)
+        unknown = [key for key in choices if key not in _CHOICES]
+        if unknown:
+            raise TypeError(f"layer '{self.name}': unexpected argument {unknown[0]!r}")
         self.epsilon, self.center, self.scale = epsilon, center, scale
         self.octave = base.check_octave(octave)
         self.data_format = base.standard_data_format(data_format)
         self.autocast = False
-        for weight, default in _DEFAULTS.items():
-            for kind, module in zip(_CHOICES, _MODULES, strict=True):
-                value = choices.pop(f"{weight}_{kind}", default if kind == "initializer" else None)
-                setattr(self, f"{weight}_{kind}", module.get(value))
-        if choices:
-            raise TypeError(f"layer '{self.name}': unexpected argument {next(iter(choices))!r}")
+        base.set_choices(self, {**_CHOICES, **choices})
 
     def build(self, input_shape):
         high, low = base.split_shapes(input_shape, self.name)
@@ -85,10 +99,7 @@ class _PairNormalization(keras.layers.Layer):
 
     def get_config(self):
         own = {name: getattr(self, name) for name in ("epsilon", "center", "scale", "octave", "data_format")}
-        for weight in _DEFAULTS:
-            for kind, module in zip(_CHOICES, _MODULES, strict=True):
-                own[f"{weight}_{kind}"] = module.serialize(getattr(self, f"{weight}_{kind}"))
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, **base.choices_config(self, _CHOICES)}
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -115,23 +126,10 @@ class OctaveLayerNormalization(_PairNormalization):
         ValueError: unknown ``mode``, one tensor in place of a pair, or maps whose sizes do not fit ``octave``.
     """
 
-    def __init__(
-        self,
-        mode="layer",
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        octave=2,
-        data_format=None,
-        dtype=None,
-        name=None,
-        trainable=True,
-        **choices,
-    ):
+    def __init__(self, mode="layer", *args, **kwargs):
         if mode not in MODES:
             raise ValueError(f"`mode` must be one of {', '.join(MODES)}, received: {mode!r}")
-        own = {"dtype": dtype, "name": name, "trainable": trainable}
-        super().__init__(epsilon, center, scale, octave, data_format, choices, **own)
+        super().__init__(*args, **kwargs)
         self.mode = mode
 
     def call(self, inputs):
@@ -174,22 +172,8 @@ class OctaveGroupNormalization(_PairNormalization):
         ValueError: numbers of channels that do not add up to those of the maps.
     """
 
-    def __init__(
-        self,
-        high_channels,
-        low_channels,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        octave=2,
-        data_format=None,
-        dtype=None,
-        name=None,
-        trainable=True,
-        **choices,
-    ):
-        own = {"dtype": dtype, "name": name, "trainable": trainable}
-        super().__init__(epsilon, center, scale, octave, data_format, choices, **own)
+    def __init__(self, high_channels, low_channels, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self.high_channels, self.low_channels = [int(n) for n in high_channels], [int(n) for n in low_channels]
         if len(self.high_channels) != len(self.low_channels):
             raise ValueError(f"layer '{self.name}': `high_channels` and `low_channels` differ in length")

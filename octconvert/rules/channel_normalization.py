@@ -6,6 +6,8 @@ across, `OctaveGroupNormalization` a vector. With octave=1 both are the source's
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 from keras import layers
@@ -38,7 +40,9 @@ def _refusal(call: Call, flow: Flow) -> str:
 
 
 class _Joint(Rule):
-    """What the three have in common: ``layer_class`` and its configuration, and the vectors to cut."""
+    """What all have in common; ``arguments`` are those of the layer that is made, besides the source's own."""
+
+    arguments: ClassVar[dict] = {}
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         reason = _refusal(call, flow)
@@ -46,7 +50,7 @@ class _Joint(Rule):
 
     def make(self, call: Call, build):
         """The layer for the call."""
-        raise NotImplementedError
+        return build.make(OctaveLayerNormalization, {**_common(call, build), **self.arguments})
 
     def rewrite(self, call: Call, values: list, build) -> list:
         high, low = build.settled(values[0])
@@ -69,7 +73,8 @@ def _fill(call: Call, made, build) -> None:
     build.assign(made, values)
 
 
-def _common(call: Call, build, config: dict) -> dict:
+def _common(call: Call, build) -> dict:
+    config = config_of(call.operation)
     kept = {key: config[key] for key in (*_SHARED, *_CHOICES) if key in config}
     octave = build.split(call).octave
     return {**kept, "name": build.own_name(call.operation.name), "octave": octave, "data_format": build.data_format}
@@ -80,15 +85,12 @@ class LayerNormalization(_Joint):
     """LayerNormalization over the channels of each position (ConvNeXt)."""
 
     layers: tuple[type, ...] = (layers.LayerNormalization,)
+    arguments: ClassVar[dict] = {"mode": "layer"}
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         if call.operation.rms_scaling:
             return stop(call, "rms_scaling divides by the variance, and is deprecated")
         return super().trace(call, flow)
-
-    def make(self, call: Call, build):
-        config = _common(call, build, config_of(call.operation))
-        return build.make(OctaveLayerNormalization, {**config, "mode": "layer"})
 
 
 @register
@@ -96,10 +98,7 @@ class RootMeanSquareNormalization(_Joint):
     """RMSNormalization over the channels."""
 
     layers: tuple[type, ...] = (layers.RMSNormalization,)
-
-    def make(self, call: Call, build):
-        config = {**_common(call, build, config_of(call.operation)), "center": False, "scale": True}
-        return build.make(OctaveLayerNormalization, {**config, "mode": "rms"})
+    arguments: ClassVar[dict] = {"mode": "rms", "center": False}
 
 
 @register
@@ -107,10 +106,7 @@ class UnitNormalization(_Joint):
     """UnitNormalization over the channels; Keras keeps the norm above 1e-12."""
 
     layers: tuple[type, ...] = (layers.UnitNormalization,)
-
-    def make(self, call: Call, build):
-        config = {**_common(call, build, config_of(call.operation)), "center": False, "scale": False}
-        return build.make(OctaveLayerNormalization, {**config, "mode": "unit", "epsilon": 1e-12})
+    arguments: ClassVar[dict] = {"mode": "unit", "center": False, "scale": False, "epsilon": 1e-12}
 
 
 @register
@@ -131,7 +127,7 @@ class GroupNormalization(_Joint):
             "high_channels": np.bincount(owner[split.high], minlength=groups).tolist(),
             "low_channels": np.bincount(owner[split.low], minlength=groups).tolist(),
         }
-        return build.make(OctaveGroupNormalization, {**_common(call, build, config_of(call.operation)), **counts})
+        return build.make(OctaveGroupNormalization, {**_common(call, build), **counts})
 
     def rewrite(self, call: Call, values: list, build) -> list:
         split, layer = build.split(call), call.operation

@@ -51,6 +51,15 @@ def refusal(call: Call, flow: Flow) -> str:
     return flow.portable_refusal()
 
 
+def trace_of_map(call: Call, flow: Flow, refused: str = "") -> Trace:
+    """`Rule.trace` of a convolution without groups that needs a map; ``refused`` is a reason of its own."""
+    reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else refused)
+    if reason:
+        return stop(call, reason)
+    output, reason = produce(flow, call.operation.activation, call.operation.filters)
+    return Trace((output,), reads=flow.channels() is not None, gains=True, reason=reason)
+
+
 @register
 class Convolution(Rule):
     """Conv2D, grouped or not; one group a channel is a depthwise convolution."""
@@ -97,12 +106,7 @@ class SeparableConvolution(Rule):
         return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        layer, channels = call.operation, flow.channels()
-        reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else "")
-        if reason:
-            return stop(call, reason)
-        output, reason = produce(flow, layer.activation, layer.filters)
-        return Trace((output,), reads=channels is not None, gains=True, reason=reason)
+        return trace_of_map(call, flow)
 
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), layer = values, call.operation

@@ -9,9 +9,8 @@ from keras import layers
 from octconvert.copying import config_of
 from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2DTranspose
-from octconvert.rules.activations import produce
-from octconvert.rules.base import Flow, Rule, Trace, stop
-from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, refusal
+from octconvert.rules.base import Flow, Rule, Trace
+from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
 from octconvert.rules.registry import register
 from octconvert.split import Pair
 from octconvert.weights.transfer import fold_kernel
@@ -28,14 +27,7 @@ class TransposedConvolution(Rule):
         return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        layer, channels = call.operation, flow.channels()
-        reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else "")
-        if not reason and flow.options.portable:
-            reason = "no built-in form (portable)"
-        if reason:
-            return stop(call, reason)
-        output, reason = produce(flow, layer.activation, layer.filters)
-        return Trace((output,), reads=channels is not None, gains=True, reason=reason)
+        return trace_of_map(call, flow, "no built-in form (portable)" if flow.options.portable else "")
 
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), out, layer = values, build.split(call), call.operation

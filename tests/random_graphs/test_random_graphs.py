@@ -35,8 +35,7 @@ def samples(graph: Graph, model, size) -> list:
     """One batch for each input."""
     rng = np.random.default_rng(0)
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    spatial = iter(size)
-    rows, columns = next(spatial), next(spatial)
+    rows, columns = size
     opened = (3, rows, columns) if graph.first else (rows, columns, 3)
     shapes = [tuple(b if a is None else a for a, b in zip(shape, opened, strict=True)) for shape in shapes]
     return [rng.standard_normal((2, *shape)).astype("float32") for shape in shapes]
