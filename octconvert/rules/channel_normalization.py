@@ -28,14 +28,12 @@ def _axes(layer) -> list[int]:
 
 
 def _refusal(call: Call, flow: Flow) -> str:
-    """Why the layer does not normalise the channels alone, or can not be had."""
+    """Why the layer does not normalise the channels alone."""
     rank = len(flow.shape())
     channels = flow.graph.channel_axis if rank == 4 else rank - 1
     axes = [axis % rank for axis in _axes(call.operation)]
     if axes != [channels]:
         return f"normalises axes {axes}, not the channels alone"
-    if flow.options.portable:
-        return "no built-in layer normalises over both maps (portable)"
     return ""
 
 
@@ -46,7 +44,13 @@ class _Joint(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         reason = _refusal(call, flow)
+        if not reason and flow.options.portable and not self.alone(call, flow.channels()):
+            reason = "no built-in layer normalises over both maps (portable)"
         return stop(call, reason) if reason else carry(flow.channels())
+
+    def alone(self, call: Call, channels) -> bool:
+        """Whether each map is normalised by itself; ``channels``: one entry for each channel."""
+        return False
 
     def make(self, call: Call, build):
         """The layer for the call."""
@@ -115,10 +119,8 @@ class GroupNormalization(_Joint):
 
     layers: tuple[type, ...] = (layers.GroupNormalization,)
 
-    def trace(self, call: Call, flow: Flow) -> Trace:
-        if _is_instance(call.operation, flow.channels()):
-            return carry(flow.channels())
-        return super().trace(call, flow)
+    def alone(self, call: Call, channels) -> bool:
+        return channels is not None and call.operation.groups in (-1, len(channels))
 
     def make(self, call: Call, build):
         split, groups = build.split(call), call.operation.groups
@@ -131,12 +133,8 @@ class GroupNormalization(_Joint):
 
     def rewrite(self, call: Call, values: list, build) -> list:
         split, layer = build.split(call), call.operation
-        if not _is_instance(layer, split.mask):
+        if not self.alone(call, split.mask):
             return super().rewrite(call, values, build)
         arrays = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
         changes = tuple({"groups": len(channels)} for channels in (split.high, split.low))
         return [build.dual(call, values, lambda channels: [array[channels] for array in arrays], changes)]
-
-
-def _is_instance(layer, channels) -> bool:
-    return channels is not None and layer.groups in (-1, len(channels))

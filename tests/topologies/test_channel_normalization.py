@@ -79,6 +79,15 @@ def test_groups_of_any_channels():
             assert largest_difference(run(model, inputs), run(result.model, inputs)) <= 1e-5
 
 
+def test_instances_of_rows_are_no_instances_of_channels():
+    """As many groups as channels, along the rows of a map that has as many of them."""
+    inputs = Input((8, 10, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="a")(inputs)
+    x = layers.GroupNormalization(-1, axis=1, center=False, scale=False)(x)
+    result = assert_oracle(Model(inputs, layers.Conv2D(4, 3, name="b")(x)), converted=0)
+    assert "normalises axes [1]" in reasons(result)["a"]
+
+
 def test_half_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
