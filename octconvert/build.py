@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -26,6 +27,18 @@ from octconvert.rules import rule_of
 from octconvert.split import ChannelSplit, Pair
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A layer of the new model: which call of the source it stands for, and as which part of it.
+
+    ``part``: 'clone' for a copy, 'clone-H' and 'clone-L' for those of a pair, else what the rule calls it.
+    """
+
+    layer: Any
+    call: Call
+    part: str
+
+
 class Builder:
     """What rules work with while they rewrite: splits, names, fresh layers, weights, merged tensors.
 
@@ -33,6 +46,10 @@ class Builder:
         layout: the solved graph of the source model.
         options: ``portable``, ``stride_mode`` and ``weights`` are read here.
         progress: called with (calls done, calls in all).
+
+    Attributes:
+        made: the new layers, as they were made.
+        values: (path, id of a Keras tensor of the source) -> what stands for it: a Keras tensor or `Pair`.
     """
 
     def __init__(self, layout: Layout, options: Options, progress=None):
@@ -41,6 +58,8 @@ class Builder:
         self.octave = options.octave
         self.notes: list[str] = []
         self.parameter_changes: dict[object, int] = {}
+        self.made: list[Made] = []
+        self.values: dict[tuple[tuple[str, ...], int], Any] = {}
         self._progress = progress
         self._done = 0
         self._made: dict[tuple, Any] = {}
@@ -97,6 +116,7 @@ class Builder:
                 call = self.graph.lookup[path, id(node)]
                 outputs = self._call(call, [values[id(tensor)] for tensor in node.arguments.keras_tensors])
             values.update(zip(map(id, node.outputs), outputs, strict=True))
+        self.values.update({(path, tensor): value for tensor, value in values.items()})
         return values
 
     @contextlib.contextmanager
@@ -264,20 +284,24 @@ class Builder:
         source = call.operation
         # A layer without weights may work on a pair at one call and on a plain tensor at another: the copies for pairs
         # belong to the call, the one that keeps the name to the layer.
-        key = (*call.key, f"clone{suffix}") if suffix else ("operation", id(source))
+        part = f"clone{suffix}"
+        key = (*call.key, part) if suffix else ("operation", id(source))
 
         def fill(copy):
             if isinstance(source, keras.layers.Layer):
                 self.set_weights(copy, weights() if weights is not None else source.weights)
 
-        return self._filled(key, lambda: self._copy(source, suffix, changes), fill)
+        return self._filled(key, call, part, lambda: self._copy(source, suffix, changes), fill)
 
     def filled(self, call: Call, part: str, make: Callable[[], Any], fill: Callable[[Any], None]):
         """The layer that ``make`` returns, as a callable; ``fill`` moves its weights once a first call has built it."""
-        return self._filled((*call.key, part), make, fill)
+        return self._filled((*call.key, part), call, part, make, fill)
 
-    def _filled(self, key: tuple, make: Callable[[], Any], fill: Callable[[Any], None]):
+    def _filled(self, key: tuple, call: Call, part: str, make: Callable[[], Any], fill: Callable[[Any], None]):
+        new = key not in self._made
         layer = self._once(key, make)
+        if new:
+            self.made.append(Made(layer, call, part))
 
         def apply(*args, **kwargs):
             output = layer(*args, **kwargs)

@@ -10,6 +10,7 @@ import keras
 
 from octconvert import io, verify
 from octconvert.errors import CheckError
+from octconvert.execution import run
 from octconvert.report.result import Check
 
 
@@ -21,7 +22,7 @@ def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str
         CheckError: the saved file does not load or predicts something else; no file is left or changed.
     """
     samples, found = verify.example_inputs(model), []
-    expected = verify.run(model, samples)
+    expected = run(model, samples)
 
     def reload(path: Path):
         # The file holds what this process has just written, so nothing foreign can run.

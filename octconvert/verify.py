@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import tree
 
 from octconvert.build import Builder
 from octconvert.errors import first_line
-from octconvert.graph import BOUNDARY, OPERATION, build_graph, with_known_sizes
+from octconvert.execution import run
+from octconvert.graph import build_graph, with_known_sizes
 from octconvert.planning.make import layout_from_plan, options_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Plan
@@ -43,35 +42,6 @@ def _sample(rng, tensor) -> np.ndarray:
     if "int" in tensor.dtype or tensor.dtype == "bool":
         return (values > 0.5).astype(tensor.dtype)
     return values.astype("float32")
-
-
-def run(model, samples: list[np.ndarray]) -> list[np.ndarray]:
-    """The model's outputs as float arrays, flat.
-
-    Calls run one after the other and their results are dropped after the last use; ``model(x)`` would hold every
-    activation to the end.
-    """
-    graph = build_graph(model)
-    values = {n: keras.ops.convert_to_tensor(x) for n, x in zip(graph.inputs, samples, strict=True)}
-    uses = Counter(number for call in graph.calls for number in call.inputs)
-    uses.update(graph.outputs)
-    for call in graph.calls:
-        if call.kind == OPERATION:
-            outputs = tree.flatten(_run_call(call, values))
-            values.update(zip(call.outputs, outputs, strict=True))
-        elif call.kind == BOUNDARY:
-            values[call.outputs[0]] = values[call.inputs[0]]
-        for number in call.inputs:
-            uses[number] -= 1
-            if not uses[number]:
-                del values[number]
-    return [np.asarray(keras.ops.convert_to_numpy(values[n]), dtype="float64") for n in graph.outputs]
-
-
-def _run_call(call, values):
-    tensors = {id(t): values[n] for t, n in zip(call.node.arguments.keras_tensors, call.inputs, strict=True)}
-    args, kwargs = call.node.arguments.fill_in(tensors)
-    return call.operation(*args, **kwargs)
 
 
 def largest_difference(expected: list[np.ndarray], found: list[np.ndarray]) -> float:

@@ -185,13 +185,13 @@ class OctaveWindowLayer(keras.layers.Layer):
             name=name,
         )
 
-    def _prepare_high(self, high):
+    def prepare_high(self, high):
         """(map, padding) for the operation on the high map."""
         if isinstance(self.padding, str):
             return high, self.padding
         return pad_or_crop(high, self.padding, self.data_format), "valid"
 
-    def _prepare_low(self, low, high):
+    def prepare_low(self, low, high):
         """(map, padding) for the operation on a low map that belongs to ``high``."""
         return prepare_low(low, sizes(high, self.data_format), self.window, self.data_format)
 

@@ -130,9 +130,9 @@ class OctaveConv2D(base.OctaveWindowLayer):
         padding = pooled = prepared = None
         if self.low_filters:
             pooled = spatial.pool_octave(high, self.octave, self.data_format)
-            pooled, padding = self._prepare_low(pooled, high)
+            pooled, padding = self.prepare_low(pooled, high)
         if low is not None:
-            prepared, padding = self._prepare_low(low, high)
+            prepared, padding = self.prepare_low(low, high)
         outputs = []
         if self.high_filters:
             outputs.append(self._finish(self._to_high(high, prepared, padding), self.high_bias))
@@ -152,7 +152,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
         return total if low is None else total + self._low_conv(low, self.ll_kernel, padding)
 
     def _high_conv(self, x, kernel):
-        x, padding = self._prepare_high(x)
+        x, padding = self.prepare_high(x)
         return ops.conv(x, kernel, self.strides, padding, self.data_format, self.dilation_rate)
 
     def _low_conv(self, x, kernel, padding):

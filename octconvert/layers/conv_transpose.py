@@ -45,7 +45,7 @@ class OctaveConv2DTranspose(OctaveConv2D):
     def _kernel_ends(self, rows, columns):
         return columns, rows
 
-    def _prepare_low(self, low, high):
+    def prepare_low(self, low, high):
         return low, spatial.sizes(high, self.data_format)
 
     def _high_conv(self, x, kernel):

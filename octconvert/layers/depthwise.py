@@ -95,11 +95,11 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
 
     def call(self, inputs):
         high, low = base.split_inputs(inputs, self.name)
-        prepared, padding = self._prepare_high(high)
+        prepared, padding = self.prepare_high(high)
         high_out = self._finish(self._conv(prepared, self.hh_kernel, padding, self.dilation_rate), self.high_bias)
         if low is None:
             return high_out
-        low, padding = self._prepare_low(low, high)
+        low, padding = self.prepare_low(low, high)
         return [high_out, self._finish(self._conv(low, self.ll_kernel, padding, self.low_dilation), self.low_bias)]
 
     def _conv(self, x, kernel, padding, dilation):

@@ -114,12 +114,15 @@ class Components:
         """Positions of the groups that some channels belong to."""
         return [position for position in np.unique(self.group_of[self.of[channels]]).tolist() if position >= 0]
 
-    def assign(self, wanted: Callable[[TiedProducers], tuple[float, tuple | None]]) -> np.ndarray:
+    def assign(
+        self, wanted: Callable[[TiedProducers], tuple[float, tuple | None]], roughness: np.ndarray | None = None
+    ) -> np.ndarray:
         """Low (true) or high (false) for every number.
 
         ``wanted`` gives a group's alpha and, where channels were selected, the low indices for each producer. Otherwise
-        the last channels of each producer become low, those of narrow producers first: a wide tensor may be tied to
-        several narrow ones side by side (an Add with a Concatenate), and each of them needs its own high channels.
+        the least rough channels of each producer become low (without ``roughness``, one value for each component: the
+        last ones), those of narrow producers first: a wide tensor may be tied to several narrow ones side by side (an
+        Add with a Concatenate), and each of them needs its own high channels.
         """
         state = np.full(self.ledger.count, -1)
         for numbers in self.ledger.fixed_high:
@@ -128,7 +131,7 @@ class Components:
             alpha, selection = wanted(group)
             if selection is None:
                 for producer in sorted(group.producers, key=lambda producer: len(producer.channels)):
-                    _choose_last(state, self.of[producer.channels], alpha, group.blocks)
+                    _choose(state, self.of[producer.channels], alpha, group.blocks, roughness)
             else:
                 self._select(state, group, selection)
         return state[self.of] == 1
@@ -164,11 +167,13 @@ def _smallest_tied(count: int, ties) -> np.ndarray:
     return component
 
 
-def _choose_last(state: np.ndarray, members: np.ndarray, alpha: float, blocks: int) -> None:
+def _choose(state: np.ndarray, members: np.ndarray, alpha: float, blocks: int, roughness: np.ndarray | None) -> None:
     """Decide one producer's open channels, block by block."""
     blocks = blocks if len(members) % blocks == 0 else 1
     for block in members.reshape(blocks, -1):
         open_channels = block[state[block] < 0]
+        if roughness is not None:
+            open_channels = open_channels[np.argsort(-roughness[open_channels], kind="stable")]
         missing = low_channels(alpha, len(block)) - int((state[block] == 1).sum())
         cut = len(open_channels) - min(max(missing, 0), len(open_channels))
         state[open_channels[:cut]] = 0

@@ -49,6 +49,8 @@ class Layout:
         alphas, selections: what was wanted for each group.
         decisions: why calls stay plain.
         min_size: of the options.
+        channels: tensor number -> number of the component of tied channels that each of its channels belongs to.
+        components: the tied channels.
     """
 
     graph: CallGraph
@@ -59,6 +61,8 @@ class Layout:
     selections: tuple[tuple[tuple[int, ...], ...] | None, ...]
     decisions: Decisions
     min_size: int
+    channels: dict[int, np.ndarray]
+    components: Components
 
     def reads(self, call: Call) -> bool:
         """Whether the call reads the pairs among its inputs as pairs."""
@@ -227,4 +231,7 @@ def _layout(graph, options, channels, traces, components, low, decisions, wanted
             splits[tensor] = ChannelSplit(mask, octave)
     groups = tuple((g, tuple(low[p.channels] for p in g.producers)) for g in components.groups)
     alphas, selections = zip(*map(wanted, components.groups), strict=True) if groups else ((), ())
-    return Layout(graph, splits, traces, groups, alphas, selections, decisions, options.min_size)
+    tied = {tensor: components.of[numbers] for tensor, numbers in channels.items()}
+    return Layout(
+        graph, splits, traces, groups, alphas, selections, decisions, options.min_size, tied, components
+    )

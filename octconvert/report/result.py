@@ -35,6 +35,8 @@ class ConvolutionReport:
         macs_before, macs_after: multiply-accumulates of the layer in the source and in the converted model.
         input_shape, output_shape: (rows, columns, channels) of the source's map; None where unknown.
         high_shape, low_shape: of the converted output; low_shape is None where the output is plain.
+        error: mean squared difference between the layer's output and the source's, on the held-out samples, relative to
+            the variance of the source's; None where it was not measured.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ConvolutionReport:
     high_shape: tuple[int | None, ...]
     low_shape: tuple[int | None, ...] | None
     reason: str = ""
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,72 @@ class Check:
     name: str
     passed: bool
     detail: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How close the converted model's outputs are to the source's, on held-out samples.
+
+    Attributes:
+        name: 'top-1 agreement' (share of samples, higher is better), 'relative error' (mean squared difference over the
+            variance of the source's outputs, lower is better) or 'PSNR' (dB, higher is better).
+        before: with the weights only moved (sliced or folded, whichever is closer).
+        after: as the model is now.
+    """
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the calibration: its name, whether its result was kept, and what it did or why not, in words."""
+
+    name: str
+    kept: bool
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What was done to keep the accuracy.
+
+    Attributes:
+        data: what it was calibrated on: ``1,024 synthetic images``, ``photos/ (96 images)``.
+        synthetic: whether no data of the user's was used.
+        input_range: what values synthetic images were given, and how that was found out; empty for real data.
+        samples, held_out: how many samples were fitted to, and how many others were measured on.
+        measures: before and after, on the held-out samples.
+        steps: in order.
+        seconds: it took in all.
+    """
+
+    data: str
+    synthetic: bool
+    input_range: str
+    samples: int
+    held_out: int
+    measures: tuple[Measure, ...]
+    steps: tuple[Step, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Top-1 accuracy on labelled data that the user gave to measure with (``evaluate``).
+
+    Attributes:
+        data: what it was measured on.
+        samples: their number.
+        before, after: share of samples whose largest output is the label, of the source and of the converted model.
+    """
+
+    data: str
+    samples: int
+    before: float
+    after: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +144,8 @@ class Report:
         options: the options of the conversion by name; empty for a diff.
         seconds: time the conversion took; None for a diff.
         next_command: the one command that comes next; empty where there is none.
+        calibration: what was done to keep the accuracy; None where nothing was.
+        evaluation: accuracy on labelled data; None where none were given.
     """
 
     source: str
@@ -89,6 +160,8 @@ class Report:
     options: tuple[tuple[str, object], ...] = ()
     seconds: float | None = None
     next_command: str = ""
+    calibration: CalibrationReport | None = None
+    evaluation: Evaluation | None = None
 
     @property
     def converted(self) -> tuple[ConvolutionReport, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 
 from keras import activations
 
@@ -60,3 +61,20 @@ def produce(flow: Flow, activation, channels: int, blocks: int = 1):
     """`Flow.produce` for a layer with an activation of its own."""
     reason = joins_channels(activation, flow.options.elementwise)
     return (None, reason) if reason else flow.produce(channels, blocks)
+
+
+@contextlib.contextmanager
+def without_activation(layer) -> Iterator[None]:
+    """The layer computes its linear part alone for as long; its attribute is swapped past Keras' own tracking."""
+    own = vars(layer)["activation"]
+    vars(layer)["activation"] = activations.linear
+    try:
+        yield
+    finally:
+        vars(layer)["activation"] = own
+
+
+def linear_part(layer, inputs: list):
+    """`octconvert.rules.Rule.linear_output` of a layer with an activation of its own and one input."""
+    with without_activation(layer):
+        return layer(inputs[0])

@@ -167,6 +167,31 @@ class Rule:
         """
         raise NotImplementedError
 
+    def linear_output(self, call: Call, part: str, inputs: list):
+        """What one part of a layer gives before its activation, if that is linear in its weights; for calibration.
+
+        Args:
+            call: of the source model.
+            part: which of the layers that were made for it (`octconvert.build.Made`).
+            inputs: real tensors.
+
+        Returns:
+            A tensor with the channels of the source, or None: this part is not fitted.
+        """
+        return None
+
+    def mixing(self, call: Call) -> np.ndarray | None:
+        """(taps, input channels, output channels) of a layer that mixes all channels linearly; else None."""
+        return None
+
+    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
+        """(scale, offset) for each channel where the call computes ``scale * x + offset`` at inference; else None."""
+        return None
+
+    def is_sum(self, call: Call) -> bool:
+        """Whether the output is the sum of the inputs."""
+        return False
+
 
 def too_small(graph: CallGraph, shape, min_size: int) -> str:
     """Why a map of this shape stays plain for its size; empty where it need not."""

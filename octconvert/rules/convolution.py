@@ -16,7 +16,7 @@ from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules import depthwise
-from octconvert.rules.activations import produce
+from octconvert.rules.activations import linear_part, produce
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
@@ -94,6 +94,15 @@ class Convolution(Rule):
             return [rewrite_on_vector(call, value, out, build)]
         return [octave_convolution(call, value, out, build, _plain_conv_config(call.operation))]
 
+    def linear_output(self, call: Call, part: str, inputs: list):
+        return linear_part(call.operation, inputs)
+
+    def mixing(self, call: Call):
+        layer = call.operation
+        if layer.groups > 1:
+            return None
+        return keras.ops.convert_to_numpy(layer.kernel).astype("float64").reshape(-1, *layer.kernel.shape[2:])
+
 
 @register
 class SeparableConvolution(Rule):
@@ -125,6 +134,13 @@ class SeparableConvolution(Rule):
             "padding": "same",
         }
         return [octave_convolution(call, between, build.split(call), build, pointwise, layer.pointwise_kernel)]
+
+    def linear_output(self, call: Call, part: str, inputs: list):
+        layer = call.operation
+        if part == "octave":
+            return linear_part(layer, inputs)
+        arguments = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
+        return keras.ops.depthwise_conv(inputs[0], layer.depthwise_kernel, *arguments) if part == "depthwise" else None
 
 
 def _depthwise_config(config: dict) -> dict:

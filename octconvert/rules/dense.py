@@ -6,7 +6,7 @@ from keras import layers, ops
 
 from octconvert.copying import config_of
 from octconvert.graph import Call, CallGraph
-from octconvert.rules.activations import produce
+from octconvert.rules.activations import linear_part, produce
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.convolution import CONV_ARGUMENTS, octave_convolution, vector_layer
 from octconvert.rules.registry import register
@@ -37,6 +37,12 @@ class Dense(Rule):
         layer = call.operation
         kernel = ops.convert_to_numpy(layer.kernel)[None, None]
         return [octave_convolution(call, values[0], build.split(call), build, _as_convolution(layer, build), kernel)]
+
+    def linear_output(self, call: Call, part: str, inputs: list):
+        return linear_part(call.operation, inputs)
+
+    def mixing(self, call: Call):
+        return ops.convert_to_numpy(call.operation.kernel).astype("float64")[None]
 
 
 def _refusal(call: Call, flow: Flow, convolution: bool) -> str:

@@ -10,7 +10,7 @@ from octconvert.copying import config_of
 from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.spatial import Window
-from octconvert.rules.activations import joins_channels
+from octconvert.rules.activations import joins_channels, linear_part
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
@@ -53,6 +53,9 @@ class DepthwiseConvolution(Rule):
 
     def rewrite(self, call: Call, values: list, build) -> list:
         return [rewrite(call, values[0], build)]
+
+    def linear_output(self, call: Call, part: str, inputs: list):
+        return linear_part(call.operation, inputs)
 
 
 def trace(call: Call, flow: Flow) -> Trace:

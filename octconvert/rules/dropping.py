@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 
+import numpy as np
 from keras import layers
 
 from octconvert.graph import Call
@@ -39,6 +40,9 @@ class Dropout(Rule):
         changes = {"seed": _seed(call)} if whole else None
         return [build.dual(call, values, changes=(changes, changes))]
 
+    def affine(self, call: Call):
+        return np.ones(1), np.zeros(1)
+
 
 @register
 class StochasticDepth(Rule):
@@ -61,3 +65,6 @@ class StochasticDepth(Rule):
             }
             outputs.append(layers.Dropout(**config)(part))
         return [Pair.of(outputs, build.split(call))]
+
+    def affine(self, call: Call):
+        return np.ones(1), np.zeros(1)

@@ -49,6 +49,9 @@ class ElementWiseJoin(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         return [self.joined(call, values, build)]
 
+    def is_sum(self, call: Call) -> bool:
+        return type(call.operation).__name__ == "Add" and len(call.inputs) > 1
+
     def joined(self, call: Call, values: list, build, weights=None) -> Pair:
         """The call on both maps; a plain input with one channel is averaged down for the low map."""
         split = build.split(call)

@@ -28,6 +28,12 @@ class BatchNormalization(Rule):
         arrays = [keras.ops.convert_to_numpy(weight) for weight in call.operation.weights]
         return [build.dual(call, values, lambda channels: [array[channels] for array in arrays])]
 
+    def affine(self, call: Call):
+        layer = call.operation
+        mean, variance = (_numbers(v) for v in (layer.moving_mean, layer.moving_variance))
+        scale = (_numbers(layer.gamma) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
+        return scale, (_numbers(layer.beta) if layer.center else 0.0) - mean * scale
+
 
 @register
 class Normalization(Rule):
@@ -50,3 +56,7 @@ class Normalization(Rule):
             changes.append(dict(zip(("mean", "variance"), parts, strict=True)))
         build.account(call, sum(int(np.prod(weight.shape)) for weight in layer.weights))
         return [build.dual(call, values, changes=tuple(changes))]
+
+
+def _numbers(variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable), dtype="float64")

@@ -23,3 +23,7 @@ class LayerScale(Rule):
         split, gamma = build.split(call), keras.ops.convert_to_numpy(call.operation.gamma)
         changes = tuple({"projection_dim": len(channels)} for channels in (split.high, split.low))
         return [build.dual(call, values, lambda channels: [gamma[channels]], changes)]
+
+    def affine(self, call: Call):
+        gamma = keras.ops.convert_to_numpy(call.operation.gamma).astype("float64")
+        return gamma, gamma * 0.0

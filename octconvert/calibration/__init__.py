@@ -1,0 +1,1 @@
+"""Weights and statistics of a converted model, fitted on images: unlabelled ones or synthetic ones."""

@@ -1,0 +1,57 @@
+"""Activations of all batches between two steps of calibration: in memory while they are few, else in files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+import keras
+import numpy as np
+
+IN_MEMORY = 256 * 2**20
+"""Bytes of activations held in memory; all further ones go to files in a temporary directory."""
+
+
+class Frontier:
+    """Values of the tensors that are still to be read, batch by batch.
+
+    ``take`` hands a batch's values out (they are forgotten here), ``put`` stores what is left of them.
+    """
+
+    def __init__(self, in_memory: int = IN_MEMORY):
+        self._room = in_memory
+        self._held: dict[int, dict[int, np.ndarray]] = {}
+        self._folder: Path | None = None
+
+    def take(self, batch: int) -> dict[int, object]:
+        """Tensor number -> tensor."""
+        values: dict[int, object] = {}
+        for number, array in self._held.pop(batch, {}).items():
+            if isinstance(array, Path):
+                path, array = array, np.load(array)
+                path.unlink()
+            else:
+                self._room += array.nbytes
+            values[number] = keras.ops.convert_to_tensor(array)
+        return values
+
+    def put(self, batch: int, values: dict[int, object]) -> None:
+        held: dict[int, np.ndarray | Path] = {}
+        for number, tensor in values.items():
+            array = keras.ops.convert_to_numpy(tensor)
+            if array.nbytes <= self._room:
+                self._room -= array.nbytes
+                held[number] = array
+            else:
+                held[number] = self._write(batch, number, array)
+        self._held[batch] = held
+
+    def _write(self, batch: int, number: int, array: np.ndarray) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="octconvert-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        path = self._folder / f"{batch}-{number}.npy"
+        np.save(path, array)
+        return path

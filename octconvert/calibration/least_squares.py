@@ -1,0 +1,97 @@
+"""Ridge regression from Gram matrices alone: rows come in batches and are not kept.
+
+Two folds are kept apart: the strength of the ridge is chosen by the second, on a fit to the first, and the answer is
+then fitted to both. The ridge pulls towards given weights, so with few or empty rows these come out again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Strengths that are tried, in units of the Gram matrix's mean diagonal."""
+FEW_RIDGES = (1e-3, 1e-1)
+"""The same for matrices too large to try many."""
+LARGE = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What came of a fit.
+
+    Attributes:
+        weights: (blocks, features, outputs); the last feature is the intercept where there is one.
+        before, after: mean squared error on the second fold of the weights before, and of the new ones when fitted to the first
+            alone, relative to the targets' variance.
+        ridge: the strength that was taken; infinite where the weights are those before.
+    """
+
+    weights: np.ndarray
+    before: float
+    after: float
+    ridge: float
+
+
+class NormalEquations:
+    """Sums over rows: Gram matrix, products with the targets, energy of the targets; (blocks, ...) each, two folds."""
+
+    def __init__(self, blocks: int, features: int, outputs: int):
+        self.count = np.zeros(2)
+        self.gram = np.zeros((2, blocks, features, features))
+        self.product = np.zeros((2, blocks, features, outputs))
+        self.energy = np.zeros((2, blocks, outputs))
+        self.total = np.zeros((2, blocks, outputs))
+
+    def add(self, rows, targets, fold: int) -> None:
+        """``rows`` (blocks, n, features), ``targets`` (blocks, n, outputs)."""
+        transposed = ops.transpose(rows, (0, 2, 1))
+        self.count[fold] += rows.shape[1]
+        self.gram[fold] += ops.convert_to_numpy(ops.matmul(transposed, rows))
+        self.product[fold] += ops.convert_to_numpy(ops.matmul(transposed, targets))
+        self.energy[fold] += ops.convert_to_numpy(ops.sum(ops.square(targets), axis=1))
+        self.total[fold] += ops.convert_to_numpy(ops.sum(targets, axis=1))
+
+    def error(self, weights: np.ndarray, fold: int) -> np.ndarray:
+        """Squared error of each output, summed over the rows of a fold: (blocks, outputs)."""
+        quadratic = np.einsum("bfo,bfo->bo", weights, self.gram[fold] @ weights)
+        linear = np.einsum("bfo,bfo->bo", weights, self.product[fold])
+        return np.maximum(quadratic - 2 * linear + self.energy[fold], 0.0)
+
+    def variance(self, fold: int) -> float:
+        """Squared deviation of the targets from their means, summed."""
+        mean = self.total[fold] / max(self.count[fold], 1)
+        return float((self.energy[fold] - mean * self.total[fold]).sum())
+
+    def solve(self, priors: list[np.ndarray]) -> Solution:
+        """The best weights; ``priors``: the weights before, and others the ridge may pull towards."""
+        before = float(self.error(priors[0], 1).sum())
+        scale = max(self.variance(1), 1e-30)
+        finite = np.isfinite(self.gram).all() and np.isfinite(self.product).all()
+        unchanged = Solution(priors[0], before / scale, before / scale, np.inf)
+        if not finite or not self.count.all():
+            return unchanged
+        prior = min(priors, key=lambda weights: float(self.error(weights, 0).sum()))
+        best = (float(self.error(prior, 1).sum()), np.inf, prior)
+        ridges = FEW_RIDGES if self.gram.shape[-1] > LARGE else RIDGES
+        for ridge in ridges:
+            weights = _ridge(self.gram[0], self.product[0], prior, ridge)
+            found = float(self.error(weights, 1).sum())
+            if found < best[0]:
+                best = (found, ridge, weights)
+        if not best[0] < before:
+            return unchanged
+        if best[1] == np.inf:
+            return Solution(prior, before / scale, best[0] / scale, np.inf)
+        weights = _ridge(self.gram.sum(axis=0), self.product.sum(axis=0), prior, best[1])
+        return Solution(weights, before / scale, best[0] / scale, best[1])
+
+
+def _ridge(gram: np.ndarray, product: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:
+    """argmin |rows @ w - targets|^2 + strength * mean diagonal * |w - prior|^2, block by block."""
+    features = gram.shape[-1]
+    scale = np.trace(gram, axis1=1, axis2=2) / features
+    penalty = np.maximum(strength * scale, 1e-12)[:, None, None] * np.eye(features)
+    return prior + np.linalg.solve(gram + penalty, product - gram @ prior)

@@ -1,0 +1,227 @@
+"""Layers that are linear in their weights, written as regressions: which rows of inputs give which outputs.
+
+A convolution's output at one position is ``row @ weights``, where the row holds the inputs under its window. An octave
+convolution is two such regressions: the high output from windows on the high map and, once for each block of ``octave``
+positions, on the low map (paper, equations 2-4); the low output from windows on the pooled high and on the low map.
+Rows are gathered at drawn positions only, so no map is ever unfolded as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import layers, ops
+
+from octconvert.geometry import same_padding
+from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
+from octconvert.layers.spatial import pad_or_crop, pool_octave
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One kernel and the map it moves over.
+
+    Attributes:
+        kernel: name of the layer's weight.
+        prepare: inputs of the layer -> (map, padding 'same' or 'valid') in the layer's data format.
+        dilation: of the kernel.
+        cell: output positions along an axis that read one and the same window (octave for LH, else 1).
+    """
+
+    kernel: str
+    prepare: Callable[[Sequence], tuple[Any, str]]
+    dilation: tuple[int, int]
+    cell: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """One output map of a layer as a sum of terms.
+
+    Attributes:
+        layer: of the converted model.
+        output: which of its outputs.
+        terms: what is added up.
+        bias: name of the bias weight.
+        blocks: groups of channels that do not mix (groups of the convolution; channels of a depthwise one).
+        kernel_size, strides: of every term; (1, 1) for Dense.
+    """
+
+    layer: Any
+    output: int
+    terms: tuple[Term, ...]
+    bias: str
+    blocks: int = 1
+    kernel_size: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+
+    @property
+    def channels_first(self) -> bool:
+        return getattr(self.layer, "data_format", None) == "channels_first"
+
+    def rows(self, inputs: Sequence, positions: np.ndarray):
+        """Inputs under the window at ``positions`` (n, 3) of (sample, row, column): (blocks, n, features)."""
+        columns = [self._columns(term, inputs, positions) for term in self.terms]
+        return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=-1)
+
+    def _columns(self, term: Term, inputs: Sequence, positions: np.ndarray):
+        x, padding = term.prepare(inputs)
+        if padding == "same":
+            sizes = x.shape[2:] if self.channels_first else x.shape[1:3]
+            arguments = zip(sizes, self.kernel_size, self.strides, term.dilation, strict=True)
+            pads = [same_padding(*each) for each in arguments]
+            x = pad_or_crop(x, pads, "channels_first" if self.channels_first else "channels_last")
+        windows = gather_windows(self.last(x), positions, self.kernel_size, self.strides, term)
+        count, taps, channels = windows.shape
+        if self.blocks == 1:
+            return ops.reshape(windows, (1, count, taps * channels))
+        split = ops.reshape(windows, (count, taps, self.blocks, channels // self.blocks))
+        return ops.reshape(ops.transpose(split, (2, 0, 1, 3)), (self.blocks, count, -1))
+
+    def last(self, x):
+        """A tensor as (batch, rows, columns, channels)."""
+        if len(x.shape) == 2:
+            return x[:, None, None, :]
+        return ops.transpose(x, (0, 2, 3, 1)) if self.channels_first else x
+
+    def targets(self, y, positions: np.ndarray):
+        """The wanted output (in the layer's data format) at the positions: (blocks, n, outputs of a block)."""
+        y = self.last(y)
+        rows, columns, channels = y.shape[1:]
+        flat = ops.reshape(y, (-1, channels))
+        found = ops.take(flat, (positions[:, 0] * rows + positions[:, 1]) * columns + positions[:, 2], axis=0)
+        return ops.transpose(ops.reshape(found, (len(positions), self.blocks, -1)), (1, 0, 2))
+
+    def weights(self, values: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        """(blocks, features, outputs of a block) from the layer's kernels, or from ``values`` by their names."""
+        return np.concatenate([self._stacked(self._kernel(term, values)) for term in self.terms], axis=1)
+
+    def _kernel(self, term: Term, values) -> np.ndarray:
+        value = getattr(self.layer, term.kernel) if values is None else values[term.kernel]
+        return np.asarray(ops.convert_to_numpy(value), dtype="float64")
+
+    def _stacked(self, kernel: np.ndarray) -> np.ndarray:
+        if self._is_depthwise:  # (rows, columns, channels, multiplier)
+            return np.moveaxis(kernel.reshape(-1, *kernel.shape[2:]), 1, 0)
+        taps, rows, outputs = self.kernel_size[0] * self.kernel_size[1], kernel.shape[-2], kernel.shape[-1]
+        split = kernel.reshape(taps, rows, self.blocks, outputs // self.blocks)
+        return np.moveaxis(split, 2, 0).reshape(self.blocks, taps * rows, -1)
+
+    @property
+    def _is_depthwise(self) -> bool:
+        return isinstance(self.layer, (layers.DepthwiseConv2D, OctaveDepthwiseConv2D))
+
+    def assign(self, weights: np.ndarray) -> None:
+        """The inverse of `weights`."""
+        start = 0
+        for term in self.terms:
+            variable = getattr(self.layer, term.kernel)
+            shape = tuple(variable.shape)
+            taps = self.kernel_size[0] * self.kernel_size[1]
+            count = taps if self._is_depthwise else taps * shape[-2]
+            part = weights[:, start : start + count]
+            start += count
+            if self._is_depthwise:
+                kernel = np.moveaxis(part, 0, 1)
+            else:
+                kernel = np.moveaxis(part.reshape(self.blocks, taps, shape[-2], -1), 0, 2)
+            variable.assign(kernel.reshape(shape))
+
+    @property
+    def bias_variable(self):
+        """The bias; None where the layer has none."""
+        return getattr(self.layer, self.bias, None)
+
+
+def gather_windows(x, positions: np.ndarray, kernel_size, strides, term: Term):
+    """Values of a padded map (batch, rows, columns, channels) under windows: (n, taps, channels)."""
+    rows, columns, channels = x.shape[1:]
+    taps = [(r * term.dilation[0], c * term.dilation[1]) for r in range(kernel_size[0]) for c in range(kernel_size[1])]
+    top = positions[:, 1] // term.cell * strides[0]
+    left = positions[:, 2] // term.cell * strides[1]
+    offsets = np.array(taps)
+    index = (positions[:, :1] * rows + top[:, None] + offsets[:, 0]) * columns + left[:, None] + offsets[:, 1]
+    return ops.take(ops.reshape(x, (-1, channels)), index, axis=0)
+
+
+def draw_positions(rng: np.random.Generator, shape, limit: int) -> np.ndarray:
+    """At most ``limit`` different (sample, row, column) of an output map (batch, rows, columns, channels)."""
+    batch, rows, columns = shape[:3]
+    total = batch * rows * columns
+    chosen = np.arange(total) if total <= limit else np.sort(rng.choice(total, limit, replace=False))
+    return np.stack(np.unravel_index(chosen, (batch, rows, columns)), axis=1).astype("int32")
+
+
+def regressions(layer) -> list[Regression]:
+    """The regressions of a layer's outputs, in their order; empty for a layer that is not known to be linear."""
+    for kind, make in _FORMS:
+        if isinstance(layer, kind):
+            return make(layer)
+    return []
+
+
+def _nothing(layer) -> list[Regression]:
+    return []
+
+
+def _octave(layer: OctaveConv2D) -> list[Regression]:
+    def high(inputs):
+        return layer.prepare_high(inputs[0])
+
+    def low(inputs):
+        return layer.prepare_low(inputs[1], inputs[0])
+
+    def pooled(inputs):
+        return layer.prepare_low(pool_octave(inputs[0], layer.octave, layer.data_format), inputs[0])
+
+    dilations = (layer.dilation_rate, layer.low_dilation)
+    to_high = (Term("hh_kernel", high, dilations[0]), Term("lh_kernel", low, dilations[1], layer.octave))
+    to_low = (Term("hl_kernel", pooled, dilations[1]), Term("ll_kernel", low, dilations[1]))
+    made = []
+    for terms, bias in ((to_high, "high_bias"), (to_low, "low_bias")):
+        present = tuple(term for term in terms if getattr(layer, term.kernel, None) is not None)
+        if present:
+            made.append(
+                Regression(layer, len(made), present, bias, layer.groups, layer.kernel_size, tuple(layer.strides))
+            )
+    return made
+
+
+def _octave_depthwise(layer: OctaveDepthwiseConv2D) -> list[Regression]:
+    high = Term("hh_kernel", lambda inputs: layer.prepare_high(inputs[0]), layer.dilation_rate)
+    low = Term("ll_kernel", lambda inputs: layer.prepare_low(inputs[1], inputs[0]), layer.low_dilation)
+    made = []
+    for term, bias in ((high, "high_bias"), (low, "low_bias")):
+        kernel = getattr(layer, term.kernel, None)
+        if kernel is not None:
+            made.append(
+                Regression(
+                    layer, len(made), (term,), bias, kernel.shape[2], layer.kernel_size, tuple(layer.strides)
+                )
+            )
+    return made
+
+
+def _plain(layer) -> list[Regression]:
+    dilation = tuple(layer.dilation_rate)
+    depthwise = isinstance(layer, layers.DepthwiseConv2D)
+    blocks = layer.kernel.shape[2] if depthwise else layer.groups
+    term = Term("kernel", lambda inputs: (inputs[0], layer.padding), dilation)
+    return [Regression(layer, 0, (term,), "bias", blocks, tuple(layer.kernel_size), tuple(layer.strides))]
+
+
+def _dense(layer) -> list[Regression]:
+    term = Term("kernel", lambda inputs: (inputs[0], "valid"), (1, 1))
+    return [Regression(layer, 0, (term,), "bias")]
+
+
+_FORMS: tuple[tuple[type | tuple[type, ...], Callable[[Any], list[Regression]]], ...] = (
+    ((OctaveConv2DTranspose, layers.Conv2DTranspose, layers.SeparableConv2D), _nothing),
+    (OctaveConv2D, _octave),
+    (OctaveDepthwiseConv2D, _octave_depthwise),
+    ((layers.Conv2D, layers.DepthwiseConv2D), _plain),
+    (layers.Dense, _dense),
+)

@@ -1,0 +1,158 @@
+"""Which channels go low: those whose loss of detail matters least.
+
+A channel's *roughness* is the mean squared difference between its map and the same map pooled and upsampled again. It is
+measured where the maps are used, at the input of convolutions and behind activations, and counts as much as the kernels
+that read it are large: their response to the lost detail is what the model feels. Tied channels share one value, the
+sum over all places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from keras import ops
+
+from octconvert.execution import observe
+from octconvert.graph import OPERATION, Call, CallGraph
+from octconvert.layers.spatial import crop_to, pool_octave, upsample
+from octconvert.planning.make import is_convolution
+from octconvert.planning.solve import Layout
+from octconvert.planning.values import Plan
+from octconvert.rules import rule_of
+
+POSITIONS = 20_000
+"""Positions of a map that go into its covariances, for each batch."""
+
+
+@dataclass(eq=False)
+class Moments:
+    """Sums over the positions of one map.
+
+    Attributes:
+        count: positions.
+        total: sum of the channels (channels,).
+        product: sum of outer products (channels, channels).
+        lost: the same of what the low resolution loses; (channels, channels).
+    """
+
+    count: float
+    total: np.ndarray
+    product: np.ndarray
+    lost: np.ndarray
+
+    @property
+    def covariance(self) -> np.ndarray:
+        mean = self.total / self.count
+        return self.product / self.count - np.outer(mean, mean)
+
+    @property
+    def roughness(self) -> np.ndarray:
+        return self.lost / self.count
+
+
+def readers(layout: Layout) -> dict[int, list[Call]]:
+    """Maps that are planned as pairs -> the convolutions that read them so."""
+    graph = layout.graph
+    found: dict[int, list[Call]] = {}
+    for call in graph.calls:
+        trace = layout.traces.get(call.index)
+        for tensor in call.inputs:
+            is_map = len(graph.tensors[tensor].shape) == 4
+            if trace is not None and trace.gains and is_map and tensor in layout.splits and is_convolution(graph, call):
+                found.setdefault(tensor, []).append(call)
+    return found
+
+
+def survey(
+    layout: Layout, batches: Iterable[list[np.ndarray]], octave: int, more: Iterable[int] = (), seed: int = 0
+) -> dict[int, Moments]:
+    """`Moments` of every map that convolutions read as a pair, and of ``more``, in one pass over the data."""
+    wanted = {*readers(layout), *more}
+    found: dict[int, Moments] = {}
+    rng = np.random.default_rng(seed)
+    for samples in batches:
+        for tensor, value in observe(layout.graph, samples, wanted):
+            new = _moments(value, octave, layout.graph, rng)
+            old = found.get(tensor)
+            parts = (getattr(new, name) + (getattr(old, name) if old else 0.0) for name in vars(new))
+            found[tensor] = Moments(*parts)
+    return found
+
+
+def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator) -> Moments:
+    data_format = graph.data_format
+    x = ops.cast(x, "float32")
+    low = crop_to(upsample(pool_octave(x, octave, data_format), octave, data_format), x, data_format)
+    rows = [_rows(tensor, graph) for tensor in (x, x - low)]
+    count = rows[0].shape[0]
+    if count > POSITIONS:
+        chosen = np.sort(rng.choice(count, POSITIONS, replace=False))
+        rows = [ops.take(part, chosen, axis=0) for part in rows]
+    total = ops.convert_to_numpy(ops.sum(rows[0], axis=0)).astype("float64")
+    products = [ops.convert_to_numpy(ops.matmul(ops.transpose(part), part)).astype("float64") for part in rows]
+    return Moments(float(min(count, POSITIONS)), total, *products)
+
+
+def _rows(x, graph: CallGraph):
+    """(positions, channels)."""
+    if graph.channel_axis == 1:
+        x = ops.transpose(x, (0, 2, 3, 1))
+    return ops.reshape(x, (-1, x.shape[-1]))
+
+
+def response(layout: Layout, call: Call) -> np.ndarray:
+    """How much a convolution's output, behind its normalisation, answers to its input: (channels, channels) or the diagonal."""
+    rule = rule_of(call)
+    scale = _scale_behind(layout.graph, call)
+    kernel = rule.mixing(call) if rule is not None else None
+    if kernel is not None:
+        scaled = kernel * scale
+        return np.einsum("tco,tdo->cd", scaled, scaled)
+    kernel = np.asarray(ops.convert_to_numpy(_kernel(call)), dtype="float64")
+    channels = layout.graph.tensors[call.inputs[0]].shape[layout.graph.channel_axis]
+    if kernel.shape[2] == channels:  # depthwise
+        outputs = kernel.reshape(-1, channels, kernel.shape[3])
+        return np.square(outputs * np.broadcast_to(scale, channels * outputs.shape[2]).reshape(channels, -1)).sum((0, 2))
+    return np.full(channels, np.square(kernel).sum() / channels)
+
+
+def _kernel(call: Call):
+    layer = call.operation
+    return layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel
+
+
+def _scale_behind(graph: CallGraph, call: Call) -> np.ndarray:
+    """What a normalisation right behind a convolution scales its outputs by."""
+    consumers = graph.consumers.get(call.outputs[0], ())
+    rule = rule_of(consumers[0]) if len(consumers) == 1 and consumers[0].kind == OPERATION else None
+    affine = rule.affine(consumers[0]) if rule is not None else None
+    return np.ones(1) if affine is None else affine[0]
+
+
+def roughness(layout: Layout, found: dict[int, Moments]) -> np.ndarray:
+    """One value for each component of tied channels; infinite where none of its channels was measured."""
+    count = layout.components.ledger.count
+    total, seen = np.zeros(count), np.zeros(count, dtype=bool)
+    for tensor, calls in readers(layout).items():
+        weight = sum(_diagonal(response(layout, call)) for call in calls)
+        np.add.at(total, layout.channels[tensor], weight * np.diag(found[tensor].roughness))
+        seen[layout.channels[tensor]] = True
+    return np.where(seen, total, np.inf)
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    return np.diag(matrix) if matrix.ndim == 2 else matrix
+
+
+def select(layout: Layout, plan: Plan, rough: np.ndarray) -> Plan:
+    """The plan with the least rough channels of every group low; as many as before."""
+    asked = zip(layout.groups, layout.alphas, layout.selections, strict=True)
+    wishes = {id(tied): (alpha, selection) for (tied, _), alpha, selection in asked}
+    low = layout.components.assign(lambda group: wishes[id(group)], rough)
+    groups = []
+    for group, (tied, _) in zip(plan.groups, layout.groups, strict=True):
+        selection = tuple(tuple(np.flatnonzero(low[p.channels]).tolist()) for p in tied.producers)
+        groups.append(replace(group, selection=selection, low=tuple(map(len, selection))))
+    return replace(plan, groups=tuple(groups))
