@@ -98,7 +98,7 @@ def _once(model, way: str) -> float:
     if way == "clone":
         keras.models.clone_model(model).set_weights(model.get_weights())
     else:
-        octconvert.convert(model, alpha=0.5)
+        octconvert.convert(model, alpha=0.5, calibration=False)
     return time.perf_counter() - started
 
 

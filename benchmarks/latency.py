@@ -32,7 +32,7 @@ def main() -> None:
     print("| model | MACs | TF graph: source, octave, ratio | XLA: source, octave, ratio |\n" + "|---" * 4 + "|")
     for name in arguments.models:
         source = getattr(keras.applications, name)(weights=None)
-        result = octconvert.convert(source, alpha=arguments.alpha, preset=PRESETS.get(name))
+        result = octconvert.convert(source, alpha=arguments.alpha, preset=PRESETS.get(name), calibration=False)
         cells = [_cell([source, result.model], arguments.rounds, jit) for jit in (False, True)]
         print(f"| {name} | {result.before.macs / result.after.macs:.2f}x | {cells[0]} | {cells[1]} |", flush=True)
         keras.backend.clear_session()

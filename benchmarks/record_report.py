@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     target = f"{Path(arguments.model).stem}-octave.keras"
     with tempfile.TemporaryDirectory() as folder:
-        report = octconvert.convert(arguments.model, alpha=0.5, output=Path(folder, target)).report
+        report = octconvert.convert(arguments.model, alpha=0.5, output=Path(folder, target), calibration=False).report
     command_after = report.next_command.replace(f"{folder}/", "")
     report = dataclasses.replace(report, target=target, next_command=command_after)
     command = f"$ octconvert {arguments.model} --alpha 0.5 -o {target}"

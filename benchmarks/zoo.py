@@ -103,12 +103,12 @@ def measure(label: str) -> dict:
     samples = verify.example_inputs(model)
     expected = verify.run(model, samples)
     scale = [float(abs(output).max()) for output in expected]
-    twin = octconvert.convert(model, alpha=ALPHA, octave=1, min_size=1, elementwise=names)
+    twin = octconvert.convert(model, alpha=ALPHA, octave=1, min_size=1, elementwise=names, calibration=False)
     oracle = verify.largest_difference(expected, verify.run(twin.model, samples))
     del twin
     gc.collect()
     started = time.perf_counter()
-    everything = octconvert.convert(model, alpha=ALPHA, min_size=1, elementwise=names)
+    everything = octconvert.convert(model, alpha=ALPHA, min_size=1, elementwise=names, calibration=False)
     seconds = time.perf_counter() - started
     row = {
         "oracle": oracle,
@@ -120,7 +120,7 @@ def measure(label: str) -> dict:
     }
     del everything
     gc.collect()
-    return {**row, "defaults": summary(octconvert.convert(model, alpha=ALPHA, elementwise=names))}
+    return {**row, "defaults": summary(octconvert.convert(model, alpha=ALPHA, elementwise=names, calibration=False))}
 
 
 def build(label: str):

@@ -22,11 +22,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
+from octconvert.accuracy_options import NONE_GIVEN, AccuracyOptions, whole_number
 from octconvert.errors import CheckError, InputError, NothingToConvert, OctconvertError, UsageError
 
 STDOUT = "-"
@@ -50,10 +51,9 @@ app = App(
     default_parameter=Parameter(negative=(), show_default=False),
 )
 
-_WHAT, _HOW, _OUT, _SAFE = (
-    Group(title, sort_key=key)
-    for key, title in enumerate(("What is converted", "How it is converted", "Output", "Loading and checking"))
-)
+# The third group is that of `AccuracyOptions`.
+_TITLES = {0: "What is converted", 1: "How it is converted", 3: "Output", 4: "Loading and checking"}
+_WHAT, _HOW, _OUT, _SAFE = (Group(title, sort_key=key) for key, title in _TITLES.items())
 
 
 def _option(help: str, *names: str, group: Group | None = None, **more: Any) -> Parameter:
@@ -136,6 +136,7 @@ def convert(
     input_shape: Annotated[
         str | None, _option("For models that leave their input's size open.", group=_HOW, metavar="H,W,C")
     ] = None,
+    accuracy: Annotated[AccuracyOptions, Parameter(name="*")] = NONE_GIVEN,
     dry_run: Annotated[bool, _option("Print the plan and write no model.", group=_OUT)] = False,
     force: Annotated[bool, _option("Overwrite an existing output.", group=_OUT)] = False,
     verify: Annotated[
@@ -154,9 +155,9 @@ def convert(
         "alpha_map": _alpha_map(alpha_map),
         "include": include,
         "exclude": exclude,
-        "min_size": _integer("min-size", min_size),
+        "min_size": whole_number("min-size", min_size),
         "preset": preset,
-        "octave": _integer("octave", octave),
+        "octave": whole_number("octave", octave),
         "stride_mode": stride_mode,
         "weights": weights,
         "portable": portable,
@@ -166,10 +167,13 @@ def convert(
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
     talk = _Talk(json, quiet, verbose, debug)
     _check_options(options, plan)
+    calibrating = accuracy.arguments({**options, "plan": plan})
     _check_input(model)
-    _check_json(json, force, model, plan)
+    accuracy.check_files()
+    _check_json(json, force, model, plan, *accuracy.files)
     if dry_run:
-        _dry_run(model, {**options, "plan": _read_plan(plan)}, loading, custom_objects, talk)
+        calibrating.pop("evaluate", None)
+        _dry_run(model, {**options, **calibrating, "plan": _read_plan(plan)}, loading, custom_objects, talk)
         return
     target = output or _default_output(model)
     _check_output(model, target, force)
@@ -181,7 +185,7 @@ def convert(
         loading["custom_objects"] = _custom_objects(custom_objects)
         more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
         try:
-            report = api.convert(model, **options, **loading, **more, progress=progress).report
+            report = api.convert(model, **options, **calibrating, **loading, **more, progress=progress).report
         except CheckError as error:
             failure, report = error, error.report
     if report is not None:
@@ -246,16 +250,6 @@ def _alpha_map(entries: list[str] | None) -> list[tuple[str, float]] | None:
         if not pattern:
             raise UsageError(f"--alpha-map takes REGEX=ALPHA, for example 'block1=0.25'; received '{entry}'")
     return pairs
-
-
-def _integer(name: str, text: str | None) -> int | None:
-    """cyclopts would make 2 of 2.5."""
-    if text is None:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"--{name} takes a whole number; received '{text}'") from None
 
 
 def _input_shape(text: str | None) -> tuple[int, ...] | None:
@@ -354,20 +348,10 @@ class _Talk:
         if self.quiet or self.debug or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
         # Its own descriptor, so that it can be seen while stderr is silenced.
-        with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as stream:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
-            with Progress(*columns, console=Console(file=stream), transient=True) as bar:
-                task = bar.add_task(stage, total=None, count="")
-
-                def show(name: str, done: int, total: int) -> None:
-                    count = f"{done}/{total}" if total else ""
-                    bar.update(task, description=name, completed=done, total=total or None, count=count)
-
-                yield show
+        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
+        with stream, _progress_bar(stage, stream) as show:
+            yield show
 
     def report(self, report: Any) -> None:
         from octconvert.report.json import to_dict
@@ -390,6 +374,29 @@ class _Talk:
                 console.print(renderable(), crop=False)
             # Written here because rich would end the process by itself where the reader has gone.
             sys.stdout.write(captured.get())
+
+
+@contextlib.contextmanager
+def _progress_bar(stage: str, stream: TextIO) -> Iterator[Callable[[str, int, int], None]]:
+    """One line that shows the stage at hand and how long it has taken."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    # Stages have names of many lengths; padded, they do not push the bar about.
+    name = TextColumn("{task.description:<26}", markup=False)
+    columns = (name, BarColumn(20), TextColumn("{task.fields[count]:>9}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        progress.add_task(stage, total=None, count="")
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage != progress.tasks[0].description:
+                # A new task, for one never forgets its total and when it began.
+                progress.remove_task(progress.tasks[0].id)
+                progress.add_task(stage, total=None, count="")
+            count = f"{done}/{total}" if total else ""
+            progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count)
+
+        yield show
 
 
 def _write_atomically(path: Path, text: str) -> None:

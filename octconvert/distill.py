@@ -162,7 +162,7 @@ class Distiller(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         targets, outputs = tree.flatten(self._target(x)), tree.flatten(y_pred)
-        weights = _for_each(sample_weight, len(outputs))
+        weights = _for_each(sample_weight, outputs)
         pairs = zip(self._distances, targets, outputs, weights, strict=True)
         distance = sum(loss(ops.stop_gradient(t), output, weight) for loss, t, output, weight in pairs) / len(outputs)
         if not self.labels_weight:
@@ -171,9 +171,17 @@ class Distiller(keras.Model):
         return (1 - self.labels_weight) * distance + self.labels_weight * labels
 
 
-def _for_each(sample_weight, count: int) -> list:
-    """The sample weights of every output."""
-    return tree.flatten(sample_weight) if tree.is_nested(sample_weight) else [sample_weight] * count
+def _for_each(sample_weight, outputs: list) -> list:
+    """The sample weights of every output, with as many axes as its loss."""
+    nested = tree.is_nested(sample_weight)
+    weights = tree.flatten(sample_weight) if nested else [sample_weight] * len(outputs)
+    return [_with_axes(weight, len(output.shape) - 1) for weight, output in zip(weights, outputs, strict=True)]
+
+
+def _with_axes(weight, count: int):
+    while weight is not None and len(weight.shape) < count:
+        weight = ops.expand_dims(weight, -1)
+    return weight
 
 
 # ---- what is near

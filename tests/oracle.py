@@ -92,7 +92,7 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
     ``converted``: how many convolutions must have become octave layers.
     """
     randomise(model)
-    options = {"min_size": 1, **options}
+    options = {"min_size": 1, "calibration": False, **options}
     inputs = example(model) if inputs is None else inputs
     expected = run(model, inputs)
     before = [np.array(weight) for weight in model.weights]
@@ -118,7 +118,7 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
 def assert_portable(model, inputs=None, tolerance: float = 1e-5, **options) -> None:
     """At octave=2 built-in layers compute what the octave layers compute, and there is no other layer."""
     randomise(model)
-    options = {"min_size": 1, **options}
+    options = {"min_size": 1, "calibration": False, **options}
     inputs = example(model) if inputs is None else inputs
     octave = octconvert.convert(model, **options)
     portable = octconvert.convert(model, portable=True, **options)

@@ -31,7 +31,7 @@ def small_model(name="small", size=24):
 
 def test_a_conversion_tells_everything():
     model = small_model()
-    result = octconvert.convert(model, alpha=0.5)
+    result = octconvert.convert(model, alpha=0.5, calibration=False)
     assert result.before.macs > result.after.macs
     assert result.before.parameters == result.after.parameters == model.count_params()
     assert result.after.activation_bytes < result.before.activation_bytes
@@ -45,7 +45,7 @@ def test_a_conversion_tells_everything():
 
 
 def test_it_shows_itself_in_terminal_and_notebook():
-    result = octconvert.convert(small_model())
+    result = octconvert.convert(small_model(), calibration=False)
     text = io.StringIO()
     Console(file=text, width=80).print(result)
     assert "2 of 2 convolutions" in text.getvalue() and "conv2" in text.getvalue()
@@ -59,7 +59,7 @@ def test_it_shows_itself_in_terminal_and_notebook():
 def test_files_in_and_out(tmp_path):
     model = small_model()
     model.save(tmp_path / "model.h5")
-    result = octconvert.convert(tmp_path / "model.h5", output=tmp_path / "out.keras")
+    result = octconvert.convert(tmp_path / "model.h5", output=tmp_path / "out.keras", calibration=False)
     loaded = octconvert.load(tmp_path / "out.keras")
     inputs = example(model)
     assert largest_difference(run(result.model, inputs), run(loaded, inputs)) <= 1e-6
@@ -71,7 +71,8 @@ def test_files_in_and_out(tmp_path):
 
 
 def test_deep_verification_runs_the_oracle():
-    checks = {check.name: check for check in octconvert.convert(small_model(), verify="deep", min_size=1).checks}
+    result = octconvert.convert(small_model(), verify="deep", min_size=1, calibration=False)
+    checks = {check.name: check for check in result.checks}
     assert checks["octave=1 oracle"].passed
 
 
@@ -96,7 +97,7 @@ def test_a_failed_check_writes_nothing_and_brings_the_report(tmp_path):
     x = Reverse()(layers.Conv2D(8, 3)(inputs))
     model = randomise(keras.Model(inputs, layers.Conv2D(8, 3)(x)))
     with pytest.raises(octconvert.CheckError, match=r"octave=1 oracle.*nothing was written") as caught:
-        octconvert.convert(model, verify="deep", output=tmp_path / "out.keras")
+        octconvert.convert(model, verify="deep", output=tmp_path / "out.keras", calibration=False)
     assert [check.name for check in caught.value.report.checks if not check.passed] == ["octave=1 oracle"]
     assert list(tmp_path.iterdir()) == []
 
@@ -125,37 +126,39 @@ def test_a_layer_that_can_not_be_rewritten_is_left_plain_and_named():
     x = layers.Conv2D(8, 3)(layers.Conv2D(8, 3)(inputs))
     x = layers.Conv2D(8, 3)(layers.Conv2D(8, 3)(Awkward(name="awkward")(x)))
     model = randomise(keras.Model(inputs, x))
-    result = octconvert.convert(model, octave=1)
+    result = octconvert.convert(model, octave=1, calibration=False)
     assert [row.role for row in result.convolutions] == ["first", "last", "first", "last"]
     assert largest_difference(run(model, example(model)), run(result.model, example(model))) <= 1e-5
     awkward = keras.Model(inputs, layers.Conv2D(4, 3)(Awkward(name="awkward")(layers.Conv2D(8, 3)(inputs))))
-    ends = [end for chain in octconvert.convert(awkward, alpha=0.5).plan.chains for end in chain.ends]
+    chains = octconvert.convert(awkward, alpha=0.5, calibration=False).plan.chains
+    ends = [end for chain in chains for end in chain.ends]
     assert ends == []
 
 
 def test_a_source_that_is_not_finite_can_be_converted(tmp_path):
     model = small_model()
     model.get_layer("conv1").kernel.assign(np.full((3, 3, 3, 8), np.inf))
-    result = octconvert.convert(model, output=tmp_path / "out.keras")
+    result = octconvert.convert(model, output=tmp_path / "out.keras", calibration=False)
     assert "the source's are not either" in {c.name: c.detail for c in result.checks}["finite outputs"]
 
 
 def test_plan_and_convert_agree_and_a_plan_can_be_given_back(tmp_path):
     model = small_model()
     plan = octconvert.plan(model, alpha=0.25)
-    assert octconvert.convert(model, alpha=0.25).plan == plan
+    assert octconvert.convert(model, alpha=0.25, calibration=False).plan == plan
     assert octconvert.Plan.from_json(plan.to_json()) == plan
     (tmp_path / "plan.json").write_text(plan.to_json())
-    result = octconvert.convert(model, plan=tmp_path / "plan.json")
+    result = octconvert.convert(model, plan=tmp_path / "plan.json", calibration=False)
     assert result.plan == plan
     inputs = example(model)
-    assert largest_difference(run(octconvert.convert(model, alpha=0.25).model, inputs), run(result.model, inputs)) == 0
+    again = octconvert.convert(model, alpha=0.25, calibration=False)
+    assert largest_difference(run(again.model, inputs), run(result.model, inputs)) == 0
 
 
 def test_diff_of_a_model_and_its_conversion_is_the_same_report():
     model = small_model()
     for portable in (False, True):
-        result = octconvert.convert(model, portable=portable)
+        result = octconvert.convert(model, portable=portable, calibration=False)
         report = octconvert.diff(model, result.model)
         assert report.before == result.before and report.after == result.after
         for mine, its in zip(report.convolutions, result.convolutions, strict=True):
@@ -167,7 +170,7 @@ def test_diff_of_a_model_and_its_conversion_is_the_same_report():
 def test_diff_of_open_models_tells_the_size_it_counted_for():
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, layers.Conv2D(4, 3)(layers.Conv2D(8, 3)(inputs)))
-    result = octconvert.convert(model)
+    result = octconvert.convert(model, calibration=False)
     assert octconvert.diff(model, result.model).before == result.before and result.before.assumed_shapes
 
 
@@ -181,16 +184,16 @@ def test_input_shape_fixes_an_open_size():
     inputs = keras.Input((None, None, 3))
     x = layers.Conv2D(8, 3, padding="same")(inputs)
     model = randomise(keras.Model(inputs, layers.Conv2D(4, 3, padding="same")(x)))
-    result = octconvert.convert(model, input_shape=(20, 24, 3), portable=True)
+    result = octconvert.convert(model, input_shape=(20, 24, 3), portable=True, calibration=False)
     assert result.model.input_shape == (None, 20, 24, 3) and len(result.plan.converted) == 2
     with pytest.raises(octconvert.UsageError, match="does not fit"):
-        octconvert.convert(small_model(), input_shape=(20, 24, 3))
+        octconvert.convert(small_model(), input_shape=(20, 24, 3), calibration=False)
 
 
 def test_compilation_is_carried_over():
     model = small_model()
     model.compile(optimizer=keras.optimizers.Adam(0.01), loss={"scores": "mse"}, metrics={"scores": ["mae"]})
-    converted = octconvert.convert(model).model
+    converted = octconvert.convert(model, calibration=False).model
     assert converted.loss == {"scores": "mse"} and float(converted.optimizer.learning_rate) == pytest.approx(0.01)
     x = np.random.default_rng(0).random((8, 24, 24, 3))
     assert np.isfinite(converted.fit(x, np.zeros((8, 5)), verbose=0).history["loss"]).all()
@@ -200,7 +203,7 @@ def test_the_optimizer_survives_that_the_source_was_saved_as_h5(tmp_path):
     model = small_model()
     model.compile(optimizer=keras.optimizers.Adam(0.02), loss=lambda y, p: keras.ops.mean((y - p) ** 2))
     model.save(tmp_path / "model.h5")
-    converted = octconvert.convert(model).model
+    converted = octconvert.convert(model, calibration=False).model
     assert type(converted.optimizer) is keras.optimizers.Adam
     assert float(converted.optimizer.learning_rate) == pytest.approx(0.02)
     assert converted.optimizer is not model.optimizer and converted.loss is model.loss
@@ -224,7 +227,7 @@ def test_the_optimizer_survives_that_the_source_was_saved_as_h5(tmp_path):
 )
 def test_senseless_options_are_refused(options, said):
     with pytest.raises(octconvert.UsageError, match=said):
-        octconvert.convert(small_model(), **options)
+        octconvert.convert(small_model(), calibration=False, **options)
 
 
 @pytest.mark.parametrize(
@@ -242,21 +245,21 @@ def test_senseless_options_are_refused(options, said):
 )
 def test_values_of_the_wrong_type_are_refused(options, said):
     with pytest.raises(octconvert.UsageError, match=said):
-        octconvert.convert(small_model(), **options)
+        octconvert.convert(small_model(), calibration=False, **options)
 
 
 def test_a_plan_leaves_no_room_for_the_options_it_fixes():
     plan = octconvert.plan(small_model(), alpha=0.25)
     for alpha in (0.75, 0.0):
         with pytest.raises(octconvert.UsageError, match="alpha"):
-            octconvert.convert(small_model(), alpha=alpha, plan=plan)
-    told = dict(octconvert.convert(small_model(), plan=plan).report.options)
+            octconvert.convert(small_model(), alpha=alpha, plan=plan, calibration=False)
+    told = dict(octconvert.convert(small_model(), plan=plan, calibration=False).report.options)
     assert "alpha" not in told and told["plan"] == "given"
 
 
 def test_a_pattern_that_matches_nothing_is_told():
     alphas = {"conv1": 0.25, "cnov2": 0.75}
-    notes = octconvert.convert(small_model(), alpha_map=alphas, exclude=["nothing"]).report.notes
+    notes = octconvert.convert(small_model(), alpha_map=alphas, exclude=["nothing"], calibration=False).report.notes
     assert [note for note in notes if "matches no" in note] == [
         "the pattern 'nothing' matches no convolution",
         "the pattern 'cnov2' matches no convolution",
@@ -264,12 +267,12 @@ def test_a_pattern_that_matches_nothing_is_told():
 
 
 def test_a_converted_model_is_not_converted_again():
-    model = octconvert.convert(small_model()).model
+    model = octconvert.convert(small_model(), calibration=False).model
     with pytest.raises(octconvert.NothingToConvert, match="already"):
-        octconvert.convert(model, strict=True)
-    portable = octconvert.convert(small_model(), portable=True)
+        octconvert.convert(model, strict=True, calibration=False)
+    portable = octconvert.convert(small_model(), portable=True, calibration=False)
     assert not [note for note in portable.report.notes if "already" in note]
-    assert [note for note in octconvert.convert(portable.model).report.notes if "already" in note]
+    assert [note for note in octconvert.convert(portable.model, calibration=False).report.notes if "already" in note]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -283,13 +286,14 @@ def test_deep_verification_allows_for_half_precision(policy):
         model = randomise(keras.Model(inputs, layers.GlobalAveragePooling2D()(x)))
     finally:
         keras.config.set_dtype_policy("float32")
-    checks = {check.name: check for check in octconvert.convert(model, min_size=1, verify="deep").checks}
+    result = octconvert.convert(model, min_size=1, verify="deep", calibration=False)
+    checks = {check.name: check for check in result.checks}
     assert checks["octave=1 oracle"].passed and "allowed" in checks["octave=1 oracle"].detail
 
 
 @pytest.mark.parametrize("name", ["plain.keras", 'it\'s "o" $x.keras', "mein modell é.keras"])
 def test_the_next_command_can_be_pasted(name, tmp_path):
-    result = octconvert.convert(small_model(), output=tmp_path / name)
+    result = octconvert.convert(small_model(), output=tmp_path / name, calibration=False)
     shown = str(result).split("\nNext\n")[1].replace("\\\n", " ")
     command = shlex.split(shown)
     assert command[:2] == ["python", "-c"] and len(command) == 3
@@ -301,8 +305,8 @@ def test_strict_refuses_a_model_without_convolutions():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, layers.Dense(2)(inputs))
     with pytest.raises(octconvert.NothingToConvert, match="no 2-D convolution"):
-        octconvert.convert(model, strict=True)
-    assert octconvert.convert(model).convolutions == ()
+        octconvert.convert(model, strict=True, calibration=False)
+    assert octconvert.convert(model, calibration=False).convolutions == ()
 
 
 def test_what_is_no_functional_model_is_refused():
@@ -311,8 +315,8 @@ def test_what_is_no_functional_model_is_refused():
             return x
 
     with pytest.raises(octconvert.InputError, match="subclassed"):
-        octconvert.convert(Own(name="own"))
+        octconvert.convert(Own(name="own"), calibration=False)
     with pytest.raises(octconvert.InputError, match="input shape"):
-        octconvert.convert(keras.Sequential([layers.Conv2D(4, 3)]))
+        octconvert.convert(keras.Sequential([layers.Conv2D(4, 3)]), calibration=False)
     with pytest.raises(octconvert.InputError, match="expected a Keras model"):
-        octconvert.convert(42)
+        octconvert.convert(42, calibration=False)

@@ -1,5 +1,6 @@
 """The command line: what it prints where, what it writes, and its exit codes."""
 
+import io
 import json
 import os
 import re
@@ -74,7 +75,18 @@ def assert_one_error_line(found, code, *said):
 # --- before TensorFlow starts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["diff", "--help"], ["no-such.h5"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        ["--version"],
+        ["diff", "--help"],
+        ["no-such.h5"],
+        ["fixtures/fashion_cnn.h5", "--calibrate", "no-such.npz"],
+        ["fixtures/fashion_cnn.h5", "--input-range", "1,-1"],
+        ["fixtures/fashion_cnn.h5", "--target-macs", "60"],
+    ],
+)
 def test_answers_without_tensorflow(argv):
     code = f"""
 import sys
@@ -87,15 +99,19 @@ except SystemExit as ended:
     started = time.perf_counter()
     found = shell(code)
     assert time.perf_counter() - started < 1
-    assert found.stdout.splitlines()[-1] == f"exit {2 if argv == ['no-such.h5'] else 0} False"
+    assert found.stdout.splitlines()[-1] == f"exit {0 if argv[-1].startswith('--') else 2} False"
 
 
 def test_help_names_every_option(run):
     code, out, err = run("--help")
     options = "output alpha alpha-map include exclude min-size preset stride-mode weights portable octave elementwise"
     others = "input-shape plan dry-run json verify unsafe custom-objects force quiet verbose debug"
+    accuracy = "calibrate no-calibration preprocess input-range target-macs max-drop evaluate seed"
+    more = "calibration-samples calibration-budget calibration-steps"
     assert code == 0 and err == ""
-    assert [name for name in f"{options} {others}".split() if f"--{name} " not in out] == []
+    assert [name for name in f"{options} {others} {accuracy} {more}".split() if f"--{name} " not in out] == []
+    titles = ["How it is converted", "Keeping the accuracy", "Output"]
+    assert sorted(titles, key=out.index) == titles
     assert "octconvert diff A B" in out and max(map(len, out.splitlines())) <= 80
 
 
@@ -124,6 +140,34 @@ def test_version(run):
         (["net.keras", "--alpha-map", "conv1=2"], "alpha_map must be"),
         (["net.keras", "--input-shape", "32,32"], "--input-shape"),
         (["net.keras", "--input-shape", "32,-1,3"], "--input-shape"),
+        (["net.keras", "--calibrate"], "--calibrate"),
+        (["net.keras", "--calibrate", "photos"], "photos: there is no such file or directory (--calibrate)"),
+        (["net.keras", "--evaluate", "test.npz"], "test.npz: there is no such file or directory (--evaluate)"),
+        (["net.keras", "--dry-run", "--calibrate", "photos"], "photos"),
+        (["net.keras", "--preprocess", ""], "--preprocess takes"),
+        (["net.keras", "--preprocess", "1/255,x"], "--preprocess takes"),
+        (["net.keras", "--preprocess", "1,2,3"], "--preprocess takes"),
+        (["net.keras", "--preprocess", "0,1"], "--preprocess takes"),
+        (["net.keras", "--preprocess", "-1,nan"], "--preprocess takes"),
+        (["net.keras", "--input-range", "1"], "--input-range takes"),
+        (["net.keras", "--input-range", "0,1,2"], "--input-range takes"),
+        (["net.keras", "--input-range", "1,-1"], "--input-range takes"),
+        (["net.keras", "--input-range", "0,inf"], "--input-range takes"),
+        (["net.keras", "--input-range", "--force"], "--input-range takes"),
+        (["net.keras", "--calibration-samples", "2.5"], "--calibration-samples takes a whole number"),
+        (["net.keras", "--calibration-samples", "1"], "--calibration-samples takes a whole number, at least 2"),
+        (["net.keras", "--calibration-budget", "0"], "--calibration-budget"),
+        (["net.keras", "--calibration-budget", "inf"], "--calibration-budget"),
+        (["net.keras", "--calibration-budget", "long"], "--calibration-budget"),
+        (["net.keras", "--calibration-steps", "solve,polish"], "no step 'polish'; there are rotate, select, solve"),
+        (["net.keras", "--calibration-steps", ""], "--calibration-steps has no step ''"),
+        (["net.keras", "--target-macs", "1"], "--target-macs takes a share above 0 and below 1; received 1"),
+        (["net.keras", "--target-macs", "nan"], "--target-macs takes a share"),
+        (["net.keras", "--target-macs", "60%"], "--target-macs"),
+        (["net.keras", "--max-drop", "0"], "--max-drop takes a share"),
+        (["net.keras", "--seed", "-1"], "--seed takes a whole number, at least 0"),
+        (["net.keras", "--seed", "4294967296"], "--seed takes a whole number"),
+        (["net.keras", "--seed", "x"], "--seed takes a whole number"),
         (["net.keras", "-q", "-v"], "--quiet"),
         (["net.keras", "--json=no/such/folder.json"], "no/such/folder.json"),
         (["net.keras", "--plan", "p.json"], "p.json"),
@@ -157,6 +201,41 @@ def test_plan_contradicts_the_options_it_fixes(net, run, option):
     assert_one_error_line(run("net.keras", "--plan", "p.json", option), 2, option.split("=")[0], "--plan")
 
 
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("--no-calibration", "--calibrate=net.keras"),
+        ("--no-calibration", "--input-range=0,1"),
+        ("--no-calibration", "--calibration-samples=8"),
+        ("--no-calibration", "--calibration-budget=8"),
+        ("--no-calibration", "--calibration-steps=solve"),
+        ("--no-calibration", "--target-macs=0.5"),
+        ("--no-calibration", "--max-drop=0.5"),
+        ("--calibrate=net.keras", "--input-range=0,1"),
+        ("--target-macs=0.5", "--alpha=0"),
+        ("--target-macs=0.5", "--alpha-map=a=0.5"),
+        ("--target-macs=0.5", "--plan=p.json"),
+        ("--max-drop=0.5", "--alpha=0.5"),
+        ("--max-drop=0.5", "--alpha-map=a=0.5"),
+        ("--max-drop=0.5", "--plan=p.json"),
+        ("--max-drop=0.5", "--target-macs=0.5"),
+    ],
+)
+def test_options_of_the_accuracy_that_contradict_each_other(net, run, first, second):
+    said = f"{second.split('=')[0]} can not be given together with {first.split('=')[0]}, "
+    assert_one_error_line(run("net.keras", first, second), 2, said)
+    assert files() == ["net.keras"]
+
+
+def test_json_is_not_written_over_the_data(net, run):
+    for option in ("--calibrate", "--evaluate"):
+        Path("data.npz").write_bytes(b"precious")
+        assert_one_error_line(
+            run("net.keras", option, "data.npz", "--json=data.npz", "--force"), 2, "is a file that is"
+        )
+        assert Path("data.npz").read_bytes() == b"precious"
+
+
 def test_json_never_takes_the_model_for_its_value(net, run):
     """Read as --json=net.keras the report would be written over the model."""
     before = net.read_bytes()
@@ -183,11 +262,102 @@ def test_output_that_can_not_be_written(net, run, target):
     assert files() == ["net.keras"]
 
 
+# --- options on their way -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(net, run, monkeypatch):
+    """Run the command line: (function of `octconvert.api`, what it was given of the options for the accuracy)."""
+    from octconvert import api
+
+    names = "calibration preprocess input_range calibration_samples calibration_budget calibration_steps target_macs"
+    names = {*names.split(), "max_drop", "evaluate", "seed"}
+    found = []
+
+    def instead(function, model, **given):
+        found.append((function, {name: value for name, value in given.items() if name in names}))
+        raise api.InputError("enough")
+
+    monkeypatch.setattr(api, "convert", lambda model, **given: instead("convert", model, **given))
+    monkeypatch.setattr(api, "plan", lambda model, **given: instead("plan", model, **given))
+    Path("data.npz").touch()
+    Path("photos").mkdir()
+
+    def call(*argv):
+        assert_one_error_line(run("net.keras", *argv), 2, "enough")
+        return found.pop()
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "argv, given",
+    [
+        ([], {}),
+        (["--calibrate", "data.npz"], {"calibration": "data.npz"}),
+        (["--calibrate", "photos"], {"calibration": "photos"}),
+        (["--no-calibration"], {"calibration": False}),
+        (["--preprocess", "resnet50"], {"preprocess": "resnet50"}),
+        (["--preprocess", "1/127.5,-1"], {"preprocess": "1/127.5,-1"}),
+        (["--preprocess", "-1,1"], {"preprocess": "-1,1"}),
+        (["--preprocess", "1/255"], {"preprocess": "1/255"}),
+        (["--preprocess", "own.py:f"], {"preprocess": "own.py:f"}),
+        (["--input-range", "-1,1"], {"input_range": (-1.0, 1.0)}),
+        (["--calibration-samples", "64"], {"calibration_samples": 64}),
+        (["--calibration-budget", "90"], {"calibration_budget": 90.0}),
+        (["--calibration-steps", "solve, renormalize,solve"], {"calibration_steps": ("solve", "renormalize")}),
+        (["--target-macs", "0.6"], {"target_macs": 0.6}),
+        (["--max-drop", "0.01"], {"max_drop": 0.01}),
+        (["--seed", "0"], {"seed": 0}),
+        (
+            ["--no-calibration", "--seed", "1", "--preprocess", "vgg16"],
+            {"calibration": False, "seed": 1, "preprocess": "vgg16"},
+        ),
+        (["--calibrate", "photos", "--max-drop", "0.01"], {"calibration": "photos", "max_drop": 0.01}),
+    ],
+)
+def test_what_was_given_about_the_accuracy_is_passed_on_and_no_more(asked, argv, given):
+    assert asked(*argv) == ("convert", given)
+    assert asked(*argv, "--dry-run") == ("plan", given)
+
+
+def test_only_a_conversion_is_evaluated(asked):
+    assert asked("--evaluate", "data.npz") == ("convert", {"evaluate": "data.npz"})
+    assert asked("--evaluate", "data.npz", "--dry-run") == ("plan", {})
+
+
+def test_calibration_goes_with_a_plan(asked, monkeypatch):
+    monkeypatch.setattr(cli, "_read_plan", lambda path: path)
+    assert asked("--plan", "p.json", "--calibrate", "data.npz") == ("convert", {"calibration": "data.npz"})
+
+
+# --- progress -------------------------------------------------------------------------------------------------------
+
+
+def test_progress_forgets_the_stage_before(monkeypatch):
+    """A bar that is full already, or the count of another stage, would tell nonsense."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    with cli._progress_bar("starting TensorFlow", screen) as show:
+        shown = []
+        for stage, done, total in [("read", 0, 1), ("calibrate: refine", 400, 400), ("check", 0, 0), ("save", 0, 1)]:
+            show(stage, done, total)
+            screen.truncate(0)
+            time.sleep(0.25)  # it is drawn ten times a second
+            lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\0", "").split("\r")
+            shown.append(lines[-1])
+    assert [line.split()[0] for line in shown] == ["read", "calibrate:", "check", "save"]
+    assert [re.findall(r"\d+/\d+", line) for line in shown] == [["0/1"], ["400/400"], [], ["0/1"]]
+    assert len({line.index("━") for line in shown}) == 1 and max(map(len, shown)) <= 80
+
+
 # --- converting -----------------------------------------------------------------------------------------------------
 
 
 def test_converts_to_the_default_name_and_reports(net, run):
-    code, out, err = run("net.keras")
+    code, out, err = run("net.keras", "--no-calibration")
     assert (code, err) == (0, "")
     assert files() == ["net-octave.keras", "net.keras"]
     assert "3 of 3 convolutions converted" in out and "net.keras -> net-octave.keras" in out
@@ -197,13 +367,13 @@ def test_converts_to_the_default_name_and_reports(net, run):
 def test_default_name_is_beside_the_input_and_drops_one_ending(net, run):
     Path("folder").mkdir()
     net.rename("folder/net.v2.keras")
-    assert run("folder/net.v2.keras", "-q") == (0, "", "")
+    assert run("folder/net.v2.keras", "-q", "--no-calibration") == (0, "", "")
     assert files("folder") == ["net.v2-octave.keras", "net.v2.keras"]
 
 
 def test_force_overwrites_and_h5_is_chosen_by_its_ending(net, run):
     Path("out.h5").write_text("old")
-    assert run("net.keras", "-o", "out.h5", "--force", "-q") == (0, "", "")
+    assert run("net.keras", "-o", "out.h5", "--force", "-q", "--no-calibration") == (0, "", "")
     assert Path("out.h5").read_bytes().startswith(b"\x89HDF")
 
 
@@ -219,7 +389,7 @@ def test_nothing_to_convert_ends_with_3_and_writes_nothing(net, run):
 
 
 def test_json_alone_is_alone_on_stdout(net, run):
-    code, out, err = run("net.keras", "--json", "--verify", "deep", "--alpha", "0.25")
+    code, out, err = run("net.keras", "--json", "--verify", "deep", "--alpha", "0.25", "--no-calibration")
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert found["passed"] and found["convolutions_converted"] == 3
@@ -228,14 +398,16 @@ def test_json_alone_is_alone_on_stdout(net, run):
 
 
 def test_json_file_comes_beside_the_printed_report(net, run):
-    code, out, _ = run("--json", "report.json", "net.keras")
+    code, out, _ = run("--json", "report.json", "net.keras", "--no-calibration")
     assert code == 0 and "3 of 3 convolutions converted" in out
     assert json.loads(Path("report.json").read_text())["target"] == "net-octave.keras"
     assert files() == ["net-octave.keras", "net.keras", "report.json"]
 
 
 def test_options_reach_the_conversion(net, run):
-    code, out, _ = run("net.keras", "--json", "--alpha-map", "conv1=0.25", "--exclude", "conv3", "--portable")
+    code, out, _ = run(
+        "net.keras", "--json", "--alpha-map", "conv1=0.25", "--exclude", "conv3", "--portable", "--no-calibration"
+    )
     rows = {row["name"]: row for row in json.loads(out)["convolutions"]}
     assert code == 0 and rows["conv1"]["alpha_out"] == 0.25 and rows["conv3"]["role"] == "plain"
     names = {type(layer).__module__.split(".")[0] for layer in keras.saving.load_model("net-octave.keras").layers}
@@ -246,13 +418,14 @@ def test_elementwise_layers_by_name(net, run):
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Softmax(name="attention")(keras.layers.Conv2D(8, 3)(inputs))
     keras.Model(inputs, keras.layers.Conv2D(4, 3)(x)).save("named.keras")
-    code, out, _ = run("named.keras", "--json", "--min-size=1", "--elementwise", "attention", "--elementwise", "other")
+    options = ["--min-size=1", "--elementwise", "attention", "--elementwise", "other", "--no-calibration"]
+    code, out, _ = run("named.keras", "--json", *options)
     report = json.loads(out)
     assert code == 0 and [row["role"] for row in report["convolutions"]] == ["first", "last"]
     assert "elementwise 'other' is no layer, class or activation of the model" in report["notes"]
     assert_one_error_line(run("named.keras", "--force", "--elementwise", ""), 2, "elementwise")
     run("named.keras", "-q", "--dry-run", "--json", "plan.json", "--min-size=1", "--elementwise", "Softmax")
-    code, out, _ = run("named.keras", "--force", "--json", "--plan", "plan.json")
+    code, out, _ = run("named.keras", "--force", "--json", "--plan", "plan.json", "--no-calibration")
     assert code == 0 and json.loads(out)["convolutions_converted"] == 2
 
 
@@ -274,7 +447,7 @@ def test_plan_is_written_edited_and_followed(net, run):
     plan = json.loads(Path("plan.json").read_text())
     next(row for row in plan["convolutions"] if row["name"] == "conv3")["frozen"] = True
     Path("plan.json").write_text(json.dumps(plan))
-    code, out, _ = run("net.keras", "--plan", "plan.json", "--json")
+    code, out, _ = run("net.keras", "--plan", "plan.json", "--json", "--no-calibration")
     roles = {row["name"]: row["role"] for row in json.loads(out)["convolutions"]}
     assert code == 0 and roles["conv3"] == "plain" and roles["conv1"] == "first"
     code, out, _ = run("net.keras", "--plan", "plan.json", "--dry-run", "--json")
@@ -353,11 +526,89 @@ def test_custom_objects_are_found_and_their_prints_stay_off_stdout(net, run, cap
 
 
 def test_diff_of_source_and_result(net, run):
-    run("net.keras", "-q")
+    run("net.keras", "-q", "--no-calibration")
     code, out, err = run("diff", "net.keras", "net-octave.keras")
     assert (code, err) == (0, "") and "3 of 3 convolutions converted" in out
     code, out, _ = run("diff", "--json", "net.keras", "net-octave.keras")
     assert json.loads(out)["before"]["macs"] > json.loads(out)["after"]["macs"]
+
+
+# --- keeping the accuracy -------------------------------------------------------------------------------------------
+
+DATA = ROOT / "fixtures" / "fashion_test_200.npz"
+QUICKLY = ["--calibration-steps", "solve", "--calibration-samples", "48", "--seed", "1"]
+
+
+@pytest.fixture
+def fashion(tmp_path, monkeypatch):
+    """A trained classifier alone in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("net.h5").write_bytes((ROOT / "fixtures" / "fashion_cnn.h5").read_bytes())
+
+
+def test_calibrates_on_data_and_evaluates(fashion, run):
+    code, out, err = run("net.h5", "--calibrate", DATA, "--evaluate", DATA, "--json", *QUICKLY)
+    found = json.loads(out)
+    calibration, evaluation = found["calibration"], found["evaluation"]
+    assert (code, err) == (0, "") and not calibration["synthetic"] and DATA.name in calibration["data"]
+    assert calibration["samples"] + calibration["held_out"] <= 48 and calibration["measures"]
+    assert evaluation["samples"] == 200 and evaluation["before"] > 0.9 and DATA.name in evaluation["data"]
+    assert any(row["error"] is not None for row in found["convolutions"])
+
+
+def test_calibrates_on_synthetic_images_without_any_data(fashion, run):
+    code, out, err = run("net.h5", "--input-range", "0,255", *QUICKLY)
+    assert (code, err) == (0, "") and "on synthetic images" in out and "Accuracy not measured" in out
+    assert "0..255, as given" in out and "--calibrate DATA" in out
+    assert max(map(len, out.splitlines())) <= 80 and files() == ["net-octave.keras", "net.h5"]
+
+
+def test_accuracy_is_printed_where_it_was_measured(fashion, run):
+    code, out, _ = run("net.h5", "--no-calibration", "--evaluate", DATA)
+    assert code == 0 and "Accuracy 9" in out.split("before     after")[0] and "Calibration" not in out
+
+
+def test_no_calibration_leaves_the_weights_as_they_are(fashion, run):
+    code, out, _ = run("net.h5", "--no-calibration", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["calibration"] is None and found["evaluation"] is None
+    assert {row["error"] for row in found["convolutions"]} == {None}
+
+
+def test_the_same_seed_gives_the_same_weights(fashion, run):
+    for name in ("a.keras", "b.keras"):
+        assert run("net.h5", "-q", "-o", name, "--calibrate", DATA, *QUICKLY) == (0, "", "")
+    pairs = zip(*(keras.saving.load_model(name).get_weights() for name in ("a.keras", "b.keras")), strict=True)
+    assert all((first == second).all() for first, second in pairs)
+
+
+def test_alpha_is_chosen_for_a_share_of_the_macs(fashion, run):
+    code, out, _ = run("net.h5", "--target-macs", "0.8", "--json", *QUICKLY)
+    found = json.loads(out)
+    assert code == 0 and 0.5 < found["after"]["macs"] / found["before"]["macs"] <= 0.8
+    code, out, _ = run("net.h5", "--target-macs", "0.8", "--json", "--dry-run", *QUICKLY)
+    alphas = {row["name"]: row["alpha_out"] for row in found["convolutions"]}
+    assert code == 0 and {row["name"]: row["alpha_out"] for row in json.loads(out)["convolutions"]} == alphas
+
+
+def test_alpha_is_chosen_for_a_drop(fashion, run):
+    code, out, _ = run("net.h5", "--max-drop", "0.5", "--calibrate", DATA, "--json", *QUICKLY)
+    assert code == 0 and json.loads(out)["after"]["macs"] < json.loads(out)["before"]["macs"]
+
+
+@pytest.mark.parametrize("option", ["--calibrate", "--evaluate"])
+def test_data_that_can_not_be_read(fashion, run, option):
+    Path("data.npz").write_text("no archive")
+    assert_one_error_line(run("net.h5", option, "data.npz"), 2, "data.npz")
+    Path("empty").mkdir()
+    assert_one_error_line(run("net.h5", option, "empty"), 2, "empty")
+    assert files() == ["data.npz", "empty", "net.h5"]
+
+
+def test_preprocess_that_is_unknown(fashion, run):
+    assert_one_error_line(run("net.h5", "--calibrate", DATA, "--preprocess", "resnet5000"), 2, "resnet5000")
+    assert files() == ["net.h5"]
 
 
 # --- what must never reach the user raw -----------------------------------------------------------------------------
@@ -388,7 +639,7 @@ def test_interrupt_is_quiet(net, run, monkeypatch):
 
 def test_a_fresh_process_prints_nothing_but_the_result(net):
     """Descriptors 1 and 2 of a real process: TensorFlow logs from C++, which capturing in Python would not see."""
-    found = shell(["net.keras", "-o", "out.h5", "--json"], cwd=net.parent)
+    found = shell(["net.keras", "-o", "out.h5", "--json", "--no-calibration"], cwd=net.parent)
     assert (found.returncode, found.stderr) == (0, "")
     assert json.loads(found.stdout)["convolutions_converted"] == 3
 

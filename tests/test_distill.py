@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from octconvert.distill import (
     SigmoidDivergence,
     SoftmaxDivergence,
     _output_kind,
+    _read,
     distill,
     flip_and_shift,
 )
@@ -55,8 +57,12 @@ def numbers(count=COUNT) -> np.ndarray:
 
 
 def converted_of(source) -> keras.Model:
-    result = octconvert.convert(source, alpha=0.5, min_size=1)
+    """A conversion, pushed away from its source: the mean of a random map is nearly right without any training."""
+    result = octconvert.convert(source, alpha=0.5, min_size=1, calibration=False)
     assert result.plan.converted
+    rng = np.random.default_rng(2)
+    for weight in result.model.trainable_weights:
+        weight.assign_add(0.1 * rng.normal(size=weight.shape))
     return result.model
 
 
@@ -100,9 +106,6 @@ def test_compile_settings_of_the_converted_model_stay():
     assert converted.optimizer is optimizer and converted.loss == loss
     assert converted.get_compile_config() == settings
     assert not optimizer.built and float(optimizer.learning_rate) == 0.5
-    uncompiled = converted_of(net())
-    distill(source, uncompiled, x, 1, verbose=0)
-    assert not uncompiled.compiled
 
 
 def test_converted_models_train_with_fit():
@@ -131,9 +134,9 @@ KINDS = {"logits": "linear", "map": "linear", "softmax map": "softmax", "softmax
 def test_every_kind_of_output():
     source = net(lambda x: {name: head(x) for name, head in HEADS.items()})
     graph = build_graph(source)
-    kinds = dict(zip(source.output, (_output_kind(graph, number) for number in graph.outputs), strict=True))
+    kinds = dict(zip(sorted(HEADS), (_output_kind(graph, number) for number in graph.outputs), strict=True))
     assert {name: kind.name for name, kind in kinds.items()} == {name: KINDS.get(name, name) for name in HEADS}
-    comes_closer(source, images(), images())
+    comes_closer(source, images(), images(), epochs=16)
 
 
 def test_divergences_are_those_of_the_distributions():
@@ -155,7 +158,12 @@ def test_several_inputs_and_outputs_with_labels_and_weights():
     source = net(lambda x: [shares(x), HEADS["map"](x)], inputs)
     x, y = [images(), images()[..., :1]], [numbers(), np.zeros((COUNT, 8, 8, 2), "float32")]
     named = dict(zip(("left", "right"), x, strict=True))
-    comes_closer(source, (named, y, np.ones(COUNT, "float32")), x, labels_weight=0.01, validation_data=(named, y))
+    labels = {
+        "labels_weight": 0.01,
+        "labels_loss": ["sparse_categorical_crossentropy", None],
+        "validation_data": (named, y),
+    }
+    comes_closer(source, (named, y, np.ones(COUNT, "float32")), x, **labels)
     batches = tf.data.Dataset.from_tensor_slices((tuple(x), tuple(y))).batch(16)
     comes_closer(source, batches, x)
 
@@ -190,27 +198,32 @@ def test_generators():
     comes_closer(net(), generated(), images(), steps_per_epoch=6)
 
 
+def test_batches_that_can_be_gone_through_again():
+    comes_closer(net(), Loader(), images(), validation_data=Loader())
+
+
 def test_every_kind_of_data():
-    source, rows = net(), tf.data.Dataset.from_tensor_slices(images())
-    converted = converted_of(source)
-    of_unknown_length = rows.filter(lambda image: True).batch(16)
-    for data in (images(), rows.batch(16), of_unknown_length, Batches(), Loader()):
-        steps: list[int] = []
-        count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs, steps=steps: steps.append(batch))
-        options = {"batch_size": 16, "callbacks": [count], "verbose": 0}
-        history = distill(source, converted, data, 2, validation_data=data, **options).history
-        assert steps == [0, 1, 2, 3, 4, 5] * 2
-        assert set(history) == {"loss", "val_loss"}
+    rows = tf.data.Dataset.from_tensor_slices((images(), numbers()))
+    read = partial(_read, name="data", model=net(), batch_size=16, need_labels=False)
+    of_unknown_length = rows.filter(lambda image, label: True).batch(16)
+    labelled = [(images(), numbers()), rows.batch(16), of_unknown_length, Batches()]
+    for data in (images(), [images()], {"image": images()}, (images(),), Loader(), *labelled):
+        found = read(data, None)
+        assert (found.steps, found.is_endless) == (6, isinstance(data, Loader))
+        assert (found.first[1] is not None) == any(data is each for each in labelled)
+    for data in (rows.batch(16).repeat(), generated(), images()):
+        assert read(data, 4).steps == 4
 
 
 def test_labels_count_as_much_as_asked():
-    source, x, y = net(), images(32), numbers(32)
+    source, x, y = net(), images(), numbers()
     converted = converted_of(source)
-    history = distill(source, converted, (x, y), 20, labels_weight=1.0, learning_rate=2e-2, batch_size=16, verbose=0)
-    right = (converted.predict(x, verbose=0).argmax(-1) == y).mean()
-    assert right > 0.6 and history.history["loss"][-1] < 1.0  # cross-entropy, guessed from the class numbers
-    own = distill(source, converted, (x, y), 1, labels_weight=1.0, labels_loss=lambda y, p: 0 * p + 7.0, verbose=0)
-    assert own.history["loss"] == [pytest.approx(7.0)]
+    options = {"labels_weight": 1.0, "learning_rate": 2e-2, "validation_data": (x[:16], y[:16]), "verbose": 0}
+    history = distill(source, converted, Batches(), 15, **options).history
+    assert history["loss"][-1] < 1.3  # cross-entropy, guessed from the class numbers; it is 1.6 by chance
+    assert (converted.predict(x, verbose=0).argmax(-1) == y).mean() > 0.5
+    right = keras.losses.sparse_categorical_crossentropy(y[:16], converted(x[:16]), from_logits=True)
+    assert history["val_loss"][-1] == pytest.approx(float(ops.mean(right)), rel=1e-3)
 
 
 def test_augmented_images_reach_both_models():
@@ -246,7 +259,7 @@ def train_on_two_devices() -> None:
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
         source = net()
-        comes_closer(source, images(), images())
+        comes_closer(source, images(), images(), epochs=16)
         first = Distiller(source, converted := converted_of(source), [keras.losses.MeanSquaredError()])
         first.compile("sgd")
     told = first.evaluate(images(), batch_size=COUNT, verbose=0)

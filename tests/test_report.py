@@ -19,7 +19,16 @@ from rich.jupyter import JupyterMixin
 from octconvert.planning.values import Chain, ChainEnd, Convolution, Group, Options, Plan
 from octconvert.report import words
 from octconvert.report.json import to_dict
-from octconvert.report.result import Check, ConvolutionReport, Cost, Report
+from octconvert.report.result import (
+    CalibrationReport,
+    Check,
+    ConvolutionReport,
+    Cost,
+    Evaluation,
+    Measure,
+    Report,
+    Step,
+)
 from octconvert.report.terminal import plan_table, render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -139,6 +148,75 @@ def failed():
     return replace(five(), checks=(*PASSED[:2], bad), next_command="octconvert small.h5 --exclude separable")
 
 
+def with_errors(report, errors):
+    rows = (replace(row, error=error) for row, error in zip(report.convolutions, errors, strict=True))
+    return replace(report, convolutions=tuple(rows), notes=())
+
+
+def synthetic():
+    """A classifier without any data of the user's."""
+    done = CalibrationReport(
+        data="1,024 synthetic images",
+        synthetic=True,
+        input_range="-1..1, from the Rescaling 'rescale' that the input goes through first",
+        samples=896,
+        held_out=128,
+        measures=(
+            Measure("top-1 agreement", 0.711, 0.969),
+            Measure("relative error", 0.3124, 0.02413),
+            Measure("PSNR", 18.24, 29.3),
+        ),
+        steps=(
+            Step("rotate", True, "4 groups, the low channels are the smoothest combinations", 3.04),
+            Step("solve", True, "5 layers by least squares", 12.31),
+            Step("renormalize", True, "moving mean and variance of 2 layers", 1.0),
+            Step(
+                "refine", True, "60 steps of Adam; the error fell from 3.5% to 2.4%, the best of 3 learning rates", 24.6
+            ),
+        ),
+        seconds=41.2,
+    )
+    return replace(with_errors(five(), (0.031, 0.124, 0.0004, 0.0, None)), calibration=done)
+
+
+def calibrated():
+    """Data of the user's, labels to measure with, and a step that was not kept."""
+    done = CalibrationReport(
+        data="photos/ (96 of 5,200 images)",
+        synthetic=False,
+        input_range="",
+        samples=86,
+        held_out=10,
+        measures=(Measure("top-1 agreement", 0.8, 1.0), Measure("relative error", 0.124, 0.000412)),
+        steps=(
+            Step("select", True, "other low channels in 2 of 4 groups", 0.4),
+            Step("solve", True, "4 layers by least squares", 2.25),
+            Step("refine", False, "stopped by the budget of 10 s; the held-out error rose from 0.0% to 1.2%", 7.5),
+        ),
+        seconds=10.2,
+    )
+    found = Evaluation("test.npz", 5000, 0.841, 0.83)
+    report = with_errors(five(), (0.031, 0.124, 0.0004, 14.0, None))
+    return replace(report, calibration=done, evaluation=found)
+
+
+def not_calibrated():
+    """A regression model on which nothing helped: no headline may say that it was calibrated."""
+    report = synthetic()
+    steps = tuple(
+        replace(step, kept=False, detail="the held-out error did not fall") for step in report.calibration.steps
+    )
+    done = replace(report.calibration, steps=steps, measures=(Measure("PSNR", 31.0, 31.0),))
+    return replace(report, calibration=done)
+
+
+def five_hundred_errors():
+    """The worst layers are neither the first nor the heaviest."""
+    source = five_hundred()
+    report = with_errors(source, [0.5 if 233 <= i < 236 else 0.01 for i in range(500)])
+    return replace(report, chains=(), calibration=calibrated().calibration, repairs=())
+
+
 def diff():
     """As `octconvert.report.collect` makes it: the role is the layer's class in the second model."""
     source, became = five(), ("OctaveConv2D", "OctaveConv2D", "plain", "OctaveConv2D", "-")
@@ -183,6 +261,10 @@ CASES = {
     "five_hundred_layers": lambda: render(five_hundred()),
     "nothing_converted": lambda: render(nothing()),
     "failed_check": lambda: render(failed()),
+    "calibrated_on_synthetic_images": lambda: render(synthetic()),
+    "calibrated_on_data_and_evaluated": lambda: render(calibrated()),
+    "no_step_kept": lambda: render(not_calibrated()),
+    "five_hundred_errors": lambda: render(five_hundred_errors()),
     "plan": lambda: plan_table(plan()),
     "plan_without_convolutions": lambda: plan_table(empty_plan()),
     "diff": lambda: render(diff()),
@@ -293,6 +375,95 @@ def test_renderers_do_not_import_keras():
     code = "import sys; from octconvert.report import json, terminal; print('keras' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_json_holds_calibration_and_evaluation():
+    found = json.loads(json.dumps(to_dict(calibrated()), allow_nan=False))
+    assert found["calibration"]["data"] == "photos/ (96 of 5,200 images)" and not found["calibration"]["synthetic"]
+    assert found["calibration"]["measures"][0] == {"name": "top-1 agreement", "before": 0.8, "after": 1.0}
+    assert [step["kept"] for step in found["calibration"]["steps"]] == [True, True, False]
+    assert found["evaluation"] == {"data": "test.npz", "samples": 5000, "before": 0.841, "after": 0.83}
+    assert [row["error"] for row in found["convolutions"]] == [0.031, 0.124, 0.0004, 14.0, None]
+    bare = to_dict(five())
+    assert bare["calibration"] is None and bare["evaluation"] is None and bare["convolutions"][0]["error"] is None
+
+
+def test_json_has_no_infinity():
+    """The PSNR of equal outputs."""
+    numpy = pytest.importorskip("numpy")
+    done = replace(calibrated().calibration, measures=(Measure("PSNR", 31.0, numpy.float32("inf")),))
+    report = replace(with_errors(five(), [float("nan")] * 5), calibration=done)
+    found = json.loads(json.dumps(to_dict(report), allow_nan=False))
+    assert found["calibration"]["measures"][0]["after"] is None and found["convolutions"][0]["error"] is None
+    assert "inf dB" in text(render(report)) and "nan" in text(render(report))
+
+
+def test_the_error_of_a_layer_is_a_bar_against_the_worst_layer():
+    rows = text(render(synthetic())).splitlines()
+    ends = {line.split()[0]: line.split()[-2:] for line in rows if line.endswith("%") and "x " in line}
+    assert ends["conv2"] == ["#####", "12.4%"] and ends["conv1"] == ["#....", "3.1%"]
+    assert ends["separable"] == [".....", "<0.1%"] and ends["conv3"] == [".....", "0.0%"]
+    assert "#" not in text(render(with_errors(five(), [0.0] * 5))).split("error:")[0]
+
+
+def test_the_error_goes_where_the_names_have_no_room():
+    found = text(render(five_hundred_errors()), width=50)
+    assert "ratio" in found and "error:" not in found and "###" not in found
+
+
+def test_the_worst_layers_are_never_collapsed():
+    found = text(render(five_hundred_errors()))
+    assert found.count(" 50.0%\n") == 3 and "first, last, heaviest and worst" in found
+
+
+def test_a_headline_says_calibrated_only_where_a_step_was_kept():
+    assert "Calibrated on synthetic images." in text(render(synthetic()))
+    nothing_kept = text(render(not_calibrated()))
+    assert (
+        "Not calibrated: no step on synthetic images was kept." in nothing_kept and " calibrated\n" not in nothing_kept
+    )
+    bare = replace(not_calibrated().calibration, steps=())
+    assert "no step on synthetic images was run" in text(render(replace(five(), calibration=bare)))
+
+
+def test_accuracy_is_said_to_be_unknown_where_it_could_have_been_measured():
+    assert "Accuracy not measured" in text(render(synthetic()))  # a classifier
+    assert "Accuracy" not in text(render(not_calibrated()))  # a regression model
+    assert "not measured" not in text(render(calibrated()))
+
+
+def test_the_number_of_samples_is_told_once():
+    found = replace(calibrated().evaluation, data="test.npz (5,000 images)")
+    assert "Accuracy 84.1% -> 83.0% on test.npz (5,000 images)." in text(render(replace(five(), evaluation=found)))
+
+
+def test_weights_that_were_folded_are_not_called_sliced():
+    options = tuple({**dict(OPTIONS), "weights": "fold"}.items())
+    found = text(render(replace(calibrated(), options=options)))
+    assert "folded   calibrated" in found and "sliced" not in found
+
+
+def test_many_steps_are_cut_short_and_verbose_shows_all():
+    done = calibrated().calibration
+    report = replace(five(), calibration=replace(done, steps=done.steps * 6))
+    assert "and 6 more steps (verbose shows all)" in text(render(report))
+    assert "more steps" not in text(render(report, verbose=True))
+
+
+@pytest.mark.parametrize(
+    "share, short, fine",
+    [
+        (0, "0.0%", "0%"),
+        (0.000412345, "<0.1%", "0.0412%"),
+        (0.0312, "3.1%", "3.12%"),
+        (0.99949, "99.9%", "99.9%"),
+        (0.9996, "100%", "100%"),
+        (1.2345, "123%", "123%"),
+        (120, ">999%", "12000%"),
+    ],
+)
+def test_errors_in_percent(share, short, fine):
+    assert (words.short_percent(share), words.fine_percent(share)) == (short, fine)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from octconvert.graph import OPERATION, Call
 from octconvert.rules import rule_of
 from octconvert.rules.activations import without_activation  # noqa: F401
 from octconvert.split import ChannelSplit
+from octconvert.layers.spatial import pool_octave
 
 SMALL_GAIN = 1e-3
 """A normalisation that scales a channel by less than this share of the others' hides what lies before it."""
@@ -42,6 +43,7 @@ class Target:
     others: tuple[tuple[int, ...], ...] = ()
     scale: np.ndarray | None = None
     offset: np.ndarray | None = None
+    rectified: float | None = None
 
     def needs(self) -> tuple[int, ...]:
         """Source tensors that have to be there."""
@@ -53,6 +55,7 @@ class Target:
         own = rule.linear_output(call, self.unit.part, [source[number] for number in call.inputs])
         if own is None:
             return []
+        object.__setattr__(self, "_own", own)
         parts = twins.parts(own, self.split)
         if self.total is not None:
             sums = twins.parts(source[self.total], self.split)
@@ -61,7 +64,18 @@ class Target:
                 self._undone(twins, i, part, total, [other[i] for other in others])
                 for i, (part, total) in enumerate(zip(parts, sums, strict=True))
             ]
+        parts = self._behind_rectifier(twins, parts)
         return parts if self.side is None else [parts[self.side]]
+
+    def _behind_rectifier(self, twins: Twins, parts: list) -> list:
+        """The low target such that the pooled map *behind* a rectifier comes out right: pool(act(y)), not act(pool(y))."""
+        if self.rectified is None or len(parts) < 2:
+            return parts
+        scale, offset = (v[self.split.low].astype("float32") for v in (self.scale, self.offset))
+        y = ops.take(self._own, self.split.low, axis=-1) * scale + offset
+        r = pool_octave(ops.clip(y, 0.0, self.rectified), self.split.octave, twins.source.data_format)
+        z = ops.where(r > 1e-6, r, pool_octave(y, self.split.octave, twins.source.data_format))
+        return [parts[0], (z - offset) / ops.where(ops.abs(scale) < 1e-6, 1e-6, scale)]
 
     def _undone(self, twins: Twins, i: int, own, total, others: list):
         """The sum less the other tensors, taken back through the normalisation."""
@@ -93,7 +107,30 @@ def target_of(twins: Twins, unit: Unit, available: set[int]) -> Target | None:
     plain = Target(unit, split, side)
     if unit.part == "depthwise" and unit.source.class_name != "DepthwiseConv2D":
         return plain
-    return _with_sum(twins, plain, available) or plain
+    return _with_sum(twins, plain, available) or _rect(twins, plain)
+
+
+def _rect(twins, target):
+    from octconvert.rules.activations import activation_name
+    graph, call = twins.source, target.unit.source
+    import os
+    if os.environ.get("NORECT") or target.split is None or not _is_map(twins, call): return target
+    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis]
+    scale, offset, tensor = np.ones(channels), np.zeros(channels), call.outputs[0]
+    while True:
+        cs = graph.consumers.get(tensor, ())
+        if len(cs) != 1: return target
+        c = cs[0]
+        rule = rule_of(c)
+        if rule is None: return target
+        af = rule.affine(c)
+        if af is not None:
+            scale, offset = scale * af[0], offset * af[0] + af[1]; tensor = c.outputs[0]; continue
+        if c.class_name == "ReLU" and not c.operation.negative_slope:
+            m = c.operation.max_value
+            from dataclasses import replace
+            return replace(target, rectified=float(m) if m else 1e9, scale=scale, offset=offset)
+        return target
 
 
 def _split_between(twins: Twins, unit: Unit) -> ChannelSplit | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from octconvert.report.result import Report
@@ -30,7 +31,9 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no infinity: the PSNR of equal outputs
     if value is None or isinstance(value, str | bool | int | float):
         return value
     # NumPy's scalars count MACs too; anything else an option may hold is told in words.
-    return value.item() if hasattr(value, "item") else str(value)
+    return _plain(value.item()) if hasattr(value, "item") else str(value)

@@ -10,28 +10,31 @@ import dataclasses
 import io
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
-from rich.box import Box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, OCTAVE_ROLES, PLAIN, Chain, Options, Plan
-from octconvert.report import words
+from octconvert.report import calibration, words
+from octconvert.report.layout import (
+    MORE,
+    Column,
+    Fitted,
+    Gap,
+    collapsed,
+    figures,
+    first_that_fits,
+    heading,
+    indented,
+    spaced,
+    states,
+)
 from octconvert.report.result import ConvolutionReport, Report
 
-ALL_ROWS = 32  # tables up to this length are shown whole
-HEAD, TAIL, HEAVIEST = 6, 4, 10  # rows kept of a longer one
 MOST_CHAINS, MOST_REASONS, MOST_SENTENCES = 5, 8, 8
-MORE = "(verbose shows all)"
-
-# A line under the head and blanks everywhere else; ASCII, so that no console replaces it.
-_RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _ROLES = {FIRST: "first", INTERMEDIATE: "inter", LAST: "last", PLAIN: "plain"}
-_ROLE_STYLES = {PLAIN: "dim"}
 
 
 def render(report: Report, verbose: bool = False) -> Group:
@@ -40,6 +43,7 @@ def render(report: Report, verbose: bool = False) -> Group:
     sections = [
         _headline(report),
         _costs(report),
+        calibration.section(report, verbose),
         _chains(report.chains, shares, verbose),
         _layers(report, verbose),
         _absent(report, verbose) if _is_diff(report) else _plain(report, shares, verbose),
@@ -48,7 +52,7 @@ def render(report: Report, verbose: bool = False) -> Group:
         _checks(report),
         _next(report.next_command),
     ]
-    return _spaced(sections)
+    return spaced(sections)
 
 
 def as_text(renderable: RenderableType) -> str:
@@ -69,110 +73,7 @@ def plan_table(plan: Plan, verbose: bool = False) -> Group:
         _plan_layers(plan, verbose),
         _reasons(title, left, verbose) if left else [],
     ]
-    return _spaced(sections)
-
-
-# --- layout ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """A renderable that is built when the width is known."""
-
-    build: Callable[[int], RenderableType]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield self.build(options.max_width)
-
-
-def _spaced(sections: Iterable[Sequence[RenderableType]]) -> Group:
-    """The sections that have something to say, with a blank line between them."""
-    parts: list[RenderableType] = []
-    for section in filter(None, sections):
-        parts += [Text(), *section] if parts else section
-    return Group(*parts)
-
-
-def _heading(text: str) -> Text:
-    return Text(text, style="bold")
-
-
-def _indented(pairs: Iterable[tuple[str, str]], justify: str = "left") -> Table:
-    """Two columns, the second wraps within itself."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    grid.add_column(overflow="fold")
-    for label, value in pairs:
-        grid.add_row(Text(f"  {label}"), Text(value))
-    return grid
-
-
-@dataclass(frozen=True)
-class _Column:
-    header: str
-    cell: Callable
-    right: bool = False
-
-
-@dataclass(frozen=True)
-class _Gap:
-    """Rows that are not shown one by one."""
-
-    rows: tuple
-
-
-def _table(columns: Sequence[_Column], rows: Sequence, gap: Callable[[_Gap], dict[str, str]], width: int) -> Table:
-    """``columns`` after the name; the name takes what room is left."""
-    body = []
-    for row in rows:
-        cells = gap(row) if isinstance(row, _Gap) else {"layer": row.name, **{c.header: c.cell(row) for c in columns}}
-        body.append((cells, row))
-    space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
-    room = max(10, min(_longest(body), _room(columns, body, space, width)))
-    table = Table(box=_RULED, show_edge=False, pad_edge=False, padding=(0, space - 1, 0, 0), header_style="")
-    table.add_column("layer", no_wrap=True, vertical="bottom", width=room)
-    for column in columns:
-        table.add_column(column.header, justify="right" if column.right else "left", no_wrap=True, vertical="bottom")
-    names = words.shorten_all([cells["layer"] for cells, _ in body], room)
-    for cells, row in body:
-        style = "dim" if isinstance(row, _Gap) else _ROLE_STYLES.get(row.role, "")
-        texts = [names[cells["layer"]], *(cells.get(c.header, "") for c in columns)]
-        table.add_row(*map(Text, texts), style=style)
-    return table
-
-
-def _longest(body: Sequence) -> int:
-    return max((cell_len(cells["layer"]) for cells, _ in body), default=0)
-
-
-def _room(columns: Sequence[_Column], body: Sequence, space: int, width: int) -> int:
-    taken = 0
-    for column in columns:
-        lines = [*column.header.split("\n"), *(cells.get(column.header, "") for cells, _ in body)]
-        taken += max(map(cell_len, lines)) + space
-    return width - taken - (space - 1)
-
-
-def _collapsed(rows: Sequence, weights: Sequence[float], verbose: bool) -> list:
-    """Head, tail and the heaviest rows; the runs between them as one `_Gap` each."""
-    if verbose or len(rows) <= ALL_ROWS:
-        return list(rows)
-    count = len(rows)
-    heaviest = sorted(range(count), key=lambda i: -weights[i])[:HEAVIEST]
-    kept = {*range(HEAD), *range(count - TAIL, count), *heaviest}
-    shown: list = []
-    run: list = []
-    for index, row in enumerate(rows):
-        if index not in kept:
-            run.append(row)
-            continue
-        shown += [*_as_gap(run), row]
-        run = []
-    return shown + _as_gap(run)
-
-
-def _as_gap(run: Sequence) -> list:
-    return [_Gap(tuple(run))] if len(run) > 1 else list(run)
+    return spaced(sections)
 
 
 # --- the headline ---------------------------------------------------------------------------------------------------
@@ -191,7 +92,7 @@ def _headline(report: Report) -> list[RenderableType]:
         verdict = f"FAILED: {', '.join(failed)} ({len(failed)} of {words.plural(len(report.checks), 'check')})."
         lines.append(Text(f"{verdict} Do not use the converted model.", style="bold red"))
     lines.append(Text(_summary(report), style="bold"))
-    return lines
+    return [*lines, *calibration.headlines(report)]
 
 
 def _title(report: Report) -> Text:
@@ -239,13 +140,11 @@ def _costs(report: Report) -> list[RenderableType]:
         ("activation memory", "activation_bytes", words.size),
         ("peak activation memory", "peak_activation_bytes", words.size),
     )
-    table = Table(box=_RULED, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("", no_wrap=True)
-    for header in ("before", "after", "ratio"):
-        table.add_column(header, justify="right", no_wrap=True)
+    rows = []
     for label, name, form in lines:
         old, new = getattr(before, name), getattr(after, name)
-        table.add_row(label, form(old), form(new), words.ratio(old, new))
+        rows.append((label, form(old), form(new), words.ratio(old, new)))
+    table = figures(("", "before", "after", "ratio"), rows)
     assumed = before.assumed_shapes or after.assumed_shapes
     if not assumed:
         return [table]
@@ -283,8 +182,8 @@ def _chains(chains: Sequence[Chain], shares: _Shares, verbose: bool) -> list[Ren
     for index in shown:
         names = _members(chains[index])
         title = f"Chain {index + 1} of {len(chains)}" if len(chains) > 1 else "Chain"
-        heading = f"{title}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
-        parts += [_heading(heading), _chain(chains[index], verbose)]
+        title = f"{title}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
+        parts += [heading(title), _chain(chains[index], verbose)]
     rest = [name for i in order if i not in shown for name in _members(chains[i])]
     if rest:
         left = words.plural(len(chains) - len(shown), "smaller chain")
@@ -292,7 +191,7 @@ def _chains(chains: Sequence[Chain], shares: _Shares, verbose: bool) -> list[Ren
     return parts
 
 
-def _chain(chain: Chain, verbose: bool) -> _Fitted:
+def _chain(chain: Chain, verbose: bool) -> Fitted:
     def build(width: int) -> Table:
         room = 2 * (width - 16) - 10
         pairs = []
@@ -303,9 +202,9 @@ def _chain(chain: Chain, verbose: bool) -> _Fitted:
         if chain.dual:
             listed = f": {words.listing(chain.dual, room, verbose)}" if verbose else " between them"
             pairs.append(("dual", words.plural(len(chain.dual), "layer") + listed))
-        return _indented([*pairs, *_ends(chain, room, verbose)])
+        return indented([*pairs, *_ends(chain, room, verbose)])
 
-    return _Fitted(build)
+    return Fitted(build)
 
 
 def _ends(chain: Chain, room: int, verbose: bool) -> list[tuple[str, str]]:
@@ -324,18 +223,18 @@ def _ends(chain: Chain, room: int, verbose: bool) -> list[tuple[str, str]]:
 
 # --- the per-layer table --------------------------------------------------------------------------------------------
 
-_ROLE = _Column("role", lambda row: _ROLES.get(row.role, row.role))
-_ALPHA = _Column("alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row))
-_WAS = _Column("class\nbefore", lambda row: row.class_name)
+_ROLE = Column("role", lambda row: _ROLES.get(row.role, row.role))
+_ALPHA = Column("alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row))
+_WAS = Column("class\nbefore", lambda row: row.class_name)
 # A diff knows no plan: in the place of the role stands the layer's class in the second model.
-_BECAME = _Column("class\nafter", lambda row: row.class_name if row.role == PLAIN else _ROLES.get(row.role, row.role))
-_MAP = _Column("map", lambda row: words.shape(row.output_shape), right=True)
-_BEFORE = _Column("map\nbefore", lambda row: words.shape(row.output_shape), right=True)
-_HIGH = _Column("high map\nafter", lambda row: words.shape(row.high_shape), right=True)
-_LOW = _Column("low map\nafter", lambda row: words.shape(row.low_shape), right=True)
-_MACS_BEFORE = _Column("MACs\nbefore", lambda row: words.human(row.macs_before), right=True)
-_MACS_AFTER = _Column("MACs\nafter", lambda row: words.human(row.macs_after), right=True)
-_RATIO = _Column("ratio", lambda row: words.ratio(row.macs_before, row.macs_after), right=True)
+_BECAME = Column("class\nafter", lambda row: row.class_name if row.role == PLAIN else _ROLES.get(row.role, row.role))
+_MAP = Column("map", lambda row: words.shape(row.output_shape), right=True)
+_BEFORE = Column("map\nbefore", lambda row: words.shape(row.output_shape), right=True)
+_HIGH = Column("high map\nafter", lambda row: words.shape(row.high_shape), right=True)
+_LOW = Column("low map\nafter", lambda row: words.shape(row.low_shape), right=True)
+_MACS_BEFORE = Column("MACs\nbefore", lambda row: words.human(row.macs_before), right=True)
+_MACS_AFTER = Column("MACs\nafter", lambda row: words.human(row.macs_after), right=True)
+_RATIO = Column("ratio", lambda row: words.ratio(row.macs_before, row.macs_after), right=True)
 _MACS = (_MACS_BEFORE, _MACS_AFTER, _RATIO)
 
 
@@ -347,36 +246,36 @@ def _layers(report: Report, verbose: bool) -> list[RenderableType]:
     rows = report.convolutions
     if not rows:
         return []
-    shown = _collapsed(rows, [row.macs_before for row in rows], verbose)
+    error = calibration.error_column(rows)
+    shown: list = collapsed(rows, [row.macs_before for row in rows], verbose, calibration.badness(rows))
+    whole = len(shown) >= len(rows)
     if len(rows) > 1:
-        shown.append(_Gap(tuple(rows)))
-    choices: tuple[tuple[_Column, ...], ...]
+        shown.append(Gap(tuple(rows)))
+
+    def build(width: int) -> RenderableType:
+        table = first_that_fits(_choices(report, error), shown, _gap_or_total(len(rows)), width)
+        told = error and any(column.header == error.header for column in table.columns)
+        return Group(table, Text(calibration.ERROR)) if told else table
+
+    some = "first, last, heaviest and worst" if error else "first, last and heaviest"
+    return [heading("Convolutions" if whole else f"Convolutions: {some} {MORE}"), Fitted(build)]
+
+
+def _choices(report: Report, error: Column | None) -> list[tuple[Column, ...]]:
+    """The columns to choose from, the richest first; shapes go before the errors do."""
     if _is_diff(report):
-        choices = ((_WAS, _BECAME, _MAP, *_MACS), (_BECAME, *_MACS))
-    elif not report.converted:
-        choices = ((_ROLE, _MAP, *_MACS), (_ROLE, *_MACS))
-    else:
-        choices = ((_ROLE, _ALPHA, _BEFORE, _HIGH, _LOW, *_MACS), (_ROLE, _ALPHA, _HIGH, _LOW, *_MACS), (_ROLE, *_MACS))
-
-    def build(width: int) -> Table:
-        return _first_that_fits(choices, shown, _gap_or_total(len(rows)), width)
-
-    heading = "Convolutions" if len(shown) >= len(rows) else f"Convolutions: first, last and heaviest {MORE}"
-    return [_heading(heading), _Fitted(build)]
+        return [(_WAS, _BECAME, _MAP, *_MACS), (_BECAME, *_MACS)]
+    few = (_ROLE, *_MACS)
+    if not report.converted:
+        return [(_ROLE, _MAP, *_MACS), few]
+    all_maps, maps = (_ROLE, _ALPHA, _BEFORE, _HIGH, _LOW, *_MACS), (_ROLE, _ALPHA, _HIGH, _LOW, *_MACS)
+    if error is None:
+        return [all_maps, maps, few]
+    return [*((*columns, error) for columns in (all_maps, maps, (_ROLE, _ALPHA, *_MACS), few)), few]
 
 
-def _first_that_fits(choices: Sequence[Sequence[_Column]], rows: Sequence, gap: Callable, width: int) -> Table:
-    """The richest choice of columns that leaves the names enough room."""
-    for columns in choices:
-        body = [({c.header: "" if isinstance(row, _Gap) else c.cell(row) for c in columns}, row) for row in rows]
-        longest = max(cell_len(row.name) for row in rows if not isinstance(row, _Gap))
-        if _room(columns, body, 1, width) >= min(longest, 18):
-            break
-    return _table(columns, rows, gap, width)
-
-
-def _gap_or_total(count: int) -> Callable[[_Gap], dict[str, str]]:
-    def cells(gap: _Gap) -> dict[str, str]:
+def _gap_or_total(count: int) -> Callable[[Gap], dict[str, str]]:
+    def cells(gap: Gap) -> dict[str, str]:
         before, after = (sum(getattr(row, name) for row in gap.rows) for name in ("macs_before", "macs_after"))
         name = f"all {count:,}" if len(gap.rows) == count else f"... {len(gap.rows):,} more"
         values = (words.human(before), words.human(after), words.ratio(before, after))
@@ -416,9 +315,9 @@ def _reasons(title: str, left: Sequence[tuple[str, str]], verbose: bool) -> list
         pairs = [(f"{len(groups[r]):,}", f"{r}\n{words.listing(groups[r], room, verbose)}") for r in kept]
         hidden = sum(len(groups[reason]) for reason in order[len(kept) :])
         more = [(f"{hidden:,}", f"for {len(order) - len(kept):,} other reasons {MORE}")] if hidden else []
-        return _indented([*pairs, *more], justify="right")
+        return indented([*pairs, *more], justify="right")
 
-    return [_heading(title), _Fitted(build)]
+    return [heading(title), Fitted(build)]
 
 
 def _sentences(title: str, sentences: Sequence[str], verbose: bool) -> list[RenderableType]:
@@ -427,26 +326,21 @@ def _sentences(title: str, sentences: Sequence[str], verbose: bool) -> list[Rend
     kept = sentences if verbose else sentences[:MOST_SENTENCES]
     hidden = len(sentences) - len(kept)
     lines = [*kept, f"and {hidden:,} more {MORE}"] if hidden else kept
-    return [_heading(title), _indented(("-", line) for line in lines)]
+    return [heading(title), indented(("-", line) for line in lines)]
 
 
 def _checks(report: Report) -> list[RenderableType]:
     if not report.checks:
-        return [] if report.seconds is None else [_heading("Checks"), Text("  none was run")]
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for check in report.checks:
-        state = Text("  passed", style="green") if check.passed else Text("  FAILED", style="bold red")
-        grid.add_row(state, Text(words.shorten(check.name, 30)), Text(check.detail))
-    return [_heading("Checks"), grid]
+        return [] if report.seconds is None else [heading("Checks"), Text("  none was run")]
+    passed, failed = Text("  passed", style="green"), Text("  FAILED", style="bold red")
+    rows = [(passed if check.passed else failed, check.name, check.detail) for check in report.checks]
+    return [heading("Checks"), states(rows)]
 
 
 def _next(command: str) -> list[RenderableType]:
     if not command:
         return []
-    return [_heading("Next"), _Fitted(lambda width: _unwrapped(_continued(command, width - 4)))]
+    return [heading("Next"), Fitted(lambda width: _unwrapped(_continued(command, width - 4)))]
 
 
 def _unwrapped(text: str) -> Text:
@@ -488,15 +382,15 @@ def _plan_layers(plan: Plan, verbose: bool) -> list[RenderableType]:
         return []
     groups = {name: group for group in plan.groups for name in group.producers}
     lows = {name: low for group in plan.groups for name, low in zip(group.producers, group.low, strict=True)}
-    source = _Column("input\nmap", lambda row: words.shape(row.input_shape[1:]), right=True)
-    target = _Column("output\nmap", lambda row: words.shape(row.output_shape[1:]), right=True)
-    low = _Column("low\nchannels", lambda row: str(lows.get(row.name, "-")) if row.alpha_out else "-", right=True)
-    group = _Column("group", lambda row: groups[row.name].name if row.name in groups else "-")
-    shown = _collapsed(rows, [0.0] * len(rows), verbose)
+    source = Column("input\nmap", lambda row: words.shape(row.input_shape[1:]), right=True)
+    target = Column("output\nmap", lambda row: words.shape(row.output_shape[1:]), right=True)
+    low = Column("low\nchannels", lambda row: str(lows.get(row.name, "-")) if row.alpha_out else "-", right=True)
+    group = Column("group", lambda row: groups[row.name].name if row.name in groups else "-")
+    shown = collapsed(rows, [0.0] * len(rows), verbose)
 
     def build(width: int) -> Table:
         choices = ((_ROLE, _ALPHA, source, target, low, group), (_ROLE, _ALPHA, low, group))
-        return _first_that_fits(choices, shown, lambda gap: {"layer": f"... {len(gap.rows):,} more"}, width)
+        return first_that_fits(choices, shown, lambda gap: {"layer": f"... {len(gap.rows):,} more"}, width)
 
-    heading = "Convolutions" if len(shown) == len(rows) else f"Convolutions: the first and the last {MORE}"
-    return [_heading(heading), _Fitted(build)]
+    title = "Convolutions" if len(shown) == len(rows) else f"Convolutions: the first and the last {MORE}"
+    return [heading(title), Fitted(build)]

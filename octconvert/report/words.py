@@ -43,6 +43,20 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
+def fine_percent(share: float) -> str:
+    """Three digits wherever they lie: '0.0412%', '3.12%', '120%'."""
+    return f"{float(f'{100 * share:.3g}'):.12g}%"
+
+
+def short_percent(share: float) -> str:
+    """At most five characters: '<0.1%', '3.1%', '120%', '>999%'."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    if share < 0.9995:
+        return f"{100 * share:.1f}%"
+    return f"{100 * share:.0f}%" if share < 9.995 else ">999%"
+
+
 def alpha(value: float) -> str:
     """'.5', '.125', '0'."""
     return f"{value:.3g}".removeprefix("0") or "0"

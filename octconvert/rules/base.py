@@ -188,6 +188,10 @@ class Rule:
         """(scale, offset) for each channel where the call computes ``scale * x + offset`` at inference; else None."""
         return None
 
+    def set_affine(self, layer, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
+        """Make a layer with `affine` add ``offset`` and no more; ``mean``, ``variance``: of its inputs from now on."""
+        raise NotImplementedError
+
     def is_sum(self, call: Call) -> bool:
         """Whether the output is the sum of the inputs."""
         return False

@@ -43,6 +43,9 @@ class Dropout(Rule):
     def affine(self, call: Call):
         return np.ones(1), np.zeros(1)
 
+    def set_affine(self, layer, mean, variance, offset) -> None:
+        pass  # it does nothing at inference
+
 
 @register
 class StochasticDepth(Rule):
@@ -68,3 +71,6 @@ class StochasticDepth(Rule):
 
     def affine(self, call: Call):
         return np.ones(1), np.zeros(1)
+
+    def set_affine(self, layer, mean, variance, offset) -> None:
+        pass  # it does nothing at inference

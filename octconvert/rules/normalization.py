@@ -34,6 +34,18 @@ class BatchNormalization(Rule):
         scale = (_numbers(layer.gamma) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
         return scale, (_numbers(layer.beta) if layer.center else 0.0) - mean * scale
 
+    def set_affine(self, layer, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
+        if layer.scale:
+            layer.gamma.assign(np.sqrt(variance + layer.epsilon))
+        else:
+            variance = np.full_like(variance, 1.0 - layer.epsilon)
+        if layer.center:
+            layer.beta.assign(mean + offset)
+        else:
+            mean = -offset
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+
 
 @register
 class Normalization(Rule):

@@ -27,3 +27,6 @@ class LayerScale(Rule):
     def affine(self, call: Call):
         gamma = keras.ops.convert_to_numpy(call.operation.gamma).astype("float64")
         return gamma, gamma * 0.0
+
+    def set_affine(self, layer, mean, variance, offset) -> None:
+        layer.gamma.assign(keras.ops.ones_like(layer.gamma))

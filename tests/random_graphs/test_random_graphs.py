@@ -60,10 +60,10 @@ def check(graph: Graph, alpha: float, tmp_path) -> tuple[int, int]:
     cases = [(inputs, expected) for inputs, expected in cases if expected is not None]
     if not cases:
         return 0, 0
-    twin = octconvert.convert(model, alpha=alpha, octave=1, min_size=1)
-    identity = octconvert.convert(model, alpha=0.0)
-    halved = octconvert.convert(model, alpha=alpha, min_size=1)
-    quartered = octconvert.convert(model, alpha=alpha, min_size=1, octave=4, weights="fold")
+    twin = octconvert.convert(model, alpha=alpha, octave=1, min_size=1, calibration=False)
+    identity = octconvert.convert(model, alpha=0.0, calibration=False)
+    halved = octconvert.convert(model, alpha=alpha, min_size=1, calibration=False)
+    quartered = octconvert.convert(model, alpha=alpha, min_size=1, octave=4, weights="fold", calibration=False)
     for inputs, expected in cases:
         assert largest_difference(expected, run(twin.model, inputs)) <= 2e-5, "octave=1 is not the source"
         assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6, "alpha=0 is not the source"

@@ -36,7 +36,7 @@ def test_settings_are_kept(portable):
         "trainable": False,
     }
     model = model_with(**options)
-    converted = octconvert.convert(model, min_size=1, portable=portable).model
+    converted = octconvert.convert(model, min_size=1, portable=portable, calibration=False).model
     layer = converted.get_layer("middle-HL" if portable else "middle")
     for key in options:
         found, wanted = getattr(layer, key), getattr(model.get_layer("middle"), key)
@@ -50,26 +50,26 @@ def test_penalties_add_up_to_the_source_s(layer_class):
     """A penalty that sums over the kernel is the same over its four parts."""
     key = "kernel_regularizer" if layer_class is layers.Conv2D else "pointwise_regularizer"
     model = randomise(model_with(layer_class, **{key: regularizers.L2(0.1), "bias_regularizer": "l2"}))
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     assert sum(map(float, converted.losses)) == pytest.approx(sum(map(float, model.losses)), rel=1e-5)
 
 
 def test_regularizer_that_nobody_registered():
     model = randomise(model_with(kernel_regularizer=Unregistered()))
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     assert sum(map(float, converted.losses)) == pytest.approx(sum(map(float, model.losses)), rel=1e-5)
 
 
 def test_fresh_weights_are_drawn():
     model = randomise(model_with(kernel_initializer="ones"))
-    layer = octconvert.convert(model, min_size=1, weights="fresh").model.get_layer("middle")
+    layer = octconvert.convert(model, min_size=1, weights="fresh", calibration=False).model.get_layer("middle")
     assert all(np.all(np.array(w) == 1) for w in (layer.hh_kernel, layer.hl_kernel, layer.lh_kernel, layer.ll_kernel))
     assert np.all(np.array(layer.high_bias) == 0)
 
 
 def test_weights_are_the_source_s_channels():
     model = randomise(model_with())
-    layer = octconvert.convert(model, min_size=1, alpha=0.25).model.get_layer("middle")
+    layer = octconvert.convert(model, min_size=1, alpha=0.25, calibration=False).model.get_layer("middle")
     kernel, bias = model.get_layer("middle").get_weights()
     np.testing.assert_array_equal(layer.hh_kernel, kernel[:, :, :6, :6])
     np.testing.assert_array_equal(layer.hl_kernel, kernel[:, :, :6, 6:])

@@ -140,7 +140,7 @@ def test_lambda_of_a_trusted_file(ending, tmp_path):
     """It is saved, checked and loaded again; what the report says comes next works for it."""
     source, target = tmp_path / f"source{ending}", tmp_path / f"target{ending}"
     around(triple()).save(source)
-    options = {"octave": 1, "min_size": 1, "elementwise": ["triple"]}
+    options = {"octave": 1, "min_size": 1, "elementwise": ["triple"], "calibration": False}
     with pytest.raises(octconvert.InputError, match="unsafe"):
         octconvert.convert(source, **options)
     result = octconvert.convert(source, **options, unsafe=True, output=target)
@@ -203,7 +203,7 @@ def test_a_convolution_by_mistake_stays_plain():
 
 def assert_oracle_of_what_is_left(model, names):
     inputs = np.random.default_rng(0).standard_normal((2, 9, 10, 3)).astype("float32")
-    result = octconvert.convert(model, octave=1, min_size=1, elementwise=names)
+    result = octconvert.convert(model, octave=1, min_size=1, elementwise=names, calibration=False)
     assert largest_difference(run(model, inputs), run(result.model, inputs)) <= 1e-5
     return result
 
@@ -211,11 +211,11 @@ def assert_oracle_of_what_is_left(model, names):
 @pytest.mark.parametrize("names", ["", [""], [3], None, [Twice(name="instance")]])
 def test_what_is_no_name_is_refused(names):
     with pytest.raises(octconvert.UsageError, match="elementwise takes names"):
-        octconvert.convert(around(Twice()), elementwise=names)
+        octconvert.convert(around(Twice()), elementwise=names, calibration=False)
 
 
 def test_a_name_of_nothing_is_told():
-    result = octconvert.convert(around(Twice()), elementwise=["Thrice"])
+    result = octconvert.convert(around(Twice()), elementwise=["Thrice"], calibration=False)
     assert "elementwise 'Thrice' is no layer, class or activation of the model" in result.report.notes
 
 
@@ -223,9 +223,9 @@ def test_a_plan_keeps_the_names():
     model = around(Twice())
     plan = octconvert.Plan.from_json(octconvert.plan(model, min_size=1, elementwise=[Twice]).to_json())
     assert plan.elementwise == ("Twice",)
-    assert roles(octconvert.convert(model, plan=plan)) == roles(plan)
+    assert roles(octconvert.convert(model, plan=plan, calibration=False)) == roles(plan)
     with pytest.raises(octconvert.UsageError, match="together with plan"):
-        octconvert.convert(model, plan=plan, elementwise=[Twice])
+        octconvert.convert(model, plan=plan, elementwise=[Twice], calibration=False)
     assert "elementwise Twice" in str(plan)
 
 
@@ -233,7 +233,7 @@ def test_plans_from_before_there_were_names():
     model = around(Twice())
     kept = octconvert.plan(model, min_size=1).to_dict()
     del kept["elementwise"]
-    assert roles(octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(kept))))
+    assert roles(octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(kept)), calibration=False))
 
 
 @pytest.mark.parametrize("names", ["Twice", None, 3, [3]])
@@ -241,7 +241,7 @@ def test_a_plan_with_senseless_names_is_refused(names):
     model = around(Twice())
     edited = {**octconvert.plan(model, min_size=1).to_dict(), "elementwise": names}
     with pytest.raises(octconvert.UsageError, match="elementwise takes names"):
-        octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(edited)))
+        octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(edited)), calibration=False)
 
 
 def test_a_rule_of_the_user():
@@ -343,5 +343,5 @@ def test_largest_difference_is_seen():
     mean = layers.Lambda(lambda x: x - ops.mean(x, axis=-1, keepdims=True), name="mean")
     model = around(mean)
     inputs = np.random.default_rng(0).standard_normal((2, 9, 10, 3)).astype("float32")
-    wrong = octconvert.convert(model, octave=1, min_size=1, elementwise=["mean"])
+    wrong = octconvert.convert(model, octave=1, min_size=1, elementwise=["mean"], calibration=False)
     assert largest_difference(run(model, inputs), run(wrong.model, inputs)) > 1e-3

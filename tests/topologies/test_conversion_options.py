@@ -94,13 +94,15 @@ def test_preset_paper_leaves_maps_of_7x7_whatever_min_size_is():
 def test_stride_mode_pool_keeps_shapes(size, exclude):
     """Average pooling and a stride-1 convolution: another function, so only the shapes can be compared."""
     model = randomise(network(size))
-    converted = octconvert.convert(model, min_size=1, stride_mode="pool", exclude=exclude).model
+    converted = octconvert.convert(model, min_size=1, stride_mode="pool", exclude=exclude, calibration=False).model
     assert converted.get_layer("block_a").strides == (1, 1)
     sample = example(model)
     found = run(converted, sample)
     assert [o.shape for o in found] == [o.shape for o in run(model, sample)]
     assert converted.count_params() == model.count_params()
-    portable = octconvert.convert(model, min_size=1, stride_mode="pool", exclude=exclude, portable=True).model
+    portable = octconvert.convert(
+        model, min_size=1, stride_mode="pool", exclude=exclude, portable=True, calibration=False
+    ).model
     assert largest_difference(found, run(portable, sample)) < 1e-5
 
 
@@ -108,7 +110,7 @@ def test_stride_mode_pool_keeps_a_stride_that_it_can_not_replace():
     inputs = Input((16, 16, 3))
     x = layers.Conv2D(8, 3, padding="same")(inputs)
     model = Model(inputs, layers.Conv2D(8, 3, strides=2, name="valid")(x))
-    result = octconvert.convert(model, min_size=1, stride_mode="pool")
+    result = octconvert.convert(model, min_size=1, stride_mode="pool", calibration=False)
     assert any("'valid' keeps its stride" in note for note in result.report.notes)
 
 
@@ -118,13 +120,14 @@ def test_weights(size):
     sample = example(model)
     found = {}
     for weights in ("slice", "fold", "fresh"):
-        twin = octconvert.convert(model, octave=1, min_size=1, weights=weights)
+        twin = octconvert.convert(model, octave=1, min_size=1, weights=weights, calibration=False)
         difference = largest_difference(run(model, sample), run(twin.model, sample))
         assert (difference < 1e-5) is (weights != "fresh"), "without low resolution there is nothing to fold"
-        found[weights] = run(octconvert.convert(model, min_size=1, weights=weights).model, sample)
+        found[weights] = run(octconvert.convert(model, min_size=1, weights=weights, calibration=False).model, sample)
     assert largest_difference(found["slice"], found["fold"]) > 1e-3
     high = [
-        octconvert.convert(model, min_size=1, weights=w).model.get_layer("stem").hh_kernel for w in ("slice", "fold")
+        octconvert.convert(model, min_size=1, weights=w, calibration=False).model.get_layer("stem").hh_kernel
+        for w in ("slice", "fold")
     ]
     np.testing.assert_array_equal(*high)
 
@@ -136,29 +139,34 @@ def test_portable(size, weights):
     sample = example(model)
     for octave in (1, 2, 4):
         options = {"octave": octave, "min_size": 1, "weights": weights}
-        found = [run(octconvert.convert(model, portable=p, **options).model, sample) for p in (False, True)]
+        found = [
+            run(octconvert.convert(model, portable=p, calibration=False, **options).model, sample)
+            for p in (False, True)
+        ]
         assert largest_difference(*found) < 1e-5, octave
 
 
 @pytest.mark.parametrize("size", [(16, 16), (13, 22)])
 def test_octave_four(size):
     model = network(size)
-    result = octconvert.convert(randomise(model), octave=4, min_size=1)
+    result = octconvert.convert(randomise(model), octave=4, min_size=1, calibration=False)
     sample = example(model)
     assert [o.shape for o in run(result.model, sample)] == [o.shape for o in run(model, sample)]
     rows = {row.name: row for row in result.convolutions}
     assert rows["stem"].low_shape[:2] == tuple(-(-n // 4) for n in size)
-    assert result.after.macs < octconvert.convert(model, min_size=1).after.macs
+    assert result.after.macs < octconvert.convert(model, min_size=1, calibration=False).after.macs
 
 
 def test_the_same_conversion_twice_is_the_same():
     model = randomise(network())
-    first, second = (octconvert.convert(model, min_size=1) for _ in range(2))
+    first, second = (octconvert.convert(model, min_size=1, calibration=False) for _ in range(2))
     assert first.plan == second.plan
     assert largest_difference(run(first.model, example(model)), run(second.model, example(model))) == 0
 
 
 def test_deep_check_passes():
-    checks = octconvert.convert(randomise(network((15, 17))), min_size=1, weights="fold", verify="deep").checks
+    checks = octconvert.convert(
+        randomise(network((15, 17))), min_size=1, weights="fold", verify="deep", calibration=False
+    ).checks
     assert [check.passed for check in checks] == [True] * len(checks)
     assert any("oracle" in check.name for check in checks)

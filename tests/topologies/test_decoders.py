@@ -68,8 +68,8 @@ def test_unet():
 def test_unet_at_other_sizes():
     model = unet((None, None, 3))
     assert_oracle(model, converted=8, inputs=at(16, 12))
-    twin = octconvert.convert(model, octave=1, min_size=1).model
-    halved = octconvert.convert(model, min_size=1).model
+    twin = octconvert.convert(model, octave=1, min_size=1, calibration=False).model
+    halved = octconvert.convert(model, min_size=1, calibration=False).model
     for size in ((8, 24), (20, 12)):
         expected = run(model, at(*size))
         assert largest_difference(expected, run(twin, at(*size))) <= 1e-5
@@ -160,7 +160,7 @@ def test_pooling_of_the_whole_map_reads_only_what_is_there():
         inputs = Input((9, 8, 2))
         x = layers.Conv2D(4, 1, kernel_initializer="ones", name="a")(inputs)
         model = Model(inputs, layers.Flatten()(kind((9, 8))(x)))
-        result = octconvert.convert(model, min_size=1)
+        result = octconvert.convert(model, min_size=1, calibration=False)
         assert roles(result) == {"a": "first"}
         rows = np.broadcast_to(np.arange(8) // 2 * 2, (1, 9, 8))[..., None].repeat(2, -1).astype("float32")
         assert largest_difference(run(model, rows), run(result.model, rows)) <= 1e-6
@@ -184,7 +184,7 @@ def test_decoder_layers_load_again(tmp_path):
 def test_raw_resizing_loads_again(tmp_path):
     inputs = Input((16, 16, 3))
     model = Model(inputs, conv(ops.image.resize(conv(inputs, 4), (12, 10)), 4))
-    result = octconvert.convert(model, min_size=1)
+    result = octconvert.convert(model, min_size=1, calibration=False)
     result.save(tmp_path / "resized.keras")
     loaded = octconvert.load(tmp_path / "resized.keras")
     assert largest_difference(run(result.model, at(16, 16)), run(loaded, at(16, 16))) <= 1e-6

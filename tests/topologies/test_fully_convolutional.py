@@ -52,8 +52,8 @@ def test_any_size(middle):
     inputs = Input((None, None, 3))
     x = MIDDLES[middle](layers.BatchNormalization()(conv()(inputs)))
     model = randomise(Model(inputs, conv(4)(layers.ReLU()(x))))
-    twin = octconvert.convert(model, octave=1, min_size=1)
-    result = octconvert.convert(model, min_size=1)
+    twin = octconvert.convert(model, octave=1, min_size=1, calibration=False)
+    result = octconvert.convert(model, min_size=1, calibration=False)
     assert result.plan.converted
     for size in SIZES:
         expected = run(model, image(size))
@@ -69,8 +69,8 @@ def test_any_size(middle):
 def test_open_sizes_compute_what_known_sizes_compute(middle, size):
     inputs = Input((None, None, 3))
     model = randomise(Model(inputs, conv(4)(MIDDLES[middle](conv()(inputs)))))
-    found = octconvert.convert(model, min_size=1).model
-    known = octconvert.convert(model, min_size=1, input_shape=(*size, 3)).model
+    found = octconvert.convert(model, min_size=1, calibration=False).model
+    known = octconvert.convert(model, min_size=1, input_shape=(*size, 3), calibration=False).model
     assert largest_difference(run(known, image(size)), run(found, image(size))) < 1e-5
 
 
@@ -99,23 +99,23 @@ def test_classifier_of_open_size():
 def test_portable_needs_known_sizes():
     inputs = Input((None, None, 3))
     model = Model(inputs, conv(4, name="b")(conv(name="a")(inputs)))
-    result = octconvert.convert(model, min_size=1, portable=True)
+    result = octconvert.convert(model, min_size=1, portable=True, calibration=False)
     assert set(roles(result).values()) == {"plain"}
     assert "give an input shape" in result.plan.convolutions[0].reason
-    result = octconvert.convert(model, min_size=1, portable=True, input_shape=(16, 16, 3))
+    result = octconvert.convert(model, min_size=1, portable=True, input_shape=(16, 16, 3), calibration=False)
     assert roles(result) == {"a": "first", "b": "last"}
 
 
 def test_wrong_input_shape_is_refused():
     inputs = Input((None, 16, 3))
     with pytest.raises(octconvert.UsageError, match="does not fit"):
-        octconvert.convert(Model(inputs, conv()(inputs)), input_shape=(16, 17, 3))
+        octconvert.convert(Model(inputs, conv()(inputs)), input_shape=(16, 17, 3), calibration=False)
 
 
 def test_open_size_compiled_into_a_graph():
     inputs = Input((None, None, 3))
     model = randomise(Model(inputs, conv(4)(layers.MaxPooling2D(3, 2, "same")(conv(strides=2)(conv()(inputs))))))
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     for size in [(17, 23), (16, 16)]:
         eager, graph = converted(image(size)), converted.predict(image(size), verbose=0)
         assert np.abs(keras.ops.convert_to_numpy(eager) - graph).max() < 1e-5

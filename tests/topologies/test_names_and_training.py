@@ -53,7 +53,7 @@ def test_fit_with_losses_by_name(as_list):
         loss_weights={"mask": 0.5, "classes": 1.0},
         metrics={"classes": "accuracy"},
     )
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     assert converted.optimizer.get_config()["momentum"] == 0.9
     rng = np.random.default_rng(0)
     x = rng.standard_normal((8, 10, 10, 3)).astype("float32")
@@ -73,7 +73,7 @@ def test_gradients_reach_every_trainable_weight():
     x = layers.Multiply()([x, layers.Reshape((1, 1, 8))(g)])
     x = layers.SeparableConv2D(8, 3, padding="same")(x)
     model = randomise(Model(inputs, conv(4, "z")(layers.Conv2DTranspose(8, 3)(conv(8, "b")(x)))))
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     with tf.GradientTape() as tape:
         output = converted(np.random.default_rng(0).standard_normal((2, 12, 12, 3)).astype("float32"), training=True)
         loss = tf.reduce_mean(tf.square(output))
@@ -83,7 +83,7 @@ def test_gradients_reach_every_trainable_weight():
 
 def test_batch_statistics_move_while_training():
     model = randomise(two_headed())
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     before = [np.array(w) for w in converted.non_trainable_weights]
     converted(np.ones((2, 10, 10, 3), "float32"), training=True)
     moving = [w for w in converted.non_trainable_weights if "moving" in w.path]
@@ -99,7 +99,7 @@ def test_trainable_flags_are_kept():
     )
     model = Model(inputs, conv(4, "z")(nested(x)))
     for portable in (False, True):
-        converted = octconvert.convert(model, min_size=1, portable=portable).model
+        converted = octconvert.convert(model, min_size=1, portable=portable, calibration=False).model
         frozen = {layer.name.split("-")[0] for layer in all_layers(converted) if layer.weights and not layer.trainable}
         moving = {layer.name.split("-")[0] for layer in all_layers(converted) if layer.trainable_weights}
         assert frozen == {"a", "bn", "deep"}
@@ -109,7 +109,7 @@ def test_trainable_flags_are_kept():
 def test_frozen_model():
     model = two_headed()
     model.trainable = False
-    assert octconvert.convert(model, min_size=1).model.trainable_weights == []
+    assert octconvert.convert(model, min_size=1, calibration=False).model.trainable_weights == []
 
 
 def test_flags_of_a_model_that_was_frozen_and_partly_thawed():
@@ -118,7 +118,7 @@ def test_flags_of_a_model_that_was_frozen_and_partly_thawed():
     for name in ("conv2", "classes"):
         model.get_layer(name).trainable = True
     model.trainable = model.trainable  # what load_model may do
-    converted = octconvert.convert(model, min_size=1).model
+    converted = octconvert.convert(model, min_size=1, calibration=False).model
     wanted = {layer.name.split("-")[0] for layer in model.layers if layer.trainable_weights}
     assert {layer.name.split("-")[0] for layer in converted.layers if layer.trainable_weights} == wanted
 
@@ -127,11 +127,11 @@ def test_losses_and_metrics_of_the_compilation():
     inputs = Input((8, 8, 3))
     model = Model(inputs, layers.Dense(1)(layers.GlobalAveragePooling2D()(conv(8, "a")(inputs))))
     model.compile(keras.optimizers.Adam(3e-4), loss=keras.losses.BinaryCrossentropy(from_logits=True), metrics=["mae"])
-    result = octconvert.convert(model, min_size=1)
+    result = octconvert.convert(model, min_size=1, calibration=False)
     assert result.model.compiled and result.model.loss.get_config() == model.loss.get_config()
     assert float(result.model.optimizer.learning_rate.numpy()) == pytest.approx(3e-4)
     assert result.model.train_on_batch(np.ones((2, 8, 8, 3), "float32"), np.ones((2, 1), "float32")) is not None
 
 
 def test_uncompiled_source_stays_uncompiled():
-    assert not octconvert.convert(two_headed(), min_size=1).model.compiled
+    assert not octconvert.convert(two_headed(), min_size=1, calibration=False).model.compiled

@@ -31,13 +31,13 @@ OPTIONS = {"min_size": 1, "alpha": 0.4, "weights": "fold", "alpha_map": {"deep":
 @pytest.mark.parametrize("octave", [1, 2])
 def test_round_trip_gives_the_same_model(octave, tmp_path):
     model = randomise(network())
-    result = octconvert.convert(model, octave=octave, **OPTIONS)
+    result = octconvert.convert(model, octave=octave, calibration=False, **OPTIONS)
     plan = Plan.from_json(result.plan.to_json())
     assert plan == result.plan == octconvert.plan(model, octave=octave, **OPTIONS)
     path = tmp_path / "plan.json"
     path.write_text(plan.to_json())
     for given in (plan, path, str(path)):
-        again = octconvert.convert(model, plan=given)
+        again = octconvert.convert(model, plan=given, calibration=False)
         assert again.plan == plan
         assert largest_difference(run(result.model, example(model)), run(again.model, example(model))) == 0
 
@@ -53,7 +53,7 @@ def edited(plan, **changes):
 
 def check_oracle(model, plan):
     """The edited plan without a change of resolution is the source's function."""
-    twin = octconvert.convert(model, plan=dataclasses.replace(plan, octave=1, weights="slice"))
+    twin = octconvert.convert(model, plan=dataclasses.replace(plan, octave=1, weights="slice"), calibration=False)
     assert largest_difference(run(model, example(model)), run(twin.model, example(model))) < 1e-5
 
 
@@ -61,7 +61,7 @@ def test_group_with_alpha_zero_becomes_plain():
     model = randomise(network())
     plan = octconvert.plan(model, **OPTIONS)
     group = next(group.name for group in plan.groups if "a" in group.producers)
-    result = octconvert.convert(model, plan=edited(plan, **{group: {"alpha": 0.0}}))
+    result = octconvert.convert(model, plan=edited(plan, **{group: {"alpha": 0.0}}), calibration=False)
     assert roles(result) == {"a": "plain", "b": "plain", "nested/deep": "first", "z": "last"}
     check_oracle(model, result.plan)
 
@@ -69,7 +69,7 @@ def test_group_with_alpha_zero_becomes_plain():
 def test_frozen_convolution_stays_plain():
     model = randomise(network())
     plan = edited(octconvert.plan(model, **OPTIONS), b={"frozen": True})
-    result = octconvert.convert(model, plan=plan)
+    result = octconvert.convert(model, plan=plan, calibration=False)
     assert roles(result)["b"] == "plain"
     check_oracle(model, result.plan)
 
@@ -80,11 +80,11 @@ def test_selected_channels_are_the_low_ones():
     group = next(group for group in plan.groups if "a" in group.producers)
     chosen = [[0, 3, 5]] * len(group.producers)
     plan = edited(plan, **{group.name: {"selection": chosen}})
-    result = octconvert.convert(model, plan=plan)
+    result = octconvert.convert(model, plan=plan, calibration=False)
     found = next(g for g in result.plan.groups if g.name == group.name)
     assert found.low == (3,) * len(group.producers) and found.selection == ((0, 3, 5),) * len(group.producers)
     check_oracle(model, result.plan)
-    assert octconvert.convert(model, plan=result.plan).plan == result.plan
+    assert octconvert.convert(model, plan=result.plan, calibration=False).plan == result.plan
 
 
 def test_selection_of_every_channel_makes_the_group_plain():
@@ -92,7 +92,7 @@ def test_selection_of_every_channel_makes_the_group_plain():
     plan = octconvert.plan(model, **OPTIONS)
     group = next(group for group in plan.groups if "a" in group.producers)
     plan = edited(plan, **{group.name: {"selection": [list(range(8))] * len(group.producers)}})
-    result = octconvert.convert(model, plan=plan)
+    result = octconvert.convert(model, plan=plan, calibration=False)
     assert roles(result)["a"] == "plain"
     check_oracle(model, result.plan)
 
@@ -102,7 +102,7 @@ def test_selection_that_groups_can_not_share_makes_the_grouped_convolution_plain
     plan = octconvert.plan(model, **OPTIONS)
     group = next(group for group in plan.groups if "a" in group.producers)
     plan = edited(plan, **{group.name: {"selection": [[0, 1, 2]] * len(group.producers)}})
-    result = octconvert.convert(model, plan=plan)
+    result = octconvert.convert(model, plan=plan, calibration=False)
     assert roles(result)["nested/deep"] == "plain"
     check_oracle(model, result.plan)
 
@@ -112,7 +112,7 @@ def test_plan_for_another_model_is_refused():
     inputs = Input((14, 13, 3))
     other = Model(inputs, conv(4, "z")(conv(4, "other")(inputs)))
     with pytest.raises(octconvert.UsageError, match=r"no layer 'a' .* 'network'") as caught:
-        octconvert.convert(other, plan=plan)
+        octconvert.convert(other, plan=plan, calibration=False)
     assert "\n" not in str(caught.value)
 
 
@@ -125,7 +125,7 @@ def test_tied_layers_with_two_alphas_are_refused():
     for convolution in data["convolutions"]:
         convolution["frozen"] = False
     with pytest.raises(octconvert.UsageError, match="one alpha"):
-        octconvert.convert(model, plan=Plan.from_json(json.dumps(data)))
+        octconvert.convert(model, plan=Plan.from_json(json.dumps(data)), calibration=False)
 
 
 @pytest.mark.parametrize("selection", [[[0, 8], [0, 8]], [[-1], [-1]], [[0]], [["a"], ["b"]]])
@@ -134,7 +134,7 @@ def test_senseless_selection_is_refused(selection):
     plan = octconvert.plan(model, **OPTIONS)
     group = next(group for group in plan.groups if group.producers == ("a", "b"))
     with pytest.raises(octconvert.UsageError, match=group.name) as caught:
-        octconvert.convert(model, plan=edited(plan, **{group.name: {"selection": selection}}))
+        octconvert.convert(model, plan=edited(plan, **{group.name: {"selection": selection}}), calibration=False)
     assert "\n" not in str(caught.value)
 
 

@@ -126,7 +126,7 @@ def test_layer_that_can_not_be_copied_is_named():
     inputs = Input((8, 8, 3))
     x = Unregistered(by_offset(1.0), name="mine")(conv(inputs))
     with pytest.raises(octconvert.OctconvertError, match="'mine'"):
-        octconvert.convert(Model(inputs, x))
+        octconvert.convert(Model(inputs, x), calibration=False)
 
 
 def test_subclassed_model_is_refused():
@@ -141,7 +141,7 @@ def test_subclassed_model_is_refused():
     model = Mine()
     model(np.zeros((1, 8, 8, 3), "float32"))
     with pytest.raises(octconvert.InputError, match="subclassed") as caught:
-        octconvert.convert(model)
+        octconvert.convert(model, calibration=False)
     assert "\n" not in str(caught.value)
 
 
@@ -159,12 +159,12 @@ def test_subclassed_model_as_a_layer_is_unknown():
 
 def test_sequential_without_input_shape_is_refused():
     with pytest.raises(octconvert.InputError, match="input shape"):
-        octconvert.convert(Sequential([layers.Conv2D(4, 3)]))
+        octconvert.convert(Sequential([layers.Conv2D(4, 3)]), calibration=False)
 
 
 def test_not_a_model():
     with pytest.raises(octconvert.InputError):
-        octconvert.convert(layers.Conv2D(4, 3))
+        octconvert.convert(layers.Conv2D(4, 3), calibration=False)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -173,7 +173,7 @@ def test_model_without_convolution(strict):
     model = Model(inputs, layers.Dense(2)(layers.Dense(8, activation="relu")(inputs)))
     if strict:
         with pytest.raises(octconvert.NothingToConvert, match="no 2-D convolution"):
-            octconvert.convert(model, strict=True)
+            octconvert.convert(model, strict=True, calibration=False)
     else:
         assert assert_oracle(model, converted=0).plan.convolutions == ()
 

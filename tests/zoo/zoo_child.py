@@ -27,7 +27,7 @@ def oracle(name: str) -> dict:
         ("alpha 0", {"alpha": 0.0}),
         ("alpha 0, octave 1", {"alpha": 0.0, "octave": 1}),
     ):
-        result = octconvert.convert(model, **options)
+        result = octconvert.convert(model, calibration=False, **options)
         found[label] = {
             "difference": largest_difference(expected, run(result.model, inputs)),
             "share": result.report.octave_mac_share,
@@ -39,6 +39,7 @@ def oracle(name: str) -> dict:
 def macs(name: str, alphas: list[float], options: dict) -> dict:
     """Converted / source MACs, and whether the parameter count is the source's."""
     model = getattr(keras.applications, name)(weights=None)
+    options = {"calibration": False, **options}
     results = [octconvert.convert(model, alpha=alpha, **options) for alpha in alphas]
     return {
         "ratios": [result.after.macs / result.before.macs for result in results],

@@ -1,0 +1,108 @@
+"""Samples on their way in: in memory, or in temporary files once they are large."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octconvert.errors import InputError
+from octconvert.io.text import one_line
+
+LARGE = 256 * 2**20
+"""Bytes above which samples are kept in temporary files."""
+
+
+class Store:
+    """Arrays that grow by samples: in memory, from `LARGE` bytes on in files.
+
+    The files are written, not mapped, as long as they grow: a full disk is an error then, and no crash.
+    """
+
+    def __init__(self, most: int, label: str):
+        self.most, self.label, self.count = most, label, 0
+        self.kinds: list[tuple[tuple[int, ...], np.dtype]] = []  # of one sample
+        self.held: list[np.ndarray] = []
+        self.files: list[Any] = []
+        self.folder: Folder | None = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *error) -> None:
+        for file in self.files:
+            file.close()
+
+    @property
+    def told(self) -> str:
+        return ", ".join(str(shape) for shape, _ in self.kinds)
+
+    def accepts(self, arrays: list[np.ndarray]) -> bool:
+        """Whether they look like those before."""
+        return not self.kinds or self.kinds == [(array.shape[1:], array.dtype) for array in arrays]
+
+    def add(self, arrays: list[np.ndarray]) -> None:
+        if not self.kinds:
+            self.kinds = [(array.shape[1:], array.dtype) for array in arrays]
+            each = sum(array.nbytes for array in arrays) // len(arrays[0])
+            room = min(self.most, LARGE // max(each, 1))
+            self.held = [np.empty((room, *shape), dtype) for shape, dtype in self.kinds]
+        count = self.count + len(arrays[0])
+        if self.held and count > len(self.held[0]):
+            self._spill()
+        if self.held:
+            for array, new in zip(self.held, arrays, strict=True):
+                array[self.count : count] = new
+        else:
+            self._write(arrays)
+        self.count = count
+
+    def finish(self) -> tuple[np.ndarray, ...]:
+        """The arrays, read-only; nothing may be added afterwards."""
+        if self.held:
+            for array in self.held:
+                array.flags.writeable = False
+            return tuple(array[: self.count] for array in self.held)
+        with self._room():
+            for file in self.files:
+                file.close()
+        kinds = enumerate(self.kinds)
+        return tuple(np.memmap(self._path(n), dtype, "r", shape=(self.count, *shape)) for n, (shape, dtype) in kinds)
+
+    def _spill(self) -> None:
+        held, self.held = [array[: self.count] for array in self.held], []
+        with self._room():
+            self.folder = Folder()
+            self.files = [open(self._path(number), "wb") for number in range(len(held))]  # noqa: SIM115
+        self._write(held)
+
+    def _write(self, arrays: list[np.ndarray]) -> None:
+        with self._room():
+            for file, array in zip(self.files, arrays, strict=True):
+                file.write(np.ascontiguousarray(array))
+
+    def _path(self, number: int) -> Path:
+        assert self.folder is not None
+        return self.folder.path / f"{number}.raw"
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"temporary files in {tempfile.gettempdir()} (TMPDIR) can not be written: {one_line(error)}"
+            raise InputError(f"{self.label}: {reason}") from error
+
+
+class Folder:
+    """A temporary directory that goes when nothing refers to this object any more, at exit at the latest."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix="octconvert-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
