@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
@@ -14,6 +15,9 @@ import keras
 
 from octconvert import io, verify
 from octconvert.build import Builder
+from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
+from octconvert.calibration.evidence import accuracy
+from octconvert.calibration.settings import STEPS, Settings
 from octconvert.compilation import carry_compilation
 from octconvert.copying import config_of, rebuild, settle
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError
@@ -24,9 +28,10 @@ from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
 from octconvert.report.collect import collect, diff_report
 from octconvert.report.conversion import Conversion
-from octconvert.report.result import Check, Report
+from octconvert.report.result import Check, Evaluation, Report
 from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
+from octconvert.samples import Samples, read_samples
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,6 +54,16 @@ def convert(
     elementwise: Iterable[str | type] = (),
     plan: Plan | str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
+    calibration: Any = None,
+    preprocess: str | Callable | None = None,
+    input_range: tuple[float, float] | None = None,
+    calibration_samples: int = 2048,
+    calibration_budget: float | None = None,
+    calibration_steps: Iterable[str] = STEPS,
+    target_macs: float | None = None,
+    max_drop: float | None = None,
+    evaluate: Any = None,
+    seed: int = 0,
     verify: str = "quick",
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -74,6 +89,19 @@ def convert(
             position alone; they then end no chain. This wins over what octconvert knows of the layer.
         plan: a `Plan` or its file, in place of all options above.
         input_shape: (rows, columns, channels) for a model that leaves them open.
+        calibration: inputs to fit the converted model to, a few hundred; labels are ignored: an .npz or .npy file, a
+            directory of images, arrays, a dataset, any iterable (see `octconvert.samples.read_samples`). None: synthetic
+            images. False: the weights are moved and that is all.
+        preprocess: what is done to the data before the model gets them: a name from keras.applications,
+            'scale,offset', 'module:function' or a function.
+        input_range: (black, white) as the model expects them, for synthetic images; None: found in the model.
+        calibration_samples: the most that are used.
+        calibration_budget: about how many seconds the calibration may take; None: 60 on synthetic images, 300 on data.
+        calibration_steps: a part of 'rotate', 'select', 'solve', 'renormalize', 'refine'.
+        target_macs: choose an alpha for every tied group so that this share of the MACs is left, at the least damage.
+        max_drop: the same for the least MACs at which no more than this share of the top-1 agreement is lost.
+        evaluate: labelled data of the same kinds; the report then tells the accuracy before and after.
+        seed: of everything that is drawn at random.
         verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
         output: file to save to (.keras or .h5); written only if every check passes.
         overwrite: whether an existing ``output`` may be replaced.
@@ -96,6 +124,7 @@ def convert(
     if verify not in ("quick", "deep"):
         raise UsageError(f"verify must be quick or deep, received {verify!r}")
     options = _options(locals(), plan)
+    settings = _settings(locals(), plan)
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
@@ -103,9 +132,12 @@ def convert(
     layout, plan, options = _plan(build_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan, layout.graph))
-    layout, plan, builder, model = _build(layout, plan, options, tell)
+    labelled = _labelled(evaluate, loaded.model, preprocess, seed)
+    found = _converted(layout, plan, options, settings, tell)
+    layout, plan, builder, model = found.layout, found.plan, found.builder, found.model
     notes = [
-        *_weights_note(options, plan),
+        *_weights_note(options, plan, found),
+        *found.notes,
         *_converted_before(plan),
         *_unmatched_patterns(options, plan),
         *_unmatched_names(options, layout.graph),
@@ -114,7 +146,7 @@ def convert(
         *carry_compilation(loaded.model, model, custom_objects),
     ]
     tell("check", 0, 1)
-    checks = _checks(layout, plan, model, builder, deep=verify == "deep")
+    checks = _checks(layout, plan, loaded.model, model, builder, deep=verify == "deep")
     report = partial(
         collect,
         layout,
@@ -125,6 +157,9 @@ def convert(
         target=str(output) if output is not None else "",
         repairs=loaded.repairs,
         notes=notes,
+        calibration=found.report,
+        errors=found.errors,
+        evaluation=_evaluation(loaded.model, model, labelled, evaluate),
     )
     failed = next((check for check in checks if not check.passed), None)
     if failed is not None:
@@ -153,16 +188,31 @@ def plan(
     elementwise: Iterable[str | type] = (),
     plan: Plan | str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
+    calibration: Any = None,
+    preprocess: str | Callable | None = None,
+    input_range: tuple[float, float] | None = None,
+    calibration_samples: int = 2048,
+    calibration_budget: float | None = None,
+    calibration_steps: Iterable[str] = STEPS,
+    target_macs: float | None = None,
+    max_drop: float | None = None,
+    seed: int = 0,
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """What `convert` would do with the same arguments: the tied groups and the role of every convolution.
 
-    With ``plan``, what would come of that (edited) plan for this model.
+    With ``plan``, what would come of that (edited) plan for this model. Channels and alphas are chosen by the data only
+    where ``calibration`` or ``target_macs`` is given; otherwise the last channels of each group are told as low.
     """
     options = _options(locals(), plan)
+    settings = _settings(locals(), plan)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
-    return _plan(build_graph(loaded.model), options, plan)[1]
+    layout, found, options = _plan(build_graph(loaded.model), options, plan)
+    if settings is None or not (settings.data is not None or settings.searches) or not _calibrates(options, found):
+        return found
+    return prepared_plan(layout, found, options, settings, progress or (lambda stage, done, total: None))
 
 
 def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
@@ -190,6 +240,73 @@ def _options(arguments: dict, plan) -> Options | None:
     values["elementwise"] = _names(values["elementwise"])
     values["alpha_map"] = _alpha_map(values["alpha_map"] or ())
     return Options(**values)
+
+
+def _settings(arguments: dict, plan) -> Settings | None:
+    """What is asked of the calibration; None where it is switched off.
+
+    Raises:
+        UsageError: it is switched off and asked for at once, or alphas are given and to be chosen.
+    """
+    target, drop = arguments["target_macs"], arguments["max_drop"]
+    for name, value in (("target_macs", target), ("max_drop", drop)):
+        if value is None:
+            continue
+        if plan is not None or arguments["alpha_map"] or arguments["alpha"] != Options().alpha:
+            raise UsageError(f"{name} chooses every alpha itself: give no alpha, alpha_map or plan with it")
+        if arguments["calibration"] is False:
+            raise UsageError(f"{name} needs a calibration to choose by")
+    if arguments["calibration"] is False:
+        return None
+    steps = arguments["calibration_steps"]
+    evaluates = arguments.get("evaluate") is not None  # then the preprocessing is for that
+    synthetic = arguments["calibration"] is None
+    if arguments["input_range"] is not None and not synthetic:
+        raise UsageError("input_range is for synthetic images; the values of data are taken as they are")
+    return Settings(
+        data=arguments["calibration"],
+        preprocess=None if synthetic and evaluates else arguments["preprocess"],
+        input_range=arguments["input_range"],
+        samples=arguments["calibration_samples"],
+        budget=arguments["calibration_budget"],
+        steps=(steps,) if isinstance(steps, str) else tuple(steps),
+        seed=arguments["seed"],
+        target_macs=target,
+        max_drop=drop,
+    )
+
+
+def _calibrates(options: Options, plan: Plan) -> bool:
+    """Whether there is anything to calibrate: with octave=1 the function is unchanged."""
+    return bool(plan.converted) and options.octave > 1 and options.weights != "fresh"
+
+
+def _converted(
+    layout: Layout, plan: Plan, options: Options, settings: Settings | None, tell: Progress
+) -> Calibrated:
+    if settings is not None and _calibrates(options, plan):
+        build = lambda layout, plan, options: _build(layout, plan, options, tell)  # noqa: E731
+        return calibrate(layout, plan, options, settings, build, tell)
+    layout, plan, builder, model = _build(layout, plan, options, tell)
+    return Calibrated(layout, plan, builder, model, None, {})
+
+
+def _labelled(data, model, preprocess, seed: int) -> Samples | None:
+    """Labelled samples to measure with; read before the long work, so that an error comes early."""
+    if data is None:
+        return None
+    limit = sys.maxsize
+    return read_samples(
+        data, model, preprocess=preprocess, limit=limit, seed=seed, where="evaluate", need_labels=True
+    )
+
+
+def _evaluation(source, model, samples: Samples | None, data) -> Evaluation | None:
+    if samples is None:
+        return None
+    before, after = (accuracy(each, samples) for each in (source, model))
+    name = Path(data).name if isinstance(data, (str, Path)) else "the given data"
+    return Evaluation(name, samples.count, before, after)
 
 
 def _patterns(name: str, values) -> tuple[str, ...]:
@@ -351,9 +468,9 @@ def _nothing(loaded: io.Loaded, plan: Plan, graph: CallGraph) -> str:
     return f"{label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"
 
 
-def _weights_note(options: Options, plan: Plan) -> list[str]:
-    """What became of the accuracy; nothing to say where the function is unchanged."""
-    if not plan.converted or options.octave == 1:
+def _weights_note(options: Options, plan: Plan, found: Calibrated) -> list[str]:
+    """What became of the accuracy; nothing to say where the function is unchanged, or the report tells."""
+    if not plan.converted or options.octave == 1 or found.report is not None:
         return []
     if options.weights == "fresh":
         return ["the weights are fresh: train the model before use"]
@@ -361,8 +478,8 @@ def _weights_note(options: Options, plan: Plan) -> list[str]:
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
 
 
-def _checks(layout: Layout, plan: Plan, model, builder: Builder, deep: bool) -> list[Check]:
-    source, samples = layout.graph.model, verify.example_inputs(model)
+def _checks(layout: Layout, plan: Plan, source, model, builder: Builder, deep: bool) -> list[Check]:
+    samples = verify.example_inputs(model)
     checks = [
         verify.check_shapes(source, model),
         verify.check_parameters(source, model, sum(builder.parameter_changes.values())),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +46,14 @@ class Builder:
         layout: the solved graph of the source model.
         options: ``portable``, ``stride_mode`` and ``weights`` are read here.
         progress: called with (calls done, calls in all).
+        tuned: `tuned_weights` of another builder for the same layout, whose weights are taken over.
 
     Attributes:
         made: the new layers, as they were made.
         values: (path, id of a Keras tensor of the source) -> what stands for it: a Keras tensor or `Pair`.
     """
 
-    def __init__(self, layout: Layout, options: Options, progress=None):
+    def __init__(self, layout: Layout, options: Options, progress=None, tuned: Mapping[tuple, Mapping] | None = None):
         self.layout, self.options, self.graph = layout, options, layout.graph
         self.data_format = layout.graph.data_format
         self.octave = options.octave
@@ -60,6 +61,7 @@ class Builder:
         self.parameter_changes: dict[object, int] = {}
         self.made: list[Made] = []
         self.values: dict[tuple[tuple[str, ...], int], Any] = {}
+        self._tuned = tuned or {}
         self._progress = progress
         self._done = 0
         self._made: dict[tuple, Any] = {}
@@ -220,7 +222,15 @@ class Builder:
             made.append(keras.Input(batch_shape=tuple(part), dtype=tensor.dtype, name=name + suffix))
         return made
 
+    def tuned_weights(self) -> dict[tuple, dict[str, Any]]:
+        """(call key, part) -> the weights of the layer that was made for it, by attribute name."""
+        return {(*item.call.key, item.part): weights_by_name(item.layer) for item in self.made}
+
     # ---- for the rules ----
+
+    def tuned(self, call: Call, part: str) -> Mapping[str, Any]:
+        """Weights to take in the place of the source's, by attribute name; empty where there are none."""
+        return self._tuned.get((*call.key, part), {})
 
     def channel_axis(self, tensor) -> int:
         """Channel axis of a tensor: the last of (batch, channels), the data format's of a map."""
@@ -289,7 +299,8 @@ class Builder:
 
         def fill(copy):
             if isinstance(source, keras.layers.Layer):
-                self.set_weights(copy, weights() if weights is not None else source.weights)
+                values = list(self.tuned(call, part).values())
+                self.set_weights(copy, values or (weights() if weights is not None else source.weights))
 
         return self._filled(key, call, part, lambda: self._copy(source, suffix, changes), fill)
 
@@ -437,6 +448,12 @@ class Builder:
             values = (lambda channels=channels: weights(channels)) if weights is not None else list
             outputs.append(self.clone(call, suffix, changes[i], values)(*args, **kwargs))
         return Pair.of(outputs, split)
+
+
+def weights_by_name(layer) -> dict[str, Any]:
+    """The weights a layer holds itself, by attribute name, in their order."""
+    names = {id(value): name.lstrip("_") for name, value in vars(layer).items()}
+    return {names.get(id(weight), weight.name): weight for weight in getattr(layer, "weights", ())}
 
 
 def _low_after(size, cells, before: int, after: int, octave: int) -> int:

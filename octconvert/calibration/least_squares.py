@@ -24,8 +24,8 @@ class Solution:
 
     Attributes:
         weights: (blocks, features, outputs); the last feature is the intercept where there is one.
-        before, after: mean squared error on the second fold of the weights before, and of the new ones when fitted to the first
-            alone, relative to the targets' variance.
+        before, after: mean squared error on the second fold, relative to the targets' variance, of the weights before and
+            of the new ones when fitted to the first fold alone.
         ridge: the strength that was taken; infinite where the weights are those before.
     """
 
@@ -33,6 +33,10 @@ class Solution:
     before: float
     after: float
     ridge: float
+
+    @property
+    def changed(self) -> bool:
+        return self.ridge != np.inf or self.after < self.before
 
 
 class NormalEquations:

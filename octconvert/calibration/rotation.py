@@ -25,6 +25,7 @@ from octconvert.planning.make import layout_from_options, layout_from_plan
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
 from octconvert.rules import rule_of
+from octconvert.rules.activations import is_linear
 
 FLOOR = 0.02
 """Least eigenvalue of Q, as a share of its mean, so that M can be inverted safely."""
@@ -113,8 +114,7 @@ def _often(graph: CallGraph) -> dict:
 def _branch(layout: Layout, writer: Call, members: set[int], often) -> Branch | None:
     """Follow a writer through normalisations that nothing else reads."""
     graph, rule = layout.graph, rule_of(writer)
-    activation = getattr(writer.operation, "activation", None)
-    linear = activation is None or getattr(activation, "__name__", "") == "linear"
+    linear = is_linear(getattr(writer.operation, "activation", None))
     if rule is None or rule.mixing(writer) is None or not linear or often[writer.key] > 1:
         return None
     affine: list[Call] = []

@@ -8,8 +8,8 @@ be read are kept (`Frontier`), so every call runs once for each batch, and memor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -22,11 +22,13 @@ from octconvert.calibration.pairing import Twins, Unit
 from octconvert.calibration.targets import Target, target_of
 from octconvert.execution import Uses, run_call
 from octconvert.graph import SOURCE_INPUT, Call
-from octconvert.rules import rule_of
+from octconvert.samples import Samples
 
 WORK = 2e11
 """Multiply-accumulates that go into one Gram matrix at most; positions are drawn so that it holds."""
 LEAST_ROWS, MOST_ROWS = 4_000, 400_000
+MOST_NUMBERS = 40_000_000
+"""Numbers in one batch's rows at most."""
 HELD_OUT = 4
 """Every fourth batch is for choosing the ridge."""
 
@@ -42,13 +44,11 @@ class Wave:
 
 @dataclass(frozen=True)
 class Fit:
-    """What came of one output map of one layer."""
+    """What came of one output map of one layer: its source's name, which output, and the numbers."""
 
     name: str
     output: int
-    before: float
-    after: float
-    ridge: float
+    solution: Solution
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class _Problem:
         if self.equations is None:
             return None
         solution = self.equations.solve([self.prior(), *map(self.prior, others)])
-        if solution.ridge != np.inf or solution.after < solution.before:
+        if solution.changed:
             weights = solution.weights
             if self.shift is not None:
                 self.shift.put(weights[:, -1].reshape(-1))
@@ -152,113 +152,113 @@ class Sweep:
 
     Attributes:
         twins: the two models; the converted one's weights are changed.
-        batches: function to an iterator over the batches (a list of arrays each), called once.
+        samples: what is fitted to.
+        batch_size: samples that are brought forward at a time.
         seed: for drawing positions.
-        priors: other weights the ridge may pull to: layer id -> weights by name, each.
+        priors: other weights the ridge may pull to: id of a layer -> weights by name.
         progress: called with (waves done, waves in all).
     """
 
     twins: Twins
-    batches: Callable[[], object]
+    samples: Samples
+    batch_size: int
     seed: int = 0
-    priors: Sequence[dict[int, dict[str, np.ndarray]]] = ()
+    priors: Sequence[Mapping[int, Mapping[str, np.ndarray]]] = ()
     progress: Callable[[int, int], None] = lambda done, total: None
-    fits: list[Fit] = field(default_factory=list)
 
     def run(self) -> list[Fit]:
-        """Solve every wave; returns what came of each layer."""
+        """Solve every wave; what came of each layer."""
         waves = waves_of(self.twins)
-        self._prepare(waves)
+        source_calls = [call for call in self.twins.source.calls if call.kind != SOURCE_INPUT]
+        self._frontiers, self._source_left = (Frontier(), Frontier()), source_calls
+        fits: list[Fit] = []
         for number, wave in enumerate(waves):
             self.progress(number, len(waves))
-            if not wave.units and number == len(waves) - 1:
-                break
-            self._wave(number, wave)
-        return self.fits
+            if any(later.units for later in waves[number:]):
+                fits += self._wave(number, waves)
+        return fits
 
-    def _prepare(self, waves: list[Wave]) -> None:
-        twins = self.twins
-        needed = [number for wave in waves for target in wave.targets for number in target.needs()]
-        others = [n for wave in waves for t in wave.targets for numbers in t.others for n in numbers]
-        self._needed, self._others = needed, others
-        self._frontiers = Frontier(), Frontier()
-        self._position = 0  # source calls that have run
-        self._source_order = [call for call in twins.source.calls if call.kind != SOURCE_INPUT]
-        self._count = 0
-
-    def _wave(self, number: int, wave: Wave) -> None:
-        twins = self.twins
-        problems = [
-            [_Problem(r, shift_of(twins, unit, r)) for r in regressions(unit.layer)] for unit in wave.units
-        ]
+    def _wave(self, number: int, waves: list[Wave]) -> list[Fit]:
+        wave, kept = waves[number], _Kept.after(self.twins, waves, number)
         wanted = {n for target in wave.targets for n in target.needs()}
-        last = max((twins.source.tensors[n].producer for n in wanted), default=-1)
-        ahead = [call for call in self._source_order if call.index <= last]
+        last = max((self.twins.source.tensors[n].producer for n in wanted), default=-1)
+        ahead = [call for call in self._source_left if call.index <= last]
+        self._source_left = self._source_left[len(ahead) :]
+        source_kept = kept.source | {n for call in self._source_left for n in call.inputs}
+        problems = [[_Problem(r, shift_of(self.twins, unit, r)) for r in regressions(unit.layer)] for unit in wave.units]
         rng = np.random.default_rng((self.seed, number))
-        if number == 0:
-            batches = enumerate(self.batches())
-        else:
-            batches = ((b, None) for b in range(self._count))
-        for batch, samples in batches:
-            source, converted = self._values(batch, samples)
-            for call in ahead:
-                run_call(call, source)
-            for call in wave.calls:
-                run_call(call, converted)
-            for unit, target, each in zip(wave.units, wave.targets, problems, strict=True):
-                self._collect(unit, target, each, source, converted, rng, batch)
-            self._store(batch, source, converted, ahead, wave)
-        self._source_order = self._source_order[len(ahead) :]
-        for target in wave.targets:
-            for n in target.needs():
-                self._needed.remove(n)
-            for numbers in target.others:
-                for n in numbers:
-                    self._others.remove(n)
-        for unit, each in zip(wave.units, problems, strict=True):
-            self._solve(unit, each)
-
-    def _values(self, batch: int, samples):
-        if samples is None:
-            return self._frontiers[0].take(batch), self._frontiers[1].take(batch)
-        self._count = batch + 1
-        tensors = [ops.convert_to_tensor(x) for x in samples]
-        inputs = zip(self.twins.source.inputs, self.twins.converted.inputs, tensors, strict=True)
-        source, converted = {}, {}
-        for a, b, tensor in inputs:
-            source[a], converted[b] = tensor, tensor
-        return source, converted
-
-    def _store(self, batch, source, converted, ahead, wave) -> None:
-        left = {n for call in self._source_order[len(ahead) :] for n in call.inputs} | set(self._needed)
-        self._frontiers[0].put(batch, {n: v for n, v in source.items() if n in left})
-        ran = {call.index for call in wave.calls}
-        self._ran = getattr(self, "_ran", set()) | ran
-        later = {n for call in self.twins.converted.calls if call.index not in self._ran for n in call.inputs}
-        later |= set(self._others)
-        self._frontiers[1].put(batch, {n: v for n, v in converted.items() if n in later})
-
-    def _collect(self, unit, target, problems, source, converted, rng, batch) -> None:
-        rule = rule_of(unit.source)
-        wanted = target.compute(self.twins, rule, source, converted) if rule is not None else []
-        inputs = [converted[n] for n in unit.call.inputs]
-        for problem, y in zip(problems, wanted, strict=False):
-            if not np.isfinite(float(ops.sum(y))):
-                continue
-            features = problem.regression.weights().shape[1] + 1
-            blocks = problem.regression.blocks
-            total = int(np.clip(WORK / (blocks * features**2), LEAST_ROWS, MOST_ROWS))
-            limit = max(1, min(total // max(self._expected, 1), int(4e7 / (blocks * features))))
-            problem.add(rng, inputs, y, limit, int(batch % HELD_OUT == HELD_OUT - 1))
+        for batch in range(self._batches):
+            source, converted = self._values(batch, first=number == 0)
+            _advance(ahead, source, source_kept | wanted)
+            _advance(wave.calls, converted, kept.converted | _read_by(wave))
+            for target, each in zip(wave.targets, problems, strict=True):
+                self._collect(target, each, source, converted, rng, batch)
+            self._frontiers[0].put(batch, {n: v for n, v in source.items() if n in source_kept})
+            self._frontiers[1].put(batch, {n: v for n, v in converted.items() if n in kept.converted})
+        return [fit for unit, each in zip(wave.units, problems, strict=True) for fit in self._solved(unit, each)]
 
     @property
-    def _expected(self) -> int:
-        return getattr(self, "expected_batches", 8)
+    def _batches(self) -> int:
+        return -(-self.samples.count // self.batch_size)
 
-    def _solve(self, unit: Unit, problems: list[_Problem]) -> None:
+    def _values(self, batch: int, first: bool):
+        """(source's, converted model's) tensors of a batch as the last wave left them; the inputs for the first."""
+        if not first:
+            return self._frontiers[0].take(batch), self._frontiers[1].take(batch)
+        rows = range(batch * self.batch_size, min((batch + 1) * self.batch_size, self.samples.count))
+        tensors = [ops.convert_to_tensor(x) for x in next(self.samples.batches(self.batch_size, rows))]
+        graphs = (self.twins.source, self.twins.converted)
+        source, converted = (dict(zip(graph.inputs, tensors, strict=True)) for graph in graphs)
+        return source, converted
+
+    def _collect(self, target: Target, problems: list[_Problem], source, converted, rng, batch: int) -> None:
+        wanted = target.compute(self.twins, source, converted)
+        inputs = [converted[n] for n in target.unit.call.inputs]
+        for problem, y in zip(problems, wanted, strict=False):
+            if bool(ops.all(ops.isfinite(y))):
+                problem.add(rng, inputs, y, self._rows(problem.regression), int(batch % HELD_OUT == HELD_OUT - 1))
+
+    def _rows(self, regression: Regression) -> int:
+        """Positions to draw from one batch."""
+        size = regression.blocks * regression.weights().shape[1]
+        total = int(np.clip(WORK / (size * size / regression.blocks), LEAST_ROWS, MOST_ROWS))
+        return max(1, min(total // self._batches, MOST_NUMBERS // size))
+
+    def _solved(self, unit: Unit, problems: list[_Problem]) -> Iterator[Fit]:
+        others = [prior[id(unit.layer)] for prior in self.priors if id(unit.layer) in prior]
         for problem in problems:
-            others = [prior[id(unit.layer)] for prior in self.priors if id(unit.layer) in prior]
             solution = problem.solve(others)
             if solution is not None:
-                r = problem.regression
-                self.fits.append(Fit(unit.source.layer_name, r.output, solution.before, solution.after, solution.ridge))
+                yield Fit(unit.source.layer_name, problem.regression.output, solution)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Tensors that the waves after one still read, for their targets (source) or as calls and targets (converted)."""
+
+    source: frozenset[int]
+    converted: frozenset[int]
+
+    @classmethod
+    def after(cls, twins: Twins, waves: list[Wave], number: int) -> _Kept:
+        later = waves[number + 1 :]
+        targets = [target for wave in later for target in wave.targets]
+        reads = {n for wave in later for call in wave.calls for n in call.inputs}
+        reads |= {n for wave in waves[number:] for unit in wave.units for n in unit.call.inputs}
+        return cls(
+            frozenset(n for target in targets for n in target.needs()),
+            frozenset(reads | {n for target in targets for n in target.borrows()}),
+        )
+
+
+def _read_by(wave: Wave) -> set[int]:
+    inputs = {n for unit in wave.units for n in unit.call.inputs}
+    return inputs | {n for target in wave.targets for n in target.borrows()}
+
+
+def _advance(calls: Sequence[Call], values: dict[int, object], kept) -> None:
+    """Run calls; drop what neither they nor anybody in ``kept`` will read."""
+    uses = Uses(calls, kept)
+    for call in calls:
+        run_call(call, values)
+        uses.drop(call, values)

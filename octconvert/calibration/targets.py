@@ -1,23 +1,27 @@
 """What the output of a layer of the converted model should be, by the source's own tensors.
 
-A layer's target is what its source puts out before the activation. Where that goes, through normalisation alone, into
-a sum with a tensor the converted model has already made (the shortcut of a residual block), the target is what makes
-the *sum* right: errors that the shortcut carries are taken back there, so they do not add up along a chain of blocks.
+A layer's target is what its source puts out before the activation, with two corrections that follow from where it goes:
+
+- *Sum.* Where it goes, through normalisation alone, into a sum with a tensor the converted model has already made (the
+  shortcut of a residual block), the target is what makes the sum right. Errors that the shortcut carries are taken back
+  there, so they do not add up along a chain of blocks.
+- *Rectifier.* Where a rectifier follows, a low cell should be the mean of the rectified positions, ``pool(act(y))``; the
+  rectified mean, ``act(pool(y))``, is less.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.pairing import Twins, Unit
+from octconvert.calibration.pairing import Counterpart, Twins, Unit
 from octconvert.graph import OPERATION, Call
-from octconvert.rules import rule_of
-from octconvert.rules.activations import without_activation  # noqa: F401
-from octconvert.split import ChannelSplit
 from octconvert.layers.spatial import pool_octave
+from octconvert.rules import rule_of
+from octconvert.rules.activations import is_linear, rectifier_limit
+from octconvert.split import ChannelSplit
 
 SMALL_GAIN = 1e-3
 """A normalisation that scales a channel by less than this share of the others' hides what lies before it."""
@@ -29,163 +33,155 @@ class Target:
 
     Attributes:
         unit: the layer.
-        split: of the unit's output; None where it is one tensor.
+        split: of its source's output; None where the unit makes one plain tensor.
         side: 0 or 1 where the unit makes the high or the low map alone ('clone-H', 'clone-L'), else None.
-        total: source tensor of the sum, or None.
-        others: converted tensors, (plain,) or (high, low) each, that are added to the unit's output there.
-        scale, offset: of the normalisation between, for each source channel.
+        scale, offset: what normalisation does behind the unit, for each source channel.
+        total: source tensor of the sum that follows, or None.
+        others: converted tensors that are added to the unit's output there.
+        limit: upper limit of the rectifier that follows, or None.
     """
 
     unit: Unit
     split: ChannelSplit | None
     side: int | None = None
-    total: int | None = None
-    others: tuple[tuple[int, ...], ...] = ()
     scale: np.ndarray | None = None
     offset: np.ndarray | None = None
-    rectified: float | None = None
+    total: int | None = None
+    others: tuple[tuple[int, ...], ...] = ()
+    limit: float | None = None
 
     def needs(self) -> tuple[int, ...]:
         """Source tensors that have to be there."""
         return (*self.unit.source.inputs, *(() if self.total is None else (self.total,)))
 
-    def compute(self, twins: Twins, rule, source: dict[int, object], converted: dict[int, object]) -> list:
-        """The wanted outputs of the unit, one for each of its maps; None where the layer is not linear."""
-        call = self.unit.source
-        own = rule.linear_output(call, self.unit.part, [source[number] for number in call.inputs])
+    def borrows(self) -> tuple[int, ...]:
+        """Converted tensors that have to be there, besides the unit's inputs."""
+        return tuple(number for numbers in self.others for number in numbers)
+
+    def compute(self, twins: Twins, source: dict[int, object], converted: dict[int, object]) -> list:
+        """The wanted outputs of the unit, one for each of its maps; empty where the layer is not linear."""
+        call, rule = self.unit.source, rule_of(self.unit.source)
+        inputs = [source[number] for number in call.inputs]
+        own = rule.linear_output(call, self.unit.part, inputs) if rule is not None else None
         if own is None:
             return []
-        object.__setattr__(self, "_own", own)
+        own = ops.cast(own, "float32")
         parts = twins.parts(own, self.split)
         if self.total is not None:
-            sums = twins.parts(source[self.total], self.split)
-            others = [[converted[number] for number in numbers] for numbers in self.others]
-            parts = [
-                self._undone(twins, i, part, total, [other[i] for other in others])
-                for i, (part, total) in enumerate(zip(parts, sums, strict=True))
-            ]
-        parts = self._behind_rectifier(twins, parts)
+            parts = self._for_sum(twins, parts, source, converted)
+        elif self.limit is not None and len(parts) == 2:
+            parts = [parts[0], self._for_rectifier(twins, own)]
         return parts if self.side is None else [parts[self.side]]
 
-    def _behind_rectifier(self, twins: Twins, parts: list) -> list:
-        """The low target such that the pooled map *behind* a rectifier comes out right: pool(act(y)), not act(pool(y))."""
-        if self.rectified is None or len(parts) < 2:
-            return parts
-        scale, offset = (v[self.split.low].astype("float32") for v in (self.scale, self.offset))
-        y = ops.take(self._own, self.split.low, axis=-1) * scale + offset
-        r = pool_octave(ops.clip(y, 0.0, self.rectified), self.split.octave, twins.source.data_format)
-        z = ops.where(r > 1e-6, r, pool_octave(y, self.split.octave, twins.source.data_format))
-        return [parts[0], (z - offset) / ops.where(ops.abs(scale) < 1e-6, 1e-6, scale)]
-
-    def _undone(self, twins: Twins, i: int, own, total, others: list):
+    def _for_sum(self, twins: Twins, parts: list, source, converted) -> list:
         """The sum less the other tensors, taken back through the normalisation."""
-        for other in others:
-            total = total - other
-        scale, offset = self._of_map(self.scale, i), self._of_map(self.offset, i)
-        hidden = np.abs(scale) < SMALL_GAIN * np.abs(scale).max()
-        shape = [1] * len(own.shape)
-        shape[twins.source.channel_axis if len(own.shape) == 4 else -1] = -1
-        form = [ops.reshape(ops.convert_to_tensor(v.astype("float32")), shape) for v in (scale, offset, hidden)]
-        undone = (total - form[1]) / (form[0] + form[2])
-        return own * form[2] + undone * (1 - form[2])
+        found = []
+        for i, (own, total) in enumerate(zip(parts, twins.parts(source[self.total], self.split), strict=True)):
+            for numbers in self.others:
+                total = total - converted[numbers[i]]
+            channels = None if self.split is None else (self.split.high, self.split.low)[i]
+            found.append(self._undone(twins, total, own, channels))
+        return found
 
-    def _of_map(self, values: np.ndarray, i: int) -> np.ndarray:
-        return values if self.split is None else values[self.split.high if i == 0 else self.split.low]
+    def _for_rectifier(self, twins: Twins, own):
+        """Low cells whose rectified value is the mean of the rectified positions."""
+        y = ops.take(own, self.split.low, axis=twins.source.channel_axis)
+        scale, offset = (_shaped(twins, v[self.split.low], y) for v in (self.scale, self.offset))
+        y = y * scale + offset
+        pooled, mean = (
+            pool_octave(part, self.split.octave, twins.source.data_format) for part in (y, ops.clip(y, 0.0, self.limit))
+        )
+        wanted = ops.where(mean > 0, mean, pooled)
+        return self._undone(twins, wanted, (pooled - offset) / _safe(scale), self.split.low)
+
+    def _undone(self, twins: Twins, wanted, own, channels):
+        """What the normalisation makes ``wanted`` of; the layer's ``own`` output where it hides what lies before it."""
+        scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
+        hidden = np.abs(scale) < SMALL_GAIN * np.abs(self.scale).max()
+        scale, offset, hidden = (_shaped(twins, v, own) for v in (scale, offset, hidden))
+        return ops.where(hidden > 0, own, (wanted - offset) / _safe(scale))
+
+
+def _safe(scale):
+    return ops.where(ops.abs(scale) < 1e-12, ops.ones_like(scale), scale)
+
+
+def _shaped(twins: Twins, values: np.ndarray, like):
+    """A vector over the channels of ``like``."""
+    shape = [1] * len(like.shape)
+    shape[twins.source.channel_axis if len(shape) == 4 else -1] = -1
+    return ops.reshape(ops.convert_to_tensor(np.asarray(values, dtype="float32")), shape)
 
 
 def target_of(twins: Twins, unit: Unit, available: set[int]) -> Target | None:
     """The target of a unit; ``available``: converted tensors that are made before it. None: nothing to fit it to."""
-    split = twins.layout.splits.get(unit.source.outputs[0])
-    if unit.part == "depthwise" and split is not None:
-        split = _split_between(twins, unit)
-    elif unit.part == "depthwise" and len(unit.call.outputs) > 1:
-        split = _split_between(twins, unit)
+    between = unit.part == "depthwise"  # what it puts out need not be a tensor of the source
+    split = _split_of_depthwise(twins, unit) if between else twins.layout.splits.get(unit.source.outputs[0])
     side = {"clone-H": 0, "clone-L": 1}.get(unit.part)
-    sizes = 1 if split is None or side is not None else 2
-    if len(unit.call.outputs) != sizes:
+    maps = 1 if split is None or side is not None else 2
+    if len(unit.call.outputs) != maps:
         return None
-    plain = Target(unit, split, side)
-    if unit.part == "depthwise" and unit.source.class_name != "DepthwiseConv2D":
-        return plain
-    return _with_sum(twins, plain, available) or _rect(twins, plain)
+    target = Target(unit, split, side)
+    half = between and hasattr(unit.source.operation, "pointwise_kernel")  # of a separable convolution
+    return target if half else _followed(twins, target, available)
 
 
-def _rect(twins, target):
-    from octconvert.rules.activations import activation_name
-    graph, call = twins.source, target.unit.source
-    import os
-    if os.environ.get("NORECT") or target.split is None or not _is_map(twins, call): return target
-    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis]
-    scale, offset, tensor = np.ones(channels), np.zeros(channels), call.outputs[0]
-    while True:
-        cs = graph.consumers.get(tensor, ())
-        if len(cs) != 1: return target
-        c = cs[0]
-        rule = rule_of(c)
-        if rule is None: return target
-        af = rule.affine(c)
-        if af is not None:
-            scale, offset = scale * af[0], offset * af[0] + af[1]; tensor = c.outputs[0]; continue
-        if c.class_name == "ReLU" and not c.operation.negative_slope:
-            m = c.operation.max_value
-            from dataclasses import replace
-            return replace(target, rectified=float(m) if m else 1e9, scale=scale, offset=offset)
-        return target
-
-
-def _split_between(twins: Twins, unit: Unit) -> ChannelSplit | None:
+def _split_of_depthwise(twins: Twins, unit: Unit) -> ChannelSplit | None:
     """Split of a depthwise layer's output, from that of what it reads."""
     read = twins.layout.splits.get(unit.source.inputs[0])
     if read is None or len(unit.call.outputs) == 1:
         return None
-    multiplier = unit.layer.hh_kernel.shape[-1]
-    return ChannelSplit(np.repeat(read.mask, multiplier), read.octave)
+    return ChannelSplit(np.repeat(read.mask, unit.layer.hh_kernel.shape[-1]), read.octave)
 
 
-def _with_sum(twins: Twins, target: Target, available: set[int]) -> Target | None:
-    """Follow the unit's output to a sum."""
+def _followed(twins: Twins, target: Target, available: set[int]) -> Target:
+    """The target with what follows the unit, up to a sum or rectifier."""
     graph, call = twins.source, target.unit.source
+    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis] if _is_map(twins, call.outputs[0]) else None
+    if not channels:
+        return target
+    target = replace(target, scale=np.ones(channels), offset=np.zeros(channels))
     activation = getattr(call.operation, "activation", None)
-    if activation is not None and getattr(activation, "__name__", "") != "linear":
-        return None
-    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis] if _is_map(twins, call) else 0
-    scale, offset, tensor = np.ones(channels or 0), np.zeros(channels or 0), call.outputs[0]
-    while channels and tensor not in graph.outputs and tensor not in graph.exits:
-        consumers = graph.consumers.get(tensor, ())
-        if len(consumers) != 1 or consumers[0].kind != OPERATION or consumers[0].path != call.path:
-            return None
-        rule = rule_of(consumers[0])
+    if not is_linear(activation):
+        return replace(target, limit=rectifier_limit(activation))
+    tensor = call.outputs[0]
+    while tensor not in graph.outputs and tensor not in graph.exits:
+        following = next(iter(graph.consumers.get(tensor, ())), None)
+        alone = len(graph.consumers.get(tensor, ())) == 1 and following.kind == OPERATION
+        rule = rule_of(following) if alone else None
         if rule is None:
-            return None
-        if rule.is_sum(consumers[0]):
-            return _at_sum(twins, target, consumers[0], tensor, scale, offset, available)
-        affine = rule.affine(consumers[0])
+            break
+        if rule.is_sum(following):
+            return _with_sum(twins, target, following, tensor, available)
+        affine = rule.affine(following)
         if affine is None:
-            return None
-        scale, offset = scale * affine[0], offset * affine[0] + affine[1]
-        tensor = consumers[0].outputs[0]
-    return None
+            return replace(target, limit=rule.rectifier(following))
+        scale, offset = target.scale * affine[0], target.offset * affine[0] + affine[1]
+        target = replace(target, scale=scale, offset=offset)
+        tensor = following.outputs[0]
+    return target
 
 
-def _is_map(twins: Twins, call: Call) -> bool:
-    return len(twins.source.tensors[call.outputs[0]].shape) == 4
+def _is_map(twins: Twins, tensor: int) -> bool:
+    return len(twins.source.tensors[tensor].shape) == 4
 
 
-def _at_sum(twins: Twins, target: Target, call: Call, tensor: int, scale, offset, available) -> Target | None:
+def _with_sum(twins: Twins, target: Target, call: Call, tensor: int, available: set[int]) -> Target:
+    """The target at the sum ``call`` that reads ``tensor``, where the other tensors are there and split alike."""
     others = [number for number in call.inputs if number != tensor]
     found = [twins.counterparts.get(number) for number in others]
-    total = twins.layout.splits.get(call.outputs[0])
-    if len(others) != len(call.inputs) - 1 or None in found:
-        return None
-    if not all(set(item.numbers) <= available for item in found):
-        return None
-    same = [total, *(item.split for item in found)]
-    if any((split is None) != (target.split is None) for split in same):
-        return None
-    if target.split is not None and any(not np.array_equal(split.mask, target.split.mask) for split in same):
-        return None
-    if any(twins.source.tensors[n].shape != twins.source.tensors[tensor].shape for n in others):
-        return None
-    return Target(
-        target.unit, target.split, target.side, call.outputs[0], tuple(item.numbers for item in found), scale, offset
-    )
+    same_shape = all(twins.source.tensors[n].shape == twins.source.tensors[tensor].shape for n in others)
+    there = all(item is not None and available.issuperset(item.numbers) for item in found)
+    if len(others) != len(call.inputs) - 1 or not same_shape or not there:
+        return target
+    whole = Counterpart((), twins.layout.splits.get(call.outputs[0]))
+    if not all(_same_split(target.split, item.split) for item in [whole, *filter(None, found)]):
+        return target
+    numbers = tuple(item.numbers for item in found if item is not None)
+    return replace(target, total=call.outputs[0], others=numbers)
+
+
+def _same_split(first: ChannelSplit | None, second: ChannelSplit | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first.mask, second.mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
+from collections.abc import Mapping
 
 import keras
 
@@ -14,7 +15,7 @@ from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import convolutions
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Plan
-from octconvert.report.result import Check, ConvolutionReport, Report
+from octconvert.report.result import CalibrationReport, Check, ConvolutionReport, Evaluation, Report
 from octconvert.split import ChannelSplit
 
 _PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
@@ -33,8 +34,11 @@ def collect(
     repairs: tuple[str, ...],
     notes: list[str],
     seconds: float,
+    calibration: CalibrationReport | None = None,
+    errors: Mapping[str, float] | None = None,
+    evaluation: Evaluation | None = None,
 ) -> Report:
-    """The report of a conversion; ``told`` are the options to be named in it."""
+    """The report of a conversion; ``told`` are the options to be named in it, ``errors`` those of each layer."""
     graph, cost_before = measure(layout.graph)
     after_graph, cost_after = measure(model)
     before, after = macs_by_layer(graph), macs_by_source(after_graph, graph)
@@ -56,6 +60,7 @@ def collect(
                 high_shape=_part_shape(graph, entry.output_shape, None if split is None else len(split.high), 1),
                 low_shape=None if split is None else _low_shape(graph, entry.output_shape, split),
                 reason=entry.reason,
+                error=(errors or {}).get(entry.name),
             )
         )
     return Report(
@@ -71,6 +76,8 @@ def collect(
         options=told,
         seconds=seconds,
         next_command=_next_command(target, model),
+        calibration=calibration,
+        evaluation=evaluation,
     )
 
 

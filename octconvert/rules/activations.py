@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Collection, Iterator
 
 from keras import activations
@@ -50,6 +51,16 @@ def elementwise(activation, named: Collection[str] = ()) -> bool:
 
 def activation_name(activation) -> str:
     return getattr(activation, "__name__", type(activation).__name__)
+
+
+def rectifier_limit(activation) -> float | None:
+    """Upper limit of a layer's activation that is a plain rectifier; None for any other, or none at all."""
+    return {activations.relu: math.inf, activations.relu6: 6.0}.get(activation) if callable(activation) else None
+
+
+def is_linear(activation) -> bool:
+    """Whether a layer has no activation of its own."""
+    return activation is None or activation is activations.linear
 
 
 def joins_channels(activation, named: Collection[str] = ()) -> str:

@@ -192,6 +192,10 @@ class Rule:
         """Make a layer with `affine` add ``offset`` and no more; ``mean``, ``variance``: of its inputs from now on."""
         raise NotImplementedError
 
+    def rectifier(self, call: Call) -> float | None:
+        """The upper limit (infinity: none) where the call computes ``min(max(x, 0), limit)``; else None."""
+        return None
+
     def is_sum(self, call: Call) -> bool:
         """Whether the output is the sum of the inputs."""
         return False

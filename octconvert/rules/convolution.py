@@ -232,7 +232,8 @@ def _move_weights(call: Call, layer, value, out, build, config: dict, kernel) ->
         return
     kernel = keras.ops.convert_to_numpy(kernel)
     folded = _low_kernel(call, value, build, config, kernel)
-    values = cut_paths(kernel, folded, getattr(call.operation, "bias", None), value, out, config["groups"])
+    cut = cut_paths(kernel, folded, getattr(call.operation, "bias", None), value, out, config["groups"])
+    values = {**cut, **build.tuned(call, "octave")}
     if isinstance(layer, portable.PortableConv):
         _fill_portable(layer, build, values)
     else:

@@ -143,7 +143,7 @@ def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: Cha
 
 def _plain(call: Call, value, build, config: dict, kernel):
     def fill(layer):
-        build.set_weights(layer, [kernel])
+        build.set_weights(layer, [build.tuned(call, "depthwise").get("kernel", kernel)])
 
     return build.filled(call, "depthwise", lambda: build.make(layers.DepthwiseConv2D, config), fill)(value)
 
@@ -162,18 +162,20 @@ def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: C
         high = portable.pad_or_crop(high, window.padding, data_format, build.name(f"{name}-high"))
     low_dilation = tuple(a.dilation for a in alignments)
     kernels = (kernel[:, :, value.split.high], _low_kernel(value, build, window, kernel)[:, :, value.split.low])
+    numbers = [None if bias is None else keras.ops.convert_to_numpy(bias)[part] for part in (out.high, out.low)]
+    values = dict(zip(("hh_kernel", "ll_kernel", "high_bias", "low_bias"), (*kernels, *numbers), strict=True))
+    values |= build.tuned(call, "depthwise")
     plans = (
-        ("-H", high, padding, window.dilation, kernels[0], out.high),
-        ("-L", low, low_padding, low_dilation, kernels[1], out.low),
+        ("-H", high, padding, window.dilation, values["hh_kernel"], values["high_bias"]),
+        ("-L", low, low_padding, low_dilation, values["ll_kernel"], values["low_bias"]),
     )
-    return [_portable_path(call, build, config, bias, *plan) for plan in plans]
+    return [_portable_path(call, build, config, *plan) for plan in plans]
 
 
-def _portable_path(call: Call, build, config: dict, bias, suffix, tensor, padding, dilation, kernel, channels):
+def _portable_path(call: Call, build, config: dict, suffix, tensor, padding, dilation, kernel, bias):
     config = {**config, "name": config["name"] + suffix, "padding": padding, "dilation_rate": dilation}
 
     def fill(layer):
-        extra = [] if bias is None else [keras.ops.convert_to_numpy(bias)[channels]]
-        build.set_weights(layer, [kernel, *extra])
+        build.set_weights(layer, [kernel] if bias is None else [kernel, bias])
 
     return build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)(tensor)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 from keras import layers
 
 from octconvert.graph import Call
 from octconvert.layers.spatial import pool_octave
-from octconvert.rules.activations import activation_name, elementwise
+from octconvert.rules.activations import activation_name, elementwise, rectifier_limit
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 
@@ -46,6 +48,15 @@ class ElementWise(Rule):
 
     def rewrite(self, call: Call, values: list, build) -> list:
         return [build.dual(call, values)]
+
+    def rectifier(self, call: Call) -> float | None:
+        layer = call.operation
+        if isinstance(layer, layers.ReLU):
+            plain = not float(layer.negative_slope) and not float(layer.threshold)
+            return (math.inf if layer.max_value is None else float(layer.max_value)) if plain else None
+        if isinstance(layer, keras.layers.Layer):
+            return rectifier_limit(getattr(layer, "activation", None))
+        return {"Relu": math.inf, "Relu6": 6.0}.get(type(layer).__name__)
 
 
 def _plain_numbers(operation) -> bool:

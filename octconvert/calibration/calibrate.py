@@ -1,0 +1,430 @@
+"""Keeps the accuracy of a trained model through its conversion: the steps in order, each held against what was before.
+
+1. *rotate*: the basis of linear tensors (`rotation`); 2. *select*: which channels go low (`selection`), and with
+``target_macs`` or ``max_drop`` how many in each group (`budget`); 3. *solve*: least squares layer by layer (`sweep`);
+4. *renormalize*: BatchNormalization's statistics (`statistics`); 5. *refine*: a short training (`refine`).
+
+The result is measured on held-out samples after each of 3, 4 and 5, and what does not come closer to the source's
+outputs is taken back; the start is the better one of sliced and folded weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from octconvert.build import Builder, weights_by_name
+from octconvert.calibration import budget, refine, rotation, selection
+from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
+from octconvert.calibration.pairing import Twins
+from octconvert.calibration.settings import Settings
+from octconvert.calibration.statistics import renormalize
+from octconvert.calibration.supply import Supply, given_supply, synthetic_supply
+from octconvert.calibration.sweep import Fit, Sweep
+from octconvert.cost import measure
+from octconvert.errors import OctconvertError, UsageError, first_line
+from octconvert.planning.make import layout_from_plan, plan_of
+from octconvert.planning.solve import Layout
+from octconvert.planning.values import Options, Plan
+from octconvert.report.result import CalibrationReport, Step
+
+Progress = Callable[[str, int, int], None]
+Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]
+
+BATCH_BYTES = 2**28
+"""Activations of one batch at the most."""
+MOST_BATCH, LEAST_BATCHES = 256, 8
+SOLVING = 25.0
+"""A least-squares pass takes about so many runs of the source for each sample."""
+SHARE = 0.6
+"""Of the time, for everything before the refinement."""
+LEAST_SYNTHETIC, MOST_SYNTHETIC, SYNTHETIC_HELD_OUT = 8, 1024, 64
+DROP_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45)
+"""Shares of the MACs that are tried for ``max_drop``."""
+
+
+@dataclass(eq=False)
+class Candidate:
+    """A converted model and how far its outputs are from the source's, on held-out samples."""
+
+    layout: Layout
+    plan: Plan
+    builder: Builder
+    model: Any
+    outputs: Outputs
+    error: float
+
+    def weights(self) -> list[np.ndarray]:
+        return [np.array(weight) for weight in self.model.weights]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """What came of a calibration.
+
+    Attributes:
+        layout, plan, builder, model: of the converted model; the layout's source may be a rotated copy.
+        report: None where nothing could be done.
+        errors: layer name -> error, see `octconvert.calibration.evidence.errors_by_layer`.
+        notes: what the user should know.
+    """
+
+    layout: Layout
+    plan: Plan
+    builder: Builder
+    model: Any
+    report: CalibrationReport | None
+    errors: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def calibrate(
+    layout: Layout, plan: Plan, options: Options, settings: Settings, build: Build, tell: Progress
+) -> Calibrated:
+    """Convert and keep what can be kept.
+
+    Raises:
+        InputError, UsageError: the data can not be used, or a target is out of reach.
+    """
+    run = _Run.start(layout, settings, tell)
+    if run is None:
+        note = "not calibrated: no samples can be made up for these inputs; give some with --calibrate"
+        return _uncalibrated(layout, plan, options, build, note)
+    plain = replace(options, portable=False)  # the same function, and the layers that can be fitted
+    best = run.base(layout, plan, plain, build)
+    start = best.outputs
+    best = run.solved(best, plan, plain, build)
+    best = run.renormalized(best)
+    best = run.refined(best)
+    errors = errors_by_layer(Twins(best.layout, best.builder, best.model), run.supply.held_out, run.batch)
+    report = run.report(start, best.outputs)
+    if options.portable:
+        builder = Builder(best.layout, options, tuned=best.builder.tuned_weights())
+        return Calibrated(best.layout, best.plan, builder, builder.build(), report, errors, run.notes)
+    return Calibrated(best.layout, best.plan, best.builder, best.model, report, errors, run.notes)
+
+
+def prepared_plan(layout: Layout, plan: Plan, options: Options, settings: Settings, tell: Progress) -> Plan:
+    """The plan that `calibrate` follows: channels selected, alphas chosen."""
+    run = _Run.start(layout, settings, tell)
+    if run is None:
+        raise UsageError("no samples can be made up for these inputs; give some with --calibrate")
+    if settings.max_drop is not None:
+        raise UsageError("max_drop needs a conversion: it is measured on the converted model")
+    return run.prepared(layout, plan, options, settings.target_macs)[1]
+
+
+def _uncalibrated(layout: Layout, plan: Plan, options: Options, build: Build, note: str) -> Calibrated:
+    layout, plan, builder, model = build(layout, plan, options)
+    return Calibrated(layout, plan, builder, model, None, {}, (note,))
+
+
+@dataclass(eq=False)
+class _Run:
+    """One calibration while it works."""
+
+    supply: Supply
+    settings: Settings
+    tell: Progress
+    batch: int
+    seconds_a_sample: float
+    expected: Outputs
+    started: float
+    steps: list[Step] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, layout: Layout, settings: Settings, tell: Progress) -> _Run | None:
+        started = time.monotonic()
+        tell("calibrate: samples", 0, 0)
+        graph = layout.graph
+        batch = int(np.clip(BATCH_BYTES // max(measure(graph)[1].peak_activation_bytes, 1), 1, MOST_BATCH))
+        if settings.synthetic:
+            trial = synthetic_supply(graph, settings, 2, 2)
+            if trial is None:
+                return None
+            speed = _seconds_a_sample(layout, trial, batch)
+            wanted = int(SHARE * settings.seconds / (SOLVING * speed)) // 8 * 8
+            count = int(np.clip(wanted, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
+            supply = synthetic_supply(graph, settings, count, SYNTHETIC_HELD_OUT)
+            assert supply is not None
+        else:
+            supply = given_supply(graph, settings)
+            speed = _seconds_a_sample(layout, supply, batch)
+        expected = Outputs.of(graph, supply.held_out, batch)
+        return cls(supply, settings, tell, batch, speed, expected, started)
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget."""
+        return self.settings.seconds - (time.monotonic() - self.started)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.supply.notes
+
+    def wants(self, step: str) -> bool:
+        return step in self.settings.steps
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[_Outcome]:
+        """Adds the step to the report; an error of a library is told there and changes nothing."""
+        outcome, started = _Outcome(), time.monotonic()
+        self.tell(f"calibrate: {name}", 0, 0)
+        try:
+            yield outcome
+        except OctconvertError:
+            raise
+        except Exception as error:  # TensorFlow raises many kinds: too little memory, odd shapes
+            outcome.kept, outcome.detail = False, f"failed: {first_line(error)}"
+        self.steps.append(Step(name, outcome.kept, outcome.detail, time.monotonic() - started))
+
+    # ---- candidates
+
+    def candidate(self, built: tuple[Layout, Plan, Builder, Any]) -> Candidate:
+        layout, plan, builder, model = built
+        found = Candidate(layout, plan, builder, model, self.expected, np.inf)
+        self.measure(found)
+        return found
+
+    def measure(self, candidate: Candidate) -> None:
+        graph = Twins(candidate.layout, candidate.builder, candidate.model).converted
+        candidate.outputs = Outputs.of(graph, self.supply.held_out, self.batch)
+        candidate.error = self.expected.error(candidate.outputs)
+
+    def base(self, layout: Layout, plan: Plan, options: Options, build: Build) -> Candidate:
+        """The better one of sliced and folded weights, channels as planned."""
+        self.tell("calibrate: start", 0, 0)
+        ways = ("slice", "fold")
+        found = [self.candidate(build(layout, plan, replace(options, weights=way))) for way in ways]
+        return min(found, key=lambda candidate: candidate.error)
+
+    # ---- rotate, select
+
+    def prepared(self, layout: Layout, plan: Plan, options: Options, target: float | None) -> tuple[Layout, Plan]:
+        """Layout and plan with bases turned, channels selected and alphas chosen."""
+        kept = layout, plan
+        if self.wants("rotate") and options.octave > 1:
+            with self.timed("rotate") as outcome:
+                layout, outcome.detail = self._rotated(layout, plan, options)
+                outcome.kept = layout is not kept[0]
+        if target is not None:
+            layout, plan = self._searched(layout, plan, options, target)
+        if self.wants("select"):
+            with self.timed("select") as outcome:
+                plan, outcome.detail = self._selected(layout, plan, options)
+                layout = layout_from_plan(layout.graph, plan)
+        return layout, plan_of(layout, options)
+
+    def _batches(self):
+        return self.supply.fit.batches(self.batch)
+
+    def _rotated(self, layout: Layout, plan: Plan, options: Options) -> tuple[Layout, str]:
+        groups = [group for group in rotation.linear_groups(layout) if _is_free(layout, group)]
+        if not groups:
+            return layout, "no tensor that only linear layers touch"
+        found = selection.survey(
+            layout, self._batches(), options.octave, rotation.extra_tensors(groups), self.settings.seed
+        )
+        count = sum(len(group.branches) for group in groups)
+        return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions"
+
+    def _selected(self, layout: Layout, plan: Plan, options: Options) -> tuple[Plan, str]:
+        rough = self._roughness(layout, options)
+        given = sum(group.selection is not None for group in plan.groups)
+        chosen = selection.select(layout, plan, rough)
+        told = f"{len(plan.groups) - given} groups" + (f", {given} as planned" if given else "")
+        return chosen, told
+
+    def _roughness(self, layout: Layout, options: Options) -> np.ndarray:
+        found = selection.survey(layout, self._batches(), options.octave, seed=self.settings.seed)
+        return selection.roughness(layout, found)
+
+    def _searched(self, layout: Layout, plan: Plan, options: Options, target: float) -> tuple[Layout, Plan]:
+        """Alphas for a share of the MACs."""
+        with self.timed("search") as outcome:
+            even = budget.with_alphas(layout, plan, (budget.MEASURED,) * len(plan.groups))
+            even_plan = plan_of(even, options)
+            rough = self._roughness(even, options)
+            even = layout_from_plan(even.graph, selection.select(even, even_plan, rough))
+            damage = self._damage(even, rough, options)
+            market = budget.Market(even, measure(even.graph)[0], rough, options.octave, damage)
+            choice = market.choose(target)
+            layout = budget.with_alphas(even, plan_of(even, options), choice.alphas)
+            plan = plan_of(layout, options)
+            outcome.detail = f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
+        return layout, plan
+
+    def _damage(self, layout: Layout, rough: np.ndarray, options: Options) -> np.ndarray | None:
+        """Measured output errors, on as many samples as the time allows; None where that is too few."""
+        runs = len(layout.groups) * self.seconds_a_sample * 2
+        count = int(min(256, self.supply.fit.count, 0.3 * max(self.left, 0.0) / max(runs, 1e-9)))
+        if count < 8:
+            return None
+        samples = self.supply.fit.subset(range(count))
+        tell = lambda done, total: self.tell("calibrate: sensitivity", done, total)  # noqa: E731
+        return budget.measured_damage(layout, rough, samples, min(self.batch, count), options.octave, tell)
+
+    # ---- solve
+
+    def solved(self, base: Candidate, plan: Plan, options: Options, build: Build) -> Candidate:
+        target = self.settings.target_macs
+        if self.settings.max_drop is not None:
+            target = self._largest_saving(base, plan, options, build)
+        layout, chosen = self.prepared(base.layout, base.plan, options, target)
+        built = build(layout, chosen, replace(options, weights="slice"))
+        candidate = self.candidate(built)
+        if self.wants("solve"):
+            with self.timed("solve") as outcome:
+                fits = self._solve(candidate, options, build, self._fitted_samples())
+                self.measure(candidate)
+                outcome.kept = candidate.error < base.error or self.settings.searches
+                outcome.detail = _told_fits(fits) if outcome.kept else self._no_better(base, candidate)
+        if candidate.error < base.error or self.settings.searches:
+            return candidate
+        for step in self.steps:
+            if step.name in ("rotate", "select"):
+                self.steps[self.steps.index(step)] = replace(step, kept=False, detail=f"{step.detail}: no better")
+        return base
+
+    def _solve(self, candidate: Candidate, options: Options, build: Build, samples) -> list[Fit]:
+        twins = Twins(candidate.layout, candidate.builder, candidate.model)
+        folded = build(candidate.layout, candidate.plan, replace(options, weights="fold"))[2]
+        prior = _matched(candidate.builder, folded)
+        batch = max(1, min(self.batch, samples.count // LEAST_BATCHES))
+        tell = lambda done, total: self.tell("calibrate: least squares", done, total)  # noqa: E731
+        return Sweep(twins, samples, batch, self.settings.seed, (prior,), tell).run()
+
+    def _fitted_samples(self):
+        """All of them, or as many as the time allows."""
+        count = int(SHARE * max(self.left, 0.0) / (SOLVING * self.seconds_a_sample))
+        count = max(count, 64 if not self.settings.synthetic else LEAST_SYNTHETIC)
+        return self.supply.fit if count >= self.supply.fit.count else self.supply.fit.subset(range(count))
+
+    def _largest_saving(self, base: Candidate, plan: Plan, options: Options, build: Build) -> float:
+        """The least share of the MACs at which no more than ``max_drop`` of the agreement is lost, by trial."""
+        if not self.expected.classes:
+            raise UsageError("max_drop is about classes, and the model's first output is none; give target_macs")
+        steps, reached = list(self.steps), 1.0
+        for target in DROP_TARGETS:
+            layout, chosen = self.prepared(base.layout, base.plan, options, target)
+            candidate = self.candidate(build(layout, chosen, replace(options, weights="slice")))
+            few = self.supply.fit.subset(range(min(self.supply.fit.count, 512)))
+            self._solve(candidate, options, build, few)
+            self.measure(candidate)
+            if 1 - self.expected.agreement(candidate.outputs) > self.settings.max_drop:
+                break
+            reached = target
+        self.steps = steps
+        if reached == 1.0:
+            raise UsageError(f"max_drop {self.settings.max_drop:g}: already {DROP_TARGETS[0]:.0%} of the MACs lose more")
+        return reached
+
+    # ---- renormalize, refine
+
+    def renormalized(self, best: Candidate) -> Candidate:
+        if not self.wants("renormalize"):
+            return best
+        with self.timed("renormalize") as outcome, self._or_back(best, outcome):
+            twins = Twins(best.layout, best.builder, best.model)
+            samples = self._fitted_samples()
+            outcome.detail = f"{renormalize(twins, samples, self.batch)} layers"
+        return best
+
+    def refined(self, best: Candidate) -> Candidate:
+        if not self.wants("refine"):
+            return best
+        seconds = self.left if self.settings.synthetic else max(self.left, 0.3 * self.settings.seconds)
+        training = refine.planned(self.supply, seconds, 5 * refine.BATCH * self.seconds_a_sample)
+        with self.timed("refine") as outcome:
+            if not training.steps:
+                outcome.kept, outcome.detail = False, training.reason
+            else:
+                with self._or_back(best, outcome):
+                    source = best.layout.graph.model
+                    steps = refine.refine(source, best.model, self.supply, training, 1.5 * seconds, self.settings.seed)
+                    outcome.detail = f"{steps:,} steps of {refine.BATCH} samples"
+        return best
+
+    @contextmanager
+    def _or_back(self, best: Candidate, outcome: _Outcome) -> Iterator[None]:
+        """What is done to the weights inside is taken back unless the error is lower."""
+        weights, outputs, error = best.weights(), best.outputs, best.error
+        done = False
+        try:
+            yield
+            self.measure(best)
+            done = best.error < error
+        finally:
+            if not done:
+                outcome.kept = False
+                outcome.detail = outcome.detail and f"{outcome.detail}: {_change(error, best.error)}, taken back"
+                for variable, value in zip(best.model.weights, weights, strict=True):
+                    variable.assign(value)
+                best.outputs, best.error = outputs, error
+            else:
+                outcome.detail += f": {_change(error, best.error)}"
+
+    def _no_better(self, base: Candidate, candidate: Candidate) -> str:
+        return f"{_change(base.error, candidate.error)}, taken back"
+
+    def report(self, before: Outputs, after: Outputs) -> CalibrationReport:
+        return CalibrationReport(
+            data=self.supply.told,
+            synthetic=self.settings.synthetic,
+            input_range=self.supply.input_range,
+            samples=self.supply.fit.count,
+            held_out=self.supply.held_out.count,
+            measures=measures(self.expected, before, after),
+            steps=tuple(self.steps),
+            seconds=time.monotonic() - self.started,
+        )
+
+
+@dataclass(eq=False)
+class _Outcome:
+    kept: bool = True
+    detail: str = ""
+
+
+def _change(before: float, after: float) -> str:
+    return f"error {before:.3g} -> {after:.3g}"
+
+
+def _told_fits(fits: list[Fit]) -> str:
+    changed = {fit.name for fit in fits if fit.solution.changed}
+    left = {fit.name for fit in fits} - changed
+    return f"{len(changed)} layers" + (f", {len(left)} as they were" if left else "")
+
+
+def _seconds_a_sample(layout: Layout, supply: Supply, batch: int) -> float:
+    """Of the source model, once its operations are warm."""
+    few = supply.fit.subset(range(min(supply.fit.count, 4, batch)))
+    Outputs.of(layout.graph, few, few.count)
+    started = time.perf_counter()
+    Outputs.of(layout.graph, few, few.count)
+    return (time.perf_counter() - started) / few.count
+
+
+def _is_free(layout: Layout, group: rotation.LinearGroup) -> bool:
+    """Whether no channels were selected by the user for the group's writers."""
+    writers = {branch.writer.key for branch in group.branches}
+    for (tied, _), chosen in zip(layout.groups, layout.selections, strict=True):
+        if chosen is not None and any(producer.call.key in writers for producer in tied.producers):
+            return False
+    return True
+
+
+def _matched(builder: Builder, other: Builder) -> dict[int, dict[str, np.ndarray]]:
+    """Id of a layer -> the weights by name that the other builder gave the layer in its place."""
+    others = {(item.call.key, item.part): item.layer for item in other.made}
+    found = {}
+    for item in builder.made:
+        twin = others.get((item.call.key, item.part))
+        if twin is not None:
+            found[id(item.layer)] = {name: np.array(v) for name, v in weights_by_name(twin).items()}
+    return found

@@ -1,0 +1,148 @@
+"""How close a converted model is to its source, measured on samples that nothing was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from octconvert.calibration.pairing import Twins
+from octconvert.calibration.targets import target_of
+from octconvert.errors import InputError
+from octconvert.execution import observe
+from octconvert.graph import CallGraph, build_graph
+from octconvert.report.result import Measure
+from octconvert.samples import Samples
+
+WORST_DECIBELS = 99.0
+"""PSNR of equal outputs, which has no number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model puts out for all samples: one float32 array for each output."""
+
+    arrays: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, graph: CallGraph, samples: Samples, batch_size: int) -> Outputs:
+        parts = [_outputs(graph, batch) for batch in samples.batches(batch_size)]
+        return cls(tuple(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def error(self, other: Outputs) -> float:
+        """Mean squared difference relative to the variance of these outputs; infinite where it is no number."""
+        errors = []
+        for own, found in zip(self.arrays, other.arrays, strict=True):
+            difference = float(np.square(own - found).mean())
+            spread = float(own.var()) or float(np.square(own).mean())
+            errors.append(difference / max(spread, 1e-30))
+        mean = float(np.mean(errors))
+        return mean if np.isfinite(mean) else np.inf
+
+    @property
+    def classes(self) -> bool:
+        """Whether the first output tells classes: (samples, two or more)."""
+        return self.arrays[0].ndim == 2 and self.arrays[0].shape[1] > 1
+
+    def agreement(self, other: Outputs) -> float:
+        """Share of the samples with the same largest output."""
+        return float((self.arrays[0].argmax(axis=1) == other.arrays[0].argmax(axis=1)).mean())
+
+    def decibels(self, other: Outputs) -> float:
+        """Peak signal to noise ratio of the first output; the peak is the range of these values."""
+        own, found = self.arrays[0], other.arrays[0]
+        noise = float(np.square(own - found).mean())
+        peak = float(own.max() - own.min())
+        return min(10 * np.log10(peak**2 / noise), WORST_DECIBELS) if noise and peak else WORST_DECIBELS
+
+
+def _outputs(graph: CallGraph, batch: list[np.ndarray]) -> list[np.ndarray]:
+    found = dict(observe(graph, batch, graph.outputs))
+    return [np.asarray(ops.convert_to_numpy(ops.cast(found[n], "float32"))) for n in graph.outputs]
+
+
+def measures(source: Outputs, before: Outputs, after: Outputs) -> tuple[Measure, ...]:
+    """What the report tells: agreement for a classifier, PSNR for maps, the relative error for all."""
+    found = []
+    if source.classes:
+        found.append(Measure("top-1 agreement", source.agreement(before), source.agreement(after)))
+    found.append(Measure("relative error", source.error(before), source.error(after)))
+    if source.arrays[0].ndim > 2:
+        found.append(Measure("PSNR", source.decibels(before), source.decibels(after)))
+    return tuple(found)
+
+
+def accuracy(model, samples: Samples, batch_size: int = 64) -> float:
+    """Share of the samples whose largest first output is the label (a class number, or one-hot).
+
+    Raises:
+        InputError: the model's first output, or the labels, tell no classes.
+    """
+    labels = np.asarray(samples.labels)
+    found = np.asarray(Outputs.of(build_graph(model), samples, batch_size).arrays[0])
+    if found.ndim != 2:
+        raise InputError(f"{samples.origin}: accuracy is about classes, and the model puts out {found.shape[1:]}")
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.argmax(axis=1)
+    if labels.size != samples.count:
+        raise InputError(f"{samples.origin}: expected one label a sample, received {labels.shape[1:]} for each")
+    guessed = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0] > _threshold(model)
+    return float((guessed == labels.reshape(-1)).mean())
+
+
+def _threshold(model) -> float:
+    """Of one output: a probability, or a logit."""
+    activation = getattr(model.layers[-1], "activation", None)
+    return 0.5 if getattr(activation, "__name__", "") == "sigmoid" else 0.0
+
+
+def errors_by_layer(twins: Twins, samples: Samples, batch_size: int) -> dict[str, float]:
+    """Layer name -> mean squared difference of its output (of the sum it goes into) over the source's variance."""
+    places = _places(twins)
+    sums: dict[int, np.ndarray] = {tensor: np.zeros(4) for tensor in places.values()}
+    for batch in samples.batches(batch_size):
+        _add_errors(twins, batch, sums)
+    errors = {}
+    for name, tensor in places.items():
+        count, total, squares, difference = sums[tensor]
+        variance = squares / max(count, 1) - (total / max(count, 1)) ** 2
+        if count and np.isfinite(difference):
+            errors[name] = float(difference / count / max(variance, 1e-30))
+    return errors
+
+
+def _places(twins: Twins) -> dict[str, int]:
+    """Layer name -> the source tensor at which its error is measured."""
+    everything = set(range(len(twins.converted.tensors)))
+    found = {}
+    for unit in twins.units:
+        target = target_of(twins, unit, everything)
+        tensor = unit.source.outputs[0] if target is None or target.total is None else target.total
+        if tensor in twins.counterparts:
+            found[unit.source.layer_name] = tensor
+    return found
+
+
+def _add_errors(twins: Twins, batch: list[np.ndarray], sums: dict[int, np.ndarray]) -> None:
+    """Both models run side by side, so that no tensor is held longer than it is read."""
+    numbers = {tensor: twins.counterparts[tensor].numbers for tensor in sums}
+    wanted = {number for found in numbers.values() for number in found}
+    held: dict[int, object] = {}
+    source = observe(twins.source, batch, sums)
+    converted = observe(twins.converted, batch, wanted)
+    for tensor, value in source:
+        while not all(number in held for number in numbers[tensor]):
+            number, other = next(converted)
+            held[number] = other
+        split = twins.counterparts[tensor].split
+        for part, number in zip(twins.parts(value, split), numbers[tensor], strict=True):
+            weight = 1.0 if split is None or number == numbers[tensor][0] else float(split.octave**2)
+            sums[tensor] += weight * _sums(part, held[number])
+
+
+def _sums(own, found) -> np.ndarray:
+    own, found = ops.cast(own, "float32"), ops.cast(found, "float32")
+    parts: Iterable = (own, ops.square(own), ops.square(own - found))
+    return np.array([float(np.prod(own.shape)), *(float(ops.sum(part)) for part in parts)])
