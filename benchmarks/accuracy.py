@@ -1,42 +1,80 @@
-"""Top-1 accuracy of a trained model after conversion without any data: sliced and folded weights.
+"""Top-1 accuracy of trained models after conversion: weights only moved, calibrated without and with data, distilled.
 
-    python benchmarks/accuracy.py --model MODEL --images IMAGES.npz [--normalization NORMALIZATION.npz]
+    python benchmarks/accuracy.py --data CIFAR_DIR [--fashion FASHION_DIR] [--alpha 0.125 0.25 0.5] [--distill]
+    python benchmarks/accuracy.py --model MODEL --images TEST.npz [--calibration DATA.npz] [--normalization N.npz]
 
-IMAGES.npz holds ``x`` (uint8 or float images) and ``y`` (class numbers); NORMALIZATION.npz ``mean`` and ``std``.
+CIFAR_DIR holds ``resnet_small.keras``, ``train_12k.npz``, ``test_5k.npz`` (``x``, ``y``) and ``normalization.npz``
+(``mean``, ``std``). FASHION_DIR holds the files of Debian's dataset-fashion-mnist; the model is
+fixtures/fashion_deep.keras. Calibration reads the first 2,048 training images without their labels; test images are measured on, and no more.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 import octconvert
+from octconvert.distill import flip_and_shift
 
-ALPHAS = (0.125, 0.25, 0.5)
+CALIBRATION = 2048
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A trained model with images: to calibrate on (or None), to distil on (or None), to measure on."""
+
+    name: str
+    model: keras.Model
+    train: np.ndarray | None
+    x: np.ndarray
+    y: np.ndarray
 
 
 def main() -> None:
+    arguments = _arguments()
+    for task in _tasks(arguments):
+        _table(task, arguments.alpha, arguments.min_size, arguments.ways)
+        if arguments.distill and task.train is not None:
+            _distilled(task, arguments.alpha[-1], arguments.min_size)
+
+
+def _arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--fashion", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--calibration", type=Path)
     parser.add_argument("--normalization", type=Path)
-    parser.add_argument("--min-size", type=int, default=8)
-    arguments = parser.parse_args()
-    x, y = _images(arguments.images, arguments.normalization)
-    source = octconvert.load(arguments.model)
-    print(f"source: {accuracy(source, x, y):.1%} of {len(y)} images")
-    print("| alpha | MACs left | convolutions | slice | fold |\n|---|---|---|---|---|")
-    for alpha in ALPHAS:
-        results = [
-            octconvert.convert(source, alpha=alpha, weights=weights, min_size=arguments.min_size)
-            for weights in ("slice", "fold")
-        ]
-        left = results[0].after.macs / results[0].before.macs
-        share = f"{len(results[0].plan.converted)}/{len(results[0].plan.convolutions)}"
-        scores = " | ".join(f"{accuracy(result.model, x, y):.1%}" for result in results)
-        print(f"| {alpha} | {left:.0%} | {share} | {scores} |", flush=True)
+    parser.add_argument("--alpha", type=float, nargs="+", default=[0.125, 0.25, 0.5])
+    parser.add_argument("--min-size", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    parser.add_argument("--distill", action="store_true")
+    return parser.parse_args()
+
+
+def _tasks(arguments):
+    if arguments.data is not None:
+        folder = arguments.data
+        train = _images(folder / "train_12k.npz", folder / "normalization.npz")[0]
+        x, y = _images(folder / "test_5k.npz", folder / "normalization.npz")
+        yield Task("CIFAR-10", octconvert.load(folder / "resnet_small.keras"), train, x, y)
+    if arguments.fashion is not None:
+        train, _ = _fashion(arguments.fashion, "train")
+        x, y = _fashion(arguments.fashion, "t10k")
+        yield Task("Fashion-MNIST", octconvert.load(FIXTURES / "fashion_deep.keras"), train, x, y)
+    if arguments.model is not None:
+        x, y = _images(arguments.images, arguments.normalization)
+        given = arguments.calibration
+        train = None if given is None else _images(given, arguments.normalization)[0]
+        yield Task(str(arguments.model), octconvert.load(arguments.model), train, x, y)
 
 
 def _images(path: Path, normalization: Path | None):
@@ -45,12 +83,96 @@ def _images(path: Path, normalization: Path | None):
     if normalization is not None:
         scale = np.load(normalization)
         x = (x - scale["mean"]) / scale["std"]
-    return x if x.ndim == 4 else x[..., None], data["y"].reshape(-1)
+    y = data["y"].reshape(-1) if "y" in data else None
+    return (x if x.ndim == 4 else x[..., None]).astype("float32"), y
 
 
-def accuracy(model, x, y) -> float:
-    """Share of images whose largest output is the right class."""
-    return float((model.predict(x, batch_size=256, verbose=0).argmax(axis=-1) == y).mean())
+def _fashion(folder: Path, part: str):
+    with gzip.open(next(folder.glob(f"{part}-images*.gz"))) as file:
+        x = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28, 1) / np.float32(255)
+    with gzip.open(next(folder.glob(f"{part}-labels*.gz"))) as file:
+        return x, np.frombuffer(file.read(), np.uint8, offset=8)
+
+
+def accuracy(model, task: Task) -> float:
+    """Share of the test images whose largest output is the right class."""
+    return float((model.predict(task.x, batch_size=256, verbose=0).argmax(axis=-1) == task.y).mean())
+
+
+# ---- ways to convert: (task, alpha, min_size) -> model
+
+
+def _moved(weights: str):
+    def convert(task: Task, alpha: float, min_size: int):
+        return octconvert.convert(task.model, alpha, weights=weights, min_size=min_size, calibration=False).model
+
+    return convert
+
+
+def _renormalized(task: Task, alpha: float, min_size: int):
+    """Folded, and every BatchNormalization's statistics taken anew from the calibration images."""
+    model = _moved("fold")(task, alpha, min_size)
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    images = task.train[:CALIBRATION]
+    for _ in range(2):  # the first pass moves what the second one measures behind it
+        for number, batch in enumerate(np.array_split(images, 8)):
+            for layer in layers:
+                layer.momentum = number / (number + 1)
+            model(batch, training=True)
+    return model
+
+
+def _synthetic(task: Task, alpha: float, min_size: int):
+    return octconvert.convert(task.model, alpha, min_size=min_size).model
+
+
+def _real(task: Task, alpha: float, min_size: int):
+    return octconvert.convert(task.model, alpha, min_size=min_size, calibration=task.train[:CALIBRATION]).model
+
+
+def _searched(task: Task, alpha: float, min_size: int):
+    """The MACs of one alpha everywhere, with alphas chosen by the search."""
+    even = octconvert.convert(task.model, alpha, min_size=min_size, calibration=False)
+    target = even.after.macs / even.before.macs
+    images = task.train[:CALIBRATION]
+    return octconvert.convert(task.model, target_macs=target, min_size=min_size, calibration=images).model
+
+
+WAYS = {
+    "slice": _moved("slice"),
+    "fold": _moved("fold"),
+    "fold + BN": _renormalized,
+    "synthetic": _synthetic,
+    "real": _real,
+    "real, target_macs": _searched,
+}
+_NEED_DATA = ("fold + BN", "real", "real, target_macs")
+
+
+def _table(task: Task, alphas, min_size: int, wanted) -> None:
+    ways = {name: WAYS[name] for name in wanted if task.train is not None or name not in _NEED_DATA}
+    print(f"{task.name}: source {accuracy(task.model, task):.2%} of {len(task.y):,} test images")
+    print(f"| alpha | MACs left | {' | '.join(ways)} |\n|---|---|{'---|' * len(ways)}", flush=True)
+    for alpha in alphas:
+        cells = []
+        for convert in ways.values():
+            started = time.perf_counter()
+            model = convert(task, alpha, min_size)
+            cells.append(f"{accuracy(model, task):.2%} ({time.perf_counter() - started:.0f} s)")
+        even = octconvert.convert(task.model, alpha, min_size=min_size, calibration=False)
+        print(f"| {alpha} | {even.after.macs / even.before.macs:.0%} | {' | '.join(cells)} |", flush=True)
+
+
+def _distilled(task: Task, alpha: float, min_size: int) -> None:
+    """Calibrated, then three epochs towards the source's outputs on 12,000 training images."""
+    model = _real(task, alpha, min_size)
+    started = time.perf_counter()
+    octconvert.distill(task.model, model, task.train[:12_000], epochs=3, augment=flip_and_shift, verbose=0)
+    seconds = time.perf_counter() - started
+    print(
+        f"alpha {alpha}, calibrated and distilled for 3 epochs: {accuracy(model, task):.2%} ({seconds:.0f} s)",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ _PUBLIC = {
     "Plan": "octconvert.planning",
     "convert": "octconvert.api",
     "diff": "octconvert.api",
+    "distill": "octconvert.distill",
     "load": "octconvert.api",
     "plan": "octconvert.api",
     "OctconvertError": "octconvert.errors",

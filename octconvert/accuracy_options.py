@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from octconvert.calibration.settings import STEPS
 from octconvert.errors import InputError, UsageError
 
 GROUP = Group("Keeping the accuracy", sort_key=2)
-STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 MOST_SEEDS = 2**32  # what NumPy and Keras both take
 
 _ALPHAS = "which chooses every alpha itself"

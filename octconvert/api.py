@@ -90,8 +90,8 @@ def convert(
         plan: a `Plan` or its file, in place of all options above.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         calibration: inputs to fit the converted model to, a few hundred; labels are ignored: an .npz or .npy file, a
-            directory of images, arrays, a dataset, any iterable (see `octconvert.samples.read_samples`). None: synthetic
-            images. False: the weights are moved and that is all.
+            directory of images, arrays, a dataset, any iterable (see `octconvert.samples.read_samples`).
+            None: synthetic images. False: the weights are moved and that is all.
         preprocess: what is done to the data before the model gets them: a name from keras.applications,
             'scale,offset', 'module:function' or a function.
         input_range: (black, white) as the model expects them, for synthetic images; None: found in the model.
@@ -281,9 +281,7 @@ def _calibrates(options: Options, plan: Plan) -> bool:
     return bool(plan.converted) and options.octave > 1 and options.weights != "fresh"
 
 
-def _converted(
-    layout: Layout, plan: Plan, options: Options, settings: Settings | None, tell: Progress
-) -> Calibrated:
+def _converted(layout: Layout, plan: Plan, options: Options, settings: Settings | None, tell: Progress) -> Calibrated:
     if settings is not None and _calibrates(options, plan):
         build = lambda layout, plan, options: _build(layout, plan, options, tell)  # noqa: E731
         return calibrate(layout, plan, options, settings, build, tell)
@@ -296,9 +294,7 @@ def _labelled(data, model, preprocess, seed: int) -> Samples | None:
     if data is None:
         return None
     limit = sys.maxsize
-    return read_samples(
-        data, model, preprocess=preprocess, limit=limit, seed=seed, where="evaluate", need_labels=True
-    )
+    return read_samples(data, model, preprocess=preprocess, limit=limit, seed=seed, where="evaluate", need_labels=True)
 
 
 def _evaluation(source, model, samples: Samples | None, data) -> Evaluation | None:

@@ -21,11 +21,11 @@ import tensorflow as tf
 from keras import ops, tree
 
 from octconvert.errors import InputError, UsageError
-from octconvert.graph import BOUNDARY, CallGraph, build_graph
+from octconvert.graph import BOUNDARY, CallGraph, build_graph, functional_of
 from octconvert.report.words import plural
 from octconvert.rules.activations import activation_name
 
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 5e-3
 """Peak of the default schedule."""
 WARM_UP = 0.1
 """Share of all steps in which the learning rate rises: Adam's first steps are large, and the start is a good one."""
@@ -56,6 +56,8 @@ def distill(
     What counts as near is decided for each output by the last layer of the source: after a softmax or sigmoid, the
     Kullback-Leibler divergence between both models' probabilities at ``temperature``; for all else, logits as well as
     maps and other numbers, the squared error relative to the variance of the source's outputs in the batch.
+    BatchNormalization is trained as ``fit`` does, but in a short training with a shorter memory, so that its running
+    statistics are those of the weights at the end.
 
     Args:
         source, converted: two Functional or Sequential models with the same inputs and outputs that share no weights.
@@ -100,6 +102,7 @@ def distill(
         model.compile(
             _optimizer(optimizer, learning_rate, epochs * training.steps, converted),
             loss=_labels_loss(labels_loss, source, outputs) if labels_weight else None,
+            jit_compile="auto" if augment is None else False,  # XLA knows few of the operations on images
         )
     with _quick_statistics(converted, epochs * training.steps):
         return model.fit(
@@ -121,11 +124,11 @@ def flip_and_shift(images, share: float = 0.125):
     """An augmentation for `distill`: half of the images turned left to right, all of them moved.
 
     Args:
-        images: (batch, rows, columns, channels).
+        images: (batch, rows, columns, channels), rows and columns known.
         share: of the rows and columns by which they move at most; what comes in at the borders is mirrored.
     """
     images = tf.image.random_flip_left_right(images)
-    rows, columns = (max(1, int(share * size)) for size in images.shape[1:3])
+    rows, columns = (min(max(1, int(share * size)), size - 1) for size in images.shape[1:3])
     padded = tf.pad(images, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode="REFLECT")
     return tf.ensure_shape(tf.image.random_crop(padded, tf.shape(images)), images.shape)
 
@@ -145,7 +148,7 @@ class Distiller(keras.Model):
         super().__init__(dtype="float32", autocast=False)  # the models cast their inputs themselves
         self.converted = converted
         self.labels_weight = labels_weight
-        self.output_names = converted.output_names
+        self.output_names = getattr(functional_of(converted), "output_names", None)  # for losses given by name
         self._distances = distances
         self._target = partial(source, training=False)  # as a plain layer its weights would be this model's
         self._augment = None if augment is None else partial(augment)
@@ -324,8 +327,9 @@ def _schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRat
 
 @contextlib.contextmanager
 def _quick_statistics(model, steps: int) -> Iterator[None]:
-    """BatchNormalization's running statistics are those of the last tenth of the steps, as long as its own memory is
-    not shorter. Keras' default momentum takes some hundred steps to follow the weights; a short training ends before.
+    """BatchNormalization's running statistics remember a twentieth of the steps, if not fewer of their own accord.
+
+    With Keras' default momentum they take some hundred steps to follow the weights; a short training ends before.
     """
     layers = [each for each in model._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
     found = [(layer, layer.momentum) for layer in layers]

@@ -34,7 +34,7 @@ MEASURED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Alphas of the groups, the cost they give as a share of the source's MACs, and the damage they are expected to do."""
+    """Alphas of the groups, the cost they give as a share of the source's MACs, and the damage to expect."""
 
     alphas: tuple[float, ...]
     cost: float
@@ -96,14 +96,18 @@ class Market:
         Raises:
             UsageError: no alphas get there.
         """
-        low, high = 0.0, 1.0
+        most = np.full(len(self.curves), ALPHAS[-1])
+        if self.cost(most) > target:
+            least = self.cost(most)
+            raise UsageError(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
+        unit = max(float(self.curves.max(initial=0.0)), 1e-30)
+        low, high = 0.0, unit
         alphas = self._descend(high)
-        while self.cost(alphas) > target:
+        while self.cost(alphas) > target and high < 1e12 * unit:
             low, high = high, high * 10
-            if high > 1e9:
-                least = self.cost(np.full(len(self.curves), ALPHAS[-1]))
-                raise UsageError(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
             alphas = self._descend(high)
+        if self.cost(alphas) > target:  # damage without any bound
+            alphas = most
         for _ in range(24):
             price = (low + high) / 2
             found = self._descend(price)

@@ -41,6 +41,8 @@ BATCH_BYTES = 2**28
 MOST_BATCH, LEAST_BATCHES = 256, 8
 SOLVING = 25.0
 """A least-squares pass takes about so many runs of the source for each sample."""
+TIMED = 64
+"""Samples that are run to measure the time they take."""
 SHARE = 0.6
 """Of the time, for everything before the refinement."""
 LEAST_SYNTHETIC, MOST_SYNTHETIC, SYNTHETIC_HELD_OUT = 8, 1024, 64
@@ -144,7 +146,7 @@ class _Run:
         graph = layout.graph
         batch = int(np.clip(BATCH_BYTES // max(measure(graph)[1].peak_activation_bytes, 1), 1, MOST_BATCH))
         if settings.synthetic:
-            trial = synthetic_supply(graph, settings, 2, 2)
+            trial = synthetic_supply(graph, settings, min(batch, TIMED), 2)
             if trial is None:
                 return None
             speed = _seconds_a_sample(layout, trial, batch)
@@ -227,9 +229,8 @@ class _Run:
         groups = [group for group in rotation.linear_groups(layout) if _is_free(layout, group)]
         if not groups:
             return layout, "no tensor that only linear layers touch"
-        found = selection.survey(
-            layout, self._batches(), options.octave, rotation.extra_tensors(groups), self.settings.seed
-        )
+        wanted = rotation.measured_tensors(layout, groups)
+        found = selection.survey(layout, self._batches(), options.octave, wanted, self.settings.seed)
         count = sum(len(group.branches) for group in groups)
         return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions"
 
@@ -256,7 +257,9 @@ class _Run:
             choice = market.choose(target)
             layout = budget.with_alphas(even, plan_of(even, options), choice.alphas)
             plan = plan_of(layout, options)
-            outcome.detail = f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
+            outcome.detail = (
+                f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
+            )
         return layout, plan
 
     def _damage(self, layout: Layout, rough: np.ndarray, options: Options) -> np.ndarray | None:
@@ -316,12 +319,14 @@ class _Run:
             few = self.supply.fit.subset(range(min(self.supply.fit.count, 512)))
             self._solve(candidate, options, build, few)
             self.measure(candidate)
-            if 1 - self.expected.agreement(candidate.outputs) > self.settings.max_drop:
+            if 1 - self.expected.agreement(candidate.outputs) > (self.settings.max_drop or 0.0):
                 break
             reached = target
         self.steps = steps
         if reached == 1.0:
-            raise UsageError(f"max_drop {self.settings.max_drop:g}: already {DROP_TARGETS[0]:.0%} of the MACs lose more")
+            raise UsageError(
+                f"max_drop {self.settings.max_drop:g}: already {DROP_TARGETS[0]:.0%} of the MACs lose more"
+            )
         return reached
 
     # ---- renormalize, refine
@@ -339,14 +344,15 @@ class _Run:
         if not self.wants("refine"):
             return best
         seconds = self.left if self.settings.synthetic else max(self.left, 0.3 * self.settings.seconds)
-        training = refine.planned(self.supply, seconds, 5 * refine.BATCH * self.seconds_a_sample)
+        training = refine.planned(self.supply, seconds, 3 * refine.BATCH * self.seconds_a_sample)
         with self.timed("refine") as outcome:
             if not training.steps:
                 outcome.kept, outcome.detail = False, training.reason
             else:
                 with self._or_back(best, outcome):
                     source = best.layout.graph.model
-                    steps = refine.refine(source, best.model, self.supply, training, 1.5 * seconds, self.settings.seed)
+                    limits = (best.error, 1.5 * seconds, self.settings.seed)
+                    steps = refine.refine(source, best.model, self.supply, training, *limits)
                     outcome.detail = f"{steps:,} steps of {refine.BATCH} samples"
         return best
 
@@ -403,7 +409,7 @@ def _told_fits(fits: list[Fit]) -> str:
 
 def _seconds_a_sample(layout: Layout, supply: Supply, batch: int) -> float:
     """Of the source model, once its operations are warm."""
-    few = supply.fit.subset(range(min(supply.fit.count, 4, batch)))
+    few = supply.fit.subset(range(min(supply.fit.count, TIMED, batch)))
     Outputs.of(layout.graph, few, few.count)
     started = time.perf_counter()
     Outputs.of(layout.graph, few, few.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from octconvert.calibration.pairing import Twins
 from octconvert.calibration.targets import target_of
 from octconvert.errors import InputError
 from octconvert.execution import observe
-from octconvert.graph import CallGraph, build_graph
+from octconvert.graph import BOUNDARY, CallGraph, build_graph
 from octconvert.report.result import Measure
 from octconvert.samples import Samples
 
@@ -81,21 +82,26 @@ def accuracy(model, samples: Samples, batch_size: int = 64) -> float:
         InputError: the model's first output, or the labels, tell no classes.
     """
     labels = np.asarray(samples.labels)
-    found = np.asarray(Outputs.of(build_graph(model), samples, batch_size).arrays[0])
+    graph = build_graph(model)
+    found = np.asarray(Outputs.of(graph, samples, batch_size).arrays[0])
     if found.ndim != 2:
         raise InputError(f"{samples.origin}: accuracy is about classes, and the model puts out {found.shape[1:]}")
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
     if labels.size != samples.count:
         raise InputError(f"{samples.origin}: expected one label a sample, received {labels.shape[1:]} for each")
-    guessed = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0] > _threshold(model)
+    guessed = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0] > _threshold(graph)
     return float((guessed == labels.reshape(-1)).mean())
 
 
-def _threshold(model) -> float:
+def _threshold(graph: CallGraph) -> float:
     """Of one output: a probability, or a logit."""
-    activation = getattr(model.layers[-1], "activation", None)
-    return 0.5 if getattr(activation, "__name__", "") == "sigmoid" else 0.0
+    call = graph.producer(graph.outputs[0])
+    while call.inputs and (call.kind == BOUNDARY or call.class_name in ("Reshape", "Flatten", "Identity", "Dropout")):
+        call = graph.producer(call.inputs[0])
+    activation = getattr(call.operation, "activation", None)
+    is_sigmoid = call.class_name == "Sigmoid" or getattr(activation, "__name__", "") == "sigmoid"
+    return 0.5 if is_sigmoid else 0.0
 
 
 def errors_by_layer(twins: Twins, samples: Samples, batch_size: int) -> dict[str, float]:
@@ -128,10 +134,10 @@ def _places(twins: Twins) -> dict[str, int]:
 def _add_errors(twins: Twins, batch: list[np.ndarray], sums: dict[int, np.ndarray]) -> None:
     """Both models run side by side, so that no tensor is held longer than it is read."""
     numbers = {tensor: twins.counterparts[tensor].numbers for tensor in sums}
-    wanted = {number for found in numbers.values() for number in found}
+    left = Counter(number for found in numbers.values() for number in found)
     held: dict[int, object] = {}
     source = observe(twins.source, batch, sums)
-    converted = observe(twins.converted, batch, wanted)
+    converted = observe(twins.converted, batch, left)
     for tensor, value in source:
         while not all(number in held for number in numbers[tensor]):
             number, other = next(converted)
@@ -140,6 +146,9 @@ def _add_errors(twins: Twins, batch: list[np.ndarray], sums: dict[int, np.ndarra
         for part, number in zip(twins.parts(value, split), numbers[tensor], strict=True):
             weight = 1.0 if split is None or number == numbers[tensor][0] else float(split.octave**2)
             sums[tensor] += weight * _sums(part, held[number])
+            left[number] -= 1
+            if not left[number]:
+                del held[number]
 
 
 def _sums(own, found) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -22,23 +23,22 @@ class Frontier:
 
     def __init__(self, in_memory: int = IN_MEMORY):
         self._room = in_memory
-        self._held: dict[int, dict[int, np.ndarray]] = {}
+        self._held: dict[int, dict[int, np.ndarray | _File]] = {}
         self._folder: Path | None = None
 
     def take(self, batch: int) -> dict[int, object]:
         """Tensor number -> tensor."""
         values: dict[int, object] = {}
         for number, array in self._held.pop(batch, {}).items():
-            if isinstance(array, Path):
-                path, array = array, np.load(array)
-                path.unlink()
+            if isinstance(array, _File):
+                array = array.read()
             else:
                 self._room += array.nbytes
             values[number] = keras.ops.convert_to_tensor(array)
         return values
 
     def put(self, batch: int, values: dict[int, object]) -> None:
-        held: dict[int, np.ndarray | Path] = {}
+        held: dict[int, np.ndarray | _File] = {}
         for number, tensor in values.items():
             array = keras.ops.convert_to_numpy(tensor)
             if array.nbytes <= self._room:
@@ -48,10 +48,25 @@ class Frontier:
                 held[number] = self._write(batch, number, array)
         self._held[batch] = held
 
-    def _write(self, batch: int, number: int, array: np.ndarray) -> Path:
+    def _write(self, batch: int, number: int, array: np.ndarray) -> _File:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="octconvert-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        path = self._folder / f"{batch}-{number}.npy"
-        np.save(path, array)
-        return path
+        path = self._folder / f"{batch}-{number}.raw"
+        array.tofile(path)
+        return _File(path, array.shape, array.dtype)
+
+
+@dataclass(frozen=True)
+class _File:
+    """Raw numbers; NumPy's own format knows no bfloat16."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self) -> np.ndarray:
+        """The array; the file is gone then."""
+        array = np.fromfile(self.path, "uint8").view(self.dtype).reshape(self.shape)
+        self.path.unlink()
+        return array

@@ -12,10 +12,7 @@ import numpy as np
 from keras import ops
 
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Strengths that are tried, in units of the Gram matrix's mean diagonal."""
-FEW_RIDGES = (1e-3, 1e-1)
-"""The same for matrices too large to try many."""
-LARGE = 2_000
+"""Strengths to choose from, in units of the Gram matrix's mean diagonal; the middle one is tried first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +21,8 @@ class Solution:
 
     Attributes:
         weights: (blocks, features, outputs); the last feature is the intercept where there is one.
-        before, after: mean squared error on the second fold, relative to the targets' variance, of the weights before and
-            of the new ones when fitted to the first fold alone.
+        before, after: mean squared error on the second fold, relative to the targets' variance, of the weights before
+            and of the new ones when fitted to the first fold alone.
         ridge: the strength that was taken; infinite where the weights are those before.
     """
 
@@ -78,19 +75,29 @@ class NormalEquations:
         if not finite or not self.count.all():
             return unchanged
         prior = min(priors, key=lambda weights: float(self.error(weights, 0).sum()))
-        best = (float(self.error(prior, 1).sum()), np.inf, prior)
-        ridges = FEW_RIDGES if self.gram.shape[-1] > LARGE else RIDGES
-        for ridge in ridges:
-            weights = _ridge(self.gram[0], self.product[0], prior, ridge)
-            found = float(self.error(weights, 1).sum())
-            if found < best[0]:
-                best = (found, ridge, weights)
-        if not best[0] < before:
+        error, ridge = self._best_ridge(prior)
+        of_prior = float(self.error(prior, 1).sum())
+        if not min(error, of_prior) < before:
             return unchanged
-        if best[1] == np.inf:
-            return Solution(prior, before / scale, best[0] / scale, np.inf)
-        weights = _ridge(self.gram.sum(axis=0), self.product.sum(axis=0), prior, best[1])
-        return Solution(weights, before / scale, best[0] / scale, best[1])
+        if of_prior <= error:
+            return Solution(prior, before / scale, of_prior / scale, np.inf)
+        weights = _ridge(self.gram.sum(axis=0), self.product.sum(axis=0), prior, ridge)
+        return Solution(weights, before / scale, error / scale, ridge)
+
+    def _best_ridge(self, prior: np.ndarray) -> tuple[float, float]:
+        """(error, strength): from the middle down, or up, for as long as the error on the second fold falls."""
+        tried: dict[int, float] = {}
+
+        def error(i: int) -> float:
+            if i not in tried:
+                tried[i] = float(self.error(_ridge(self.gram[0], self.product[0], prior, RIDGES[i]), 1).sum())
+            return tried[i]
+
+        best = len(RIDGES) // 2
+        for step in (-1, 1):
+            while 0 <= best + step < len(RIDGES) and error(best + step) < error(best):
+                best += step
+        return error(best), RIDGES[best]
 
 
 def _ridge(gram: np.ndarray, product: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:

@@ -8,7 +8,7 @@ Rows are gathered at drawn positions only, so no map is ever unfolded as a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +83,8 @@ class Regression:
 
     def last(self, x):
         """A tensor as (batch, rows, columns, channels)."""
-        if len(x.shape) == 2:
-            return x[:, None, None, :]
+        if len(x.shape) != 4:  # of a Dense layer
+            return ops.reshape(x, (x.shape[0], 1, -1, x.shape[-1]))
         return ops.transpose(x, (0, 2, 3, 1)) if self.channels_first else x
 
     def targets(self, y, positions: np.ndarray):
@@ -95,7 +95,7 @@ class Regression:
         found = ops.take(flat, (positions[:, 0] * rows + positions[:, 1]) * columns + positions[:, 2], axis=0)
         return ops.transpose(ops.reshape(found, (len(positions), self.blocks, -1)), (1, 0, 2))
 
-    def weights(self, values: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    def weights(self, values: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """(blocks, features, outputs of a block) from the layer's kernels, or from ``values`` by their names."""
         return np.concatenate([self._stacked(self._kernel(term, values)) for term in self.terms], axis=1)
 
@@ -163,6 +163,12 @@ def regressions(layer) -> list[Regression]:
     return []
 
 
+def _both(values) -> tuple[int, int]:
+    """(rows, columns)."""
+    rows, columns = values
+    return rows, columns
+
+
 def _nothing(layer) -> list[Regression]:
     return []
 
@@ -180,12 +186,12 @@ def _octave(layer: OctaveConv2D) -> list[Regression]:
     dilations = (layer.dilation_rate, layer.low_dilation)
     to_high = (Term("hh_kernel", high, dilations[0]), Term("lh_kernel", low, dilations[1], layer.octave))
     to_low = (Term("hl_kernel", pooled, dilations[1]), Term("ll_kernel", low, dilations[1]))
-    made = []
+    made: list[Regression] = []
     for terms, bias in ((to_high, "high_bias"), (to_low, "low_bias")):
         present = tuple(term for term in terms if getattr(layer, term.kernel, None) is not None)
         if present:
             made.append(
-                Regression(layer, len(made), present, bias, layer.groups, layer.kernel_size, tuple(layer.strides))
+                Regression(layer, len(made), present, bias, layer.groups, layer.kernel_size, _both(layer.strides))
             )
     return made
 
@@ -193,24 +199,22 @@ def _octave(layer: OctaveConv2D) -> list[Regression]:
 def _octave_depthwise(layer: OctaveDepthwiseConv2D) -> list[Regression]:
     high = Term("hh_kernel", lambda inputs: layer.prepare_high(inputs[0]), layer.dilation_rate)
     low = Term("ll_kernel", lambda inputs: layer.prepare_low(inputs[1], inputs[0]), layer.low_dilation)
-    made = []
+    made: list[Regression] = []
     for term, bias in ((high, "high_bias"), (low, "low_bias")):
         kernel = getattr(layer, term.kernel, None)
         if kernel is not None:
             made.append(
-                Regression(
-                    layer, len(made), (term,), bias, kernel.shape[2], layer.kernel_size, tuple(layer.strides)
-                )
+                Regression(layer, len(made), (term,), bias, kernel.shape[2], layer.kernel_size, _both(layer.strides))
             )
     return made
 
 
 def _plain(layer) -> list[Regression]:
-    dilation = tuple(layer.dilation_rate)
+    dilation = _both(layer.dilation_rate)
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
     blocks = layer.kernel.shape[2] if depthwise else layer.groups
     term = Term("kernel", lambda inputs: (inputs[0], layer.padding), dilation)
-    return [Regression(layer, 0, (term,), "bias", blocks, tuple(layer.kernel_size), tuple(layer.strides))]
+    return [Regression(layer, 0, (term,), "bias", blocks, _both(layer.kernel_size), _both(layer.strides))]
 
 
 def _dense(layer) -> list[Regression]:

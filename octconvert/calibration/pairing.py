@@ -63,13 +63,13 @@ class Twins:
             numbers.setdefault(tensor, number)
         found = {}
         for key, value in builder.values.items():
-            number = self.source.values.get(key)
+            source = self.source.values.get(key)
             parts = [value.high, value.low] if isinstance(value, Pair) else [value]
             pending = isinstance(value, Pair) and value.pads is not None
-            if number is None or pending or any(id(part) not in numbers for part in parts):
+            if source is None or pending or any(id(part) not in numbers for part in parts):
                 continue
             split = value.split if isinstance(value, Pair) else None
-            found[number] = Counterpart(tuple(numbers[id(part)] for part in parts), split)
+            found[source] = Counterpart(tuple(numbers[id(part)] for part in parts), split)
         return found
 
     @cached_property

@@ -1,9 +1,9 @@
 """Turns the channels of linear tensors so that a few of them hold what is smooth.
 
-Between linear layers the channels of a tensor are a free choice of basis: where convolutions without activation write it,
-sums join it and convolutions read it (the bottlenecks of inverted residual blocks), ``M x`` serves as well as ``x`` if the
-writers' kernels are multiplied by M and the readers' by its inverse. The model stays the same function. Octave convolution
-takes detail from some channels, so the basis is taken in which the detail the readers respond to sits in as few
+Between linear layers the channels of a tensor are a free choice of basis: where convolutions without activation write
+it, sums join it and convolutions read it (the bottlenecks of inverted residual blocks), ``M x`` serves as well as ``x``
+if the writers' kernels are multiplied by M and the readers' by its inverse. The model stays the same function. Octave
+convolution takes detail from some channels, so the basis is taken in which the detail the readers respond to sits in as few
 channels as possible: the eigenvectors of ``Q^1/2 R Q^1/2``, with R the covariance of the lost detail and Q the readers'
 response to a channel (both summed over the places at which the tensor is read).
 
@@ -90,7 +90,9 @@ def _linear_group(layout: Layout, tensors: list[int]) -> LinearGroup | None:
             return None
         for call in graph.consumers.get(tensor, ()):
             rule = rule_of(call) if call.kind == OPERATION else None
-            if call.kind == BOUNDARY or call.index in inside or (rule is not None and rule.is_sum(call)):
+            if call.kind == BOUNDARY or call.index in inside:
+                continue
+            if rule is not None and rule.is_sum(call) and members.issuperset(call.inputs):  # all of them are turned
                 continue
             if rule is None or rule.mixing(call) is None or often[call.key] > 1:
                 return None
@@ -130,9 +132,10 @@ def _branch(layout: Layout, writer: Call, members: set[int], often) -> Branch | 
             return None
 
 
-def extra_tensors(groups: list[LinearGroup]) -> set[int]:
-    """Tensors whose `Moments` a rotation needs besides those that are read."""
-    return {branch.end for group in groups for branch in group.branches}
+def measured_tensors(layout: Layout, groups: list[LinearGroup]) -> set[int]:
+    """Tensors whose `Moments` a rotation needs, with outer products."""
+    ends = {branch.end for group in groups for branch in group.branches}
+    return ends | {tensor for group in groups for call, tensor in group.readers if _reads_pair(layout, call, tensor)}
 
 
 def rotated(layout: Layout, plan: Plan, groups: list[LinearGroup], found: dict[int, Moments]) -> Layout:
@@ -153,7 +156,7 @@ def basis(layout: Layout, group: LinearGroup, found: dict[int, Moments]) -> tupl
     weight = sum(answers)
     rough = sum(found[tensor].roughness * np.trace(a) for a, (_, tensor) in zip(answers, reading, strict=True))
     values, vectors = np.linalg.eigh(weight)
-    values = np.maximum(values, FLOOR * values.mean())
+    values = np.maximum(values, max(FLOOR * values.mean(), 1e-12))
     root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
     _, turned = np.linalg.eigh(root @ rough @ root)
     turned = turned[:, ::-1]
@@ -174,12 +177,19 @@ def _rotate(layout: Layout, group: LinearGroup, found: dict[int, Moments], layer
         layer.kernel.assign(np.einsum("...co,cd->...do", kernel, inverse))
 
 
+def _affine(call: Call) -> tuple[np.ndarray, np.ndarray]:
+    rule = rule_of(call)
+    found = rule.affine(call) if rule is not None else None
+    assert found is not None  # so the branch was found
+    return found
+
+
 def _write_rotated(branch: Branch, matrix: np.ndarray, moments: Moments, layer_of: Callable) -> None:
     """The writer takes the normalisations' scales and M; they keep the statistics of what they then see."""
     layer, width = layer_of(branch.writer), len(matrix)
     scale, offset = np.ones(width), np.zeros(width)
     for call in branch.affine:
-        a, b = rule_of(call).affine(call)
+        a, b = _affine(call)
         scale, offset = scale * a, offset * a + b
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
     layer.kernel.assign((kernel * scale) @ matrix.T)
@@ -190,7 +200,9 @@ def _write_rotated(branch: Branch, matrix: np.ndarray, moments: Moments, layer_o
     offset = matrix @ offset
     mean = matrix @ (moments.total / moments.count) - offset
     variance = np.maximum(np.diag(matrix @ moments.covariance @ matrix.T), 1e-8)
-    rest = True
     for call in branch.affine:
-        rule_of(call).set_affine(layer_of(call), mean, variance, offset if rest else offset * 0.0)
-        rest = False
+        own, rule = layer_of(call), rule_of(call)
+        assert rule is not None
+        rule.set_affine(own, mean, variance, offset)
+        added = _affine(replace(call, operation=own))[1]  # a gain or Dropout adds nothing; the next one does
+        mean, offset = mean + added, offset - added

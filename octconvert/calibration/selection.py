@@ -1,7 +1,7 @@
 """Which channels go low: those whose loss of detail matters least.
 
-A channel's *roughness* is the mean squared difference between its map and the same map pooled and upsampled again. It is
-measured where the maps are used, at the input of convolutions and behind activations, and counts as much as the kernels
+A channel's *roughness* is the mean squared difference between its map and the same map pooled and upsampled again. It
+is measured where the maps are used, at the input of convolutions and behind activations, and counts as much as the kernels
 that read it are large: their response to the lost detail is what the model feels. Tied channels share one value, the
 sum over all places.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 from octconvert.execution import observe
 from octconvert.graph import OPERATION, Call, CallGraph
@@ -22,7 +22,7 @@ from octconvert.planning.solve import Layout
 from octconvert.planning.values import Plan
 from octconvert.rules import rule_of
 
-POSITIONS = 20_000
+POSITIONS = 16_000
 """Positions of a map that go into its covariances, for each batch."""
 
 
@@ -33,8 +33,8 @@ class Moments:
     Attributes:
         count: positions.
         total: sum of the channels (channels,).
-        product: sum of outer products (channels, channels).
-        lost: the same of what the low resolution loses; (channels, channels).
+        product: sum of outer products (channels, channels), or of squares (channels,).
+        lost: the same of what the low resolution loses.
     """
 
     count: float
@@ -44,11 +44,13 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
+        """(channels, channels), of a map for which outer products were taken."""
         mean = self.total / self.count
         return self.product / self.count - np.outer(mean, mean)
 
     @property
     def roughness(self) -> np.ndarray:
+        """(channels, channels) or its diagonal."""
         return self.lost / self.count
 
 
@@ -66,22 +68,23 @@ def readers(layout: Layout) -> dict[int, list[Call]]:
 
 
 def survey(
-    layout: Layout, batches: Iterable[list[np.ndarray]], octave: int, more: Iterable[int] = (), seed: int = 0
+    layout: Layout, batches: Iterable[list[np.ndarray]], octave: int, whole: Iterable[int] | None = None, seed: int = 0
 ) -> dict[int, Moments]:
-    """`Moments` of every map that convolutions read as a pair, and of ``more``, in one pass over the data."""
-    wanted = {*readers(layout), *more}
+    """`Moments` of every map that convolutions read as a pair; with ``whole``: of these maps, with outer products."""
+    full = whole is not None
+    wanted = set(readers(layout) if whole is None else whole)
     found: dict[int, Moments] = {}
     rng = np.random.default_rng(seed)
     for samples in batches:
         for tensor, value in observe(layout.graph, samples, wanted):
-            new = _moments(value, octave, layout.graph, rng)
+            new = _moments(value, octave, layout.graph, rng, full)
             old = found.get(tensor)
             parts = (getattr(new, name) + (getattr(old, name) if old else 0.0) for name in vars(new))
             found[tensor] = Moments(*parts)
     return found
 
 
-def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator) -> Moments:
+def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator, full: bool) -> Moments:
     data_format = graph.data_format
     x = ops.cast(x, "float32")
     low = crop_to(upsample(pool_octave(x, octave, data_format), octave, data_format), x, data_format)
@@ -91,7 +94,10 @@ def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator) -> Mome
         chosen = np.sort(rng.choice(count, POSITIONS, replace=False))
         rows = [ops.take(part, chosen, axis=0) for part in rows]
     total = ops.convert_to_numpy(ops.sum(rows[0], axis=0)).astype("float64")
-    products = [ops.convert_to_numpy(ops.matmul(ops.transpose(part), part)).astype("float64") for part in rows]
+    multiply = (
+        (lambda part: ops.matmul(ops.transpose(part), part)) if full else lambda part: ops.sum(part * part, axis=0)
+    )
+    products = [ops.convert_to_numpy(multiply(part)).astype("float64") for part in rows]
     return Moments(float(min(count, POSITIONS)), total, *products)
 
 
@@ -103,24 +109,37 @@ def _rows(x, graph: CallGraph):
 
 
 def response(layout: Layout, call: Call) -> np.ndarray:
-    """How much a convolution's output, behind its normalisation, answers to its input: (channels, channels) or the diagonal."""
+    """How a convolution's output, behind its normalisation, answers to its input: (channels, channels) or a diagonal."""
     rule = rule_of(call)
     scale = _scale_behind(layout.graph, call)
     kernel = rule.mixing(call) if rule is not None else None
     if kernel is not None:
         scaled = kernel * scale
         return np.einsum("tco,tdo->cd", scaled, scaled)
-    kernel = np.asarray(ops.convert_to_numpy(_kernel(call)), dtype="float64")
-    channels = layout.graph.tensors[call.inputs[0]].shape[layout.graph.channel_axis]
-    if kernel.shape[2] == channels:  # depthwise
-        outputs = kernel.reshape(-1, channels, kernel.shape[3])
-        return np.square(outputs * np.broadcast_to(scale, channels * outputs.shape[2]).reshape(channels, -1)).sum((0, 2))
-    return np.full(channels, np.square(kernel).sum() / channels)
+    return _response_of_channels(call.operation, np.square(scale))
 
 
-def _kernel(call: Call):
-    layer = call.operation
-    return layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel
+def _response_of_channels(layer, squared: np.ndarray) -> np.ndarray:
+    """The diagonal for a convolution that does not simply mix; ``squared``: scale of its outputs."""
+    if isinstance(layer, layers.SeparableConv2D):
+        squared = np.sum(_squares(layer.pointwise_kernel)[0, 0] * squared, axis=1)
+        return _depthwise_response(_squares(layer.depthwise_kernel), squared)
+    kernel = _squares(layer.kernel)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return _depthwise_response(kernel, squared)
+    if isinstance(layer, layers.Conv2DTranspose):  # (rows, columns, outputs, inputs)
+        return np.einsum("rcoi,o->i", kernel, np.broadcast_to(squared, kernel.shape[2]))
+    grouped = (kernel * squared).sum((0, 1))
+    return grouped.reshape(len(grouped), layer.groups, -1).sum(2).T.reshape(-1)
+
+
+def _depthwise_response(kernel: np.ndarray, squared: np.ndarray) -> np.ndarray:
+    channels, multiplier = kernel.shape[2:]
+    return (kernel * np.broadcast_to(squared, channels * multiplier).reshape(channels, -1)).sum((0, 1, 3))
+
+
+def _squares(kernel) -> np.ndarray:
+    return np.square(np.asarray(ops.convert_to_numpy(kernel), dtype="float64"))
 
 
 def _scale_behind(graph: CallGraph, call: Call) -> np.ndarray:
@@ -137,7 +156,7 @@ def roughness(layout: Layout, found: dict[int, Moments]) -> np.ndarray:
     total, seen = np.zeros(count), np.zeros(count, dtype=bool)
     for tensor, calls in readers(layout).items():
         weight = sum(_diagonal(response(layout, call)) for call in calls)
-        np.add.at(total, layout.channels[tensor], weight * np.diag(found[tensor].roughness))
+        np.add.at(total, layout.channels[tensor], weight * _diagonal(found[tensor].roughness))
         seen[layout.channels[tensor]] = True
     return np.where(seen, total, np.inf)
 

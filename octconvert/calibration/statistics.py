@@ -1,9 +1,9 @@
 """Re-estimates BatchNormalization in a converted model (running mean and variance) from the data.
 
 The converted model's inputs to a normalisation differ from the source's; its statistics are moved by as much:
-``mean + (mean now - mean in the source)`` and ``variance * (variance now / variance in the source)``, with both measured
-on the same samples, and for a low map against the source's *pooled* map. (Plain re-estimation would scale low maps, whose
-variance is smaller because they are pooled, back to the variance of the high ones: another function.)
+``mean + (mean now - mean in the source)`` and ``variance * (variance now / variance in the source)``, with both
+measured on the same samples, and for a low map against the source's *pooled* map. (Plain re-estimation would scale low
+maps, whose variance is smaller because they are pooled, back to the variance of the high ones: another function.)
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _add(twins: Twins, batch, units: list[Unit], sums: dict[int, np.ndarray]) ->
         by_converted.setdefault(unit.call.inputs[0], []).append(unit)
     for tensor, value in observe(twins.source, batch, by_source):
         for unit in by_source[tensor]:
-            split = twins.counterparts[tensor].split
+            split = None if unit.part == "clone" else twins.counterparts[tensor].split  # a copy reads the merged map
             parts = twins.parts(value, split)
             sums[unit.call.index][0] += _moments(parts[-1 if unit.part == "clone-L" else 0], unit.layer.axis)
     for tensor, value in observe(twins.converted, batch, by_converted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,8 @@ SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
 HELD_OUT = 0.125
 """Share of the user's samples that nothing is fitted to."""
 MOST_HELD_OUT = 256
+FEW = 512
+"""With fewer images than that, their mirror images are fitted to as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +57,16 @@ def given_supply(graph: CallGraph, settings: Settings) -> Supply:
     )
     share = min(HELD_OUT, MOST_HELD_OUT / samples.count)
     fit, held_out = samples.split(share, settings.seed)
-    images = all(image_like(graph, i) for i in range(len(graph.inputs)))
+    images = all(len(graph.tensors[n].shape) == 4 and image_like(graph, i) for i, n in enumerate(graph.inputs))
+    if images and fit.count < FEW:
+        fit = _with_mirrored(fit, graph.spatial_axes[1])
     return Supply(fit, held_out, samples.origin, "", images, notes=samples.notes)
+
+
+def _with_mirrored(samples: Samples, axis: int) -> Samples:
+    """Every image and its mirror image, one behind the other: the source tells the target for both."""
+    arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in samples.arrays)
+    return replace(samples, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
 
 
 def synthetic_supply(graph: CallGraph, settings: Settings, count: int, held_out: int) -> Supply | None:
@@ -68,9 +78,7 @@ def synthetic_supply(graph: CallGraph, settings: Settings, count: int, held_out:
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
     images = [len(spec.shape) == 4 and image_like(graph, i) for i, spec in enumerate(specs)]
-    ranges = [
-        find_range(graph, i, settings.input_range) if image else None for i, image in enumerate(images)
-    ]
+    ranges = [find_range(graph, i, settings.input_range) if image else None for i, image in enumerate(images)]
 
     def make(number: int, seed: int) -> Samples:
         arrays = tuple(

@@ -76,7 +76,7 @@ class _Problem:
             return weights
         return np.concatenate([weights, self.shift.get().reshape(len(weights), 1, -1)], axis=1)
 
-    def solve(self, others: Sequence[dict]) -> Solution | None:
+    def solve(self, others: Sequence[Mapping[str, np.ndarray]]) -> Solution | None:
         if self.equations is None:
             return None
         solution = self.equations.solve([self.prior(), *map(self.prior, others)])
@@ -92,32 +92,35 @@ class _Problem:
 class _Shift:
     """Where an intercept goes: the layer's bias, or the moving mean of the normalisation that follows it."""
 
-    def __init__(self, bias, normalization):
-        self._bias, self._normalization = bias, normalization
+    def __init__(self, variable, mean: np.ndarray | None = None):
+        """``mean``: what the moving mean is in the source, None for a bias."""
+        self._variable, self._mean = variable, mean
 
     def get(self) -> np.ndarray:
-        if self._bias is not None:
-            return np.asarray(ops.convert_to_numpy(self._bias), dtype="float64")
-        return np.zeros(self._normalization.moving_mean.shape)
+        value = np.asarray(ops.convert_to_numpy(self._variable), dtype="float64")
+        return value if self._mean is None else self._mean - value
 
     def put(self, values: np.ndarray) -> None:
-        if self._bias is not None:
-            self._bias.assign(values)
-        else:
-            self._normalization.moving_mean.assign(ops.convert_to_numpy(self._normalization.moving_mean) - values)
+        self._variable.assign(values if self._mean is None else self._mean - values)
 
 
 def shift_of(twins: Twins, unit: Unit, regression: Regression) -> _Shift | None:
     """Where the intercept of a regression goes; None: nowhere."""
     if regression.bias_variable is not None:
-        return _Shift(regression.bias_variable, None)
+        return _Shift(regression.bias_variable)
     tensor = unit.call.outputs[regression.output]
     consumers = twins.converted.consumers.get(tensor, ())
     if len(consumers) != 1 or tensor in twins.converted.outputs:
         return None
-    layer = consumers[0].operation
-    alone = isinstance(layer, keras.layers.BatchNormalization) and len(layer._inbound_nodes) == 1
-    return _Shift(None, layer) if alone else None
+    following = next((each for each in twins.units if each.call is consumers[0]), None)
+    if following is None or not isinstance(following.layer, keras.layers.BatchNormalization):
+        return None
+    mean = np.asarray(ops.convert_to_numpy(following.source.operation.moving_mean), dtype="float64")
+    split = twins.layout.splits.get(following.source.inputs[0])
+    if following.part != "clone" and split is not None:
+        mean = mean[split.low if following.part == "clone-L" else split.high]
+    variable = following.layer.moving_mean
+    return _Shift(variable, mean) if mean.shape == tuple(variable.shape) else None
 
 
 def waves_of(twins: Twins) -> list[Wave]:
@@ -172,7 +175,7 @@ class Sweep:
         source_calls = [call for call in self.twins.source.calls if call.kind != SOURCE_INPUT]
         self._frontiers, self._source_left = (Frontier(), Frontier()), source_calls
         fits: list[Fit] = []
-        for number, wave in enumerate(waves):
+        for number in range(len(waves)):
             self.progress(number, len(waves))
             if any(later.units for later in waves[number:]):
                 fits += self._wave(number, waves)
@@ -185,7 +188,9 @@ class Sweep:
         ahead = [call for call in self._source_left if call.index <= last]
         self._source_left = self._source_left[len(ahead) :]
         source_kept = kept.source | {n for call in self._source_left for n in call.inputs}
-        problems = [[_Problem(r, shift_of(self.twins, unit, r)) for r in regressions(unit.layer)] for unit in wave.units]
+        problems = [
+            [_Problem(r, shift_of(self.twins, unit, r)) for r in regressions(unit.layer)] for unit in wave.units
+        ]
         rng = np.random.default_rng((self.seed, number))
         for batch in range(self._batches):
             source, converted = self._values(batch, first=number == 0)
@@ -193,8 +198,9 @@ class Sweep:
             _advance(wave.calls, converted, kept.converted | _read_by(wave))
             for target, each in zip(wave.targets, problems, strict=True):
                 self._collect(target, each, source, converted, rng, batch)
-            self._frontiers[0].put(batch, {n: v for n, v in source.items() if n in source_kept})
-            self._frontiers[1].put(batch, {n: v for n, v in converted.items() if n in kept.converted})
+            if any(later.units for later in waves[number + 1 :]):
+                self._frontiers[0].put(batch, {n: v for n, v in source.items() if n in source_kept})
+                self._frontiers[1].put(batch, {n: v for n, v in converted.items() if n in kept.converted})
         return [fit for unit, each in zip(wave.units, problems, strict=True) for fit in self._solved(unit, each)]
 
     @property

@@ -5,13 +5,13 @@ A layer's target is what its source puts out before the activation, with two cor
 - *Sum.* Where it goes, through normalisation alone, into a sum with a tensor the converted model has already made (the
   shortcut of a residual block), the target is what makes the sum right. Errors that the shortcut carries are taken back
   there, so they do not add up along a chain of blocks.
-- *Rectifier.* Where a rectifier follows, a low cell should be the mean of the rectified positions, ``pool(act(y))``; the
-  rectified mean, ``act(pool(y))``, is less.
+- *Rectifier.* Where a rectifier follows, a low cell should be the mean of the rectified positions, ``pool(act(y))``;
+  the rectified mean, ``act(pool(y))``, is less.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from keras import ops
@@ -44,8 +44,8 @@ class Target:
     unit: Unit
     split: ChannelSplit | None
     side: int | None = None
-    scale: np.ndarray | None = None
-    offset: np.ndarray | None = None
+    scale: np.ndarray = field(default_factory=lambda: np.ones(1))
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(1))
     total: int | None = None
     others: tuple[tuple[int, ...], ...] = ()
     limit: float | None = None
@@ -70,29 +70,31 @@ class Target:
         if self.total is not None:
             parts = self._for_sum(twins, parts, source, converted)
         elif self.limit is not None and len(parts) == 2:
-            parts = [parts[0], self._for_rectifier(twins, own)]
+            parts = [parts[0], self._for_rectifier(twins, own, parts[1])]
         return parts if self.side is None else [parts[self.side]]
 
     def _for_sum(self, twins: Twins, parts: list, source, converted) -> list:
         """The sum less the other tensors, taken back through the normalisation."""
         found = []
-        for i, (own, total) in enumerate(zip(parts, twins.parts(source[self.total], self.split), strict=True)):
+        whole = ops.cast(source[self.total], "float32")
+        for i, (own, total) in enumerate(zip(parts, twins.parts(whole, self.split), strict=True)):
             for numbers in self.others:
-                total = total - converted[numbers[i]]
+                total = total - ops.cast(converted[numbers[i]], "float32")
             channels = None if self.split is None else (self.split.high, self.split.low)[i]
             found.append(self._undone(twins, total, own, channels))
         return found
 
-    def _for_rectifier(self, twins: Twins, own):
+    def _for_rectifier(self, twins: Twins, own, low):
         """Low cells whose rectified value is the mean of the rectified positions."""
+        assert self.split is not None and self.limit is not None  # only pairs have low cells
         y = ops.take(own, self.split.low, axis=twins.source.channel_axis)
         scale, offset = (_shaped(twins, v[self.split.low], y) for v in (self.scale, self.offset))
         y = y * scale + offset
         pooled, mean = (
             pool_octave(part, self.split.octave, twins.source.data_format) for part in (y, ops.clip(y, 0.0, self.limit))
         )
-        wanted = ops.where(mean > 0, mean, pooled)
-        return self._undone(twins, wanted, (pooled - offset) / _safe(scale), self.split.low)
+        wanted = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are cut off alike
+        return self._undone(twins, wanted, low, self.split.low)
 
     def _undone(self, twins: Twins, wanted, own, channels):
         """What the normalisation makes ``wanted`` of; the layer's ``own`` output where it hides what lies before it."""
@@ -146,9 +148,10 @@ def _followed(twins: Twins, target: Target, available: set[int]) -> Target:
         return replace(target, limit=rectifier_limit(activation))
     tensor = call.outputs[0]
     while tensor not in graph.outputs and tensor not in graph.exits:
-        following = next(iter(graph.consumers.get(tensor, ())), None)
-        alone = len(graph.consumers.get(tensor, ())) == 1 and following.kind == OPERATION
-        rule = rule_of(following) if alone else None
+        consumers = graph.consumers.get(tensor, ())
+        if len(consumers) != 1 or consumers[0].kind != OPERATION:
+            break
+        following, rule = consumers[0], rule_of(consumers[0])
         if rule is None:
             break
         if rule.is_sum(following):
@@ -156,10 +159,18 @@ def _followed(twins: Twins, target: Target, available: set[int]) -> Target:
         affine = rule.affine(following)
         if affine is None:
             return replace(target, limit=rule.rectifier(following))
+        if not _on_channels(following, graph.channel_axis, channels, affine[0]):
+            break
         scale, offset = target.scale * affine[0], target.offset * affine[0] + affine[1]
         target = replace(target, scale=scale, offset=offset)
         tensor = following.outputs[0]
     return target
+
+
+def _on_channels(call: Call, channel_axis: int, channels: int, scale: np.ndarray) -> bool:
+    """Whether a normalisation of maps is one of their channels."""
+    axis = getattr(call.operation, "axis", channel_axis)
+    return axis in (channel_axis, channel_axis - 4) and len(scale) in (1, channels)
 
 
 def _is_map(twins: Twins, tensor: int) -> bool:

@@ -232,6 +232,4 @@ def _layout(graph, options, channels, traces, components, low, decisions, wanted
     groups = tuple((g, tuple(low[p.channels] for p in g.producers)) for g in components.groups)
     alphas, selections = zip(*map(wanted, components.groups), strict=True) if groups else ((), ())
     tied = {tensor: components.of[numbers] for tensor, numbers in channels.items()}
-    return Layout(
-        graph, splits, traces, groups, alphas, selections, decisions, options.min_size, tied, components
-    )
+    return Layout(graph, splits, traces, groups, alphas, selections, decisions, options.min_size, tied, components)

@@ -84,6 +84,10 @@ class Column:
     right: bool = False
 
 
+LEAST_NAME = 10
+"""Columns that a layer's name has in any case."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """Rows that are not shown one by one."""
@@ -93,12 +97,9 @@ class Gap:
 
 def _table(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[str, str]], width: int) -> Table:
     """``columns`` after the name; the name takes what room is left."""
-    body = []
-    for row in rows:
-        cells = gap(row) if isinstance(row, Gap) else {"layer": row.name, **{c.header: c.cell(row) for c in columns}}
-        body.append((cells, row))
+    body = _body(columns, rows, gap)
     space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
-    room = max(10, min(_longest(body), _room(columns, body, space, width)))
+    room = max(LEAST_NAME, min(_longest(body), _room(columns, body, space, width)))
     table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, space - 1, 0, 0), header_style="")
     table.add_column("layer", no_wrap=True, vertical="bottom", width=room)
     for column in columns:
@@ -109,6 +110,12 @@ def _table(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[
         texts = [names[cells["layer"]], *(cells.get(c.header, "") for c in columns)]
         table.add_row(*map(Text, texts), style=style)
     return table
+
+
+def _body(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[str, str]]) -> list[tuple]:
+    """(cells, row) for every line."""
+    full = ({"layer": row.name, **{c.header: c.cell(row) for c in columns}} for row in rows if not isinstance(row, Gap))
+    return [(gap(row) if isinstance(row, Gap) else next(full), row) for row in rows]
 
 
 def _longest(body: Sequence) -> int:
@@ -151,8 +158,7 @@ def _as_gap(run: Sequence) -> list:
 def first_that_fits(choices: Sequence[Sequence[Column]], rows: Sequence, gap: Callable, width: int) -> Table:
     """The richest choice of columns that leaves the names enough room."""
     for columns in choices:
-        body = [({c.header: "" if isinstance(row, Gap) else c.cell(row) for c in columns}, row) for row in rows]
-        longest = max(cell_len(row.name) for row in rows if not isinstance(row, Gap))
-        if _room(columns, body, 1, width) >= min(longest, 18):
+        body = _body(columns, rows, gap)
+        if _room(columns, body, 1, width) >= max(LEAST_NAME, min(_longest(body), 18)):
             break
     return _table(columns, rows, gap, width)

@@ -1,0 +1,111 @@
+"""Alphas for a share of the MACs."""
+
+import numpy as np
+import pytest
+import twin_models as nets
+
+import octconvert
+from octconvert.calibration.budget import ALPHAS, MEASURED, Market, measured_damage, with_alphas
+from octconvert.calibration.selection import roughness, survey
+from octconvert.cost import measure
+from octconvert.errors import UsageError
+
+
+def market(model, damage=True, scale=1.0):
+    layout, plan, _ = nets.planned(model, alpha=MEASURED)
+    samples = nets.samples(nets.images(16, model.inputs[0].shape[1]))
+    rough = scale * roughness(layout, survey(layout, samples.batches(8), 2))
+    found = measured_damage(layout, rough, samples, 8, 2, lambda done, total: None) if damage else None
+    return Market(layout, measure(layout.graph)[0], rough, 2, found), layout, plan
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return market(nets.residual(size=32))
+
+
+@pytest.mark.parametrize("target", [0.8, 0.65, 0.5])
+def test_reaches_the_target_and_not_much_less(resnet, target):
+    choice = resnet[0].choose(target)
+    assert target - 0.06 < choice.cost <= target
+    assert all(alpha in ALPHAS for alpha in choice.alphas)
+    assert choice.damage == pytest.approx(resnet[0].damage(np.array(choice.alphas)))
+
+
+def test_what_does_no_damage_is_taken_whole(resnet):
+    choice = resnet[0].choose(0.95)  # only global pooling reads the last group
+    assert choice.damage == 0.0 and choice.alphas[-1] > 0 and not any(choice.alphas[:-1])
+
+
+def test_fewer_macs_do_more_damage(resnet):
+    damages = [resnet[0].choose(target).damage for target in (0.9, 0.8, 0.7, 0.6, 0.5)]
+    assert damages == sorted(damages) and damages[0] < damages[-1]
+
+
+def test_chosen_alphas_do_less_damage_than_equal_ones(resnet):
+    exchange = resnet[0]
+    equal = np.full(len(exchange.curves), 0.375)
+    assert exchange.choose(exchange.cost(equal)).damage < exchange.damage(equal)
+
+
+def test_out_of_reach(resnet):
+    with pytest.raises(UsageError, match=r"target_macs 0.1 is out of reach: 0\.\d\d of the MACs at the least"):
+        resnet[0].choose(0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_the_unit_of_the_damage_does_not_matter(scale):
+    model = nets.residual()
+    usual, other = market(model, damage=False)[0], market(model, damage=False, scale=scale)[0]
+    assert other.choose(0.7).cost <= 0.7
+    assert abs(other.choose(0.7).damage / scale / usual.choose(0.7).damage - 1) < 0.05
+
+
+def test_the_lowest_target_takes_all_there_is(resnet):
+    exchange = resnet[0]
+    least = exchange.cost(np.full(len(exchange.curves), ALPHAS[-1]))
+    assert exchange.choose(least + 1e-9).alphas == (ALPHAS[-1],) * len(exchange.curves)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nets.residual(size=32, width=16),
+        lambda: nets.inverted_residual(size=32, width=16),
+        lambda: nets.unet(size=32),
+    ],
+    ids=["residual", "inverted", "unet"],
+)
+@pytest.mark.parametrize("alpha", [0.125, 0.25, 0.5, 0.75])
+def test_costs_are_those_of_a_conversion(make, alpha):
+    model = make()
+    exchange, _, _ = market(model, damage=False)
+    report = octconvert.convert(model, alpha=alpha, min_size=1, calibration=False).report
+    expected = report.after.macs / report.before.macs
+    assert exchange.cost(np.full(len(exchange.curves), alpha)) == pytest.approx(expected, rel=0.02)
+
+
+def test_no_low_channels_cost_what_the_source_costs(resnet):
+    assert resnet[0].cost(np.zeros(len(resnet[0].curves))) == pytest.approx(1.0)
+
+
+def test_layout_with_alphas_has_them(resnet):
+    _, layout, plan = resnet
+    alphas = tuple(0.25 if i % 2 else 0.5 for i in range(len(plan.groups)))
+    found = with_alphas(layout, plan, alphas)
+    assert found.alphas == alphas
+    for (_, masks), alpha in zip(found.groups, alphas, strict=True):
+        assert all(mask.mean() == alpha for mask in masks)
+
+
+def test_damage_is_that_of_detail_taken_away():
+    model = nets.residual()
+    layout = nets.planned(model, alpha=MEASURED)[0]
+    rough = np.zeros(layout.components.ledger.count)
+    noise = nets.images(16) + np.random.default_rng(0).standard_normal((16, 16, 16, 3)).astype("float32")
+    ask = lambda samples, size: measured_damage(layout, rough, samples, size, 2, lambda done, total: None)  # noqa: E731
+    found = ask(nets.samples(nets.images(16)), 4)
+    assert np.allclose(found, ask(nets.samples(nets.images(16)), 16), rtol=1e-2)
+    assert found.shape == (len(layout.groups),) and (found[:-1] > 1e-6).all()
+    assert found[-1] == 0.0  # only global pooling reads it
+    assert ask(nets.samples(noise), 4)[0] > found[0]

@@ -1,0 +1,47 @@
+import pytest
+
+from octconvert.calibration.settings import DATA_BUDGET, STEPS, SYNTHETIC_BUDGET, Settings
+from octconvert.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        (dict(steps=("solve", "polish")), "calibration_steps takes some of rotate, .*, received 'polish'"),
+        (dict(samples=1), "calibration_samples takes a whole number of at least 2, received 1"),
+        (dict(samples=2.5), "calibration_samples"),
+        (dict(samples=True), "calibration_samples"),
+        (dict(budget=0), "calibration_budget takes seconds above 0, received 0"),
+        (dict(budget=float("nan")), "calibration_budget"),
+        (dict(budget="1"), "calibration_budget"),
+        (dict(seed=-1), "seed takes a whole number from 0"),
+        (dict(seed=2**32), "seed"),
+        (dict(seed=0.0), "seed"),
+        (dict(target_macs=1.0), "target_macs must be between 0 and 1, received 1.0"),
+        (dict(target_macs=0), "target_macs"),
+        (dict(max_drop=-0.1), "max_drop must be between 0 and 1"),
+        (dict(max_drop=True), "max_drop"),
+        (dict(target_macs=0.5, max_drop=0.1), "target_macs and max_drop can not be given together"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong, told):
+    with pytest.raises(UsageError, match=told):
+        Settings(**wrong)
+
+
+def test_budgets():
+    assert Settings().seconds == SYNTHETIC_BUDGET and Settings().synthetic
+    assert Settings(data="x.npz").seconds == DATA_BUDGET and not Settings(data="x.npz").synthetic
+    assert Settings(budget=1.5).seconds == 1.5
+
+
+def test_searches_where_alphas_are_to_be_chosen():
+    assert not Settings().searches
+    assert Settings(target_macs=0.5).searches and Settings(max_drop=0.01).searches
+
+
+def test_steps_are_those_of_the_command_line():
+    from octconvert.accuracy_options import STEPS as told
+
+    assert told == STEPS
+    assert Settings(steps=()).steps == ()

@@ -1,0 +1,187 @@
+"""Layer-by-layer least squares."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+import twin_models as nets
+from oracle import randomise
+
+from octconvert.calibration import frontier, sweep
+from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.linear import regressions
+from octconvert.calibration.sweep import Sweep
+
+
+@pytest.fixture(autouse=True)
+def few_rows(monkeypatch):
+    """Quick, and still many more rows than weights."""
+    monkeypatch.setattr(sweep, "MOST_ROWS", 8_000)
+
+
+def images_for(model, count: int = 32):
+    found = []
+    for i, tensor in enumerate(model.inputs):
+        found.append(nets.images(count, tensor.shape[1], tensor.shape[3], seed=i))
+    return nets.samples(*found)
+
+
+def error(twins, samples) -> float:
+    expected, found = (Outputs.of(graph, samples, 16) for graph in (twins.source, twins.converted))
+    return expected.error(found)
+
+
+def fitted(model, samples, seed=0, damage=0.0, **options):
+    """(twins, error before, what came of the layers)."""
+    twins = nets.twins_of(model, **options)
+    if damage:
+        nets.damage(twins.model, damage)
+    before = error(twins, samples)
+    return twins, before, Sweep(twins, samples, 8, seed).run()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        nets.residual,
+        lambda: nets.residual(activation=None),
+        nets.inverted_residual,
+        nets.assorted,
+        nets.two_inputs,
+        nets.dense_net,
+        nets.transformer_tail,
+    ],
+)
+def test_repairs_damaged_weights_at_octave_1(make):
+    model = make()
+    rng = np.random.default_rng(0)
+    samples = nets.samples(*(rng.standard_normal((48, *t.shape[1:])).astype("float32") for t in model.inputs))
+    twins = nets.twins_of(model, octave=1)
+    nets.damage(twins.model)
+    before = error(twins, samples)
+    assert before > 0.02
+    fits = Sweep(twins, samples, 8).run()
+    assert all(fit.solution.changed for fit in fits)
+    assert error(twins, samples) < 1e-5  # of squares: 0.3% of the deviation
+
+
+def test_intercepts_are_fitted_into_biases_and_moving_means():
+    rng = np.random.default_rng(0)
+    samples = nets.samples(rng.standard_normal((64, 16, 16, 3)).astype("float32"))
+    twins = nets.twins_of(nets.residual(), octave=1)
+    for layer in twins.model.layers:
+        for name in ("moving_mean", "bias", "high_bias", "low_bias"):
+            value = getattr(layer, name, None)
+            if value is not None and (regressions(layer) or name == "moving_mean"):
+                value.assign(np.array(value) + rng.standard_normal(value.shape))
+    assert error(twins, samples) > 0.1
+    Sweep(twins, samples, 8).run()
+    assert error(twins, samples) < 1e-5
+
+
+def test_a_second_sweep_takes_nothing_back():
+    samples = nets.samples()
+    twins, _, _ = fitted(nets.residual(), samples)
+    once = error(twins, samples)
+    Sweep(twins, samples, 8).run()
+    assert error(twins, samples) < 1.1 * once
+
+
+@pytest.mark.parametrize("make, octave", [(nets.residual, 2), (nets.residual, 4), (nets.inverted_residual, 2)])
+def test_nearer_to_the_source_than_sliced_weights(make, octave):
+    model, held_out = make(), nets.samples(nets.images(64, seed=77))
+    twins, _, fits = fitted(model, nets.samples(nets.images(64)), octave=octave)
+    sliced = error(nets.twins_of(model, octave=octave), held_out)
+    assert error(twins, held_out) < sliced
+    assert all(fit.solution.after <= fit.solution.before for fit in fits)
+    assert {fit.name for fit in fits} <= {call.layer_name for call in twins.source.calls}
+
+
+def test_the_seed_decides(monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_ROWS", 500)
+    monkeypatch.setattr(sweep, "LEAST_ROWS", 500)
+    model, samples = nets.residual(), nets.samples()
+    first, again, other = (fitted(model, samples, seed)[0].model for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
+
+
+def test_the_source_is_left_alone():
+    model = nets.residual()
+    before = model.get_weights()
+    fitted(model, nets.samples())
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("make", [nets.shared, nets.unet, nets.nested])
+def test_other_nets_come_nearer(make):
+    model = make()
+    twins, before, fits = fitted(model, images_for(model), octave=2)
+    assert fits and error(twins, images_for(model)) < before
+
+
+def test_a_net_that_is_called_twice_is_left_as_it_is():
+    part_input = keras.Input((16, 16, 8))
+    part = keras.Model(part_input, nets.conv_bn(part_input, 8), name="part")
+    inputs = keras.Input((16, 16, 3))
+    x = nets.conv_bn(inputs, 8)
+    model = randomise(keras.Model(inputs, nets.head(nets.conv_bn(part(part(x)), 8))))
+    twins, before, fits = fitted(model, nets.samples())
+    assert error(twins, nets.samples()) < before
+    assert not [fit for fit in fits if fit.name.startswith("part")]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = nets.residual()
+    finally:
+        keras.config.set_dtype_policy(before)
+    twins, sliced, fits = fitted(model, nets.samples())
+    assert any(fit.solution.changed for fit in fits)
+    assert error(twins, nets.samples()) < 0.5 * sliced
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_activations_in_files_change_nothing(monkeypatch, tmp_path, policy):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    keras.config.set_dtype_policy(policy)
+    try:
+        model, samples = nets.residual(), nets.samples()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    written = []
+    original = frontier.Frontier._write
+    monkeypatch.setattr(frontier.Frontier, "_write", lambda *a: written.append(1) or original(*a))
+    in_memory = fitted(model, samples)[0].model.get_weights()
+    assert not written
+    monkeypatch.setattr(frontier.Frontier.__init__, "__defaults__", (1_000,))
+    in_files = fitted(model, samples)[0].model.get_weights()
+    assert written
+    assert all(np.array_equal(a, b) for a, b in zip(in_memory, in_files, strict=True))
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_targets_that_are_no_numbers_change_nothing():
+    model = nets.residual()
+    model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.nan))
+    twins = nets.twins_of(model)
+    before = twins.model.get_weights()
+    Sweep(twins, nets.samples(), 8).run()
+    assert all(np.array_equal(a, b, True) for a, b in zip(before, twins.model.get_weights(), strict=True))
+
+
+def test_zeros_alone_are_no_failure():
+    twins, before, _ = fitted(nets.residual(), nets.samples(np.zeros((16, 16, 16, 3), "float32")))
+    assert error(twins, nets.samples(np.zeros((4, 16, 16, 3), "float32"))) <= before + 1e-9
+
+
+@pytest.mark.parametrize("count, batch", [(2, 1), (2, 8), (5, 2)])
+def test_few_samples(count, batch):
+    twins = nets.twins_of(nets.residual())
+    Sweep(twins, nets.samples(nets.images(count)), batch).run()
+    assert all(np.isfinite(weight).all() for weight in twins.model.get_weights())

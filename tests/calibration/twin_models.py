@@ -1,0 +1,162 @@
+"""Small nets for the tests of the calibration, images, and a source and its conversion side by side."""
+
+import keras
+import numpy as np
+from keras import layers
+from oracle import randomise
+
+from octconvert.build import Builder
+from octconvert.calibration.pairing import Twins
+from octconvert.calibration.synthetic import dead_leaves
+from octconvert.execution import observe
+from octconvert.graph import build_graph
+from octconvert.planning import Options
+from octconvert.planning.make import layout_from_options, plan_of
+from octconvert.samples import Samples
+
+
+def planned(model, **options):
+    """(layout, plan, options) of a model or graph."""
+    options = Options(**{"min_size": 1, **options})
+    layout = layout_from_options(model if hasattr(model, "calls") else build_graph(model), options)
+    return layout, plan_of(layout, options), options
+
+
+def twins_of(model, layout=None, **options) -> Twins:
+    options = Options(**{"min_size": 1, **options})
+    layout = layout or planned(model, **vars(options))[0]
+    builder = Builder(layout, options)
+    return Twins(layout, builder, builder.build())
+
+
+def images(count: int = 48, size: int = 16, channels: int = 3, seed: int = 5) -> np.ndarray:
+    return (4 * dead_leaves(count, size, size, channels, seed) - 2).astype("float32")
+
+
+def samples(*arrays, labels=None) -> Samples:
+    return Samples(arrays or (images(),), labels, "test")
+
+
+def everything(graph, arrays) -> dict:
+    """Tensor number -> tensor, of a whole run."""
+    return dict(observe(graph, list(arrays), range(len(graph.tensors))))
+
+
+def damage(model, share: float = 0.5, seed: int = 3) -> None:
+    """Noise on all kernels."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if len(weight.shape) > 1:
+            value = np.array(weight)
+            weight.assign(value + share * value.std() * rng.standard_normal(value.shape))
+
+
+def conv_bn(x, filters, kernel=3, strides=1, activation="relu", bias=False, **more):
+    x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=bias, **more)(x)
+    x = layers.BatchNormalization()(x)
+    return layers.Activation(activation)(x) if activation else x
+
+
+def head(x, classes=5, activation="softmax"):
+    return layers.Dense(classes, activation=activation)(layers.GlobalAveragePooling2D()(x))
+
+
+def residual(size=16, width=8, seed=0, activation="relu", head_activation="softmax"):
+    inputs = keras.Input((size, size, 3))
+    x = conv_bn(inputs, width)
+    for strides in (1, 2):
+        y = conv_bn(conv_bn(x, width * strides, strides=strides), width * strides, activation=None)
+        shortcut = x if strides == 1 else conv_bn(x, width * 2, 1, 2, None)
+        x = layers.Add()([shortcut, y])
+        x = layers.Activation(activation)(x) if activation else x
+    return randomise(keras.Model(inputs, head(x, activation=head_activation), name="residual"), seed)
+
+
+def inverted_residual(size=16, width=8, seed=0, gate=True, blocks=2, after=None):
+    """Linear bottlenecks with squeeze-and-excitation; ``after`` is applied behind each bottleneck's normalisation."""
+    inputs = keras.Input((size, size, 3))
+    x = conv_bn(inputs, width, strides=1)
+    x = conv_bn(x, width, 1, activation=None)
+    for block in range(blocks):
+        y = conv_bn(x, 3 * width, 1, activation="relu6")
+        y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(y)
+        y = layers.ReLU(6.0)(layers.BatchNormalization()(y))
+        if gate:
+            z = layers.GlobalAveragePooling2D(keepdims=True)(y)
+            z = layers.Conv2D(4, 1, activation="relu")(z)
+            y = layers.Multiply()([y, layers.Conv2D(3 * width, 1, activation="sigmoid")(z)])
+        y = conv_bn(y, width, 1, activation=None)
+        y = y if after is None else after(y, block)
+        x = layers.Add()([x, y])
+    x = conv_bn(x, 2 * width, 1)
+    return randomise(keras.Model(inputs, head(x), name="inverted"), seed)
+
+
+def assorted(seed=0):
+    """Layers with their own relu, separable, depthwise, grouped, dilated; a join of three; Dense."""
+    inputs = keras.Input((12, 12, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    x = layers.SeparableConv2D(12, 3, padding="same", depth_multiplier=2)(x)
+    x = layers.ReLU()(layers.BatchNormalization(scale=False)(x))
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="relu6")(x)
+    x = layers.Conv2D(12, 3, padding="same", groups=2)(x)
+    y = layers.Conv2D(12, 3, padding="same", dilation_rate=2)(x)
+    z = layers.BatchNormalization(center=False)(layers.Conv2D(12, 1, use_bias=False)(x))
+    x = layers.Add()([x, layers.Dropout(0.3)(y), z])
+    x = layers.Dense(8, activation="gelu")(x)
+    x = layers.Concatenate()([x, layers.Conv2D(4, (1, 3), padding="same")(x)])
+    x = layers.ZeroPadding2D(1)(x)
+    x = layers.Conv2D(8, 3, strides=2)(x)
+    x = layers.GlobalAveragePooling2D()(layers.LeakyReLU()(x))
+    x = layers.Dense(6, activation="relu")(x)
+    return randomise(keras.Model(inputs, layers.Dense(3)(x), name="assorted"), seed)
+
+
+def nested(seed=0):
+    """A backbone as a layer, called once."""
+    backbone_input = keras.Input((16, 16, 3))
+    backbone = keras.Model(backbone_input, conv_bn(conv_bn(backbone_input, 8), 8), name="backbone")
+    inputs = keras.Input((16, 16, 3))
+    return randomise(keras.Model(inputs, head(conv_bn(backbone(inputs), 8)), name="outer"), seed)
+
+
+def shared(seed=0):
+    """One convolution called three times."""
+    inputs = keras.Input((16, 16, 3))
+    x, again = conv_bn(inputs, 8), layers.Conv2D(8, 3, padding="same", activation="relu", name="again")
+    for _ in range(3):
+        x = again(x)
+    return randomise(keras.Model(inputs, head(conv_bn(x, 8))), seed)
+
+
+def two_inputs(seed=0):
+    first, second = keras.Input((16, 16, 3), name="image"), keras.Input((16, 16, 2), name="more")
+    x = layers.Add()([conv_bn(first, 8, activation=None), conv_bn(second, 8, activation=None)])
+    return randomise(keras.Model([first, second], head(conv_bn(x, 8))), seed)
+
+
+def unet(seed=0, size=16):
+    inputs = keras.Input((size, size, 3))
+    top = conv_bn(inputs, 8)
+    x = conv_bn(layers.MaxPooling2D()(top), 16)
+    x = layers.Conv2DTranspose(8, 2, 2, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = conv_bn(layers.Concatenate()([x, top]), 8)
+    return randomise(keras.Model(inputs, layers.Conv2D(2, 1, activation="sigmoid")(x), name="unet"), seed)
+
+
+def dense_net(seed=0):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    for _ in range(3):
+        y = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.Concatenate()([x, layers.Conv2D(4, 3, padding="same", use_bias=False)(y)])
+    return randomise(keras.Model(inputs, head(x)), seed)
+
+
+def transformer_tail(seed=0):
+    """Dense layers on sequences behind convolutions."""
+    inputs = keras.Input((16, 16, 3))
+    x = conv_bn(conv_bn(inputs, 8, strides=2), 8)
+    x = layers.Dense(6, activation="relu")(layers.Reshape((64, 8))(x))
+    return randomise(keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x))), seed)
