@@ -5,7 +5,8 @@
 
 CIFAR_DIR holds ``resnet_small.keras``, ``train_12k.npz``, ``test_5k.npz`` (``x``, ``y``) and ``normalization.npz``
 (``mean``, ``std``). FASHION_DIR holds the files of Debian's dataset-fashion-mnist; the model is
-fixtures/fashion_deep.keras. Calibration reads the first 2,048 training images without their labels; test images are measured on, and no more.
+fixtures/fashion_deep.keras. Calibration reads the first 2,048 training images without their labels; test images are
+measured on, and no more.
 """
 
 from __future__ import annotations

@@ -107,7 +107,8 @@ def calibrate(
     report = run.report(start, best.outputs)
     if options.portable:
         builder = Builder(best.layout, options, tuned=best.builder.tuned_weights())
-        return Calibrated(best.layout, best.plan, builder, builder.build(), report, errors, run.notes)
+        plan = replace(best.plan, portable=True)
+        return Calibrated(best.layout, plan, builder, builder.build(), report, errors, run.notes)
     return Calibrated(best.layout, best.plan, best.builder, best.model, report, errors, run.notes)
 
 
@@ -383,7 +384,7 @@ class _Run:
             data=self.supply.told,
             synthetic=self.settings.synthetic,
             input_range=self.supply.input_range,
-            samples=self.supply.fit.count,
+            samples=self.supply.count,
             held_out=self.supply.held_out.count,
             measures=measures(self.expected, before, after),
             steps=tuple(self.steps),

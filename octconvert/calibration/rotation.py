@@ -1,11 +1,11 @@
 """Turns the channels of linear tensors so that a few of them hold what is smooth.
 
 Between linear layers the channels of a tensor are a free choice of basis: where convolutions without activation write
-it, sums join it and convolutions read it (the bottlenecks of inverted residual blocks), ``M x`` serves as well as ``x``
-if the writers' kernels are multiplied by M and the readers' by its inverse. The model stays the same function. Octave
-convolution takes detail from some channels, so the basis is taken in which the detail the readers respond to sits in as few
-channels as possible: the eigenvectors of ``Q^1/2 R Q^1/2``, with R the covariance of the lost detail and Q the readers'
-response to a channel (both summed over the places at which the tensor is read).
+it, sums join it and convolutions read it (the bottlenecks of inverted residual blocks), ``M x`` serves as well as
+``x`` if the writers' kernels are multiplied by M and the readers' by its inverse. The model stays the same function.
+Octave convolution takes detail from some channels, so the basis is taken in which the detail the readers respond to
+sits in as few channels as possible: the eigenvectors of ``Q^1/2 R Q^1/2``, with R the covariance of the lost detail
+and Q the readers' response to a channel (both summed over the places at which the tensor is read).
 
 The rotated copy of the source takes the source's place in everything that follows.
 """

@@ -1,9 +1,9 @@
 """Which channels go low: those whose loss of detail matters least.
 
 A channel's *roughness* is the mean squared difference between its map and the same map pooled and upsampled again. It
-is measured where the maps are used, at the input of convolutions and behind activations, and counts as much as the kernels
-that read it are large: their response to the lost detail is what the model feels. Tied channels share one value, the
-sum over all places.
+is measured where the maps are used, at the input of convolutions and behind activations, and counts as much as the
+kernels that read it are large: their response to the lost detail is what the model feels. Tied channels share one
+value, the sum over all places.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _rows(x, graph: CallGraph):
 
 
 def response(layout: Layout, call: Call) -> np.ndarray:
-    """How a convolution's output, behind its normalisation, answers to its input: (channels, channels) or a diagonal."""
+    """How the output of a convolution, and what scales it, answers to its input: (channels, channels) or a diagonal."""
     rule = rule_of(call)
     scale = _scale_behind(layout.graph, call)
     kernel = rule.mixing(call) if rule is not None else None

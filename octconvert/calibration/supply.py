@@ -32,6 +32,7 @@ class Supply:
         fit, held_out: disjoint.
         told: what the report calls them.
         input_range: how synthetic images got their values; empty for the user's data.
+        count: samples to fit to, without mirror images.
         images: whether every map-like input is an image, so that it may be flipped and shifted.
         more: makes further samples to fit to from (count, seed); None where there are no others.
         notes: what the user should know.
@@ -41,6 +42,7 @@ class Supply:
     held_out: Samples
     told: str
     input_range: str
+    count: int
     images: bool
     more: Callable[[int, int], Samples] | None = None
     notes: tuple[str, ...] = ()
@@ -58,9 +60,10 @@ def given_supply(graph: CallGraph, settings: Settings) -> Supply:
     share = min(HELD_OUT, MOST_HELD_OUT / samples.count)
     fit, held_out = samples.split(share, settings.seed)
     images = all(len(graph.tensors[n].shape) == 4 and image_like(graph, i) for i, n in enumerate(graph.inputs))
-    if images and fit.count < FEW:
+    count = fit.count
+    if images and count < FEW:
         fit = _with_mirrored(fit, graph.spatial_axes[1])
-    return Supply(fit, held_out, samples.origin, "", images, notes=samples.notes)
+    return Supply(fit, held_out, samples.origin, "", count, images, notes=samples.notes)
 
 
 def _with_mirrored(samples: Samples, axis: int) -> Samples:
@@ -91,7 +94,7 @@ def synthetic_supply(graph: CallGraph, settings: Settings, count: int, held_out:
     told = f"{plural(count, 'synthetic image') if any(images) else f'{count:,} synthetic {kind}'}"
     how = "; ".join(dict.fromkeys(found.how for found in ranges if found is not None))
     seed = settings.seed
-    return Supply(make(count, seed + 1), make(held_out, seed + 2), told, how, all(images), make)
+    return Supply(make(count, seed + 1), make(held_out, seed + 2), told, how, count, all(images), make)
 
 
 def _array(graph: CallGraph, shape, count: int, found: InputRange | None, seed: int) -> np.ndarray:

@@ -67,7 +67,6 @@ def test_built_in_layers_compute_the_same():
     assert portable.plan.groups == octave.plan.groups
 
 
-@pytest.mark.xfail(reason="calibrate writes the plan down with portable=False", strict=True)
 def test_the_plan_of_a_portable_conversion_is_portable():
     result = convert(nets.residual(), nets.images(16), calibration_steps=SOLVE, portable=True)
     assert result.plan.portable
