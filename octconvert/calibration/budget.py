@@ -32,6 +32,10 @@ MEASURED = 0.5
 """Where the damage of a group is measured."""
 
 
+class OutOfReach(UsageError):
+    """No alphas are low enough in MACs."""
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """Alphas of the groups, the cost they give as a share of the source's MACs, and the damage to expect."""
@@ -94,12 +98,12 @@ class Market:
         """The least damage at a cost of at most ``target``.
 
         Raises:
-            UsageError: no alphas get there.
+            OutOfReach: no alphas get there.
         """
         most = np.full(len(self.curves), ALPHAS[-1])
         if self.cost(most) > target:
             least = self.cost(most)
-            raise UsageError(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
+            raise OutOfReach(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
         unit = max(float(self.curves.max(initial=0.0)), 1e-30)
         low, high = 0.0, unit
         alphas = self._descend(high)

@@ -315,7 +315,10 @@ class _Run:
             raise UsageError("max_drop is about classes, and the model's first output is none; give target_macs")
         steps, reached = list(self.steps), 1.0
         for target in DROP_TARGETS:
-            layout, chosen = self.prepared(base.layout, base.plan, options, target)
+            try:
+                layout, chosen = self.prepared(base.layout, base.plan, options, target)
+            except budget.OutOfReach:
+                break
             candidate = self.candidate(build(layout, chosen, replace(options, weights="slice")))
             few = self.supply.fit.subset(range(min(self.supply.fit.count, 512)))
             self._solve(candidate, options, build, few)
