@@ -21,7 +21,7 @@ import keras
 import numpy as np
 
 import octconvert
-from octconvert.distill import flip_and_shift
+from octconvert.distillation import flip_and_shift
 
 CALIBRATION = 2048
 FIXTURES = Path(__file__).parent.parent / "fixtures"

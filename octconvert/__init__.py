@@ -19,7 +19,7 @@ _PUBLIC = {
     "Plan": "octconvert.planning",
     "convert": "octconvert.api",
     "diff": "octconvert.api",
-    "distill": "octconvert.distill",
+    "distill": "octconvert.distillation",
     "load": "octconvert.api",
     "plan": "octconvert.api",
     "OctconvertError": "octconvert.errors",

@@ -307,7 +307,11 @@ class _Run:
         """All of them, or as many as the time allows."""
         count = int(SHARE * max(self.left, 0.0) / (SOLVING * self.seconds_a_sample))
         count = max(count, 64 if not self.settings.synthetic else LEAST_SYNTHETIC)
-        return self.supply.fit if count >= self.supply.fit.count else self.supply.fit.subset(range(count))
+        samples = self.supply.fit
+        if count >= samples.count:
+            return samples
+        copies = samples.count // self.supply.count  # mirror images stand behind their originals, and go first
+        return samples.subset(range(0, samples.count, copies)[:count])
 
     def _largest_saving(self, base: Candidate, plan: Plan, options: Options, build: Build) -> float:
         """The least share of the MACs at which no more than ``max_drop`` of the agreement is lost, by trial."""

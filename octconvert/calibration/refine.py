@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import keras
 
 from octconvert.calibration.supply import Supply
-from octconvert.distill import distill, flip_and_shift
+from octconvert.distillation import distill, flip_and_shift
 from octconvert.samples import Samples
 
 BATCH = 64

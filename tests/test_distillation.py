@@ -14,7 +14,7 @@ from keras import layers, ops
 from oracle import randomise
 
 import octconvert
-from octconvert.distill import (
+from octconvert.distillation import (
     Distiller,
     SigmoidDivergence,
     SoftmaxDivergence,
@@ -294,3 +294,10 @@ def test_mistakes_are_told_in_one_line():
 
 if __name__ == "__main__":
     train_on_two_devices()
+
+
+def test_the_public_name_is_the_function_whatever_was_imported_before():
+    import octconvert
+    import octconvert.calibration.refine  # noqa: F401
+
+    assert octconvert.distill is distill
