@@ -298,6 +298,6 @@ if __name__ == "__main__":
 
 def test_the_public_name_is_the_function_whatever_was_imported_before():
     import octconvert
-    import octconvert.calibration.refine  # noqa: F401
+    import octconvert.calibration.refine
 
     assert octconvert.distill is distill
