@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 
 from octconvert.calibration.settings import STEPS
 from octconvert.errors import InputError, UsageError
+from octconvert.numbers import parse_number, scale_and_offset
 
 GROUP = Group("Keeping the accuracy", sort_key=2)
 MOST_SEEDS = 2**32  # what NumPy and Keras both take
@@ -163,7 +164,7 @@ def _seconds(value: float | None) -> float | None:
 def _range(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None
-    numbers = [_number(part) for part in text.split(",")]
+    numbers = [parse_number(part) for part in text.split(",")]
     match numbers:
         case [float(low), float(high)] if low < high:
             return low, high
@@ -184,22 +185,11 @@ def _preprocess(text: str | None) -> str | None:
     """Only numbers are checked here: names and functions can not be found without Keras."""
     if text is None or ":" in text:
         return text
-    numbers = [_number(part) for part in text.split(",")]
-    is_name = len(numbers) == 1 and numbers[0] is None
-    if not text.strip() or not (is_name or (len(numbers) <= 2 and None not in numbers and numbers[0])):
+    is_name = bool(text.strip()) and "," not in text and parse_number(text) is None
+    if not is_name and scale_and_offset(text) is None:
         forms = "a name from keras.applications, SCALE,OFFSET (for example 1/127.5,-1) or MODULE:FUNCTION"
         raise UsageError(f"--preprocess takes {forms}; received '{text}'")
     return text
-
-
-def _number(text: str) -> float | None:
-    """'0.5', '-1' or '1/255'."""
-    over, _, under = text.partition("/")
-    try:
-        value = float(over) / float(under or 1)
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if math.isfinite(value) else None
 
 
 __all__ = ["GROUP", "NONE_GIVEN", "STEPS", "AccuracyOptions", "whole_number"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 
 from octconvert.errors import UsageError
 from octconvert.io.custom import parse_custom_object
+from octconvert.numbers import parse_number, scale_and_offset
 
 Function = Callable[[np.ndarray], Any]
 
@@ -26,23 +26,13 @@ def preprocess_function(preprocess, data_format: str) -> Function | None:
         raise UsageError(f"preprocess takes a name, scale,offset, module:function or a function; not {preprocess!r}")
     if ":" in preprocess:
         return _own_function(preprocess)
-    numbers = [_number(text) for text in preprocess.split(",")]
-    if numbers[0] is None and len(numbers) == 1:
+    if "," not in preprocess and parse_number(preprocess) is None:
         return partial(_application(preprocess), data_format=data_format)
-    scale, offset = numbers if len(numbers) == 2 else (numbers[0], 0.0 if len(numbers) == 1 else None)
-    if scale is None or offset is None or not scale:
+    numbers = scale_and_offset(preprocess)
+    if numbers is None:
         raise UsageError(f"preprocess: '{preprocess}' is no scale,offset; write for example 1/127.5,-1")
+    scale, offset = numbers
     return lambda batch: batch * scale + offset
-
-
-def _number(text: str) -> float | None:
-    """'0.5', '-1' or '1/255'."""
-    over, _, under = text.partition("/")
-    try:
-        value = float(over) / float(under or 1)
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _own_function(spec: str) -> Function:
