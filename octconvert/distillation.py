@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import math
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -142,14 +142,24 @@ class Distiller(keras.Model):
         distances: one `keras.losses.Loss` for each output, of (source's, converted's).
         labels_weight: share of the compiled loss, 0..1.
         augment: applied to the inputs of training batches.
+        weights: of the distances; by default their mean counts.
     """
 
-    def __init__(self, source, converted, distances: list, labels_weight: float = 0.0, augment=None):
+    def __init__(
+        self,
+        source,
+        converted,
+        distances: list,
+        labels_weight: float = 0.0,
+        augment=None,
+        weights: Sequence[float] | None = None,
+    ):
         super().__init__(dtype="float32", autocast=False)  # the models cast their inputs themselves
         self.converted = converted
         self.labels_weight = labels_weight
         self.output_names = getattr(functional_of(converted), "output_names", None)  # for losses given by name
         self._distances = distances
+        self._weights = [1 / len(distances)] * len(distances) if weights is None else list(weights)
         self._target = partial(source, training=False)  # as a plain layer its weights would be this model's
         self._augment = None if augment is None else partial(augment)
         self.built = True
@@ -165,9 +175,9 @@ class Distiller(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         targets, outputs = tree.flatten(self._target(x)), tree.flatten(y_pred)
-        weights = _for_each(sample_weight, outputs)
-        pairs = zip(self._distances, targets, outputs, weights, strict=True)
-        distance = sum(loss(ops.stop_gradient(t), output, weight) for loss, t, output, weight in pairs) / len(outputs)
+        samples = _for_each(sample_weight, outputs)
+        parts = zip(self._weights, self._distances, targets, outputs, samples, strict=True)
+        distance = sum(share * loss(ops.stop_gradient(t), y, weight) for share, loss, t, y, weight in parts)
         if not self.labels_weight:
             return distance
         labels = super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -310,7 +320,7 @@ def _guessed_loss(kind: _Kind) -> Callable:
 
 def _optimizer(given, rate, steps: int, converted):
     if given is None:
-        given = keras.optimizers.Adam(rate if callable(rate) else _schedule(rate, steps))
+        given = keras.optimizers.Adam(rate if callable(rate) else falling_rate(rate, steps))
     given = keras.optimizers.get(given)
     half = any(layer.compute_dtype == "float16" for layer in converted._flatten_layers())
     if half and not isinstance(given, keras.optimizers.LossScaleOptimizer):
@@ -319,7 +329,8 @@ def _optimizer(given, rate, steps: int, converted):
     return given
 
 
-def _schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+def falling_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Up to ``peak`` over the first `WARM_UP` of the steps, then down to 0 along a cosine."""
     rising = math.ceil(WARM_UP * steps)
     falling = max(1, steps - rising)
     return keras.optimizers.schedules.CosineDecay(0.0, falling, warmup_target=peak, warmup_steps=rising)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -39,7 +40,7 @@ class Uses:
                 values.pop(number, None)
 
 
-def observe(graph: CallGraph, samples: list[np.ndarray], wanted: Iterable[int]):
+def observe(graph: CallGraph, samples: list, wanted: Iterable[int]):
     """Run the graph and hand out (tensor number, tensor) of every wanted tensor as soon as it is there.
 
     ``model(x)`` would hold every activation to the end; here only what is still to be read is alive.
@@ -58,8 +59,13 @@ def observe(graph: CallGraph, samples: list[np.ndarray], wanted: Iterable[int]):
         uses.drop(call, values)
 
 
+def tensors_of(graph: CallGraph, samples: list, wanted: Iterable[int]) -> dict[int, Any]:
+    """Tensor number -> tensor, of every wanted tensor."""
+    return dict(observe(graph, samples, wanted))
+
+
 def run(model, samples: list[np.ndarray]) -> list[np.ndarray]:
     """The model's outputs as float64 arrays, flat; ``samples``: one array for each input, flat."""
     graph = model if isinstance(model, CallGraph) else build_graph(model)
-    found = dict(observe(graph, samples, graph.outputs))
+    found = tensors_of(graph, samples, graph.outputs)
     return [np.asarray(keras.ops.convert_to_numpy(found[n]), dtype="float64") for n in graph.outputs]

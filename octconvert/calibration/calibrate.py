@@ -10,6 +10,7 @@ outputs is taken back; the start is the better one of sliced and folded weights.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy as np
 
 from octconvert.build import Builder, weights_by_name
 from octconvert.calibration import budget, refine, rotation, selection
+from octconvert.calibration.effort import Allowance, seconds_a_sample
 from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.settings import Settings
@@ -28,10 +30,13 @@ from octconvert.calibration.supply import Supply, given_supply, synthetic_supply
 from octconvert.calibration.sweep import Fit, Sweep
 from octconvert.cost import measure
 from octconvert.errors import OctconvertError, UsageError, first_line
+from octconvert.graph import CallGraph
 from octconvert.planning.make import layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
-from octconvert.report.result import CalibrationReport, Step
+from octconvert.report.result import CalibrationReport, Cost, Step
+from octconvert.report.words import plural
+from octconvert.samples import Samples
 
 Progress = Callable[[str, int, int], None]
 Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]
@@ -39,8 +44,10 @@ Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]
 BATCH_BYTES = 2**28
 """Activations of one batch at the most."""
 MOST_BATCH, LEAST_BATCHES = 256, 8
-SOLVING = 25.0
-"""A least-squares pass takes about so many runs of the source for each sample."""
+SURVEYING, SOLVING, RENORMALIZING = 2.0, 12.0, 2.0
+"""What a step takes for each sample, in runs of the source."""
+OVERTIME = 2.0
+"""The clock ends the refinement after so many budgets."""
 TIMED = 64
 """Samples that are run to measure the time they take."""
 SHARE = 0.6
@@ -135,7 +142,8 @@ class _Run:
     settings: Settings
     tell: Progress
     batch: int
-    seconds_a_sample: float
+    costs: Cost
+    allowance: Allowance
     expected: Outputs
     started: float
     steps: list[Step] = field(default_factory=list)
@@ -145,26 +153,25 @@ class _Run:
         started = time.monotonic()
         tell("calibrate: samples", 0, 0)
         graph = layout.graph
-        batch = int(np.clip(BATCH_BYTES // max(measure(graph)[1].peak_activation_bytes, 1), 1, MOST_BATCH))
+        sized, costs = measure(graph)
+        trial = synthetic_supply(graph, settings, 2, TIMED) if settings.synthetic else given_supply(graph, settings)
+        if trial is None:
+            return None
+        costs = _at_size(costs, sized, trial.held_out)
+        batch = int(np.clip(BATCH_BYTES // max(costs.peak_activation_bytes, 1), 1, MOST_BATCH))
+        allowance = Allowance(settings.seconds, seconds_a_sample(costs, _measured_seconds(layout, trial, batch)))
+        supply = trial
         if settings.synthetic:
-            trial = synthetic_supply(graph, settings, min(batch, TIMED), 2)
-            if trial is None:
-                return None
-            speed = _seconds_a_sample(layout, trial, batch)
-            wanted = int(SHARE * settings.seconds / (SOLVING * speed)) // 8 * 8
+            wanted = allowance.samples(SHARE, SOLVING) // 8 * 8
             count = int(np.clip(wanted, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
-            supply = synthetic_supply(graph, settings, count, SYNTHETIC_HELD_OUT)
-            assert supply is not None
-        else:
-            supply = given_supply(graph, settings)
-            speed = _seconds_a_sample(layout, supply, batch)
+            supply = synthetic_supply(graph, settings, count, SYNTHETIC_HELD_OUT) or trial
         expected = Outputs.of(graph, supply.held_out, batch)
-        return cls(supply, settings, tell, batch, speed, expected, started)
+        return cls(supply, settings, tell, batch, costs, allowance, expected, started)
 
     @property
-    def left(self) -> float:
-        """Seconds of the budget."""
-        return self.settings.seconds - (time.monotonic() - self.started)
+    def overtime(self) -> float:
+        """Seconds by the clock after which no more is begun."""
+        return OVERTIME * self.settings.seconds - (time.monotonic() - self.started)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -232,6 +239,7 @@ class _Run:
             return layout, "no tensor that only linear layers touch"
         wanted = rotation.measured_tensors(layout, groups)
         found = selection.survey(layout, self._batches(), options.octave, wanted, self.settings.seed)
+        self.allowance.spend(self.supply.fit.count, SURVEYING)
         count = sum(len(group.branches) for group in groups)
         return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions"
 
@@ -244,6 +252,7 @@ class _Run:
 
     def _roughness(self, layout: Layout, options: Options) -> np.ndarray:
         found = selection.survey(layout, self._batches(), options.octave, seed=self.settings.seed)
+        self.allowance.spend(self.supply.fit.count, SURVEYING)
         return selection.roughness(layout, found)
 
     def _searched(self, layout: Layout, plan: Plan, options: Options, target: float) -> tuple[Layout, Plan]:
@@ -265,10 +274,11 @@ class _Run:
 
     def _damage(self, layout: Layout, rough: np.ndarray, options: Options) -> np.ndarray | None:
         """Measured output errors, on as many samples as the time allows; None where that is too few."""
-        runs = len(layout.groups) * self.seconds_a_sample * 2
-        count = int(min(256, self.supply.fit.count, 0.3 * max(self.left, 0.0) / max(runs, 1e-9)))
+        runs = len(layout.groups)
+        count = min(256, self.supply.fit.count, self.allowance.samples(0.3, runs))
         if count < 8:
             return None
+        self.allowance.spend(count, runs)
         samples = self.supply.fit.subset(range(count))
         tell = lambda done, total: self.tell("calibrate: sensitivity", done, total)  # noqa: E731
         return budget.measured_damage(layout, rough, samples, min(self.batch, count), options.octave, tell)
@@ -300,13 +310,13 @@ class _Run:
         folded = build(candidate.layout, candidate.plan, replace(options, weights="fold"))[2]
         prior = _matched(candidate.builder, folded)
         batch = max(1, min(self.batch, samples.count // LEAST_BATCHES))
+        self.allowance.spend(samples.count, SOLVING)
         tell = lambda done, total: self.tell("calibrate: least squares", done, total)  # noqa: E731
         return Sweep(twins, samples, batch, self.settings.seed, (prior,), tell).run()
 
     def _fitted_samples(self):
         """All of them, or as many as the time allows."""
-        count = int(SHARE * max(self.left, 0.0) / (SOLVING * self.seconds_a_sample))
-        count = max(count, 64 if not self.settings.synthetic else LEAST_SYNTHETIC)
+        count = max(self.allowance.samples(SHARE, SOLVING), 64 if not self.settings.synthetic else LEAST_SYNTHETIC)
         samples = self.supply.fit
         if count >= samples.count:
             return samples
@@ -345,23 +355,27 @@ class _Run:
         with self.timed("renormalize") as outcome, self._or_back(best, outcome):
             twins = Twins(best.layout, best.builder, best.model)
             samples = self._fitted_samples()
+            self.allowance.spend(samples.count, RENORMALIZING)
             outcome.detail = f"{renormalize(twins, samples, self.batch)} layers"
         return best
 
     def refined(self, best: Candidate) -> Candidate:
         if not self.wants("refine"):
             return best
-        seconds = self.left if self.settings.synthetic else max(self.left, 0.3 * self.settings.seconds)
-        training = refine.planned(self.supply, seconds, 3 * refine.BATCH * self.seconds_a_sample)
+        twins = Twins(best.layout, best.builder, best.model)
+        seconds, sample = self.allowance.left, self.allowance.seconds_a_sample
+        training = refine.planned(self.supply, seconds, sample, self.costs.activation_bytes)
+        tell = lambda done, total: self.tell("calibrate: refine", done, total)  # noqa: E731
         with self.timed("refine") as outcome:
             if not training.steps:
                 outcome.kept, outcome.detail = False, training.reason
-            else:
-                with self._or_back(best, outcome):
-                    source = best.layout.graph.model
-                    limits = (best.error, 1.5 * seconds, self.settings.seed)
-                    steps = refine.refine(source, best.model, self.supply, training, *limits)
-                    outcome.detail = f"{steps:,} steps of {refine.BATCH} samples"
+                return best
+            with self._or_back(best, outcome):
+                limits = (best.error, max(self.overtime, seconds), self.settings.seed)
+                steps = refine.refine(twins, self.supply, training, *limits, tell)
+                outcome.detail = f"{steps:,} steps of {plural(training.batch, 'sample')}"
+                if steps < training.steps:
+                    outcome.detail += f" of {training.steps:,} that the time was for"
         return best
 
     @contextmanager
@@ -415,13 +429,26 @@ def _told_fits(fits: list[Fit]) -> str:
     return f"{len(changed)} layers" + (f", {len(left)} as they were" if left else "")
 
 
-def _seconds_a_sample(layout: Layout, supply: Supply, batch: int) -> float:
-    """Of the source model, once its operations are warm."""
+def _measured_seconds(layout: Layout, supply: Supply, batch: int) -> float:
+    """Of one run of the source for one sample, once its operations are warm."""
     few = supply.fit.subset(range(min(supply.fit.count, TIMED, batch)))
     Outputs.of(layout.graph, few, few.count)
     started = time.perf_counter()
     Outputs.of(layout.graph, few, few.count)
     return (time.perf_counter() - started) / few.count
+
+
+def _at_size(costs: Cost, sized: CallGraph, samples: Samples) -> Cost:
+    """Of the samples there are, where the model leaves its sizes open and the costs are of some other size."""
+    given = sum(math.prod(array.shape[1:]) for array in samples.arrays)
+    assumed = sum(math.prod(size or 1 for size in sized.tensors[n].shape[1:]) for n in sized.inputs)
+    scale = given / max(assumed, 1)
+    return replace(
+        costs,
+        macs=int(scale * costs.macs),
+        activation_bytes=int(scale * costs.activation_bytes),
+        peak_activation_bytes=int(scale * costs.peak_activation_bytes),
+    )
 
 
 def _is_free(layout: Layout, group: rotation.LinearGroup) -> bool:

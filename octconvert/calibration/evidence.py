@@ -12,7 +12,7 @@ from keras import ops
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.targets import target_of
 from octconvert.errors import InputError
-from octconvert.execution import observe
+from octconvert.execution import observe, tensors_of
 from octconvert.graph import BOUNDARY, CallGraph, build_graph
 from octconvert.report.result import Measure
 from octconvert.samples import Samples
@@ -60,7 +60,7 @@ class Outputs:
 
 
 def _outputs(graph: CallGraph, batch: list[np.ndarray]) -> list[np.ndarray]:
-    found = dict(observe(graph, batch, graph.outputs))
+    found = tensors_of(graph, batch, graph.outputs)
     return [np.asarray(ops.convert_to_numpy(ops.cast(found[n], "float32"))) for n in graph.outputs]
 
 

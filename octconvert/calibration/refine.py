@@ -1,26 +1,41 @@
-"""The last step: a short training of the whole converted model towards the source's outputs, without labels.
+"""The last step: a short training of the whole converted model towards the source, without labels.
 
-Layer-by-layer fits can not weigh one layer's error against another's; a few hundred steps of gradient descent on the
-outputs can. It needs enough samples and time, and is left out where there are not.
+Layer-by-layer fits can not weigh one layer's error against another's; some hundred steps of gradient descent can. What
+is compared are the outputs and, with them, every tensor that a linear layer reads: a few hundred samples hold enough of
+those to train on (Romero et al. 2015, "FitNets", arXiv 1412.6550). It runs as at inference: BatchNormalization's
+statistics stay as they were fitted, and small batches bring no noise.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import keras
+import numpy as np
+from keras import ops, tree
 
+from octconvert.calibration.linear import regressions
+from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
-from octconvert.distillation import distill, flip_and_shift
+from octconvert.distillation import Distiller, RelativeSquaredError, falling_rate, flip_and_shift
+from octconvert.execution import tensors_of
 from octconvert.samples import Samples
 
-BATCH = 64
-LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 512, 150, 1_200
-LEARNING_RATE, USUAL_ERROR = 1e-3, 0.03
+BATCH = 32
+TRAINING_BYTES = 2**31
+"""Activations of one batch at the most, all of them: a training keeps what it will go back through."""
+KEPT = 3
+"""Activations of a training step, in those of the source."""
+RUNS = 2.0
+"""Time of a step for one sample in runs of the source, which are made call by call and are slower for it."""
+LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
+LEARNING_RATE, USUAL_ERROR = 2e-3, 0.03
 """Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`; the nearer, the smaller."""
+INNER_WEIGHT = 3.0
+"""Of the tensors inside, all together, where the outputs have 1."""
 SYNTHETIC_SAMPLES = 8_192
 
 
@@ -29,75 +44,140 @@ class Training:
     """Whether there is enough for a training, and how long it is: ``steps``; ``reason`` tells why it is left out."""
 
     steps: int
+    batch: int = BATCH
     reason: str = ""
 
 
-def planned(supply: Supply, seconds: float, seconds_a_step: float) -> Training:
-    """How many steps fit into the time."""
+def planned(supply: Supply, seconds: float, seconds_a_sample: float, activation_bytes: int) -> Training:
+    """How many steps fit into the time; the last two are of the source, for one sample."""
     if supply.more is None and supply.fit.count < LEAST_SAMPLES:
-        return Training(0, f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}")
-    steps = min(int(seconds / seconds_a_step), MOST_STEPS)
+        reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}"
+        return Training(0, reason=reason)
+    batch = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, BATCH))
+    a_step = RUNS * batch * seconds_a_sample
+    steps = min(int(seconds / a_step), MOST_STEPS)
     if steps < LEAST_STEPS:
-        needed = LEAST_STEPS * seconds_a_step
-        return Training(0, f"needs about {needed:.0f} s, {max(seconds, 0):.0f} s were left (--calibration-budget)")
-    return Training(steps)
+        needed = f"about {LEAST_STEPS * a_step:.0f} s, {max(seconds, 0):.0f} s were left (--calibration-budget)"
+        return Training(0, reason=f"needs {needed}")
+    return Training(steps, batch)
 
 
-def refine(source, converted, supply: Supply, training: Training, error: float, seconds: float, seed: int) -> int:
-    """Train ``converted``, whose relative error is ``error``, in place; steps that were made."""
+def refine(
+    twins: Twins,
+    supply: Supply,
+    training: Training,
+    error: float,
+    seconds: float,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Train the converted model of ``twins``, whose relative error is ``error``, in place.
+
+    Ends in the middle after ``seconds`` by the clock.
+
+    Returns:
+        Steps that were made.
+    """
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, seed)
-    batches = max(1, samples.count // BATCH)
-    epochs = max(1, round(training.steps / batches))
-    x = keras.tree.pack_sequence_as(_inputs(converted), list(samples.arrays))
-    clock = _Clock(seconds)
-    with _frozen_statistics(converted):
-        distill(
-            source,
-            converted,
-            x,
-            epochs,
-            learning_rate=LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5),
-            batch_size=BATCH,
-            augment=flip_and_shift if supply.images and len(samples.arrays) == 1 else None,
-            callbacks=[clock],
-            verbose=0,
-        )
-    return clock.steps
+    inner = inner_tensors(twins)
+    model = trained_model(twins, inner, supply.images and len(samples.arrays) == 1)
+    rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
+    model.compile(keras.optimizers.Adam(falling_rate(rate, training.steps)), jit_compile=False)  # a long wait for XLA
+    watch = _Watch(training.steps, seconds, progress)
+    x = list(samples.arrays) if len(samples.arrays) > 1 else samples.arrays[0]
+    with _all_trainable(twins.model):
+        epochs = -(-training.steps // -(-samples.count // training.batch))
+        model.fit(x, batch_size=training.batch, epochs=epochs, callbacks=[watch], verbose=0)
+    return watch.steps
+
+
+def trained_model(twins: Twins, inner: list[int], images: bool) -> Distiller:
+    """The converted model with the distance from its source as its loss; ``images`` are turned and moved."""
+    weights = [1 / len(twins.source.outputs)] * len(twins.source.outputs)
+    weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(twins, tensor)]
+    return Refiner(
+        lambda inputs, training: _source_values(twins, inputs, inner),
+        Watched(twins, inner),
+        [RelativeSquaredError() for _ in weights],
+        augment=flip_and_shift if images else None,
+        weights=weights,
+    )
+
+
+def inner_tensors(twins: Twins) -> list[int]:
+    """Source tensors that linear layers read, without the model's inputs, and that stand in the converted model."""
+    read = dict.fromkeys(unit.source.inputs[0] for unit in twins.units if regressions(unit.layer))
+    return [tensor for tensor in read if tensor in twins.counterparts and tensor not in twins.source.inputs]
+
+
+class Refiner(Distiller):
+    """Runs as at inference, while the weights are trained."""
+
+    def call(self, inputs, training=None):
+        return self.converted(inputs, training=False)
+
+
+class Watched(keras.Model):
+    """The converted model; puts out its outputs and the tensors that stand for those of the source, flat."""
+
+    def __init__(self, twins: Twins, inner: list[int]):
+        super().__init__(dtype="float32", autocast=False)
+        self.model = twins.model
+        counterparts = [number for tensor in inner for number in twins.counterparts[tensor].numbers]
+        self._graph, self._wanted = twins.converted, [*twins.converted.outputs, *counterparts]
+        self.built = True
+
+    def call(self, inputs, training=None):
+        found = tensors_of(self._graph, tree.flatten(inputs), self._wanted)
+        return [ops.cast(found[number], "float32") for number in self._wanted]
+
+
+def _source_values(twins: Twins, inputs, inner: list[int]) -> list:
+    """The same of the source."""
+    graph = twins.source
+    found = tensors_of(graph, tree.flatten(inputs), [*graph.outputs, *inner])
+    parts = [part for tensor in inner for part in twins.parts(found[tensor], twins.counterparts[tensor].split)]
+    return [ops.cast(value, "float32") for value in (*(found[number] for number in graph.outputs), *parts)]
+
+
+def _shares(twins: Twins, tensor: int) -> list[float]:
+    """Of the channels, for each tensor that stands for one of the source."""
+    split = twins.counterparts[tensor].split
+    if split is None:
+        return [1.0]
+    count = len(split.high) + len(split.low)
+    return [len(split.high) / count, len(split.low) / count]
 
 
 @contextlib.contextmanager
-def _frozen_statistics(model) -> Iterator[None]:
-    """BatchNormalization as at inference: what was fitted stays as it is, and small batches bring no noise."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    before = [layer.trainable for layer in layers]
+def _all_trainable(model) -> Iterator[None]:
+    """Layers that the user has frozen are fitted as well: they have to make up for what is lost before them."""
+    before = [(layer, layer.trainable) for layer in model._flatten_layers()]
     try:
-        for layer in layers:
-            layer.trainable = False
+        for layer, _ in before:
+            layer.trainable = True
         yield
     finally:
-        for layer, trainable in zip(layers, before, strict=True):
+        for layer, trainable in before:  # from the outside to the inside
             layer.trainable = trainable
-
-
-def _inputs(model):
-    return model._inputs_struct
 
 
 def _samples(supply: Supply, training: Training, seed: int) -> Samples:
     if supply.more is None:
         return supply.fit
-    return supply.more(min(SYNTHETIC_SAMPLES, training.steps * BATCH), seed + 3)
+    return supply.more(min(SYNTHETIC_SAMPLES, training.steps * training.batch), seed + 3)
 
 
-class _Clock(keras.callbacks.Callback):
-    """Stops when the time is over; a learning rate that has not come down by then is the price."""
+class _Watch(keras.callbacks.Callback):
+    """Stops after so many steps, or when the time is over; a learning rate that is still high then is the price."""
 
-    def __init__(self, seconds: float):
+    def __init__(self, most: int, seconds: float, progress: Callable[[int, int], None]):
         super().__init__()
-        self.steps, self._end = 0, time.monotonic() + seconds
+        self.steps, self._most, self._end, self._progress = 0, most, time.monotonic() + seconds, progress
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
-        if time.monotonic() > self._end:
+        self._progress(self.steps, self._most)
+        if self.steps >= self._most or time.monotonic() > self._end:
             self.model.stop_training = True

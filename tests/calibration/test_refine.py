@@ -1,0 +1,143 @@
+"""The training at the end: what it compares, what it may change, when it is made at all."""
+
+import numpy as np
+import pytest
+import twin_models as nets
+from keras import layers
+
+from octconvert.calibration.effort import FAR, Allowance, seconds_a_sample, told_seconds
+from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.refine import (
+    BATCH,
+    KEPT,
+    LEAST_SAMPLES,
+    LEAST_STEPS,
+    TRAINING_BYTES,
+    Training,
+    inner_tensors,
+    planned,
+    refine,
+    trained_model,
+)
+from octconvert.calibration.supply import Supply
+from octconvert.cost import cost_of
+
+TOPOLOGIES = [
+    nets.inverted_residual,
+    nets.assorted,
+    nets.nested,
+    nets.shared,
+    nets.two_inputs,
+    nets.unet,
+    nets.transformer_tail,
+]
+
+
+def supply_of(model, count=LEAST_SAMPLES) -> Supply:
+    def arrays(number, seed):
+        shapes = [tensor.shape for tensor in model.inputs]
+        return [nets.images(number, shape[1], shape[3], seed) for shape in shapes]
+
+    fit, held_out = nets.samples(*arrays(count, 1)), nets.samples(*arrays(16, 2))
+    return Supply(fit, held_out, "test", "", count, images=len(model.inputs) == 1)
+
+
+def error(twins, supply) -> float:
+    expected, found = (Outputs.of(graph, supply.held_out, 16) for graph in (twins.source, twins.converted))
+    return expected.error(found)
+
+
+@pytest.mark.parametrize("make", TOPOLOGIES)
+def test_at_octave_1_there_is_nothing_to_learn(make):
+    """Every tensor is compared with the one it stands for."""
+    model = make()
+    twins, supply = nets.twins_of(model, octave=1), supply_of(model, 8)
+    assert len(inner_tensors(twins)) >= 2
+    trained = trained_model(twins, inner_tensors(twins), images=False)
+    trained.compile("sgd", run_eagerly=True)
+    x = list(supply.fit.arrays) if len(supply.fit.arrays) > 1 else supply.fit.arrays[0]
+    assert trained.evaluate(x, verbose=0) < 1e-8
+    nets.damage(twins.model, 0.1)
+    assert trained.evaluate(x, verbose=0) > 1e-4
+
+
+@pytest.mark.parametrize("make", [nets.residual, nets.two_inputs])
+def test_brings_a_damaged_model_back(make):
+    model = make()
+    twins, supply = nets.twins_of(model, octave=1), supply_of(model)
+    nets.damage(twins.model, 0.2)
+    before, source = error(twins, supply), model.get_weights()
+    statistics = [(v, np.array(v)) for v in twins.model.non_trainable_weights if "moving" in v.path]
+    seen = []
+    steps = refine(twins, supply, Training(40, 16), 0.1, 600.0, 0, lambda done, total: seen.append((done, total)))
+    assert steps == 40 and seen == [(i, 40) for i in range(1, 41)]
+    assert error(twins, supply) < 0.5 * before
+    assert statistics and all(np.array_equal(v, old) for v, old in statistics)
+    assert all(np.array_equal(a, b) for a, b in zip(source, model.get_weights(), strict=True))
+
+
+def test_frozen_layers_are_fitted_and_frozen_again():
+    model = nets.residual()
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    twins, supply = nets.twins_of(model), supply_of(model)
+    flags = [layer.trainable for layer in twins.model._flatten_layers()]
+    first = next(layer for layer in twins.model.layers if layer.weights and not layer.trainable)
+    before = [np.array(v) for v in first.weights]
+    refine(twins, supply, Training(4, 16), 0.1, 600.0, 0)
+    assert [layer.trainable for layer in twins.model._flatten_layers()] == flags
+    assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
+
+
+def test_the_same_seed_gives_the_same_weights():
+    found = []
+    for seed in (1, 1, 2):
+        model = nets.nested()
+        twins = nets.twins_of(model)
+        refine(twins, supply_of(model), Training(6, 16), 0.1, 600.0, seed)
+        found.append(np.concatenate([np.ravel(v) for v in twins.model.weights]))
+    assert np.allclose(found[0], found[1], atol=1e-6) and not np.allclose(found[0], found[2], atol=1e-6)
+
+
+def test_ends_when_the_time_is_over():
+    model = nets.residual()
+    assert refine(nets.twins_of(model), supply_of(model), Training(10_000, 16), 0.1, 0.0, 0) == 1
+
+
+def test_dropout_does_not_drop():
+    model = nets.assorted()
+    assert any(isinstance(layer, layers.Dropout) for layer in model.layers)
+    twins = nets.twins_of(model, octave=1)
+    trained = trained_model(twins, inner_tensors(twins), images=False)
+    x = nets.images(4, 12)
+    assert np.allclose(trained(x, training=True)[0], trained(x, training=False)[0], atol=1e-6)
+
+
+def test_how_long_a_training_is():
+    supply = supply_of(nets.residual())
+    second = 1.0
+    assert planned(supply, 1e9, second, 1).steps == 6_000
+    assert planned(supply, 1e9, second, 1).batch == BATCH
+    large = planned(supply, 1e9, second, TRAINING_BYTES // (2 * KEPT))
+    assert large.batch == 2
+    short = planned(supply, 2.0 * BATCH * (LEAST_STEPS - 1), second, 1)
+    assert short.steps == 0 and "--calibration-budget" in short.reason
+    few = planned(supply_of(nets.residual(), LEAST_SAMPLES - 1), 1e9, second, 1)
+    assert few.steps == 0 and f"needs {LEAST_SAMPLES} samples" in few.reason
+
+
+def test_the_work_is_told_by_the_model_unless_it_is_far_slower():
+    costs = cost_of(nets.residual())
+    told = told_seconds(costs)
+    assert seconds_a_sample(costs, 0.1 * told) == seconds_a_sample(costs, 0.9 * FAR * told) == told
+    assert seconds_a_sample(costs, 10 * FAR * told) == 10 * FAR * told
+    assert told_seconds(cost_of(nets.residual(size=32))) > 2 * told
+
+
+def test_an_allowance_is_spent():
+    allowance = Allowance(60.0, 0.01)
+    assert allowance.samples(0.5, 10) == 300
+    allowance.spend(300, 10)
+    assert allowance.left == pytest.approx(30.0)
+    allowance.spend(10_000, 10)
+    assert allowance.left == 0 and allowance.samples(1.0, 1) == 0
