@@ -22,11 +22,16 @@ from keras import ops, tree
 
 from octconvert.errors import InputError, UsageError
 from octconvert.graph import BOUNDARY, CallGraph, build_graph, functional_of
+from octconvert.optimizer import muon_for
 from octconvert.report.words import plural
 from octconvert.rules.activations import activation_name
 
-LEARNING_RATE = 5e-3
-"""Peak of the default schedule."""
+NEAR = 0.15
+"""Relative squared error of the outputs up to which a converted model is near to its source, as a calibrated one is."""
+LOOKED_AT = 128
+"""Samples of the first batch by which that is told."""
+NEAR_RATE, FAR_RATE = 1e-3, 5e-3
+"""Peak of the default schedule, for a near start and for a far one."""
 WARM_UP = 0.1
 """Share of all steps in which the learning rate rises: Adam's first steps are large, and the start is a good one."""
 TEMPERATURE = 4.0
@@ -42,8 +47,9 @@ def distill(
     labels_weight: float = 0.0,
     labels_loss=None,
     temperature: float | None = None,
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = LEARNING_RATE,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | None = None,
     optimizer=None,
+    batch_statistics: bool | None = None,
     batch_size: int = 64,
     steps_per_epoch: int | None = None,
     validation_data=None,
@@ -56,7 +62,10 @@ def distill(
     What counts as near is decided for each output by the last layer of the source: after a softmax or sigmoid, the
     Kullback-Leibler divergence between both models' probabilities at ``temperature``; for all else, logits as well as
     maps and other numbers, the squared error relative to the variance of the source's outputs in the batch.
-    BatchNormalization is trained as ``fit`` does, but in a short training with a shorter memory, so that its running
+
+    A calibrated model is near to its source, and that must not be lost in the first steps: it is trained in small ones,
+    with BatchNormalization as it is at inference. One that is far (weights only moved) is trained in large steps,
+    with BatchNormalization as ``fit`` does it, but in a short training with a shorter memory, so that its running
     statistics are those of the weights at the end.
 
     Args:
@@ -73,8 +82,10 @@ def distill(
         temperature: of the probabilities, `TEMPERATURE` if not given; if it is given, linear outputs are taken for
             logits over their last axis and compared as probabilities, too.
         learning_rate: a schedule, or the peak of the default one: up over the first `WARM_UP` of all steps, then down
-            to 0 along a cosine.
-        optimizer: in place of Adam with this learning rate; the Keras optimizer's learning rate is then its own.
+            to 0 along a cosine. None: `NEAR_RATE` or `FAR_RATE`, see above.
+        optimizer: in place of `octconvert.optimizer.Muon` with this learning rate; a Keras optimizer's is then its own.
+        batch_statistics: whether BatchNormalization uses, and learns, the statistics of the batches. None: only where
+            the start is far.
         batch_size: of arrays; all else comes in batches.
         steps_per_epoch: batches of an epoch, needed for data without a length (generators, repeated datasets).
         validation_data: as ``data``, with a length; scored after each epoch, as ``val_loss``.
@@ -96,15 +107,18 @@ def distill(
     read = partial(_read, model=converted, batch_size=batch_size, need_labels=labels_weight > 0)
     training = read(data, steps_per_epoch, name="data")
     validation = None if validation_data is None else read(validation_data, None, name="validation_data")
+    is_far = _distance_at_start(source, converted, training) > NEAR
+    rate = (FAR_RATE if is_far else NEAR_RATE) if learning_rate is None else learning_rate
     with converted.distribute_strategy.scope():
         distances = [_distance(kind, temperature) for kind in outputs]
         model = Distiller(source, converted, distances, labels_weight, augment)
         model.compile(
-            _optimizer(optimizer, learning_rate, epochs * training.steps, converted),
+            _optimizer(optimizer, rate, epochs * training.steps, converted),
             loss=_labels_loss(labels_loss, source, outputs) if labels_weight else None,
             jit_compile="auto" if augment is None else False,  # XLA knows few of the operations on images
         )
-    with _quick_statistics(converted, epochs * training.steps):
+    moving = is_far if batch_statistics is None else batch_statistics
+    with _quick_statistics(converted, epochs * training.steps) if moving else _kept_statistics(converted):
         return model.fit(
             training.x,
             training.y,
@@ -320,7 +334,7 @@ def _guessed_loss(kind: _Kind) -> Callable:
 
 def _optimizer(given, rate, steps: int, converted):
     if given is None:
-        given = keras.optimizers.Adam(rate if callable(rate) else falling_rate(rate, steps))
+        given = muon_for(converted, rate if callable(rate) else falling_rate(rate, steps))
     given = keras.optimizers.get(given)
     half = any(layer.compute_dtype == "float16" for layer in converted._flatten_layers())
     if half and not isinstance(given, keras.optimizers.LossScaleOptimizer):
@@ -353,6 +367,28 @@ def _quick_statistics(model, steps: int) -> Iterator[None]:
             layer.momentum = momentum
 
 
+@contextlib.contextmanager
+def _kept_statistics(model) -> Iterator[None]:
+    """BatchNormalization as at inference; its scale and offset stay with the statistics that they belong to."""
+    layers = [each for each in model._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
+    found = [(layer, layer.trainable) for layer in layers]
+    try:
+        for layer, _ in found:
+            layer.trainable = False
+        yield
+    finally:
+        for layer, trainable in found:
+            layer.trainable = trainable
+
+
+def _distance_at_start(source, converted, data: _Data) -> float:
+    """Relative squared error of the outputs on the first batch."""
+    x = tree.map_structure(lambda part: part[:LOOKED_AT], data.first_inputs())
+    pairs = zip(*(tree.flatten(model(x, training=False)) for model in (source, converted)), strict=True)
+    errors = [float(ops.mean(RelativeSquaredError()(a, b))) for a, b in pairs]
+    return sum(errors) / len(errors)
+
+
 # ---- the data
 
 
@@ -373,6 +409,12 @@ class _Data:
     steps: int
     first: tuple
     is_endless: bool = False
+
+    def first_inputs(self):
+        """The inputs of the first batch, or all there are."""
+        if isinstance(self.x, tf.data.Dataset):
+            return keras.utils.unpack_x_y_sample_weight(next(iter(self.x)))[0]
+        return self.first[0]
 
     @property
     def for_validation(self):

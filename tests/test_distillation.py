@@ -230,7 +230,7 @@ def test_augmented_batches_of_a_sequential_model():
     assert moved.shape == images().shape and not np.allclose(moved, images())
 
 
-@pytest.mark.parametrize("policy, optimizer", [("mixed_float16", "LossScaleOptimizer"), ("mixed_bfloat16", "Adam")])
+@pytest.mark.parametrize("policy, optimizer", [("mixed_float16", "LossScaleOptimizer"), ("mixed_bfloat16", "Muon")])
 def test_mixed_precision(policy, optimizer):
     found = []
     see = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: found.append(see.model))
@@ -301,3 +301,22 @@ def test_the_public_name_is_the_function_whatever_was_imported_before():
     import octconvert.calibration.refine
 
     assert octconvert.distill is distill
+
+
+def test_a_near_start_keeps_its_statistics():
+    source = net()
+    converted = octconvert.convert(source, alpha=0.5, min_size=1, octave=1, calibration=False).model
+    statistics = [np.array(v) for v in converted.non_trainable_weights]
+    distill(source, converted, images(), epochs=1, batch_size=32, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(statistics, converted.non_trainable_weights, strict=True))
+    assert all(layer.trainable for layer in converted.layers)
+    distill(source, converted, images(), epochs=1, batch_size=32, batch_statistics=True, verbose=0)
+    assert not any(np.array_equal(a, b) for a, b in zip(statistics, converted.non_trainable_weights, strict=True))
+
+
+def test_a_far_start_learns_new_ones():
+    source = net()
+    converted = converted_of(source)
+    statistics = [np.array(v) for v in converted.non_trainable_weights]
+    distill(source, converted, images(), epochs=1, batch_size=32, verbose=0)
+    assert not any(np.array_equal(a, b) for a, b in zip(statistics, converted.non_trainable_weights, strict=True))

@@ -22,6 +22,7 @@ from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
 from octconvert.distillation import Distiller, RelativeSquaredError, falling_rate, flip_and_shift
 from octconvert.execution import tensors_of
+from octconvert.optimizer import muon_for
 from octconvert.samples import Samples
 
 BATCH = 32
@@ -83,7 +84,8 @@ def refine(
     inner = inner_tensors(twins)
     model = trained_model(twins, inner, supply.images and len(samples.arrays) == 1)
     rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
-    model.compile(keras.optimizers.Adam(falling_rate(rate, training.steps)), jit_compile=False)  # a long wait for XLA
+    optimizer = muon_for(twins.model, falling_rate(rate, training.steps))
+    model.compile(optimizer, jit_compile=False)  # XLA: long to wait for, and no faster here
     watch = _Watch(training.steps, seconds, progress)
     x = list(samples.arrays) if len(samples.arrays) > 1 else samples.arrays[0]
     with _all_trainable(twins.model):

@@ -20,6 +20,11 @@ def few_rows(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_ROWS", 8_000)
 
 
+def few():
+    """In four batches of eight: three to fit to, one to choose the ridge by."""
+    return nets.samples(nets.images(32))
+
+
 def images_for(model, count: int = 32):
     found = []
     for i, tensor in enumerate(model.inputs):
@@ -56,7 +61,7 @@ def fitted(model, samples, seed=0, damage=0.0, **options):
 def test_repairs_damaged_weights_at_octave_1(make):
     model = make()
     rng = np.random.default_rng(0)
-    samples = nets.samples(*(rng.standard_normal((48, *t.shape[1:])).astype("float32") for t in model.inputs))
+    samples = nets.samples(*(rng.standard_normal((32, *t.shape[1:])).astype("float32") for t in model.inputs))
     twins = nets.twins_of(model, octave=1)
     nets.damage(twins.model)
     before = error(twins, samples)
@@ -68,7 +73,7 @@ def test_repairs_damaged_weights_at_octave_1(make):
 
 def test_intercepts_are_fitted_into_biases_and_moving_means():
     rng = np.random.default_rng(0)
-    samples = nets.samples(rng.standard_normal((64, 16, 16, 3)).astype("float32"))
+    samples = nets.samples(rng.standard_normal((32, 16, 16, 3)).astype("float32"))
     twins = nets.twins_of(nets.residual(), octave=1)
     for layer in twins.model.layers:
         for name in ("moving_mean", "bias", "high_bias", "low_bias"):
@@ -81,8 +86,8 @@ def test_intercepts_are_fitted_into_biases_and_moving_means():
 
 
 def test_a_second_sweep_takes_nothing_back():
-    samples = nets.samples()
-    twins, _, _ = fitted(nets.residual(), samples)
+    samples = few()
+    twins, _, _ = fitted(nets.small(), samples)
     once = error(twins, samples)
     Sweep(twins, samples, 8).run()
     assert error(twins, samples) < 1.1 * once
@@ -90,8 +95,8 @@ def test_a_second_sweep_takes_nothing_back():
 
 @pytest.mark.parametrize("make, octave", [(nets.residual, 2), (nets.residual, 4), (nets.inverted_residual, 2)])
 def test_nearer_to_the_source_than_sliced_weights(make, octave):
-    model, held_out = make(), nets.samples(nets.images(64, seed=77))
-    twins, _, fits = fitted(model, nets.samples(nets.images(64)), octave=octave)
+    model, held_out = make(), nets.samples(nets.images(32, seed=77))
+    twins, _, fits = fitted(model, few(), octave=octave)
     sliced = error(nets.twins_of(model, octave=octave), held_out)
     assert error(twins, held_out) < sliced
     assert all(fit.solution.after <= fit.solution.before for fit in fits)
@@ -101,16 +106,16 @@ def test_nearer_to_the_source_than_sliced_weights(make, octave):
 def test_the_seed_decides(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_ROWS", 500)
     monkeypatch.setattr(sweep, "LEAST_ROWS", 500)
-    model, samples = nets.residual(), nets.samples()
+    model, samples = nets.small(), few()
     first, again, other = (fitted(model, samples, seed)[0].model for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
 
 
 def test_the_source_is_left_alone():
-    model = nets.residual()
+    model = nets.small()
     before = model.get_weights()
-    fitted(model, nets.samples())
+    fitted(model, few())
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
@@ -127,8 +132,8 @@ def test_a_net_that_is_called_twice_is_left_as_it_is():
     inputs = keras.Input((16, 16, 3))
     x = nets.conv_bn(inputs, 8)
     model = randomise(keras.Model(inputs, nets.head(nets.conv_bn(part(part(x)), 8))))
-    twins, before, fits = fitted(model, nets.samples())
-    assert error(twins, nets.samples()) < before
+    twins, before, fits = fitted(model, few())
+    assert error(twins, few()) < before
     assert not [fit for fit in fits if fit.name.startswith("part")]
 
 
@@ -137,12 +142,12 @@ def test_precision(policy):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        model = nets.residual()
+        model = nets.small()
     finally:
         keras.config.set_dtype_policy(before)
-    twins, sliced, fits = fitted(model, nets.samples())
+    twins, sliced, fits = fitted(model, few())
     assert any(fit.solution.changed for fit in fits)
-    assert error(twins, nets.samples()) < 0.5 * sliced
+    assert error(twins, few()) < 0.5 * sliced
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -150,7 +155,7 @@ def test_activations_in_files_change_nothing(monkeypatch, tmp_path, policy):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     keras.config.set_dtype_policy(policy)
     try:
-        model, samples = nets.residual(), nets.samples()
+        model, samples = nets.small(), few()
     finally:
         keras.config.set_dtype_policy("float32")
     written = []
@@ -167,21 +172,21 @@ def test_activations_in_files_change_nothing(monkeypatch, tmp_path, policy):
 
 
 def test_targets_that_are_no_numbers_change_nothing():
-    model = nets.residual()
+    model = nets.small()
     model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.nan))
     twins = nets.twins_of(model)
     before = twins.model.get_weights()
-    Sweep(twins, nets.samples(), 8).run()
+    Sweep(twins, few(), 8).run()
     assert all(np.array_equal(a, b, True) for a, b in zip(before, twins.model.get_weights(), strict=True))
 
 
 def test_zeros_alone_are_no_failure():
-    twins, before, _ = fitted(nets.residual(), nets.samples(np.zeros((16, 16, 16, 3), "float32")))
+    twins, before, _ = fitted(nets.small(), nets.samples(np.zeros((32, 16, 16, 3), "float32")))
     assert error(twins, nets.samples(np.zeros((4, 16, 16, 3), "float32"))) <= before + 1e-9
 
 
 @pytest.mark.parametrize("count, batch", [(2, 1), (2, 8), (5, 2)])
 def test_few_samples(count, batch):
-    twins = nets.twins_of(nets.residual())
+    twins = nets.twins_of(nets.small())
     Sweep(twins, nets.samples(nets.images(count)), batch).run()
     assert all(np.isfinite(weight).all() for weight in twins.model.get_weights())

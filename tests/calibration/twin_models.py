@@ -61,15 +61,21 @@ def head(x, classes=5, activation="softmax"):
     return layers.Dense(classes, activation=activation)(layers.GlobalAveragePooling2D()(x))
 
 
-def residual(size=16, width=8, seed=0, activation="relu", head_activation="softmax"):
+def residual(size=16, width=8, seed=0, activation="relu", head_activation="softmax", blocks=(1, 2)):
+    """``blocks``: the strides of the residual blocks."""
     inputs = keras.Input((size, size, 3))
     x = conv_bn(inputs, width)
-    for strides in (1, 2):
+    for strides in blocks:
         y = conv_bn(conv_bn(x, width * strides, strides=strides), width * strides, activation=None)
         shortcut = x if strides == 1 else conv_bn(x, width * 2, 1, 2, None)
         x = layers.Add()([shortcut, y])
         x = layers.Activation(activation)(x) if activation else x
     return randomise(keras.Model(inputs, head(x, activation=head_activation), name="residual"), seed)
+
+
+def small():
+    """The least net that is worth a calibration: a tied group and one within it."""
+    return residual(blocks=(1,))
 
 
 def inverted_residual(size=16, width=8, seed=0, gate=True, blocks=2, after=None):

@@ -1,0 +1,54 @@
+"""Muon: kernels move along orthogonal directions, all else as with Adam."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from octconvert.optimizer import Muon, muon_for
+
+
+def moved(layer, gradient, **arguments):
+    before = np.array(layer.kernel)
+    optimizer = Muon(0.1, **arguments)
+    optimizer.build([layer.kernel])
+    optimizer.apply([keras.ops.convert_to_tensor(gradient.astype("float32"))])
+    return np.array(layer.kernel) - before
+
+
+def built(layer, channels=6):
+    layer.build((None, 8, 8, channels))
+    return layer
+
+
+@pytest.mark.parametrize("layer", [layers.Conv2D(4, 3), layers.Dense(4)], ids=["conv", "dense"])
+def test_the_step_of_a_kernel_is_orthogonal(layer):
+    shape = tuple(built(layer).kernel.shape)
+    step = moved(layer, np.random.default_rng(0).normal(size=shape) * np.array([1, 10, 100, 1000])).reshape(-1, 4)
+    sizes = np.linalg.svd(step, compute_uv=False)
+    assert sizes[0] < 3 * sizes[-1]  # of gradients that are 1000 times larger for one output than for another
+    assert np.abs(step).max() < 0.1  # of the size of Adam's
+
+
+def test_depthwise_kernels_and_named_layers_move_as_with_adam():
+    gradient = np.random.default_rng(0).normal(size=(3, 3, 6, 1))
+    step = moved(built(layers.DepthwiseConv2D(3)), gradient)
+    assert np.allclose(np.abs(step), 0.1, rtol=1e-2) and np.array_equal(np.sign(step), -np.sign(gradient))
+    gradient = np.random.default_rng(0).normal(size=(6, 4))
+    step = moved(built(layers.Dense(4, name="out")), gradient, exclude_layers=["out"])
+    assert np.allclose(np.abs(step), 0.1, rtol=1e-2)
+    step = moved(built(layers.Dense(4, name="outer")), gradient, exclude_layers=["out"])
+    assert not np.allclose(np.abs(step), 0.1, rtol=1e-2)
+
+
+def test_output_layers_are_left_to_adam_and_it_goes_to_a_config_and_back():
+    image = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(image))
+    model = keras.Model(image, layers.Dense(2, name="classes")(x))
+    optimizer = muon_for(model, 0.1)
+    assert optimizer.exclude_layers == ["classes"]
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, Muon) and again.get_config() == optimizer.get_config()
+    model.compile(again, "mse")
+    model.fit(np.ones((4, 8, 8, 3)), np.ones((4, 2)), verbose=0)
+    assert np.isfinite(model.get_weights()[0]).all()
