@@ -41,9 +41,11 @@ class Task:
 def main() -> None:
     arguments = _arguments()
     for task in _tasks(arguments):
-        _table(task, arguments.alpha, arguments.min_size, arguments.ways)
+        models = _table(task, arguments.alpha, arguments.min_size, arguments.ways)
         if arguments.distill and task.train is not None:
-            _distilled(task, arguments.alpha[-1], arguments.min_size)
+            alpha = arguments.alpha[-1]
+            calibrated = models.get("real") or _real(task, alpha, arguments.min_size)
+            _distilled(task, alpha, calibrated)
 
 
 def _arguments():
@@ -150,23 +152,25 @@ WAYS = {
 _NEED_DATA = ("fold + BN", "real", "real, target_macs")
 
 
-def _table(task: Task, alphas, min_size: int, wanted) -> None:
+def _table(task: Task, alphas, min_size: int, wanted) -> dict:
+    """Prints it; the models at the last alpha."""
     ways = {name: WAYS[name] for name in wanted if task.train is not None or name not in _NEED_DATA}
     print(f"{task.name}: source {accuracy(task.model, task):.2%} of {len(task.y):,} test images")
     print(f"| alpha | MACs left | {' | '.join(ways)} |\n|---|---|{'---|' * len(ways)}", flush=True)
+    models = {}
     for alpha in alphas:
         cells = []
-        for convert in ways.values():
+        for name, convert in ways.items():
             started = time.perf_counter()
-            model = convert(task, alpha, min_size)
+            model = models[name] = convert(task, alpha, min_size)
             cells.append(f"{accuracy(model, task):.2%} ({time.perf_counter() - started:.0f} s)")
         even = octconvert.convert(task.model, alpha, min_size=min_size, calibration=False)
         print(f"| {alpha} | {even.after.macs / even.before.macs:.0%} | {' | '.join(cells)} |", flush=True)
+    return models
 
 
-def _distilled(task: Task, alpha: float, min_size: int) -> None:
-    """Calibrated, then three epochs towards the source's outputs on 12,000 training images."""
-    model = _real(task, alpha, min_size)
+def _distilled(task: Task, alpha: float, model) -> None:
+    """Three epochs towards the source's outputs on 12,000 training images."""
     started = time.perf_counter()
     octconvert.distill(task.model, model, task.train[:12_000], epochs=3, augment=flip_and_shift, verbose=0)
     seconds = time.perf_counter() - started

@@ -344,10 +344,17 @@ def _optimizer(given, rate, steps: int, converted):
 
 
 def falling_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Up to ``peak`` over the first `WARM_UP` of the steps, then down to 0 along a cosine."""
+    """`rate_at` for every step."""
     rising = math.ceil(WARM_UP * steps)
     falling = max(1, steps - rising)
     return keras.optimizers.schedules.CosineDecay(0.0, falling, warmup_target=peak, warmup_steps=rising)
+
+
+def rate_at(peak: float, way: float) -> float:
+    """Learning rate with a share of a training done: up to ``peak`` over the first `WARM_UP`, then down a cosine."""
+    if way < WARM_UP:
+        return peak * way / WARM_UP
+    return peak * (1 + math.cos(math.pi * (way - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 @contextlib.contextmanager

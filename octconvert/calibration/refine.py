@@ -20,7 +20,7 @@ from keras import ops, tree
 from octconvert.calibration.linear import regressions
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
-from octconvert.distillation import Distiller, RelativeSquaredError, falling_rate, flip_and_shift
+from octconvert.distillation import Distiller, RelativeSquaredError, flip_and_shift, rate_at
 from octconvert.execution import tensors_of
 from octconvert.optimizer import muon_for
 from octconvert.samples import Samples
@@ -33,6 +33,8 @@ KEPT = 3
 RUNS = 2.0
 """Time of a step for one sample in runs of the source, which are made call by call and are slower for it."""
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
+PROBED = 6
+"""Steps after which it is known how long they take."""
 LEARNING_RATE, USUAL_ERROR = 2e-3, 0.03
 """Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`; the nearer, the smaller."""
 INNER_WEIGHT = 3.0
@@ -74,7 +76,7 @@ def refine(
 ) -> int:
     """Train the converted model of ``twins``, whose relative error is ``error``, in place.
 
-    Ends in the middle after ``seconds`` by the clock.
+    Ends after ``seconds`` by the clock, if that comes first.
 
     Returns:
         Steps that were made.
@@ -84,9 +86,8 @@ def refine(
     inner = inner_tensors(twins)
     model = trained_model(twins, inner, supply.images and len(samples.arrays) == 1)
     rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
-    optimizer = muon_for(twins.model, falling_rate(rate, training.steps))
-    model.compile(optimizer, jit_compile=False)  # XLA: long to wait for, and no faster here
-    watch = _Watch(training.steps, seconds, progress)
+    model.compile(muon_for(twins.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
+    watch = Watch(rate, training.steps, seconds, progress)
     x = list(samples.arrays) if len(samples.arrays) > 1 else samples.arrays[0]
     with _all_trainable(twins.model):
         epochs = -(-training.steps // -(-samples.count // training.batch))
@@ -171,15 +172,42 @@ def _samples(supply: Supply, training: Training, seed: int) -> Samples:
     return supply.more(min(SYNTHETIC_SAMPLES, training.steps * training.batch), seed + 3)
 
 
-class _Watch(keras.callbacks.Callback):
-    """Stops after so many steps, or when the time is over; a learning rate that is still high then is the price."""
+class Watch(keras.callbacks.Callback):
+    """Leads the learning rate along its way, by the steps, or by the clock where that is further.
 
-    def __init__(self, most: int, seconds: float, progress: Callable[[int, int], None]):
+    So it has come down when the time is over. What would make fewer than `LEAST_STEPS` until then is given up at once.
+
+    Args:
+        peak: of the learning rate.
+        steps: to make.
+        seconds: in which they have to be made.
+        progress: called with (steps done, steps in all).
+    """
+
+    def __init__(self, peak: float, steps: int, seconds: float, progress: Callable[[int, int], None]):
         super().__init__()
-        self.steps, self._most, self._end, self._progress = 0, most, time.monotonic() + seconds, progress
+        self.steps, self._peak, self._most, self._seconds, self._progress = 0, peak, steps, seconds, progress
+        self._started = self._warm = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = rate_at(self._peak, self._way)
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
         self._progress(self.steps, self._most)
-        if self.steps >= self._most or time.monotonic() > self._end:
+        if self.steps == 1:  # the first step builds the graph
+            self._warm = time.monotonic()
+        too_slow = self.steps == PROBED and self._steps_in_time() < min(LEAST_STEPS, self._most)
+        if self._way >= 1 or too_slow:
             self.model.stop_training = True
+
+    @property
+    def _way(self) -> float:
+        """What of it is done, 0..1."""
+        spent = time.monotonic() - self._started
+        return max(self.steps / self._most, min(1.0, spent / self._seconds) if self._seconds > 0 else 1.0)
+
+    def _steps_in_time(self) -> float:
+        now = time.monotonic()
+        a_step = (now - self._warm) / (self.steps - 1)
+        return self.steps + (self._seconds - (now - self._started)) / max(a_step, 1e-9)

@@ -67,19 +67,23 @@ def test_the_lowest_target_takes_all_there_is(resnet):
     assert exchange.choose(least + 1e-9).alphas == (ALPHAS[-1],) * len(exchange.curves)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         lambda: nets.residual(size=32, width=16),
         lambda: nets.inverted_residual(size=32, width=16),
         lambda: nets.unet(size=32),
     ],
     ids=["residual", "inverted", "unet"],
 )
+def model_and_costs(request):
+    model = request.param()
+    return model, market(model, damage=False)[0]
+
+
 @pytest.mark.parametrize("alpha", [0.125, 0.25, 0.5, 0.75])
-def test_costs_are_those_of_a_conversion(make, alpha):
-    model = make()
-    exchange, _, _ = market(model, damage=False)
+def test_costs_are_those_of_a_conversion(model_and_costs, alpha):
+    model, exchange = model_and_costs
     report = octconvert.convert(model, alpha=alpha, min_size=1, calibration=False).report
     expected = report.after.macs / report.before.macs
     assert exchange.cost(np.full(len(exchange.curves), alpha)) == pytest.approx(expected, rel=0.02)

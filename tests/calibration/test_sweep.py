@@ -50,7 +50,7 @@ def fitted(model, samples, seed=0, damage=0.0, **options):
     "make",
     [
         nets.residual,
-        lambda: nets.residual(activation=None),
+        lambda: nets.residual(activation=None, blocks=(2,)),
         nets.inverted_residual,
         nets.assorted,
         nets.two_inputs,
@@ -74,7 +74,7 @@ def test_repairs_damaged_weights_at_octave_1(make):
 def test_intercepts_are_fitted_into_biases_and_moving_means():
     rng = np.random.default_rng(0)
     samples = nets.samples(rng.standard_normal((32, 16, 16, 3)).astype("float32"))
-    twins = nets.twins_of(nets.residual(), octave=1)
+    twins = nets.twins_of(nets.small(), octave=1)
     for layer in twins.model.layers:
         for name in ("moving_mean", "bias", "high_bias", "low_bias"):
             value = getattr(layer, name, None)

@@ -78,6 +78,12 @@ def small():
     return residual(blocks=(1,))
 
 
+def two_convolutions():
+    """The least net there is to train."""
+    inputs = keras.Input((16, 16, 3))
+    return randomise(keras.Model(inputs, head(conv_bn(conv_bn(inputs, 8), 8))))
+
+
 def inverted_residual(size=16, width=8, seed=0, gate=True, blocks=2, after=None):
     """Linear bottlenecks with squeeze-and-excitation; ``after`` is applied behind each bottleneck's normalisation."""
     inputs = keras.Input((size, size, 3))
