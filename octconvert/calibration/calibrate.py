@@ -46,6 +46,8 @@ BATCH_BYTES = 2**28
 MOST_BATCH, LEAST_BATCHES = 256, 8
 SURVEYING, SOLVING, RENORMALIZING = 2.0, 12.0, 2.0
 """What a step takes for each sample, in runs of the source."""
+RENORMALIZED = 256
+"""Samples for statistics behind solved layers, whose means are right already: there is little to be had."""
 OVERTIME = 2.0
 """The clock ends the refinement after so many budgets."""
 TIMED = 64
@@ -355,6 +357,8 @@ class _Run:
         with self.timed("renormalize") as outcome, self._or_back(best, outcome):
             twins = Twins(best.layout, best.builder, best.model)
             samples = self._fitted_samples()
+            if any(step.name == "solve" and step.kept for step in self.steps):
+                samples = samples.subset(range(min(samples.count, RENORMALIZED)))
             self.allowance.spend(samples.count, RENORMALIZING)
             outcome.detail = f"{renormalize(twins, samples, self.batch)} layers"
         return best

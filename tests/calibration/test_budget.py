@@ -55,7 +55,7 @@ def test_out_of_reach(resnet):
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_the_unit_of_the_damage_does_not_matter(scale):
-    model = nets.residual()
+    model = nets.small()
     usual, other = market(model, damage=False)[0], market(model, damage=False, scale=scale)[0]
     assert other.choose(0.7).cost <= 0.7
     assert abs(other.choose(0.7).damage / scale / usual.choose(0.7).damage - 1) < 0.05

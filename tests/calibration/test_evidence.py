@@ -74,7 +74,7 @@ def test_errors_by_layer(make):
 
 
 def test_layer_errors_do_not_depend_on_the_batches():
-    twins = nets.twins_of(nets.residual())
+    twins = nets.twins_of(nets.small())
     first, second = (errors_by_layer(twins, nets.samples(nets.images(8)), size) for size in (8, 3))
     assert all(first[name] == pytest.approx(second[name], rel=1e-3) for name in first)
 
@@ -85,7 +85,7 @@ def numbered(model, x):
 
 @pytest.mark.parametrize("form", ["numbers", "column", "one-hot", "floats"])
 def test_accuracy_of_classes(form):
-    model, x = nets.residual(), nets.images(20)
+    model, x = nets.small(), nets.images(20)
     right = numbered(model, x)
     labels = np.where(np.arange(20) < 15, right, (right + 1) % 5)
     forms = {"numbers": labels, "column": labels[:, None], "one-hot": np.eye(5)[labels], "floats": labels * 1.0}
@@ -118,4 +118,4 @@ def test_accuracy_where_there_are_no_classes():
     with pytest.raises(InputError, match=r"accuracy is about classes, and the model puts out \(16, 16, 2\)"):
         accuracy(nets.unet(), nets.samples(nets.images(2), labels=np.zeros(2)))
     with pytest.raises(InputError, match="expected one label a sample"):
-        accuracy(nets.residual(), nets.samples(nets.images(2), labels=np.zeros((2, 3, 3))))
+        accuracy(nets.small(), nets.samples(nets.images(2), labels=np.zeros((2, 3, 3))))

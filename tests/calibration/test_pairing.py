@@ -47,7 +47,7 @@ def test_low_parts_are_pooled_at_octave_2():
 
 
 def test_vectors_are_split_without_pooling():
-    twins = nets.twins_of(nets.residual(), octave=2)
+    twins = nets.twins_of(nets.small(), octave=2)
     vectors = [n for n, c in twins.counterparts.items() if c.split and len(twins.source.tensors[n].shape) == 2]
     source = nets.everything(twins.source, [nets.images(2)])
     converted = nets.everything(twins.converted, [nets.images(2)])

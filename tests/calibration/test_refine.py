@@ -146,7 +146,7 @@ def test_dropout_does_not_drop():
 
 
 def test_how_long_a_training_is():
-    supply = supply_of(nets.residual())
+    supply = supply_of(nets.small())
     second = 1.0
     assert planned(supply, 1e9, second, 1).steps == 6_000
     assert planned(supply, 1e9, second, 1).batch == BATCH
@@ -154,7 +154,7 @@ def test_how_long_a_training_is():
     assert large.batch == 2
     short = planned(supply, 2.0 * BATCH * (LEAST_STEPS - 1), second, 1)
     assert short.steps == 0 and "--calibration-budget" in short.reason
-    few = planned(supply_of(nets.residual(), LEAST_SAMPLES - 1), 1e9, second, 1)
+    few = planned(supply_of(nets.small(), LEAST_SAMPLES - 1), 1e9, second, 1)
     assert few.steps == 0 and f"needs {LEAST_SAMPLES} samples" in few.reason
 
 

@@ -60,7 +60,7 @@ def test_what_nobody_reads_goes_low_first():
 
 
 def test_the_conversion_follows_the_selection():
-    model = nets.residual()
+    model = nets.small()
     layout, plan, _ = chosen(model)
     twins = nets.twins_of(model, layout=layout_from_plan(layout.graph, plan), octave=1)
     first = next(unit for unit in twins.units if unit.source.layer_name == plan.groups[0].producers[0])
@@ -94,7 +94,7 @@ def nets_size(make) -> int:
 
 
 def test_what_the_plan_selected_stays():
-    model = nets.residual()
+    model = nets.small()
     plan = chosen(model)[1]
     own = keras.tree.map_structure(lambda x: x, plan.groups[0].selection)
     mine = tuple(tuple(range(len(low))) for low in own)
@@ -180,7 +180,7 @@ def test_separable_convolutions_and_decoders_are_measured(filters):
 
 
 def test_survey_counts_what_the_low_resolution_loses():
-    model = nets.residual()
+    model = nets.small()
     layout = nets.planned(model)[0]
     x = nets.images(8)
     tensor = next(iter(readers(layout)))
@@ -196,7 +196,7 @@ def test_survey_counts_what_the_low_resolution_loses():
 
 
 def test_a_selection_that_tied_layers_do_not_share_is_refused():
-    model = nets.residual()
+    model = nets.small()
     plan = chosen(model)[1]
     position = next(i for i, group in enumerate(plan.groups) if len(group.producers) > 1)
     group = plan.groups[position]

@@ -31,7 +31,7 @@ def test_nothing_moves_at_octave_1(make):
 
 
 def test_moves_by_what_became_of_the_input():
-    twins = nets.twins_of(nets.residual(), octave=1)
+    twins = nets.twins_of(nets.small(), octave=1)
     first = first_of_high_maps(twins)
     convolution = next(unit.layer for unit in twins.units if unit.part == "octave")
     mean, variance = np.array(first.layer.moving_mean), np.array(first.layer.moving_variance)
@@ -44,7 +44,7 @@ def test_moves_by_what_became_of_the_input():
 
 
 def test_variances_change_by_a_factor_at_most():
-    twins = nets.twins_of(nets.residual(), octave=1)
+    twins = nets.twins_of(nets.small(), octave=1)
     first = first_of_high_maps(twins)
     convolution = next(unit.layer for unit in twins.units if unit.part == "octave")
     variance = np.array(first.layer.moving_variance)
@@ -91,7 +91,7 @@ def test_normalisation_of_rows_reads_the_merged_map(axis):
 
 
 def test_what_is_no_number_moves_nothing():
-    model = nets.residual()
+    model = nets.small()
     model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.inf))
     twins = nets.twins_of(model)
     before = twins.model.get_weights()
@@ -100,7 +100,7 @@ def test_what_is_no_number_moves_nothing():
 
 
 def test_constant_channels_keep_their_variance():
-    twins = nets.twins_of(nets.residual())
+    twins = nets.twins_of(nets.small())
     before = {id(layer): np.array(layer.moving_variance) for layer in normalisations(twins.model)[:2]}
     renormalize(twins, nets.samples(np.zeros((8, 16, 16, 3), "float32")), 8)
     assert all(np.isfinite(weight).all() for weight in twins.model.get_weights())

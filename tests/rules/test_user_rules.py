@@ -15,7 +15,8 @@ from keras import Input, Model, layers, ops
 from oracle import all_layers, assert_oracle, ends, largest_difference, roles, run
 
 import octconvert
-from octconvert.rules import Rule, carry, register
+from octconvert import cli
+from octconvert.rules import Rule, carry, register, registry
 
 
 @keras.saving.register_keras_serializable(package="user")
@@ -260,8 +261,6 @@ def test_a_rule_of_the_user():
     try:
         assert_oracle(around(Fixed(8)), converted=3)
     finally:
-        from octconvert.rules import registry
-
         del registry._BY_LAYER[Fixed]
 
 
@@ -291,32 +290,35 @@ class PluggedRule(Rule):
         return [build.dual(call, values)]
 """
 SCRIPT = """
-import plugin, octconvert
+import one, other, octconvert
 from keras import Input, Model, layers
-inputs = Input((8, 8, 3))
-x = plugin.Plugged()(layers.Conv2D(8, 3)(inputs))
-model = Model(inputs, layers.Conv2D(4, 3)(x))
-print([c.role for c in octconvert.plan(model, min_size=1).convolutions])
+for package in (one, other):
+    inputs = Input((8, 8, 3))
+    x = package.Plugged()(layers.Conv2D(8, 3)(inputs))
+    model = Model(inputs, layers.Conv2D(4, 3)(x))
+    print(package.__name__, [c.role for c in octconvert.plan(model, min_size=1).convolutions])
 """
 
 
-def installed(folder: Path, source: str, entry: str = "plugin:PluggedRule", command=("-c", SCRIPT)):
-    """Run Python where a package with this source and entry point is installed."""
-    (folder / "plugin.py").write_text(source)
-    meta = folder / "plugin-1.0.dist-info"
+def install(folder: Path, source: str, entry: str) -> None:
+    """A package with this source and entry point."""
+    name = entry.partition(":")[0]
+    (folder / f"{name}.py").write_text(source)
+    meta = folder / f"{name}-1.0.dist-info"
     meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (meta / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (meta / "entry_points.txt").write_text(f"[octconvert.rules]\nplugged = {entry}\n")
-    paths = [str(folder), str(Path(octconvert.__file__).parents[1])]
+
+
+def test_rules_of_installed_packages(tmp_path):
+    """One names its rule class, the other a module whose decorators register."""
+    install(tmp_path, PACKAGE, "one:PluggedRule")
+    source = PACKAGE.replace("class PluggedRule", "@register\nclass PluggedRule")
+    install(tmp_path, source.replace('package="plugin"', 'package="other"'), "other")
+    paths = [str(tmp_path), str(Path(octconvert.__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
-
-
-@pytest.mark.parametrize("entry", ["plugin:PluggedRule", "plugin"])
-def test_rules_of_an_installed_package(entry, tmp_path):
-    source = PACKAGE if ":" in entry else PACKAGE.replace("class PluggedRule", "@register\nclass PluggedRule")
-    done = installed(tmp_path, source, entry)
-    assert done.stdout.strip() == "['first', 'last']", done.stderr[-2000:]
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    assert done.stdout.split("\n")[:2] == ["one ['first', 'last']", "other ['first', 'last']"], done.stderr[-2000:]
 
 
 BROKEN = {
@@ -326,15 +328,29 @@ BROKEN = {
 }
 
 
+@pytest.fixture
+def not_loaded_yet():
+    """As in a process that has looked up no rule so far."""
+    registry.load_entry_points.cache_clear()
+    yield
+    registry.load_entry_points.cache_clear()
+    sys.modules.pop("plugin", None)
+    keras.saving.get_custom_objects().pop("plugin>Plugged", None)
+
+
 @pytest.mark.parametrize("case", BROKEN)
-def test_rules_that_can_not_be_loaded_are_named(case, tmp_path):
+def test_rules_that_can_not_be_loaded_are_named(case, tmp_path, monkeypatch, capsys, not_loaded_yet):
     """One line on the command line; the model is untouched."""
     source, entry, reason = BROKEN[case]
     around(layers.ReLU()).save(tmp_path / "net.keras")
-    done = installed(tmp_path, source, entry, ("-m", "octconvert.cli", str(tmp_path / "net.keras")))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("octconvert: the rules 'plugged' of package plugin can not be loaded: ")
-    assert done.stderr.count("\n") == 1 and reason in done.stderr
+    install(tmp_path, source, entry)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(tmp_path / "net.keras")])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("octconvert: the rules 'plugged' of package plugin can not be loaded: ")
+    assert err.count("\n") == 1 and reason in err
     assert not (tmp_path / "net-octave.keras").exists()
 
 
