@@ -246,7 +246,8 @@ def _settings(arguments: dict, plan) -> Settings | None:
     """What is asked of the calibration; None where it is switched off.
 
     Raises:
-        UsageError: it is switched off and asked for at once, or alphas are given and to be chosen.
+        UsageError: it is switched off, or has nothing to work on, and asked for at once; or alphas are given and to be
+            chosen.
     """
     target, drop = arguments["target_macs"], arguments["max_drop"]
     for name, value in (("target_macs", target), ("max_drop", drop)):
@@ -258,6 +259,8 @@ def _settings(arguments: dict, plan) -> Settings | None:
             raise UsageError(f"{name} needs a calibration to choose by")
     if arguments["calibration"] is False:
         return None
+    if arguments.get("weights") == "fresh" and (arguments["calibration"] is not None or target or drop):
+        raise UsageError("weights 'fresh' leaves nothing to calibrate: the trained weights are thrown away")
     steps = arguments["calibration_steps"]
     evaluates = arguments.get("evaluate") is not None  # then the preprocessing is for that
     synthetic = arguments["calibration"] is None

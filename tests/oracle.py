@@ -7,6 +7,9 @@ import numpy as np
 
 import octconvert
 
+LAST: dict = {}
+"""Of the last `assert_oracle`: an `assert_portable` of the same model with the same options need not convert again."""
+
 
 def randomise(model, seed: int = 0):
     """Random weights of a useful size, BatchNormalization statistics too; returns the model."""
@@ -102,6 +105,7 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
     identity = octconvert.convert(model, **{**options, "alpha": 0.0, "alpha_map": None})
     assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6
     result = octconvert.convert(model, **options)
+    LAST.update(model=model, options=options, result=result)
     found = run(result.model, inputs)
     assert [o.shape for o in found] == [e.shape for e in expected]
     assert all(np.isfinite(o).all() for o in found)
@@ -120,7 +124,8 @@ def assert_portable(model, inputs=None, tolerance: float = 1e-5, **options) -> N
     randomise(model)
     options = {"min_size": 1, "calibration": False, **options}
     inputs = example(model) if inputs is None else inputs
-    octave = octconvert.convert(model, **options)
+    converted = LAST.get("model") is model and LAST["options"] == options
+    octave = LAST["result"] if converted else octconvert.convert(model, **options)
     portable = octconvert.convert(model, portable=True, **options)
     assert portable.plan.converted and roles(portable) == roles(octave)
     assert not [layer for layer in all_layers(portable.model) if type(layer).__module__.startswith("octconvert")]

@@ -84,11 +84,18 @@ def test_built_in_layers_compute_the_same():
 
 
 @pytest.mark.parametrize(
-    "options", [dict(octave=1), dict(weights="fresh"), dict(calibration=False), dict(alpha=0.0)], ids=str
+    "options",
+    [dict(octave=1), dict(weights="fresh", calibration=None), dict(calibration=False), dict(alpha=0.0)],
+    ids=str,
 )
 def test_where_there_is_nothing_to_calibrate(options):
     result = octconvert.convert(nets.small(), **{**QUICK, "calibration": nets.images(8), **options})
     assert result.report.calibration is None
+
+
+def test_fresh_weights_are_not_calibrated():
+    with pytest.raises(UsageError, match="fresh"):
+        convert(nets.residual(), nets.images(8), weights="fresh")
 
 
 def test_synthetic_images_by_default():

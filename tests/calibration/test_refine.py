@@ -113,9 +113,9 @@ def test_gives_up_what_would_make_too_few_steps():
     model = nets.two_convolutions()
 
     def slow(done, total):
-        time.sleep(1.0)
+        time.sleep(0.3)
 
-    assert refine(nets.twins_of(model), supply_of(model), Training(10_000, 16), 0.1, 60.0, 0, slow) == PROBED
+    assert refine(nets.twins_of(model), supply_of(model), Training(10_000, 16), 0.1, 30.0, 0, slow) == PROBED
 
 
 def test_the_rate_goes_up_and_comes_down_by_steps_or_by_the_clock():
