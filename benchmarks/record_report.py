@@ -1,6 +1,6 @@
 """Records the report of a real run as the SVG that the README shows.
 
-python benchmarks/record_report.py [MODEL] [SVG]
+python benchmarks/record_report.py [MODEL] [DATA] [SVG]
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ ROOT = Path(__file__).parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="fixtures/fashion_cnn.h5")
+    parser.add_argument("data", nargs="?", default="fixtures/fashion_test_200.npz")
     parser.add_argument("svg", nargs="?", type=Path, default=ROOT / "benchmarks" / "report.svg")
     arguments = parser.parse_args()
     target = f"{Path(arguments.model).stem}-octave.keras"
     with tempfile.TemporaryDirectory() as folder:
-        report = octconvert.convert(arguments.model, alpha=0.5, output=Path(folder, target), calibration=False).report
+        output = Path(folder, target)
+        report = octconvert.convert(arguments.model, alpha=0.5, evaluate=arguments.data, output=output).report
     command_after = report.next_command.replace(f"{folder}/", "")
     report = dataclasses.replace(report, target=target, next_command=command_after)
-    command = f"$ octconvert {arguments.model} --alpha 0.5 -o {target}"
+    command = f"$ octconvert {arguments.model} --alpha 0.5 --evaluate {arguments.data} -o {target}"
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(command, style="bold", highlight=False)
     console.print(render(report))

@@ -156,7 +156,7 @@ class _Run:
         tell("calibrate: samples", 0, 0)
         graph = layout.graph
         sized, costs = measure(graph)
-        trial = synthetic_supply(graph, settings, 2, TIMED) if settings.synthetic else given_supply(graph, settings)
+        trial = synthetic_supply(graph, settings, TIMED, 2) if settings.synthetic else given_supply(graph, settings)
         if trial is None:
             return None
         costs = _at_size(costs, sized, trial.held_out)
