@@ -377,9 +377,9 @@ class _Run:
             with self._or_back(best, outcome):
                 limits = (best.error, max(self.overtime, seconds), self.settings.seed)
                 steps = refine.refine(twins, self.supply, training, *limits, tell)
-                outcome.detail = f"{steps:,} steps of {plural(training.batch, 'sample')}"
-                if steps < training.steps:
-                    outcome.detail += f" of {training.steps:,} that the time was for"
+                made = f"{steps:,}" if steps == training.steps else f"{steps:,} of {training.steps:,}"
+                over = "" if steps == training.steps else ", then the time was over"
+                outcome.detail = f"{made} steps of {plural(training.batch, 'sample')}{over}"
         return best
 
     @contextmanager
