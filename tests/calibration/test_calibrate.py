@@ -147,7 +147,7 @@ def test_what_a_plan_selects_is_kept():
 
 def test_target_macs():
     target = 0.65
-    model, data = nets.residual(size=32, width=16), nets.images(24, 32)
+    model, data = nets.residual(width=16), nets.images(16)
     result = convert(model, data, target_macs=target, calibration_steps=SOLVE)
     share = result.report.after.macs / result.report.before.macs
     assert target - 0.1 < share < target + 0.02

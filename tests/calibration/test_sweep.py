@@ -49,7 +49,7 @@ def fitted(model, samples, seed=0, damage=0.0, **options):
 @pytest.mark.parametrize(
     "make",
     [
-        nets.residual,
+        nets.small,
         lambda: nets.residual(activation=None, blocks=(2,)),
         nets.inverted_residual,
         nets.assorted,
@@ -93,7 +93,7 @@ def test_a_second_sweep_takes_nothing_back():
     assert error(twins, samples) < 1.1 * once
 
 
-@pytest.mark.parametrize("make, octave", [(nets.residual, 2), (nets.residual, 4), (nets.inverted_residual, 2)])
+@pytest.mark.parametrize("make, octave", [(nets.residual, 2), (nets.small, 4), (nets.inverted_residual, 2)])
 def test_nearer_to_the_source_than_sliced_weights(make, octave):
     model, held_out = make(), nets.samples(nets.images(32, seed=77))
     twins, _, fits = fitted(model, few(), octave=octave)

@@ -192,9 +192,8 @@ for path in sys.argv[2:]:
 """
 
 
-@pytest.mark.parametrize("order", ["import octconvert, keras", "import keras, octconvert"])
-def test_saved_models_load_in_a_fresh_process(order, tmp_path):
-    """After ``import octconvert`` alone, before or after Keras, every layer is registered."""
+def test_saved_models_load_in_a_fresh_process(tmp_path):
+    """After ``import octconvert`` alone every layer is registered (after Keras: tests/topologies/test_saved_models)."""
     data = images(4)[0]
     np.save(tmp_path / "data.npy", data)
     models = {"dual": randomise(dual()), "mobile": randomise(mobile())}
@@ -205,7 +204,7 @@ def test_saved_models_load_in_a_fresh_process(order, tmp_path):
     files = {tmp_path / f"{name}.{kind}": name for name in models for kind in ("keras", "h5")}
     for file, name in files.items():
         models[name].save(file)
-    run = [sys.executable, "-c", f"import sys; {order}\n{LOAD}", tmp_path / "data.npy", *files]
+    run = [sys.executable, "-c", f"import sys, octconvert, keras\n{LOAD}", tmp_path / "data.npy", *files]
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": search}
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env=environment)
