@@ -107,7 +107,8 @@ def distill(
     read = partial(_read, model=converted, batch_size=batch_size, need_labels=labels_weight > 0)
     training = read(data, steps_per_epoch, name="data")
     validation = None if validation_data is None else read(validation_data, None, name="validation_data")
-    is_far = _distance_at_start(source, converted, training) > NEAR
+    asked = batch_statistics is None or (learning_rate is None and optimizer is None)
+    is_far = asked and _distance_at_start(source, converted, training) > NEAR
     rate = (FAR_RATE if is_far else NEAR_RATE) if learning_rate is None else learning_rate
     with converted.distribute_strategy.scope():
         distances = [_distance(kind, temperature) for kind in outputs]
@@ -344,48 +345,40 @@ def _optimizer(given, rate, steps: int, converted):
 
 
 def falling_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """`rate_at` for every step."""
+    """Up to ``peak`` over the first `WARM_UP` of the steps, then down to 0 along a cosine."""
     rising = math.ceil(WARM_UP * steps)
     falling = max(1, steps - rising)
     return keras.optimizers.schedules.CosineDecay(0.0, falling, warmup_target=peak, warmup_steps=rising)
 
 
-def rate_at(peak: float, way: float) -> float:
-    """Learning rate with a share of a training done: up to ``peak`` over the first `WARM_UP`, then down a cosine."""
-    if way < WARM_UP:
-        return peak * way / WARM_UP
-    return peak * (1 + math.cos(math.pi * (way - WARM_UP) / (1 - WARM_UP))) / 2
-
-
 @contextlib.contextmanager
-def _quick_statistics(model, steps: int) -> Iterator[None]:
+def changed(layers: Iterable, name: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Gives an attribute of every layer another value, ``change`` of what it is, and puts back what was."""
+    found = [(layer, getattr(layer, name)) for layer in layers]
+    try:
+        for layer, value in found:
+            setattr(layer, name, change(value))
+        yield
+    finally:
+        for layer, value in found:  # in the order as given: a model's ``trainable`` reaches into its layers
+            setattr(layer, name, value)
+
+
+def _normalizations(model) -> list:
+    return [each for each in model._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
+
+
+def _quick_statistics(model, steps: int):
     """BatchNormalization's running statistics remember a twentieth of the steps, if not fewer of their own accord.
 
     With Keras' default momentum they take some hundred steps to follow the weights; a short training ends before.
     """
-    layers = [each for each in model._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
-    found = [(layer, layer.momentum) for layer in layers]
-    try:
-        for layer, momentum in found:
-            layer.momentum = min(momentum, max(0.0, 1 - 20 / steps))
-        yield
-    finally:
-        for layer, momentum in found:
-            layer.momentum = momentum
+    return changed(_normalizations(model), "momentum", lambda momentum: min(momentum, max(0.0, 1 - 20 / steps)))
 
 
-@contextlib.contextmanager
-def _kept_statistics(model) -> Iterator[None]:
+def _kept_statistics(model):
     """BatchNormalization as at inference; its scale and offset stay with the statistics that they belong to."""
-    layers = [each for each in model._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
-    found = [(layer, layer.trainable) for layer in layers]
-    try:
-        for layer, _ in found:
-            layer.trainable = False
-        yield
-    finally:
-        for layer, trainable in found:
-            layer.trainable = trainable
+    return changed(_normalizations(model), "trainable", lambda trainable: False)
 
 
 def _distance_at_start(source, converted, data: _Data) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +24,7 @@ from octconvert.calibration import budget, refine, rotation, selection
 from octconvert.calibration.effort import Allowance, seconds_a_sample
 from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
 from octconvert.calibration.pairing import Twins
+from octconvert.calibration.sensitivity import sensitivity
 from octconvert.calibration.settings import Settings
 from octconvert.calibration.statistics import renormalize
 from octconvert.calibration.supply import Supply, given_supply, synthetic_supply
@@ -46,6 +47,8 @@ BATCH_BYTES = 2**28
 MOST_BATCH, LEAST_BATCHES = 256, 8
 SURVEYING, SOLVING, RENORMALIZING = 2.0, 12.0, 2.0
 """What a step takes for each sample, in runs of the source."""
+SENSED, LEAST_SENSED, SENSING, SENSING_SHARE = 256, 8, 8.0, 0.1
+"""Samples for the sensitivity at the most and the least, what each takes as above, and its share of the time."""
 RENORMALIZED = 256
 """Samples for statistics behind solved layers, whose means are right already: there is little to be had."""
 OVERTIME = 2.0
@@ -166,7 +169,9 @@ class _Run:
         if settings.synthetic:
             wanted = allowance.samples(SHARE, SOLVING) // 8 * 8
             count = int(np.clip(wanted, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
-            supply = synthetic_supply(graph, settings, count, SYNTHETIC_HELD_OUT) or trial
+            made = synthetic_supply(graph, settings, count, SYNTHETIC_HELD_OUT)
+            assert made is not None  # as the trial was not
+            supply = made
         expected = Outputs.of(graph, supply.held_out, batch)
         return cls(supply, settings, tell, batch, costs, allowance, expected, started)
 
@@ -232,40 +237,37 @@ class _Run:
                 layout = layout_from_plan(layout.graph, plan)
         return layout, plan_of(layout, options)
 
-    def _batches(self):
-        return self.supply.fit.batches(self.batch)
-
     def _rotated(self, layout: Layout, plan: Plan, options: Options) -> tuple[Layout, str]:
         groups = [group for group in rotation.linear_groups(layout) if _is_free(layout, group)]
         if not groups:
             return layout, "no tensor that only linear layers touch"
         wanted = rotation.measured_tensors(layout, groups)
-        found = selection.survey(layout, self._batches(), options.octave, wanted, self.settings.seed)
-        self.allowance.spend(self.supply.fit.count, SURVEYING)
+        found = self._survey(layout, options, wanted)
         count = sum(len(group.branches) for group in groups)
         return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions"
 
     def _selected(self, layout: Layout, plan: Plan, options: Options) -> tuple[Plan, str]:
-        rough = self._roughness(layout, options)
+        damages = self._damages(layout, options)
         given = sum(group.selection is not None for group in plan.groups)
-        chosen = selection.select(layout, plan, rough)
+        chosen = selection.select(layout, plan, damages)
         told = f"{len(plan.groups) - given} groups" + (f", {given} as planned" if given else "")
         return chosen, told
 
-    def _roughness(self, layout: Layout, options: Options) -> np.ndarray:
-        found = selection.survey(layout, self._batches(), options.octave, seed=self.settings.seed)
+    def _damages(self, layout: Layout, options: Options) -> np.ndarray:
+        """Of the components of tied channels."""
+        rough = selection.roughness(layout, self._survey(layout, options))
+        return selection.damage(rough, self._sensitivity(layout, options))
+
+    def _survey(self, layout: Layout, options: Options, wanted: Iterable[int] | None = None):
         self.allowance.spend(self.supply.fit.count, SURVEYING)
-        return selection.roughness(layout, found)
+        return selection.survey(layout, self.supply.fit.batches(self.batch), options.octave, wanted, self.settings.seed)
 
     def _searched(self, layout: Layout, plan: Plan, options: Options, target: float) -> tuple[Layout, Plan]:
         """Alphas for a share of the MACs."""
         with self.timed("search") as outcome:
-            even = budget.with_alphas(layout, plan, (budget.MEASURED,) * len(plan.groups))
-            even_plan = plan_of(even, options)
-            rough = self._roughness(even, options)
-            even = layout_from_plan(even.graph, selection.select(even, even_plan, rough))
-            damage = self._damage(even, rough, options)
-            market = budget.Market(even, measure(even.graph)[0], rough, options.octave, damage)
+            even = budget.with_alphas(layout, plan, (budget.EVEN,) * len(plan.groups))
+            damages = self._damages(even, options)
+            market = budget.Market(even, measure(even.graph)[0], damages, options.octave)
             choice = market.choose(target)
             layout = budget.with_alphas(even, plan_of(even, options), choice.alphas)
             plan = plan_of(layout, options)
@@ -274,16 +276,15 @@ class _Run:
             )
         return layout, plan
 
-    def _damage(self, layout: Layout, rough: np.ndarray, options: Options) -> np.ndarray | None:
-        """Measured output errors, on as many samples as the time allows; None where that is too few."""
-        runs = len(layout.groups)
-        count = min(256, self.supply.fit.count, self.allowance.samples(0.3, runs))
-        if count < 8:
+    def _sensitivity(self, layout: Layout, options: Options) -> np.ndarray | None:
+        """On as many samples as the time allows; None where that is too few."""
+        count = min(SENSED, self.supply.fit.count, self.allowance.samples(SENSING_SHARE, SENSING))
+        if count < LEAST_SENSED:
             return None
-        self.allowance.spend(count, runs)
-        samples = self.supply.fit.subset(range(count))
+        self.allowance.spend(count, SENSING)
+        samples, batch = self.supply.fit.subset(range(count)), refine.training_batch(self.costs.activation_bytes)
         tell = lambda done, total: self.tell("calibrate: sensitivity", done, total)  # noqa: E731
-        return budget.measured_damage(layout, rough, samples, min(self.batch, count), options.octave, tell)
+        return sensitivity(layout, samples, batch, self.expected.spreads, options.octave, self.settings.seed, tell)
 
     # ---- solve
 
@@ -377,9 +378,10 @@ class _Run:
             with self._or_back(best, outcome):
                 limits = (best.error, max(self.overtime, seconds), self.settings.seed)
                 steps = refine.refine(twins, self.supply, training, *limits, tell)
-                made = f"{steps:,}" if steps == training.steps else f"{steps:,} of {training.steps:,}"
-                over = "" if steps == training.steps else ", then the time was over"
-                outcome.detail = f"{made} steps of {plural(training.batch, 'sample')}{over}"
+                cut = steps < training.steps
+                of = f" of {training.steps:,}" if cut else ""
+                outcome.detail = f"{steps:,}{of} steps of {plural(training.batch, 'sample')}"
+                outcome.detail += ", then the time was over" if cut else ""
         return best
 
     @contextmanager

@@ -32,13 +32,16 @@ class Outputs:
         parts = [_outputs(graph, batch) for batch in samples.batches(batch_size)]
         return cls(tuple(np.concatenate(each) for each in zip(*parts, strict=True)))
 
+    @property
+    def spreads(self) -> list[float]:
+        """Variance of each output, or its mean square where there is none."""
+        with np.errstate(invalid="ignore"):  # infinite outputs have none, and no number is what comes out
+            return [max(float(own.var()) or float(np.square(own).mean()), 1e-30) for own in self.arrays]
+
     def error(self, other: Outputs) -> float:
         """Mean squared difference relative to the variance of these outputs; infinite where it is no number."""
-        errors = []
-        for own, found in zip(self.arrays, other.arrays, strict=True):
-            difference = float(np.square(own - found).mean())
-            spread = float(own.var()) or float(np.square(own).mean())
-            errors.append(difference / max(spread, 1e-30))
+        pairs = zip(self.arrays, other.arrays, self.spreads, strict=True)
+        errors = [float(np.square(own - found).mean()) / spread for own, found, spread in pairs]
         mean = float(np.mean(errors))
         return mean if np.isfinite(mean) else np.inf
 

@@ -8,9 +8,8 @@ statistics stay as they were fitted, and small batches bring no noise.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -20,7 +19,7 @@ from keras import ops, tree
 from octconvert.calibration.linear import regressions
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
-from octconvert.distillation import Distiller, RelativeSquaredError, flip_and_shift, rate_at
+from octconvert.distillation import Distiller, RelativeSquaredError, changed, falling_rate, flip_and_shift
 from octconvert.execution import tensors_of
 from octconvert.optimizer import muon_for
 from octconvert.samples import Samples
@@ -56,13 +55,19 @@ def planned(supply: Supply, seconds: float, seconds_a_sample: float, activation_
     if supply.more is None and supply.fit.count < LEAST_SAMPLES:
         reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}"
         return Training(0, reason=reason)
-    batch = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, BATCH))
+    batch = training_batch(activation_bytes)
     a_step = RUNS * batch * seconds_a_sample
     steps = min(int(seconds / a_step), MOST_STEPS)
     if steps < LEAST_STEPS:
         needed = f"about {LEAST_STEPS * a_step:.0f} s, {max(seconds, 0):.0f} s were left (--calibration-budget)"
         return Training(0, reason=f"needs {needed}")
     return Training(steps, batch)
+
+
+def training_batch(activation_bytes: int) -> int:
+    """Samples whose activations can all be kept for the way back; those of the source take so many bytes for one."""
+    count = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, BATCH))
+    return max(1, count // 2 * 2)
 
 
 def refine(
@@ -83,20 +88,20 @@ def refine(
     """
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, seed)
-    inner = inner_tensors(twins)
-    model = trained_model(twins, inner, supply.images and len(samples.arrays) == 1)
+    model = trained_model(twins, supply.images and len(samples.arrays) == 1)
     rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
     model.compile(muon_for(twins.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
     watch = Watch(rate, training.steps, seconds, progress)
-    x = list(samples.arrays) if len(samples.arrays) > 1 else samples.arrays[0]
-    with _all_trainable(twins.model):
-        epochs = -(-training.steps // -(-samples.count // training.batch))
-        model.fit(x, batch_size=training.batch, epochs=epochs, callbacks=[watch], verbose=0)
+    # Layers that the user has frozen are fitted as well: they have to make up for what is lost before them.
+    with changed(twins.model._flatten_layers(), "trainable", lambda trainable: True):
+        data = WholeBatches(samples, training.batch, seed)
+        model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
     return watch.steps
 
 
-def trained_model(twins: Twins, inner: list[int], images: bool) -> Distiller:
+def trained_model(twins: Twins, images: bool) -> Distiller:
     """The converted model with the distance from its source as its loss; ``images`` are turned and moved."""
+    inner = inner_tensors(twins)
     weights = [1 / len(twins.source.outputs)] * len(twins.source.outputs)
     weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(twins, tensor)]
     return Refiner(
@@ -153,23 +158,35 @@ def _shares(twins: Twins, tensor: int) -> list[float]:
     return [len(split.high) / count, len(split.low) / count]
 
 
-@contextlib.contextmanager
-def _all_trainable(model) -> Iterator[None]:
-    """Layers that the user has frozen are fitted as well: they have to make up for what is lost before them."""
-    before = [(layer, layer.trainable) for layer in model._flatten_layers()]
-    try:
-        for layer, _ in before:
-            layer.trainable = True
-        yield
-    finally:
-        for layer, trainable in before:  # from the outside to the inside
-            layer.trainable = trainable
-
-
 def _samples(supply: Supply, training: Training, seed: int) -> Samples:
     if supply.more is None:
         return supply.fit
     return supply.more(min(SYNTHETIC_SAMPLES, training.steps * training.batch), seed + 3)
+
+
+class WholeBatches(keras.utils.PyDataset):
+    """Samples in another order each epoch; those that fill no batch wait for another one.
+
+    TensorFlow 2.21 on CPUs overwrites memory that is not its own in the gradient of a small strided 1x1 convolution
+    with an odd number of samples, and even batches in whole keep clear of that.
+    """
+
+    def __init__(self, samples: Samples, size: int, seed: int):
+        super().__init__()
+        self._samples, self._size = samples, min(size, samples.count)
+        self._rng = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return self._samples.count // self._size
+
+    def __getitem__(self, index: int):
+        rows = self._order[index * self._size : (index + 1) * self._size]
+        found = next(self._samples.batches(self._size, rows))
+        return found if len(found) > 1 else found[0]
+
+    def on_epoch_end(self) -> None:
+        self._order = self._rng.permutation(self._samples.count)
 
 
 class Watch(keras.callbacks.Callback):
@@ -186,11 +203,12 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self, peak: float, steps: int, seconds: float, progress: Callable[[int, int], None]):
         super().__init__()
-        self.steps, self._peak, self._most, self._seconds, self._progress = 0, peak, steps, seconds, progress
+        self.steps, self._most, self._seconds, self._progress = 0, steps, seconds, progress
+        self._rate = falling_rate(peak, steps)
         self._started = self._warm = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = rate_at(self._peak, self._way)
+        self.model.optimizer.learning_rate = self._rate(self._way * self._most)
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1

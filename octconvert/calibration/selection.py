@@ -1,9 +1,12 @@
 """Which channels go low: those whose loss of detail matters least.
 
-A channel's *roughness* is the mean squared difference between its map and the same map pooled and upsampled again. It
-is measured where the maps are used, at the input of convolutions and behind activations, and counts as much as the
-kernels that read it are large: their response to the lost detail is what the model feels. Tied channels share one
-value, the sum over all places.
+A channel's *roughness* is what the kernels that read it respond to its lost detail (its map less the same map pooled
+and upsampled again), as a share of all that they respond to. It is measured where the maps are used, at the input of
+convolutions and behind activations. Tied channels share one value, the sum over all places.
+
+Roughness tells of the next layer, `sensitivity` of the outputs, but to first order alone. Their geometric mean, the
+*damage*, ranks channels better than either of them (least squares and refinement make good most of the loss, and what
+remains goes with neither).
 """
 
 from __future__ import annotations
@@ -49,8 +52,13 @@ class Moments:
         return self.product / self.count - np.outer(mean, mean)
 
     @property
+    def variance(self) -> np.ndarray:
+        """(channels,)."""
+        return _diagonal(self.product) / self.count - np.square(self.total / self.count)
+
+    @property
     def roughness(self) -> np.ndarray:
-        """(channels, channels) or its diagonal."""
+        """Mean products of the lost detail, (channels, channels) or its diagonal."""
         return self.lost / self.count
 
 
@@ -85,10 +93,8 @@ def survey(
 
 
 def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator, full: bool) -> Moments:
-    data_format = graph.data_format
     x = ops.cast(x, "float32")
-    low = crop_to(upsample(pool_octave(x, octave, data_format), octave, data_format), x, data_format)
-    rows = [_rows(tensor, graph) for tensor in (x, x - low)]
+    rows = [_rows(tensor, graph) for tensor in (x, lost_detail(x, octave, graph))]
     count = rows[0].shape[0]
     if count > POSITIONS:
         chosen = np.sort(rng.choice(count, POSITIONS, replace=False))
@@ -99,6 +105,13 @@ def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator, full: b
     )
     products = [ops.convert_to_numpy(multiply(part)).astype("float64") for part in rows]
     return Moments(float(min(count, POSITIONS)), total, *products)
+
+
+def lost_detail(x, octave: int, graph: CallGraph):
+    """A map less what is left of it at the low resolution, float32."""
+    data_format = graph.data_format
+    x = ops.cast(x, "float32")
+    return x - crop_to(upsample(pool_octave(x, octave, data_format), octave, data_format), x, data_format)
 
 
 def _rows(x, graph: CallGraph):
@@ -152,24 +165,39 @@ def _scale_behind(graph: CallGraph, call: Call) -> np.ndarray:
 
 def roughness(layout: Layout, found: dict[int, Moments]) -> np.ndarray:
     """One value for each component of tied channels; infinite where none of its channels was measured."""
+    shares = {}
+    for tensor, calls in readers(layout).items():
+        weights = [_diagonal(response(layout, call)) for call in calls]
+        whole = [float(np.sum(weight * found[tensor].variance)) for weight in weights]
+        lost = _diagonal(found[tensor].roughness)
+        shares[tensor] = sum(weight * lost / max(all_, 1e-30) for weight, all_ in zip(weights, whole, strict=True))
+    return by_component(layout, shares)
+
+
+def by_component(layout: Layout, values: dict[int, np.ndarray]) -> np.ndarray:
+    """Values of the channels of some tensors, summed for each component of tied channels; infinite where none is."""
     count = layout.components.ledger.count
     total, seen = np.zeros(count), np.zeros(count, dtype=bool)
-    for tensor, calls in readers(layout).items():
-        weight = sum(_diagonal(response(layout, call)) for call in calls)
-        np.add.at(total, layout.channels[tensor], weight * _diagonal(found[tensor].roughness))
+    for tensor, found in values.items():
+        np.add.at(total, layout.channels[tensor], found)
         seen[layout.channels[tensor]] = True
     return np.where(seen, total, np.inf)
+
+
+def damage(rough: np.ndarray, sensed: np.ndarray | None) -> np.ndarray:
+    """What the low resolution of a component costs: the geometric mean of both; ``rough`` where there is no other."""
+    return rough if sensed is None else np.sqrt(rough * sensed)
 
 
 def _diagonal(matrix: np.ndarray) -> np.ndarray:
     return np.diag(matrix) if matrix.ndim == 2 else matrix
 
 
-def select(layout: Layout, plan: Plan, rough: np.ndarray) -> Plan:
-    """The plan with the least rough channels of every group low; as many as before."""
+def select(layout: Layout, plan: Plan, damages: np.ndarray) -> Plan:
+    """The plan with those channels of every group low that do the least damage; as many as before."""
     asked = zip(layout.groups, layout.alphas, layout.selections, strict=True)
     wishes = {id(tied): (alpha, selection) for (tied, _), alpha, selection in asked}
-    low = layout.components.assign(lambda group: wishes[id(group)], rough)
+    low = layout.components.assign(lambda group: wishes[id(group)], damages)
     groups = []
     for group, (tied, _) in zip(plan.groups, layout.groups, strict=True):
         selection = tuple(tuple(np.flatnonzero(low[p.channels]).tolist()) for p in tied.producers)

@@ -5,18 +5,17 @@ import pytest
 import twin_models as nets
 
 import octconvert
-from octconvert.calibration.budget import ALPHAS, MEASURED, Market, measured_damage, with_alphas
+from octconvert.calibration.budget import ALPHAS, Market, with_alphas
 from octconvert.calibration.selection import roughness, survey
 from octconvert.cost import measure
 from octconvert.errors import UsageError
 
 
-def market(model, damage=True, scale=1.0):
-    layout, plan, _ = nets.planned(model, alpha=MEASURED)
+def market(model, scale=1.0):
+    layout, plan, _ = nets.planned(model, alpha=0.5)
     samples = nets.samples(nets.images(16, model.inputs[0].shape[1]))
     rough = scale * roughness(layout, survey(layout, samples.batches(8), 2))
-    found = measured_damage(layout, rough, samples, 8, 2, lambda done, total: None) if damage else None
-    return Market(layout, measure(layout.graph)[0], rough, 2, found), layout, plan
+    return Market(layout, measure(layout.graph)[0], rough, 2), layout, plan
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def test_out_of_reach(resnet):
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_the_unit_of_the_damage_does_not_matter(scale):
     model = nets.small()
-    usual, other = market(model, damage=False)[0], market(model, damage=False, scale=scale)[0]
+    usual, other = market(model)[0], market(model, scale)[0]
     assert other.choose(0.7).cost <= 0.7
     assert abs(other.choose(0.7).damage / scale / usual.choose(0.7).damage - 1) < 0.05
 
@@ -78,7 +77,7 @@ def test_the_lowest_target_takes_all_there_is(resnet):
 )
 def model_and_costs(request):
     model = request.param()
-    return model, market(model, damage=False)[0]
+    return model, market(model)[0]
 
 
 @pytest.mark.parametrize("alpha", [0.125, 0.25, 0.5, 0.75])
@@ -100,16 +99,3 @@ def test_layout_with_alphas_has_them(resnet):
     assert found.alphas == alphas
     for (_, masks), alpha in zip(found.groups, alphas, strict=True):
         assert all(mask.mean() == alpha for mask in masks)
-
-
-def test_damage_is_that_of_detail_taken_away():
-    model = nets.residual()
-    layout = nets.planned(model, alpha=MEASURED)[0]
-    rough = np.zeros(layout.components.ledger.count)
-    noise = nets.images(16) + np.random.default_rng(0).standard_normal((16, 16, 16, 3)).astype("float32")
-    ask = lambda samples, size: measured_damage(layout, rough, samples, size, 2, lambda done, total: None)  # noqa: E731
-    found = ask(nets.samples(nets.images(16)), 4)
-    assert np.allclose(found, ask(nets.samples(nets.images(16)), 16), rtol=1e-2)
-    assert found.shape == (len(layout.groups),) and (found[:-1] > 1e-6).all()
-    assert found[-1] == 0.0  # only global pooling reads it
-    assert ask(nets.samples(noise), 4)[0] > found[0]

@@ -8,16 +8,7 @@ from oracle import run as call
 from octconvert.execution import observe, run
 from octconvert.graph import build_graph
 
-MAKERS = [
-    nets.residual,
-    nets.inverted_residual,
-    nets.assorted,
-    nets.nested,
-    nets.shared,
-    nets.two_inputs,
-    nets.unet,
-    nets.transformer_tail,
-]
+MAKERS = [nets.residual, *nets.TOPOLOGIES, nets.transformer_tail]
 
 
 @pytest.mark.parametrize("make", MAKERS)

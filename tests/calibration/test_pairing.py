@@ -6,19 +6,7 @@ import twin_models as nets
 from keras import ops
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        nets.residual,
-        nets.inverted_residual,
-        nets.assorted,
-        nets.nested,
-        nets.shared,
-        nets.two_inputs,
-        nets.unet,
-        nets.dense_net,
-    ],
-)
+@pytest.mark.parametrize("make", [nets.residual, *nets.TOPOLOGIES, nets.dense_net])
 def test_counterparts_hold_the_channels_of_the_source(make):
     model = make()
     twins = nets.twins_of(model, octave=1)

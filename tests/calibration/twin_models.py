@@ -172,3 +172,7 @@ def transformer_tail(seed=0):
     x = conv_bn(conv_bn(inputs, 8, strides=2), 8)
     x = layers.Dense(6, activation="relu")(layers.Reshape((64, 8))(x))
     return randomise(keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x))), seed)
+
+
+TOPOLOGIES = [inverted_residual, assorted, nested, shared, two_inputs, unet]
+"""One of each kind of wiring; what a test is about may need more."""

@@ -84,7 +84,7 @@ def check(graph: Graph, alpha: float, tmp_path) -> tuple[int, int]:
     return len(halved.plan.converted), len(halved.plan.convolutions)
 
 
-@settings(max_examples=3, derandomize=True, **SETTINGS)
+@settings(max_examples=6, derandomize=True, **SETTINGS)
 @given(graph=graphs, alpha=ALPHAS)
 def test_a_few(graph, alpha, tmp_path_factory):
     check(graph, alpha, tmp_path_factory.mktemp("graph"))

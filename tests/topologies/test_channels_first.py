@@ -1,5 +1,6 @@
 """Models in channels_first (which run on the CPU), and layers that mix data formats."""
 
+import pytest
 from keras import Input, Model, layers
 from oracle import assert_oracle, assert_portable, ends, reasons, roles
 
@@ -15,8 +16,9 @@ def norm():
 
 
 # Keras adds a bias along the wrong axis where a channels_first map has as many columns as channels; sizes avoid that.
-def test_residual_network():
-    inputs = Input((3, 13, 22))
+@pytest.mark.parametrize("size", [(18, 22), (13, 17)])
+def test_residual_network(size):
+    inputs = Input((3, *size))
     x = layers.MaxPooling2D(3, 2, "same", **FIRST)(layers.ReLU()(norm()(conv()(inputs))))
     y = norm()(conv(strides=2)(layers.PReLU(shared_axes=[2, 3])(norm()(conv()(x)))))
     x = layers.Add()([y, conv(kernel=1, strides=2)(x)])

@@ -114,8 +114,9 @@ def test_stride_mode_pool_keeps_a_stride_that_it_can_not_replace():
     assert any("'valid' keeps its stride" in note for note in result.report.notes)
 
 
-def test_weights():
-    model = randomise(network((15, 18)))
+@pytest.mark.parametrize("size", [(16, 16), (15, 17)])
+def test_weights(size):
+    model = randomise(network(size))
     sample = example(model)
     found = {}
     for weights in ("slice", "fold", "fresh"):
@@ -131,9 +132,10 @@ def test_weights():
     np.testing.assert_array_equal(*high)
 
 
+@pytest.mark.parametrize("size", [(16, 16), (19, 14)])
 @pytest.mark.parametrize("weights", ["slice", "fold"])
-def test_portable(weights):
-    model = randomise(network((19, 16)))
+def test_portable(size, weights):
+    model = randomise(network(size))
     sample = example(model)
     for octave in (1, 2, 4):
         options = {"octave": octave, "min_size": 1, "weights": weights}

@@ -49,9 +49,10 @@ def response(y):
 
 
 @pytest.mark.parametrize("weights", ["slice", "fold"])
-def test_every_convolution_converts(weights):
+@pytest.mark.parametrize("shape", [(32, 32, 3), (37, 44, 3)])
+def test_every_convolution_converts(shape, weights):
     """Dense layers on maps too; the Dense of the head, on a vector, is none."""
-    result = assert_oracle(network((37, 48, 3)), converted=8, weights=weights)
+    result = assert_oracle(network(shape), converted=8, weights=weights)
     assert set(roles(result)) == NAMES
     assert "plain" not in roles(result).values() and not reasons(result)
     assert result.after.macs < result.before.macs and result.after.parameters == result.before.parameters

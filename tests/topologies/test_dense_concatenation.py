@@ -9,8 +9,9 @@ def conv(x, filters, kernel=3, name=None):
     return layers.Conv2D(filters, kernel, padding="same", name=name)(x)
 
 
-def test_dense_block_and_transition():
-    inputs = Input((15, 16, 3))
+@pytest.mark.parametrize("size", [(16, 16), (15, 13)])
+def test_dense_block_and_transition(size):
+    inputs = Input((*size, 3))
     x = conv(inputs, 8)
     for _ in range(3):
         y = conv(layers.ReLU()(layers.BatchNormalization()(x)), 8, 1)

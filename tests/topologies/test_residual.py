@@ -1,5 +1,6 @@
 """Residual blocks: tensors that an Add ties share one split, over any number of blocks."""
 
+import pytest
 from keras import Input, Model, layers
 from oracle import assert_oracle, assert_portable, reasons, roles
 
@@ -20,8 +21,9 @@ def head(x):
     return layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
 
 
-def test_identity_shortcuts():
-    inputs = Input((13, 16, 3))
+@pytest.mark.parametrize("size", [(16, 16), (13, 17)])
+def test_identity_shortcuts(size):
+    inputs = Input((*size, 3))
     x = conv(inputs, 8)
     model = Model(inputs, head(block(block(x, 8), 8)))
     result = assert_oracle(model, converted=5)
@@ -29,8 +31,9 @@ def test_identity_shortcuts():
     assert_portable(model)
 
 
-def test_projection_shortcut():
-    inputs = Input((15, 18, 3))
+@pytest.mark.parametrize("size", [(16, 16), (15, 18)])
+def test_projection_shortcut(size):
+    inputs = Input((*size, 3))
     x = block(conv(inputs, 6), 6)
     model = Model(inputs, head(block(block(x, 10, strides=2, project=True), 10)))
     assert_oracle(model, converted=8)

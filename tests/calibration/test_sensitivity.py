@@ -1,0 +1,124 @@
+"""What the outputs feel of a channel's lost detail."""
+
+import keras
+import numpy as np
+import pytest
+import twin_models as nets
+from keras import layers, ops
+from oracle import randomise
+
+from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.selection import lost_detail, readers
+from octconvert.calibration.sensitivity import sensitivity
+
+IMAGES = nets.images(24)
+
+
+def linear_net(outputs=1, scale=1.0, data_format="channels_last"):
+    """Two convolutions without activation; the outputs are weighted sums of all positions."""
+    axis = 1 if data_format == "channels_first" else -1
+    inputs = keras.Input((3, 16, 16) if axis == 1 else (16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="first", data_format=data_format)(inputs)
+    x = layers.Conv2D(6, 3, padding="same", name="second", data_format=data_format)(x)
+    x = layers.Conv2D(4, 3, padding="same", name="third", data_format=data_format)(x)
+    model = keras.Model(inputs, layers.Dense(outputs, name="dense")(layers.Flatten()(x)))
+    randomise(model, seed=2)
+    for weight in model.get_layer("dense").weights:
+        weight.assign(scale * weight)
+    return model
+
+
+def sensed(model, images=IMAGES, batch=8, **options):
+    """(layout, sensitivity of the components)."""
+    layout, _, options = nets.planned(model, **options)
+    samples = nets.samples(images)
+    spreads = Outputs.of(layout.graph, samples, 8).spreads
+    return layout, sensitivity(layout, samples, batch, spreads, options.octave)
+
+
+def changes(model, layout, tensor, images=IMAGES):
+    """Mean squared change of the outputs without the detail of each channel of a tensor, over their variance."""
+    graph, found = layout.graph, []
+    axis = graph.channel_axis
+    first = keras.Model(model.inputs, graph_tensor(model, graph, tensor))
+    rest = keras.Model(graph_tensor(model, graph, tensor), model.outputs)
+    values = first(images)
+    detail = np.array(lost_detail(values, 2, graph))
+    expected = np.array(rest(values))
+    for channel in range(values.shape[axis]):
+        mask = np.zeros_like(detail)
+        at = [slice(None)] * 4
+        at[axis] = channel
+        mask[tuple(at)] = 1
+        moved = np.array(rest(values - mask * detail))
+        found.append(np.square(moved - expected).mean() / expected.var())
+    return np.array(found)
+
+
+def graph_tensor(model, graph, number):
+    return model.get_layer(graph.producer(number).layer_name).output
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_is_the_change_of_the_outputs_where_all_is_linear(data_format):
+    model = linear_net(data_format=data_format)
+    images = IMAGES if data_format == "channels_last" else np.moveaxis(IMAGES, 3, 1)
+    layout, found = sensed(model, images)
+    assert len(readers(layout)) == 2
+    for tensor in readers(layout):
+        assert np.allclose(found[layout.channels[tensor]], changes(model, layout, tensor, images), rtol=1e-3)
+
+
+def test_many_outputs_are_felt_together():
+    model = linear_net(outputs=12)
+    images = nets.images(256)
+    layout, found = sensed(model, images, batch=32)
+    tensor = next(iter(readers(layout)))
+    expected = changes(model, layout, tensor, images)
+    assert np.abs(np.log(found[layout.channels[tensor]] / expected)).max() < 0.35  # by random projections
+
+
+def test_the_unit_of_the_outputs_does_not_matter():
+    found, other = sensed(linear_net())[1], sensed(linear_net(scale=1000.0))[1]
+    assert np.allclose(found, other, rtol=1e-4)
+
+
+def test_batches_do_not_matter():
+    model = nets.residual()
+    model = keras.Model(model.inputs, layers.Dense(1, name="one")(model.output))
+    found, other = sensed(model, batch=5)[1], sensed(model, batch=24)[1]
+    seen = np.isfinite(found)
+    assert np.allclose(found[seen], other[seen], rtol=1e-3) and (found[seen] > 0).all()
+    assert np.array_equal(seen, np.isfinite(other)) and not seen.all()
+
+
+@pytest.mark.parametrize("make", nets.TOPOLOGIES)
+def test_every_map_that_is_read_is_felt(make):
+    model = make()
+    layout, _, options = nets.planned(model)
+    samples = nets.samples(*(nets.images(8, *t.shape[2:], seed=i) for i, t in enumerate(model.inputs)))
+    spreads = Outputs.of(layout.graph, samples, 8).spreads
+    found = sensitivity(layout, samples, 4, spreads, options.octave)
+    for tensor in readers(layout):
+        assert np.isfinite(found[layout.channels[tensor]]).all()
+
+
+def test_outputs_without_gradient_tell_nothing():
+    model = linear_net(outputs=3)
+    classes = keras.Model(model.inputs, ops.argmax(model.output, axis=-1))
+    assert sensed(classes)[1] is None
+
+
+def test_operations_without_gradient_tell_nothing():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, padding="same")(layers.Conv2D(8, 3, padding="same")(inputs))
+    model = keras.Model(inputs, layers.Dense(1)(layers.Flatten()(ops.sign(ops.floor(x)))))
+    randomise(model, seed=3)
+    found = sensed(model)[1]
+    assert found is None
+
+
+def test_outputs_that_are_no_numbers_tell_nothing():
+    images = IMAGES.copy()
+    images[0, 0, 0, 0] = np.nan
+    assert sensed(linear_net(), images)[1] is None
