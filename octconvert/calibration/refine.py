@@ -183,7 +183,7 @@ class WholeBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int):
         rows = self._order[index * self._size : (index + 1) * self._size]
         found = next(self._samples.batches(self._size, rows))
-        return found if len(found) > 1 else found[0]
+        return (tuple(found) if len(found) > 1 else found[0],)
 
     def on_epoch_end(self) -> None:
         self._order = self._rng.permutation(self._samples.count)

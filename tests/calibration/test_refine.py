@@ -19,10 +19,12 @@ from octconvert.calibration.refine import (
     TRAINING_BYTES,
     Training,
     Watch,
+    WholeBatches,
     inner_tensors,
     planned,
     refine,
     trained_model,
+    training_batch,
 )
 from octconvert.calibration.supply import Supply
 from octconvert.cost import cost_of
@@ -124,6 +126,28 @@ def test_the_rate_goes_up_and_comes_down_by_steps_or_by_the_clock():
     late.set_model(model)
     late.on_train_batch_begin(0)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_batches_are_whole_and_every_epoch_has_another_order():
+    x, other = np.arange(70.0, dtype="float32")[:, None], np.arange(70.0, 140, dtype="float32")[:, None]
+    epochs = []
+    for arrays in ((x,), (x, other)):
+        data = WholeBatches(nets.samples(*arrays), 32, seed=4)
+        for _ in range(2):
+            epochs.append([data[i][0] for i in range(len(data))])
+            data.on_epoch_end()
+    assert all([len(np.ravel(part)) for part in epoch] == [32, 32] for epoch in epochs[:2])
+    seen = [np.concatenate(epoch).ravel().tolist() for epoch in epochs[:2]]
+    assert all(len(set(order)) == 64 for order in seen) and seen[0] != seen[1]
+    for alone, both in zip(epochs[:2], epochs[2:], strict=True):
+        for part, (first, second) in zip(alone, both, strict=True):
+            assert np.array_equal(part, first) and np.array_equal(first + 70, second)
+
+
+@pytest.mark.parametrize("activation_bytes", [1, 40_000_000, 110_000_000, 2**31])
+def test_batches_are_even(activation_bytes):
+    size = training_batch(activation_bytes)
+    assert size == 1 or (size % 2 == 0 and size <= BATCH)
 
 
 def test_dropout_does_not_drop():
