@@ -8,7 +8,7 @@ import pytest
 import twin_models as nets
 from keras import layers
 
-from octconvert.calibration.effort import FAR, Allowance, seconds_a_sample, told_seconds
+from octconvert.calibration.effort import CALL_SECONDS, FAR, Allowance, seconds_a_sample, told_seconds
 from octconvert.calibration.evidence import Outputs
 from octconvert.calibration.refine import (
     BATCH,
@@ -174,10 +174,11 @@ def test_how_long_a_training_is():
 
 def test_the_work_is_told_by_the_model_unless_it_is_far_slower():
     costs = cost_of(nets.residual())
-    told = told_seconds(costs)
-    assert seconds_a_sample(costs, 0.1 * told) == seconds_a_sample(costs, 0.9 * FAR * told) == told
-    assert seconds_a_sample(costs, 10 * FAR * told) == 10 * FAR * told
-    assert told_seconds(cost_of(nets.residual(size=32))) > 2 * told
+    told = told_seconds(costs, calls=0)
+    assert seconds_a_sample(told, 0.1 * told) == seconds_a_sample(told, 0.9 * FAR * told) == told
+    assert seconds_a_sample(told, 10 * FAR * told) == 10 * FAR * told
+    assert told_seconds(cost_of(nets.residual(size=32)), calls=0) > 2 * told
+    assert told_seconds(costs, calls=20) == pytest.approx(told + 20 * CALL_SECONDS)
 
 
 def test_an_allowance_is_spent():
