@@ -251,16 +251,17 @@ class _Run:
         return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions"
 
     def _selected(self, layout: Layout, plan: Plan, options: Options) -> tuple[Plan, str]:
-        damages = self._damages(layout, options)
+        damages, how = self._damages(layout, options)
         given = sum(group.selection is not None for group in plan.groups)
         chosen = selection.select(layout, plan, damages)
-        told = f"{len(plan.groups) - given} groups" + (f", {given} as planned" if given else "")
+        told = f"{len(plan.groups) - given} groups" + (f", {given} as planned" if given else "") + how
         return chosen, told
 
-    def _damages(self, layout: Layout, options: Options) -> np.ndarray:
-        """Of the components of tied channels."""
+    def _damages(self, layout: Layout, options: Options) -> tuple[np.ndarray, str]:
+        """Of the components of tied channels, and what the report should tell of how they were found."""
         rough = selection.roughness(layout, self._survey(layout, options))
-        return selection.damage(rough, self._sensitivity(layout, options))
+        sensed = self._sensitivity(layout, options)
+        return selection.damage(rough, sensed), ", by the next layers alone" if sensed is None else ""
 
     def _survey(self, layout: Layout, options: Options, wanted: Iterable[int] | None = None):
         self.allowance.spend(self.supply.fit.count, SURVEYING)
@@ -270,14 +271,13 @@ class _Run:
         """Alphas for a share of the MACs."""
         with self.timed("search") as outcome:
             even = budget.with_alphas(layout, plan, (budget.EVEN,) * len(plan.groups))
-            damages = self._damages(even, options)
+            damages, how = self._damages(even, options)
             market = budget.Market(even, measure(even.graph)[0], damages, options.octave)
             choice = market.choose(target)
             layout = budget.with_alphas(even, plan_of(even, options), choice.alphas)
             plan = plan_of(layout, options)
-            outcome.detail = (
-                f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
-            )
+            found = f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
+            outcome.detail = found + how
         return layout, plan
 
     def _sensitivity(self, layout: Layout, options: Options) -> np.ndarray | None:

@@ -43,7 +43,7 @@ def sensitivity(
     Returns:
         One value for each component of tied channels, the mean over samples, summed over the places at which it is
         read; infinite where it is read nowhere. None where there are no gradients (integer outputs, operations
-        without one), or no finite ones.
+        without one, layers that TensorFlow can not trace), or no finite ones.
     """
     graph, places = layout.graph, list(readers(layout))
     changes = tf.function(lambda batch, seed: _changes(graph, batch, seed, places, spreads, octave))
@@ -68,7 +68,7 @@ def _found(changes: Callable, batch, rng: np.random.Generator) -> list[np.ndarra
     seed = rng.integers(2**31, size=2, dtype="int32")
     try:
         found = changes([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
-    except LookupError:  # TensorFlow's for an operation without a gradient
+    except Exception:  # an operation without a gradient, a layer that only runs eagerly, too little memory
         return None
     return None if found is None else [ops.convert_to_numpy(squares).astype("float64") for squares in found]
 

@@ -202,3 +202,23 @@ def test_one_sample_is_too_few():
 def test_errors_of_layers_are_told(usual):
     told = [row.error for row in usual[-1].report.convolutions]
     assert None not in told and all(value >= 0 for value in told) and max(told) > 1e-4
+
+
+class OnlyEager(keras.layers.Layer):
+    """Runs as Python, so that no graph with a way back can be made of it."""
+
+    def call(self, inputs):
+        return keras.ops.convert_to_tensor(inputs.numpy())
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+
+def test_outputs_that_can_not_be_asked_leave_the_choice_to_the_next_layers():
+    model = nets.small()
+    eager = keras.Model(model.inputs, OnlyEager()(model.output))
+    for each, wanted in ((model, False), (eager, True)):
+        steps = convert(each, nets.images(16), target_macs=0.7, calibration_steps=SOLVE).report.calibration.steps
+        told = {step.name: step for step in steps}
+        assert all(told[name].kept for name in ("search", "select", "solve"))
+        assert all(("by the next layers alone" in told[name].detail) == wanted for name in ("search", "select"))
