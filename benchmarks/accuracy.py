@@ -174,10 +174,7 @@ def _distilled(task: Task, name: str, model) -> None:
     started = time.perf_counter()
     octconvert.distill(task.model, model, task.train[:12_000], epochs=3, augment=flip_and_shift, verbose=0)
     seconds = time.perf_counter() - started
-    print(
-        f"{name}, distilled for 3 epochs: {accuracy(model, task):.2%} ({seconds:.0f} s)",
-        flush=True,
-    )
+    print(f"{name}, distilled for 3 epochs: {accuracy(model, task):.2%} ({seconds:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":

@@ -167,11 +167,14 @@ def roughness(layout: Layout, found: dict[int, Moments]) -> np.ndarray:
     """One value for each component of tied channels; infinite where none of its channels was measured."""
     shares = {}
     for tensor, calls in readers(layout).items():
-        weights = [_diagonal(response(layout, call)) for call in calls]
-        whole = [float(np.sum(weight * found[tensor].variance)) for weight in weights]
-        lost = _diagonal(found[tensor].roughness)
-        shares[tensor] = sum(weight * lost / max(all_, 1e-30) for weight, all_ in zip(weights, whole, strict=True))
+        each = [_share_lost(_diagonal(response(layout, call)), found[tensor]) for call in calls]
+        shares[tensor] = np.sum(each, axis=0)
     return by_component(layout, shares)
+
+
+def _share_lost(answer: np.ndarray, moments: Moments) -> np.ndarray:
+    """What a reader responds to each channel's lost detail, as a share of all that it responds to."""
+    return answer * _diagonal(moments.roughness) / max(float(np.sum(answer * moments.variance)), 1e-30)
 
 
 def by_component(layout: Layout, values: dict[int, np.ndarray]) -> np.ndarray:

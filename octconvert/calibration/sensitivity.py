@@ -8,14 +8,15 @@ E (r' J d)^2 = |J d|^2 for signs r (Hutchinson 1989); every projection is one pa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from octconvert.calibration.selection import by_component, lost_detail, readers
-from octconvert.execution import run_call
-from octconvert.graph import SOURCE_INPUT, CallGraph
+from octconvert.execution import observe
+from octconvert.graph import CallGraph
 from octconvert.planning.solve import Layout
 from octconvert.samples import Samples
 
@@ -75,14 +76,12 @@ def _found(changes: Callable, batch, rng: np.random.Generator) -> list[np.ndarra
 
 def _changes(graph: CallGraph, batch, seed, places: list[int], spreads, octave: int) -> list | None:
     """For each place: squared changes of the projected outputs by channel, summed over the samples."""
-    values = dict(zip(graph.inputs, batch, strict=True))
+    values: dict[int, Any] = {}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        for call in graph.calls:
-            if call.kind != SOURCE_INPUT:
-                run_call(call, values)
-            for number in call.outputs:
-                if number in places:
-                    tape.watch(values[number])
+        for number, value in observe(graph, batch, [*places, *graph.outputs]):
+            if number in places:
+                tape.watch(value)
+            values[number] = value
         outputs = [values[number] for number in graph.outputs]
         seeds = [ops.add(seed, (0, i)) for i in range(len(outputs))]
         projection = sum(map(_projection, outputs, seeds, spreads)) / len(outputs) ** 0.5
