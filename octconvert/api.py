@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import time
@@ -14,23 +15,32 @@ from typing import Any
 import keras
 
 from octconvert import io, verify
+from octconvert.benchmarking.compare import Subject, compare
+from octconvert.benchmarking.settings import bench_settings, usable
 from octconvert.build import Builder
 from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
 from octconvert.calibration.evidence import accuracy
 from octconvert.calibration.settings import STEPS, Settings
 from octconvert.compilation import carry_compilation
 from octconvert.copying import config_of, rebuild, settle
+from octconvert.cost import cost_of
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError
+from octconvert.exporting import check_target, export_checked, format_of, written_bytes
 from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
+from octconvert.inference.deploy import Deployed, checked_runtime, deploy
 from octconvert.output import failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
+from octconvert.report import words
+from octconvert.report.bench import Bench
 from octconvert.report.collect import collect, diff_report
 from octconvert.report.conversion import Conversion
-from octconvert.report.result import Check, Evaluation, Report
+from octconvert.report.export import Exported, TensorReport
+from octconvert.report.result import Check, Cost, Evaluation, Report
 from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
+from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.samples import Samples, read_samples
 
 Progress = Callable[[str, int, int], None]
@@ -64,6 +74,8 @@ def convert(
     max_drop: float | None = None,
     evaluate: Any = None,
     seed: int = 0,
+    for_inference: bool = False,
+    runtime: str | None = None,
     verify: str = "quick",
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -102,6 +114,9 @@ def convert(
         max_drop: the same for the least MACs at which no more than this share of the top-1 agreement is lost.
         evaluate: labelled data of the same kinds; the report then tells the accuracy before and after.
         seed: of everything that is drawn at random.
+        for_inference: give (and save) the model in its form for inference, see `octconvert.for_inference`: the same
+            outputs in less time, and no longer to be trained.
+        runtime: what it will run on: 'tf', 'xla', 'litert', 'onnx' or 'openvino'; alone it means ``for_inference``.
         verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
         output: file to save to (.keras or .h5); written only if every check passes.
         overwrite: whether an existing ``output`` may be replaced.
@@ -125,6 +140,7 @@ def convert(
         raise UsageError(f"verify must be quick or deep, received {verify!r}")
     options = _options(locals(), plan)
     settings = _settings(locals(), plan)
+    deployment = checked_runtime(runtime) if for_inference or runtime is not None else None
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
@@ -147,12 +163,16 @@ def convert(
     ]
     tell("check", 0, 1)
     checks = _checks(layout, plan, loaded.model, model, builder, deep=verify == "deep")
+    trained = model
+    if deployment is not None:
+        tell("inference", 0, 1)
+        model = _deployed(trained, deployment, notes, checks)
     report = partial(
         collect,
         layout,
         plan,
         _told(options, given),
-        model,
+        trained,
         source=_label(model_or_path, loaded.model),
         target=str(output) if output is not None else "",
         repairs=loaded.repairs,
@@ -219,6 +239,121 @@ def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None
     """Two models (or files) side by side: costs, and their convolutions matched by name."""
     first, second = (_loaded(item, None, unsafe, custom_objects).model for item in (a, b))
     return diff_report(first, second, _label(a, first), _label(b, second))
+
+
+def bench(
+    models,
+    *,
+    runtimes: str | Iterable[str] = ("tf",),
+    threads: int = 2,
+    batch: int | None = None,
+    rounds: int = 15,
+    for_inference: bool = False,
+    input_shape: tuple[int, ...] | None = None,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Bench:
+    """Time models side by side on the CPU, each exported as it would be deployed and in a process of its own.
+
+    The runs are interleaved: round after round every model has its turn, in an order that alternates.
+
+    Args:
+        models: Keras models or files, a list or a mapping from names; the first is what the others are held against.
+        runtimes: of 'tf', 'xla', 'litert', 'onnx' and 'openvino'; those that are not installed are left out.
+        threads: that a runtime may use.
+        batch: samples of one run; None: what a model fixes, else 1.
+        rounds: how often every model has its turn, of up to five timed runs.
+        for_inference: measure the models in their form for inference, see `octconvert.for_inference`.
+        input_shape: (rows, columns, channels) for models that leave them open.
+        unsafe: allow files that run code when loaded (Lambda layers).
+        custom_objects: classes and functions by name, for loading.
+        progress: called with (stage, done, total) while working.
+
+    Returns:
+        `Bench`: times, memory and MACs, and how much of the saved MACs is saved time; a model that can not be measured
+        has the reason in its row. Shows itself in a terminal or notebook.
+
+    Raises:
+        InputError: a model or file can not be read.
+        UsageError: an option makes no sense, or no runtime is installed.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    settings = bench_settings(runtimes, threads=threads, batch=batch, rounds=rounds, for_inference=for_inference)
+    names, notes = usable(settings.runtimes)
+    given = _by_name(models)
+    subjects: dict[str, Subject] = {}
+    told = list(notes)
+    for number, (name, item) in enumerate(given):
+        tell("read", number, len(given))
+        model = _loaded(item, input_shape, unsafe, custom_objects).model
+        cost = cost_of(model)
+        name = _another(name or _label(item, model), subjects)
+        subjects[name], more = _subject(name, model, cost)
+        told += more
+    batch = batch_of([subject.model for subject in subjects.values()], batch)
+    rows, seen = compare(list(subjects.values()), replace(settings, runtimes=names), batch, tell)
+    return Bench(rows, threads, batch, rounds, for_inference, (*told, *seen))
+
+
+def export(
+    model_or_path,
+    output: str | Path,
+    *,
+    format: str | None = None,
+    batch: int | None = None,
+    for_inference: bool = True,
+    input_shape: tuple[int, ...] | None = None,
+    overwrite: bool = False,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a model for another runtime; it gets its name only after it was run there and gave what Keras gives.
+
+    Args:
+        model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
+        output: a name that ends in .tflite, .onnx or .xml (OpenVINO, with a .bin beside it), or a directory.
+        format: 'litert', 'onnx', 'openvino' or 'tf' (a SavedModel); None: by the ending.
+        batch: samples of one run, which the export fixes with all other sizes; None: what the model fixes, else 1.
+        for_inference: write the model's form for inference, see `octconvert.for_inference`.
+        input_shape: (rows, columns, channels) for a model that leaves them open.
+        overwrite: whether what is at ``output`` may be replaced.
+        unsafe: allow files that run code when loaded (Lambda layers).
+        custom_objects: classes and functions by name, for loading.
+        progress: called with (stage, done, total) while working.
+
+    Returns:
+        `Exported`: what was written and how it was checked.
+
+    Raises:
+        InputError: the model or file can not be read, or the runtime has not what it needs.
+        UsageError: an option makes no sense, the runtime is not installed, or ``output`` can not be written.
+        CheckError: the exported file can not be run or gives something else; nothing was written.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    target = Path(output)
+    runtime = format_of(target, format)
+    runtime.check_installed()
+    check_target(runtime, target, overwrite)
+    tell("read", 0, 1)
+    loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
+    build_graph(loaded.model)
+    batch = batch_of([loaded.model], batch)
+    inputs = tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in signature_of(loaded.model, batch))
+    made = deploy(loaded.model, runtime.name) if for_inference else Deployed(loaded.model, ())
+    tell(f"export for {runtime.name}", 0, 1)
+    check = export_checked(loaded.model, made.model, runtime, target, batch, overwrite)
+    return Exported(
+        source=_label(model_or_path, loaded.model),
+        target=str(output),
+        runtime=runtime.name,
+        bytes=written_bytes(runtime, target),
+        for_inference=for_inference,
+        inputs=inputs,
+        check=check,
+        notes=(*loaded.repairs, *made.notes),
+    )
 
 
 def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None, input_shape=None):
@@ -489,10 +624,48 @@ def _checks(layout: Layout, plan: Plan, source, model, builder: Builder, deep: b
     return checks
 
 
+def _deployed(model, runtime: str, notes: list[str], checks: list[Check]):
+    """The model's form for inference; what is to be told of it, and its check, are added."""
+    made = deploy(model, runtime)
+    notes += made.notes
+    checks.append(verify.check_inference(model, made.model))
+    return made.model
+
+
+def _by_name(models) -> list[tuple[str | None, Any]]:
+    """(name or None, model or path) of everything that is to be measured.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    if isinstance(models, (str, Path, keras.Model, io.Loaded)):
+        models = [models]
+    pairs = models.items() if isinstance(models, Mapping) else ((None, item) for item in models)
+    found = [(name if name is None else str(name), item) for name, item in pairs]
+    if not found:
+        raise UsageError("bench needs a model")
+    return found
+
+
+def _another(name: str, taken: Iterable[str]) -> str:
+    """The name, or 'name (2)' and so on where it is taken: a converted model is called as its source is."""
+    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    return next(item for item in names if item not in taken)
+
+
+def _subject(name: str, model, cost: Cost) -> tuple[Subject, list[str]]:
+    """What is measured, and what is to be told of it: sizes that the model leaves open are those its MACs count."""
+    if not cost.assumed_shapes:
+        return Subject(name, model, cost.macs), []
+    shape = cost.assumed_shapes[0]
+    told = f"{name}: measured with the input {words.shape(shape)}; the model leaves its size open"
+    return Subject(name, _with_input_shape(model, shape), cost.macs), [told]
+
+
 def _label(item, model) -> str:
     if isinstance(item, io.Loaded):
         return str(item.path)
     return str(item) if isinstance(item, (str, Path)) else model.name
 
 
-__all__ = ["Conversion", "InputError", "convert", "diff", "load", "plan", "read"]
+__all__ = ["Conversion", "InputError", "bench", "convert", "diff", "export", "load", "plan", "read"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json as jsonlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -46,13 +47,15 @@ app = App(
     help="Turn a trained Keras CNN into an Octave-Convolution CNN, weights and all.",
     help_epilogue="Exit codes: 0 converted, 1 a check failed, 2 bad usage or unreadable input, 3 nothing to convert.",
     help_format="plaintext",
-    usage="Usage: octconvert MODEL [OPTIONS]\n       octconvert diff A B [OPTIONS]",
+    usage="Usage: octconvert MODEL [OPTIONS]\n       octconvert diff A B [OPTIONS]\n"
+    "       octconvert bench A [B ...] [OPTIONS]\n       octconvert export MODEL -o OUT [OPTIONS]",
     version=_version,
     default_parameter=Parameter(negative=(), show_default=False),
 )
 
 # The third group is that of `AccuracyOptions`.
 _TITLES = {0: "What is converted", 1: "How it is converted", 3: "Output", 4: "Loading and checking"}
+_RUN = Group("How it is run", sort_key=1)
 _WHAT, _HOW, _OUT, _SAFE = (Group(title, sort_key=key) for key, title in _TITLES.items())
 
 
@@ -78,6 +81,12 @@ Unsafe = Annotated[
 CustomObjects = Annotated[
     list[str] | None,
     _option("A class or function the model needs; repeatable.", group=_SAFE, metavar="MODULE.PY:NAME"),
+]
+InputShape = Annotated[
+    str | None, _option("For models that leave their input's size open.", group=_RUN, metavar="H,W,C")
+]
+Batch = Annotated[
+    str | None, _option("Samples of one run. Default: what the model fixes, else 1.", group=_RUN, metavar="N")
 ]
 
 
@@ -137,6 +146,14 @@ def convert(
         str | None, _option("For models that leave their input's size open.", group=_HOW, metavar="H,W,C")
     ] = None,
     accuracy: Annotated[AccuracyOptions, Parameter(name="*")] = NONE_GIVEN,
+    for_inference: Annotated[
+        bool,
+        _option("Write the form for inference: faster, the same outputs, no longer to be trained.", group=_OUT),
+    ] = False,
+    runtime: Annotated[
+        Literal["tf", "xla", "litert", "onnx", "openvino"] | None,
+        _option("What the form for inference is written for. Default: tf; alone it asks for that form.", group=_OUT),
+    ] = None,
     dry_run: Annotated[bool, _option("Print the plan and write no model.", group=_OUT)] = False,
     force: Annotated[bool, _option("Overwrite an existing output.", group=_OUT)] = False,
     verify: Annotated[
@@ -184,6 +201,7 @@ def convert(
         io.check_target(target, overwrite=force)
         loading["custom_objects"] = _custom_objects(custom_objects)
         more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
+        more |= {"for_inference": for_inference, "runtime": runtime}
         try:
             report = api.convert(model, **options, **calibrating, **loading, **more, progress=progress).report
         except CheckError as error:
@@ -231,6 +249,107 @@ def diff(
 
         report = api.diff(a, b, unsafe=unsafe, custom_objects=_custom_objects(custom_objects))
     talk.report(report)
+
+
+@app.command
+def bench(
+    *models: Annotated[str, Parameter(help="Models; the first is what the others are held against.")],
+    runtime: Annotated[
+        list[Literal["tf", "xla", "litert", "onnx", "openvino"]] | None,
+        _option("What to run them on; repeatable. Default: tf.", group=_RUN),
+    ] = None,
+    threads: Annotated[str | None, _option("That a runtime may use. Default: 2.", group=_RUN, metavar="N")] = None,
+    batch: Batch = None,
+    rounds: Annotated[
+        str | None, _option("How often every model has its turn. Default: 15.", group=_RUN, metavar="N")
+    ] = None,
+    for_inference: Annotated[
+        bool, _option("Measure the models in their form for inference, normalisation folded.", group=_RUN)
+    ] = False,
+    input_shape: InputShape = None,
+    unsafe: Unsafe = False,
+    custom_objects: CustomObjects = None,
+    force: Annotated[bool, _option("Overwrite an existing JSON file.", group=_OUT)] = False,
+    json: Json = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Time models side by side, as they would be deployed on the CPU."""
+    from octconvert.benchmarking.settings import bench_settings, usable
+
+    talk = _Talk(json, quiet, False, debug)
+    asked = {"threads": threads, "batch": batch, "rounds": rounds}
+    options: dict[str, Any] = {name: whole_number(name, text, least=1) for name, text in asked.items()}
+    options = {name: value for name, value in options.items() if value is not None}
+    options |= {"runtimes": runtime or ("tf",), "for_inference": for_inference}
+    usable(bench_settings(**options).runtimes)
+    loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
+    if not models:
+        raise UsageError("bench: name a model")
+    for model in models:
+        _check_input(model)
+    _check_json(json, force, *models)
+    with talk.working("starting TensorFlow") as progress:
+        from octconvert import api
+
+        loading["custom_objects"] = _custom_objects(custom_objects)
+        with talk.converting():
+            found = api.bench(models, **options, **loading, progress=progress)
+    talk.say(lambda: jsonlib.dumps(found.to_dict(), indent=2), lambda: found)
+    if not found.measured:
+        raise CheckError(f"nothing could be measured: {found.rows[0].model}: {found.rows[0].error}")
+
+
+@app.command
+def export(
+    model: Annotated[str, Parameter(help="The model to export.")],
+    /,
+    *,
+    output: Annotated[
+        str,
+        _option(
+            "What to write: a name ending in .tflite, .onnx or .xml (OpenVINO), or a directory.",
+            "--output",
+            "-o",
+            group=_OUT,
+        ),
+    ],
+    format: Annotated[
+        Literal["litert", "onnx", "openvino", "tf"] | None,
+        _option("Default: by the ending. openvino and tf (a SavedModel) write directories, too.", group=_RUN),
+    ] = None,
+    batch: Batch = None,
+    no_for_inference: Annotated[
+        bool, _option("Write the model as it is, with its normalisation layers.", group=_RUN)
+    ] = False,
+    input_shape: InputShape = None,
+    unsafe: Unsafe = False,
+    custom_objects: CustomObjects = None,
+    force: Annotated[bool, _option("Overwrite an existing output.", group=_OUT)] = False,
+    json: Json = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write MODEL for another runtime, checked against Keras."""
+    from octconvert.exporting import check_target, format_of
+
+    talk = _Talk(json, quiet, False, debug)
+    options: dict[str, Any] = {"format": format, "batch": whole_number("batch", batch, least=1)}
+    options |= {"for_inference": not no_for_inference, "overwrite": force}
+    loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
+    target = format_of(Path(output), format)
+    target.check_installed()
+    _check_input(model)
+    _check_json(json, force, model)
+    _check_output(model, output, force)
+    check_target(target, Path(output), force)
+    with talk.working("starting TensorFlow") as progress:
+        from octconvert import api
+
+        loading["custom_objects"] = _custom_objects(custom_objects)
+        with talk.converting():
+            found = api.export(model, output, **options, **loading, progress=progress)
+    talk.say(lambda: jsonlib.dumps(found.to_dict(), indent=2), lambda: found)
 
 
 # --- reading the arguments ------------------------------------------------------------------------------------------
@@ -343,6 +462,11 @@ class _Talk:
                 _start_quietly()
             yield progress
 
+    def converting(self) -> contextlib.AbstractContextManager[None]:
+        """Silence the converters of other runtimes, which write to stderr whatever they are told."""
+        shown = self.debug or os.environ.get(LOG_LEVEL) == "0"
+        return contextlib.nullcontext() if shown else _discarded_stderr(tell=False)
+
     @contextlib.contextmanager
     def _progress(self, stage: str) -> Iterator[Callable[[str, int, int], None] | None]:
         if self.quiet or self.debug or not sys.stderr.isatty():
@@ -424,10 +548,10 @@ def _start_quietly() -> None:
 
 
 @contextlib.contextmanager
-def _discarded_stderr() -> Iterator[None]:
-    """Hold back what is written to descriptor 2, C++ included; shown after all where the import fails.
+def _discarded_stderr(tell: bool = True) -> Iterator[None]:
+    """Hold back what is written to descriptor 2, C++ included; with ``tell`` it is shown after all on an exception.
 
-    TensorFlow 2.21 logs a few lines before it looks at TF_CPP_MIN_LOG_LEVEL.
+    TensorFlow 2.21 logs a few lines before it looks at TF_CPP_MIN_LOG_LEVEL; converters log what they raise as well.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
@@ -437,8 +561,9 @@ def _discarded_stderr() -> Iterator[None]:
             yield
         except BaseException:
             os.dup2(saved, 2)
-            held.seek(0)
-            os.write(2, held.read())
+            if tell:
+                held.seek(0)
+                os.write(2, held.read())
             raise
         finally:
             os.dup2(saved, 2)
@@ -500,7 +625,7 @@ def _usage(error: CycloptsError) -> str:
         return f"unexpected argument '{(error.unused_tokens or ['?'])[0]}'"
     text = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, MissingArgumentError):
-        text = text.replace('Command "diff" parameter', "diff:").replace("Parameter ", "")
+        text = re.sub(r'Command "(\w+)" parameter', r"\1:", text).replace("Parameter ", "")
     return text
 
 

@@ -21,21 +21,26 @@ from octconvert.report.result import Check
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest output, where two models should be the same function."""
+INFERENCE_TOLERANCE = 1e-5
+"""The same for a model and its form for inference, where normalisation is folded into kernels."""
 _HALF_TOLERANCES = {"float16": 1e-2, "bfloat16": 8e-2}
 """About ten roundings: sums in another order differ by that much in half precision."""
 SAMPLE_SIZES = (64, 96, 128, 224, 256, 331, 512)
 """Rows and columns of the test input where the model leaves them open: the first at which it works."""
 
 
-def example_inputs(model, seed: int = 0) -> list[np.ndarray]:
-    """One random sample for each input of a model, uniform in 0..1 (integers: 0 or 1), in the model's flat order."""
+def example_inputs(model, seed: int = 0, batch: int = 1) -> list[np.ndarray]:
+    """Random samples for each input of a model, uniform in 0..1 (integers: 0 or 1), in the model's flat order.
+
+    ``batch``: how many, where the model does not fix that.
+    """
     rng = np.random.default_rng(seed)
     graph = with_known_sizes(build_graph(model), SAMPLE_SIZES)
-    return [_sample(rng, graph.tensors[number]) for number in graph.inputs]
+    return [_sample(rng, graph.tensors[number], batch) for number in graph.inputs]
 
 
-def _sample(rng, tensor) -> np.ndarray:
-    shape = (tensor.shape[0] or 1, *tensor.shape[1:])
+def _sample(rng, tensor, batch: int) -> np.ndarray:
+    shape = (tensor.shape[0] or batch, *tensor.shape[1:])
     if tensor.dtype == "string":
         return np.full(shape, "a")
     values = rng.random(shape)
@@ -113,6 +118,18 @@ def _coarsest(graph) -> str:
     return max({tensor.dtype for tensor in graph.tensors}, key=lambda name: _HALF_TOLERANCES.get(name, 0.0))
 
 
+def check_inference(model, deployed) -> Check:
+    """The form for inference is the same function, with the same shapes."""
+    shapes = check_shapes(model, deployed)
+    if not shapes.passed:
+        return dataclasses.replace(shapes, name="inference")
+    samples = example_inputs(model)
+    difference = largest_difference(run(model, samples), run(deployed, samples))
+    allowed = max(INFERENCE_TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
+    detail = f"the form for inference predicts the same (largest difference {difference:.1e}, allowed {allowed:.0e})"
+    return Check("inference", difference <= allowed, detail)
+
+
 def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.ndarray], samples) -> Check:
     """The saved file loads again and predicts the same."""
     try:
@@ -123,3 +140,11 @@ def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.n
     difference = largest_difference(expected, run(reloaded, samples))
     passed = difference <= TOLERANCE
     return Check("reload", passed, f"the saved file predicts the same (largest difference {difference:.1e})")
+
+
+def check_exported(model, samples, found: list[np.ndarray]) -> Check:
+    """``found``, what an exported file gives for the samples, is what the model gives."""
+    difference = largest_difference(run(model, samples), [np.asarray(output, dtype="float64") for output in found])
+    allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
+    detail = f"the exported file predicts the same (largest difference {difference:.1e}, allowed {allowed:.0e})"
+    return Check("export", difference <= allowed, detail)

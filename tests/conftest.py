@@ -18,3 +18,17 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(7)
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+    from octconvert import cli
+
+    def call(*argv):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(item) for item in argv])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call

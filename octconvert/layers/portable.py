@@ -9,7 +9,6 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from octconvert.geometry import Alignment
 from octconvert.layers import base
 from octconvert.layers.spatial import Window, channel_axis, is_same, pools_by_two, reads_past_end, spatial_axes
 
@@ -128,21 +127,22 @@ def prepare_low(x, window: Window, alignments, outputs, data_format: str, name: 
     x = repeat_edges(x, ends, data_format, name)
     rest = tuple((before, after - end) for (before, after), (_, end) in zip(pads, ends, strict=True))
     x = pad_or_crop(x, rest, data_format, name)
-    return fixed_filter(x, alignments, window.octave, data_format, f"{name}-align"), "valid"
+    filters = [a.prefilter for a in alignments]
+    return fixed_filter(x, filters, window.octave, data_format, f"{name}-align"), "valid"
 
 
-def fixed_filter(x, alignments, octave: int, data_format: str, name: str):
-    """The filters of the alignments: average pooling, or the average of shifted maps (all weights are n / octave)."""
-    widths = tuple(len(a.prefilter) for a in alignments)
+def fixed_filter(x, filters, octave: int, data_format: str, name: str):
+    """Filters along rows and columns: average pooling, or the average of shifted maps (all weights are n / octave)."""
+    widths = tuple(map(len, filters))
     if widths == (1, 1):
         return x
-    if all(box_filter(a) for a in alignments):
+    if is_box(filters):
         return layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name, dtype=x.dtype)(x)
     for i, width in enumerate(widths):
         if width == 1:
             continue
         parts = []
-        for shift, weight in enumerate(alignments[i].prefilter):
+        for shift, weight in enumerate(filters[i]):
             times = round(weight * octave)
             if times:
                 cut = [(0, 0), (0, 0)]
@@ -154,9 +154,9 @@ def fixed_filter(x, alignments, octave: int, data_format: str, name: str):
     return x
 
 
-def box_filter(a: Alignment) -> bool:
-    """Whether the alignment's fixed filter is a plain average."""
-    return len(set(a.prefilter)) == 1
+def is_box(filters) -> bool:
+    """Whether fixed filters are plain averages."""
+    return all(len(set(weights)) == 1 for weights in filters)
 
 
 def octave_conv_2d(

@@ -91,9 +91,8 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
         return build.clone(call, SUFFIXES[1], {"padding": "same"})(low)
     fit = portable.pad_or_crop if explicit else portable.repeat_edges
     low = fit(low, pads, data_format, build.name(f"{call.operation.name}-L-in"))
-    low = portable.fixed_filter(
-        low, alignments, window.octave, data_format, build.name(f"{call.operation.name}-L-align")
-    )
+    filters, label = [a.prefilter for a in alignments], build.name(f"{call.operation.name}-L-align")
+    low = portable.fixed_filter(low, filters, window.octave, data_format, label)
     return build.clone(call, SUFFIXES[1], {"padding": "valid"})(low)
 
 

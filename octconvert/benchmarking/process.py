@@ -1,0 +1,85 @@
+"""The other end of `octconvert.benchmarking.worker`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import octconvert
+
+_CHATTER = ("INFO", "WARNING", "I0", "W0")
+
+
+class WorkerError(Exception):
+    """The worker could not do what it was asked; says why in one line."""
+
+
+class Worker:
+    """A process with one exported model; a context manager that ends it.
+
+    Args:
+        task: what the worker is to open, as it takes it.
+    """
+
+    def __init__(self, **task: Any):
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        root = str(Path(octconvert.__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))
+        self._process = subprocess.Popen(
+            # -P: a file in the working directory may be named like a package.
+            [sys.executable, "-P", "-m", "octconvert.benchmarking.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        self._tell(task)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def run(self, untimed: int, timed: int) -> tuple[list[float], float | None]:
+        """(seconds of every timed run, peak memory in MB or None).
+
+        Raises:
+            WorkerError: the model can not be opened or run, or the process has ended.
+        """
+        self._tell({"untimed": untimed, "timed": timed})
+        answer = self._answers.readline()
+        if not answer:
+            raise WorkerError(self._last_words())
+        found = json.loads(answer)
+        if "error" in found:
+            raise WorkerError(found["error"])
+        return found["seconds"], found["memory"]
+
+    def close(self) -> None:
+        """End the process; it holds nothing worth keeping."""
+        with contextlib.suppress(OSError), self._process:  # which closes the pipes and waits
+            self._process.kill()
+        self._said.close()
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # it has ended: what follows finds out why
+            print(json.dumps(message), file=self._orders, flush=True)
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        self._said.seek(0)
+        lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines()]
+        useful = [line for line in lines if line and not line.startswith(_CHATTER)]
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"its process {how}{f': {useful[-1]}' if useful else ''}"

@@ -1,0 +1,68 @@
+"""What is measured, checked before TensorFlow is started for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from octconvert.errors import UsageError
+from octconvert.runtimes import INSTALL, find
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """
+    Attributes:
+        runtimes: their names, each once.
+        threads: that a runtime may use.
+        batch: samples of one run; None: what a model fixes, else 1.
+        rounds: how often every model has its turn.
+        for_inference: whether the models are measured in their form for inference.
+    """
+
+    runtimes: tuple[str, ...] = ("tf",)
+    threads: int = 2
+    batch: int | None = None
+    rounds: int = 15
+    for_inference: bool = False
+
+    def __post_init__(self):
+        if not self.runtimes:
+            raise UsageError("bench needs a runtime")
+        for name in self.runtimes:
+            find(name)
+        for name in ("threads", "batch", "rounds"):
+            value = getattr(self, name)
+            if not (name == "batch" and value is None) and not _is_count(value):
+                raise UsageError(f"{name} must be a whole number, at least 1, received {value!r}")
+
+
+def bench_settings(runtimes: str | Iterable[str] = ("tf",), **others: Any) -> BenchSettings:
+    """`BenchSettings` from what users give.
+
+    Raises:
+        UsageError: an option makes no sense.
+    """
+    names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
+    return BenchSettings(tuple(dict.fromkeys(names)), **others)
+
+
+def usable(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The runtimes that are installed, and a sentence for each of the others.
+
+    Raises:
+        UsageError: none is.
+    """
+    absent = {name: missing for name in names if (missing := find(name).missing())}
+    notes = tuple(
+        f"{name} was not measured: it needs {' and '.join(missing)} ({INSTALL})" for name, missing in absent.items()
+    )
+    found = tuple(name for name in names if name not in absent)
+    if not found:
+        raise UsageError("; ".join(notes))
+    return found, notes
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

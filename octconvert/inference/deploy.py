@@ -1,0 +1,84 @@
+"""`for_inference`: any model, converted or not, as one that is only run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from octconvert.errors import UsageError
+from octconvert.graph import build_graph
+from octconvert.inference.emission import Forms, emitted
+from octconvert.inference.lowering import Lowering
+from octconvert.inference.program import Scaling
+from octconvert.inference.rewrites import folded, joined_paths, strided_pools
+
+RUNTIMES = {
+    "tf": Forms(upsampling="rows"),
+    "xla": Forms(upsampling="rows"),
+    "litert": Forms(upsampling="broadcast"),
+    "onnx": Forms(upsampling="resize"),
+    "openvino": Forms(upsampling="resize"),
+}
+"""The fastest that was measured on TensorFlow, XLA and LiteRT; an upsampling operator for the other two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """A model for inference; ``notes``: what should be known of it, one line each."""
+
+    model: Any
+    notes: tuple[str, ...]
+
+
+def checked_runtime(name: str | None) -> str:
+    """The name of a runtime; None is TensorFlow.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name is not None and name not in RUNTIMES:
+        raise UsageError(f"runtime must be one of {', '.join(RUNTIMES)}, received {name!r}")
+    return name or "tf"
+
+
+def for_inference(model, runtime: str | None = None, *, forms: Forms | None = None):
+    """A model that gives the same outputs at inference with less to do; ``model`` itself is not changed.
+
+    BatchNormalization (and every other scale and offset of channels) goes into the kernels before it, through the sums
+    of octave convolutions as well; octave layers come apart into built-in layers, written in the forms that suit the
+    runtime; a map that several layers pool is pooled once; what does nothing at inference is gone. Works on any
+    Functional or Sequential model, so that a source can be held against its conversion on equal terms.
+
+    Args:
+        model: inputs, outputs, their names and dtypes stay. Octave layers of maps of unknown rows or columns stay what
+            they are (load the model with an ``input_shape`` first).
+        runtime: 'tf' (if not given), 'xla', 'litert', 'onnx' or 'openvino'. The model runs on all of them.
+        forms: in place of those of the runtime.
+
+    Returns:
+        A Keras model, no longer to be trained: there is no BatchNormalization left to keep activations in range.
+
+    Raises:
+        UsageError: an unknown runtime.
+        InputError: a subclassed model.
+    """
+    return deploy(model, runtime, forms).model
+
+
+def deploy(model, runtime: str | None = None, forms: Forms | None = None) -> Deployed:
+    """`for_inference`, and what is to be told."""
+    forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
+    graph = build_graph(model)
+    lowering = Lowering(graph)
+    program = strided_pools(folded(lowering.run()))
+    if forms.join_paths:
+        program = joined_paths(program)
+    notes = []
+    if lowering.left:
+        first, more = lowering.left[0], len(lowering.left) - 1
+        others = f" and {more} more" if more else ""
+        notes.append(f"for inference, '{first}'{others} stay octave layers; rows and columns must be known for more")
+    kept = sum(isinstance(node.operation, Scaling) for node in program.live())
+    if kept:
+        notes.append(f"for inference, {kept} normalisations stay layers: what they read is read by others as well")
+    return Deployed(emitted(program, graph, forms), tuple(notes))

@@ -1,0 +1,329 @@
+"""`Program` -> Keras model of built-in layers, in the forms that a runtime likes best (`Forms`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+from keras import layers, ops, tree
+
+from octconvert.copying import config_of, copy_operation, rebuild, settle
+from octconvert.graph import CallGraph, functional_of
+from octconvert.inference import program as p
+from octconvert.layers import portable
+
+UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How operations are written that can be written in several ways; the best differs from runtime to runtime.
+
+    Attributes:
+        join_paths: one convolution over concatenated inputs where two would be added.
+        upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
+            the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
+            columns copied, rows broadcast.
+    """
+
+    join_paths: bool = True
+    upsampling: str = "broadcast"
+
+
+def emitted(program: p.Program, graph: CallGraph, forms: Forms):
+    """The Keras model; its inputs and outputs have the structure, names and dtypes of the graph's model."""
+    return _Emitter(program, graph, forms).model()
+
+
+class _Emitter:
+    def __init__(self, program: p.Program, graph: CallGraph, forms: Forms):
+        self.program, self.graph, self.forms = program, graph, forms
+        self.data_format, self.axis = graph.data_format, graph.channel_axis
+        self.uses = program.uses()
+        self.tensors: dict[p.Node, Any] = {}
+        self._layers: dict[Any, Any] = {}
+        self._calls: dict[tuple, list] = {}
+        self._names: set[str] = set()
+        self._ends: dict[str, Any] = {}
+        self._last: dict[p.Node, str] = {}
+        self._granted: str | None = None
+        self._fused = self._fused_activations()
+
+    def _fused_activations(self) -> set[p.Node]:
+        """Convolutions whose one reader is their activation."""
+        found = (node.inputs[0] for node in self.program.live() if isinstance(node.operation, p.Activation))
+        return {node for node in found if self.uses[node] == 1 and isinstance(node.operation, p.Convolution)}
+
+    def model(self):
+        functional = functional_of(self.graph.model)
+        assert functional is not None  # the graph was read from it
+        wanted = [tensor._keras_history.operation.name for tensor in functional.outputs]
+        self._names.update(wanted)
+        ends = zip(self.program.outputs, wanted, strict=True)
+        self._last = {node: name for node, name in ends if wanted.count(name) == 1}
+        skipped = self._fused | self._spread()
+        for node in self.program.live():
+            if node not in skipped:
+                self.tensors[node] = self._emit(node)
+        inputs = [self._source(number) for number in self.graph.inputs]
+        outputs = [
+            self._named(self.tensors[node], name) for node, name in zip(self.program.outputs, wanted, strict=True)
+        ]
+        return keras.Model(
+            tree.pack_sequence_as(functional._inputs_struct, inputs),
+            tree.pack_sequence_as(functional._outputs_struct, outputs),
+            name=self.graph.model.name,
+        )
+
+    def _source(self, number: int):
+        return next(t for node, t in self.tensors.items() if node.operation.key == p.Source(None, number).key)
+
+    def _named(self, output, name: str):
+        """Outputs go by the names of their layers, whose losses are keyed by them; a shared layer's have one name."""
+        if output._keras_history.operation.name == name:
+            return output
+        if name not in self._ends:
+            self._ends[name] = layers.Identity(name=name, dtype=output.dtype)
+        return self._ends[name](output)
+
+    def _spread(self) -> set[p.Node]:
+        """Upsamplings that are a part of the sum that reads them."""
+        if self.forms.upsampling not in ("broadcast", "rows"):
+            return set()
+        found = set()
+        for node in self.program.live():
+            if isinstance(node.operation, p.Addition) and len(node.inputs) == 2:
+                found |= {given for given in node.inputs if self._is_spread(given)}
+        return found
+
+    def _is_spread(self, node: p.Node) -> bool:
+        operation = node.operation
+        if not isinstance(operation, p.Upsampling) or self.data_format != "channels_last" or self.uses[node] != 1:
+            return False
+        return not any(size % operation.octave for size in operation.sizes)
+
+    def _emit(self, node: p.Node):
+        name = self._last.get(node)
+        if isinstance(node.operation, (p.Convolution, p.Activation, p.Other)) and name is not None:
+            self._granted, node = name, replace(node, name=name)
+        return _EMIT[type(node.operation)](self, node, node.operation, [self.tensors.get(n) for n in node.inputs])
+
+    def name(self, wanted: str) -> str:
+        """``wanted``, or the first of ``wanted-2`` ... that is free; the name of an output is kept for it."""
+        if wanted == self._granted:
+            self._granted = None
+            return wanted
+        number, name = 1, wanted
+        while name in self._names:
+            number += 1
+            name = f"{wanted}-{number}"
+        self._names.add(name)
+        return name
+
+    def layer(self, key: tuple, make: Callable[[], Any], fill: Callable[[Any], None], x):
+        """The layer of that key, called; made and filled at its first call."""
+        new = key not in self._layers
+        if new:
+            self._layers[key] = make()
+        output = self._layers[key](x)
+        if new:
+            fill(self._layers[key])
+        return output
+
+
+def _input(emitter: _Emitter, node: p.Node, operation: p.Source, inputs):
+    tensor = emitter.graph.tensors[operation.tensor]
+    call = emitter.graph.producer(operation.tensor)
+    more = {
+        "sparse": bool(getattr(call.operation, "sparse", False)),
+        "optional": getattr(call.operation, "optional", False),
+    }
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=node.name, **more)
+
+
+def _convolution(emitter: _Emitter, node: p.Node, operation: Any, inputs, activation=None):
+    shared = {"activation": activation, "use_bias": operation.bias is not None, "dtype": operation.policy}
+    window = {
+        "strides": operation.strides,
+        "padding": operation.padding,
+        "dilation_rate": operation.dilation,
+        "data_format": emitter.data_format,
+    }
+    shape = operation.kernel.shape
+
+    def make():
+        name = emitter.name(node.name)
+        if operation.kind == "dense":
+            return layers.Dense(shape[-1], name=name, **shared)
+        if operation.kind == "depthwise":
+            return layers.DepthwiseConv2D(shape[:2], depth_multiplier=shape[-1], name=name, **shared, **window)
+        if operation.kind == "transposed":
+            more = dict(operation.more)
+            return layers.Conv2DTranspose(shape[-2], shape[:2], name=name, **shared, **window, **more)
+        return layers.Conv2D(shape[-1], shape[:2], groups=operation.groups, name=name, **shared, **window)
+
+    def fill(layer):
+        layer.set_weights([operation.kernel] if operation.bias is None else [operation.kernel, operation.bias])
+
+    return emitter.layer((*operation.key, activation), make, fill, inputs[0])
+
+
+def _activation(emitter: _Emitter, node: p.Node, operation: p.Activation, inputs):
+    before = node.inputs[0]
+    if before in emitter._fused:
+        read = [emitter.tensors[given] for given in before.inputs]
+        named = replace(before, name=node.name) if node.name == emitter._granted else before
+        return _convolution(emitter, named, before.operation, read, operation.function)
+    return layers.Activation(operation.function, dtype=operation.policy, name=emitter.name(node.name))(inputs[0])
+
+
+def _scaling(emitter: _Emitter, node: p.Node, operation: p.Scaling, inputs):
+    x = inputs[0]
+    axis = emitter.axis if len(x.shape) == 4 else -1
+    layer = layers.BatchNormalization(axis=axis, epsilon=1e-3, dtype=operation.policy, name=emitter.name(node.name))
+    output = layer(x)
+    zeros = operation.offset * 0.0
+    layer.set_weights([operation.scale, operation.offset, zeros, zeros + (1 - 1e-3)])
+    return output
+
+
+def _addition(emitter: _Emitter, node: p.Node, operation: p.Addition, inputs):
+    spread = [given for given in node.inputs if emitter._is_spread(given)] if len(node.inputs) == 2 else []
+    if not spread or emitter.forms.upsampling not in ("broadcast", "rows"):
+        return layers.Add(dtype=operation.policy, name=emitter.name(node.name))(inputs)
+    low = spread[0]
+    others = [tensor for given, tensor in zip(node.inputs, inputs, strict=True) if given is not low]
+    high = others[0] if others[0] is not None else _upsampling(emitter, spread[1], spread[1].operation, [])
+    return _spread_sum(emitter, node, operation, high, emitter.tensors[low.inputs[0]], low.operation)
+
+
+def _spread_sum(emitter: _Emitter, node: p.Node, operation, high, low, up: Any):
+    """``high + upsample(low)`` over views: no upsampled map."""
+    octave, (rows, columns) = up.octave, up.sizes
+    r, c, channels = rows // octave, columns // octave, high.shape[-1]
+    reshape = lambda x, shape, part: _reshaped(emitter, x, shape, f"{node.name}-{part}", operation.policy)  # noqa: E731
+    if emitter.forms.upsampling == "rows":
+        low = layers.Concatenate(name=emitter.name(f"{node.name}-copies"), dtype=operation.policy)([low] * octave)
+        shapes: Any = (r, octave, columns * channels), (r, 1, columns * channels)
+    else:
+        shapes = (r, octave, c, octave, channels), (r, 1, c, 1, channels)
+    parts = [reshape(x, shape, part) for x, shape, part in zip((high, low), shapes, ("view", "cells"), strict=True)]
+    total = layers.Add(dtype=operation.policy, name=emitter.name(node.name))(parts)
+    return reshape(total, (rows, columns, channels), "map")
+
+
+def _reshaped(emitter: _Emitter, x, shape, name: str, policy):
+    return layers.Reshape(shape, dtype=policy, name=emitter.name(name))(x)
+
+
+def _upsampling(emitter: _Emitter, node: p.Node, operation: Any, inputs):
+    x, octave, form = inputs[0], operation.octave, emitter.forms.upsampling
+    axes = emitter.graph.spatial_axes
+    sizes = [x.shape[axis] * octave for axis in axes]
+    if emitter.data_format != "channels_last" or form == "repeat":
+        x = layers.UpSampling2D(
+            octave, data_format=emitter.data_format, dtype=operation.policy, name=emitter.name(node.name)
+        )(x)
+    elif form == "resize":
+        x = layers.Resizing(
+            *sizes,
+            interpolation="nearest",
+            data_format=emitter.data_format,
+            dtype=operation.policy,
+            name=emitter.name(node.name),
+        )(x)
+    else:
+        x = _copied(emitter, node, operation, x)
+    pads = tuple((0, want - have) for want, have in zip(operation.sizes, sizes, strict=True))
+    return portable.pad_or_crop(x, pads, emitter.data_format, emitter.name(f"{node.name}-fit"))
+
+
+def _copied(emitter: _Emitter, node: p.Node, operation: p.Upsampling, x):
+    """Neighbours along an axis are neighbours in memory: columns are doubled by joining, and rows are long columns."""
+    octave, (rows, columns, channels) = operation.octave, x.shape[1:]
+    join = lambda x, part: layers.Concatenate(  # noqa: E731
+        name=emitter.name(f"{node.name}-{part}"), dtype=operation.policy
+    )([x] * octave)
+    x = join(x, "columns")
+    x = _reshaped(emitter, x, (rows, octave * columns * channels), f"{node.name}-rows", operation.policy)
+    x = join(x, "rows")
+    return _reshaped(emitter, x, (octave * rows, octave * columns, channels), f"{node.name}-map", operation.policy)
+
+
+def _average_pooling(emitter: _Emitter, node: p.Node, operation: p.AveragePooling, inputs):
+    return layers.AveragePooling2D(
+        operation.size,
+        operation.strides,
+        operation.padding,
+        data_format=emitter.data_format,
+        dtype=operation.policy,
+        name=emitter.name(node.name),
+    )(inputs[0])
+
+
+def _padding(emitter: _Emitter, node: p.Node, operation: p.Padding, inputs):
+    return portable.pad_or_crop(inputs[0], operation.pads, emitter.data_format, emitter.name(node.name))
+
+
+def _end_repeating(emitter: _Emitter, node: p.Node, operation: p.EndRepeating, inputs):
+    pads = tuple((0, count) for count in operation.counts)
+    return portable.repeat_edges(inputs[0], pads, emitter.data_format, emitter.name(node.name))
+
+
+def _shifted_average(emitter: _Emitter, node: p.Node, operation: p.ShiftedAverage, inputs):
+    name = emitter.name(node.name)
+    return portable.fixed_filter(inputs[0], operation.weights, operation.octave, emitter.data_format, name)
+
+
+def _joining(emitter: _Emitter, node: p.Node, operation: p.Joining, inputs):
+    axis = emitter.axis if len(inputs[0].shape) == 4 else -1
+    return layers.Concatenate(axis=axis, dtype=operation.policy, name=emitter.name(node.name))(inputs)
+
+
+def _reordering(emitter: _Emitter, node: p.Node, operation: p.Reordering, inputs):
+    axis = emitter.axis if len(inputs[0].shape) == 4 else -1
+    return ops.take(inputs[0], operation.order.tolist(), axis=axis)
+
+
+def _other(emitter: _Emitter, node: p.Node, operation: p.Other, inputs):
+    call, key = operation.call, (id(operation.call.node), *map(id, inputs))
+    if key not in emitter._calls:
+        source, arguments = call.operation, call.node.arguments
+        found = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
+        args, kwargs = arguments.fill_in(found)
+        kwargs |= {"training": False} if kwargs.get("training") else {}
+        new = id(source) not in emitter._layers
+        if new:
+            emitter._layers[id(source)] = _copy(emitter, node, source)
+        made = emitter._layers[id(source)]
+        emitter._calls[key] = tree.flatten(made(*args, **kwargs))
+        if new and isinstance(source, keras.layers.Layer):
+            made.set_weights(source.get_weights())
+            settle(made)
+    return emitter._calls[key][operation.output]
+
+
+def _copy(emitter: _Emitter, node: p.Node, source):
+    name = emitter.name(node.name)
+    if not isinstance(source, keras.layers.Layer):
+        return copy_operation(source, name)
+    return rebuild(type(source), {**config_of(source), "name": name})
+
+
+_EMIT: dict[type, Callable] = {
+    p.Source: _input,
+    p.Convolution: _convolution,
+    p.Activation: _activation,
+    p.Scaling: _scaling,
+    p.Addition: _addition,
+    p.Upsampling: _upsampling,
+    p.AveragePooling: _average_pooling,
+    p.Padding: _padding,
+    p.EndRepeating: _end_repeating,
+    p.ShiftedAverage: _shifted_average,
+    p.Joining: _joining,
+    p.Reordering: _reordering,
+    p.Other: _other,
+}

@@ -1,0 +1,146 @@
+"""Rewrites of a `Program` that keep what it computes: each takes one and gives one.
+
+`folded`: an affine operation goes into the numbers of the convolutions before it, through sums, pooling and upsampling.
+`strided_pools`: average, then take every second one: averages of strided windows.
+`joined_paths`: two convolutions whose results are added are one over both inputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from octconvert.inference.program import (
+    Addition,
+    AveragePooling,
+    Convolution,
+    EndRepeating,
+    Joining,
+    Node,
+    Padding,
+    Program,
+    Scaling,
+    ShiftedAverage,
+    Upsampling,
+)
+
+_AVERAGES = (AveragePooling, Upsampling, EndRepeating, ShiftedAverage)
+"""What gives a constant back as it is, and goes channel by channel."""
+
+
+def folded(program: Program) -> Program:
+    """Scalings (BatchNormalization at inference) taken up by the convolutions whose results they read.
+
+    ``scale * (a + b) + offset = (scale * a + offset) + scale * b``: a sum hands the scale on to all it adds and the
+    offset to one. What is read by something else as well stays, and so does the scaling behind it.
+    """
+    before, uses = program.uses(), Counter[Node]()
+
+    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
+        operation, found = node.operation, None
+        if isinstance(operation, Scaling) and _takes(inputs[0], uses, True):
+            found = _scaled(made, inputs[0], operation.scale, operation.offset)
+        result = made.add(operation, inputs, node.name) if found is None else found
+        uses[result] += before[node]
+        return result
+
+    return program.mapped(change)
+
+
+def _takes(node: Node, uses: Counter, with_offset: bool) -> bool:
+    """Whether `_scaled` can be done: nobody else reads what changes."""
+    if uses[node] != 1:
+        return False
+    operation = node.operation
+    if isinstance(operation, (Convolution, Scaling)):
+        return True
+    if isinstance(operation, Addition):
+        repeated = len(set(node.inputs)) < len(node.inputs)
+        takers = [given for given in node.inputs if _takes(given, uses, with_offset)]
+        return not repeated and bool(takers) and all(_takes(given, uses, False) for given in node.inputs)
+    if isinstance(operation, Padding) and with_offset and any(max(pair) > 0 for pair in operation.pads):
+        return False
+    return isinstance(operation, (*_AVERAGES, Padding)) and _takes(node.inputs[0], uses, with_offset)
+
+
+def _scaled(made: Program, node: Node, scale: np.ndarray, offset: np.ndarray | None) -> Node:
+    operation, inputs = node.operation, node.inputs
+    if isinstance(operation, Convolution):
+        return made.add(operation.scaled(scale, offset), inputs, node.name)
+    if isinstance(operation, Scaling):
+        moved = scale * operation.offset + (0.0 if offset is None else offset)
+        return made.add(replace(operation, scale=scale * operation.scale, offset=moved), inputs, node.name)
+    if isinstance(operation, Addition):
+        offsets: list[np.ndarray | None] = [None] * len(inputs)
+        if offset is not None:
+            offsets[_offset_taker(inputs)] = offset
+        parts = zip(inputs, offsets, strict=True)
+        return made.add(operation, [_scaled(made, given, scale, part) for given, part in parts], node.name)
+    return made.add(operation, [_scaled(made, inputs[0], scale, offset)], node.name)
+
+
+def _offset_taker(inputs: tuple[Node, ...]) -> int:
+    """A convolution if there is one: runtimes add the bias, and what comes behind, while they convolve."""
+    near = [isinstance(given.operation, Convolution) for given in inputs]
+    safe = [not _pads(given) for given in inputs]
+    return next(flags.index(True) for flags in (near, safe) if any(flags))
+
+
+def _pads(node: Node) -> bool:
+    """Whether zeros are put around the map on the way to what takes an offset."""
+    if isinstance(node.operation, (Convolution, Scaling)):
+        return False
+    if isinstance(node.operation, Padding) and any(max(pair) > 0 for pair in node.operation.pads):
+        return True
+    return all(_pads(given) for given in node.inputs)
+
+
+def strided_pools(program: Program) -> Program:
+    """An average over each position's neighbours of which a strided 1x1 convolution reads some: only those are made."""
+
+    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        operation = node.operation
+        pool = inputs[0].operation if len(inputs) == 1 else None
+        if not isinstance(operation, Convolution) or not isinstance(pool, AveragePooling):
+            return None
+        if operation.kind != "conv" or operation.kernel.shape[:2] != (1, 1) or max(operation.strides) == 1:
+            return None
+        if pool.strides != (1, 1) or not (pool.padding == "valid" or pool.size == operation.strides):
+            return None
+        fewer = made.add(replace(pool, strides=operation.strides), inputs[0].inputs, inputs[0].name)
+        return made.add(replace(operation, strides=(1, 1), padding="valid"), [fewer], node.name)
+
+    return program.mapped(change)
+
+
+def joined_paths(program: Program) -> Program:
+    """``A * a + B * b = [A; B] * concat(a, b)``: one convolution in the place of two and their sum."""
+    uses = program.uses()
+
+    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        if not isinstance(node.operation, Addition) or len(inputs) != 2:
+            return None
+        if any(uses[given] != 1 for given in node.inputs) or not _alike(*(given.operation for given in inputs)):
+            return None
+        first, second = (given.operation for given in inputs)
+        assert isinstance(first, Convolution) and isinstance(second, Convolution)
+        biases = [each.bias for each in (first, second) if each.bias is not None]
+        kernel = np.concatenate([first.kernel, second.kernel], axis=-2)
+        both = replace(first, kernel=kernel, bias=sum(biases[1:], biases[0]) if biases else None)
+        sources = [given.inputs[0] for given in inputs]
+        joined = made.add(Joining(first.policy), sources, f"{node.name}-join")
+        return made.add(both, [joined], node.name)
+
+    return program.mapped(change)
+
+
+def _alike(first, second) -> bool:
+    """Whether two operations are convolutions that differ in their numbers alone."""
+    if not (isinstance(first, Convolution) and isinstance(second, Convolution)):
+        return False
+    if first.kind != "conv" or first.groups > 1 or first.kernel.shape[:2] != second.kernel.shape[:2]:
+        return False
+    same = ("kind", "strides", "padding", "dilation", "groups")
+    return all(getattr(first, name) == getattr(second, name) for name in same)

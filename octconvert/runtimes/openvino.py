@@ -1,0 +1,47 @@
+"""OpenVINO: an .xml file with its .bin beside it, or a directory that holds both as model.xml and model.bin."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from octconvert.runtimes.base import Run, Runtime, in_order
+
+
+class OpenVino(Runtime):
+    name = "openvino"
+    suffix = ".xml"
+    runs_with = ("openvino",)
+    unsupported = r"No conversion rule found for operations: ([\w, ]+)"
+
+    def _write(self, model, signature, path: Path) -> None:
+        import openvino
+
+        with tempfile.TemporaryDirectory() as folder:
+            model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
+            found = openvino.Core().read_model(folder)
+            # By default the weights would be rounded to half precision.
+            openvino.save_model(found, _description(path), compress_to_fp16=False)
+
+    def open(self, path: Path, threads: int | None = None) -> Run:
+        import openvino
+
+        # By default it computes in bfloat16 where the processor can.
+        options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        compiled = openvino.Core().compile_model(_description(path), "CPU", options)
+        request = compiled.create_infer_request()
+        names = in_order(output.get_any_name() for output in compiled.outputs)
+
+        def run(values):
+            found = request.infer(dict(values))
+            return [np.asarray(found[name]) for name in names]
+
+        return run
+
+
+def _description(path: Path) -> Path:
+    return path if path.suffix.lower() == OpenVino.suffix else path / "model.xml"

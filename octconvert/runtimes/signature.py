@@ -1,0 +1,65 @@
+"""The inputs of an export: every size fixed, and names that all formats keep."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from octconvert import verify
+from octconvert.errors import UsageError
+from octconvert.report import words
+
+
+def batch_of(models: Iterable, asked: int | None = None) -> int:
+    """The batch size: what was asked for, else what a model fixes, else 1.
+
+    Raises:
+        UsageError: it is none, or a model fixes another one.
+    """
+    if asked is not None and not (isinstance(asked, int) and asked >= 1):
+        raise UsageError(f"batch must be a whole number, at least 1, received {asked!r}")
+    fixed = {tensor.shape[0]: model.name for model in models for tensor in model.inputs if tensor.shape[0]}
+    batch = asked or next(iter(fixed), 1)
+    for size, name in fixed.items():
+        if size != batch:
+            raise UsageError(f"model '{name}' has a fixed batch size of {size}, which can not be {batch}")
+    return batch
+
+
+def signature_of(model, batch: int) -> list[keras.InputSpec]:
+    """A shape without unknowns, a dtype and a name for each input, in the model's flat order.
+
+    Raises:
+        UsageError: the model leaves rows or columns open, or fixes another batch size.
+    """
+    batch_of([model], batch)
+    specs = []
+    for tensor, name in zip(model.inputs, _names([tensor.name for tensor in model.inputs]), strict=True):
+        if None in tensor.shape[1:]:
+            own = words.shape(tensor.shape[1:])
+            raise UsageError(f"model '{model.name}' leaves its input {own} open: give --input-shape (input_shape=)")
+        specs.append(keras.InputSpec(shape=(batch, *tensor.shape[1:]), dtype=tensor.dtype, name=name))
+    return specs
+
+
+def example_inputs(model, batch: int) -> dict[str, np.ndarray]:
+    """Random inputs by the names of `signature_of`, in its order."""
+    samples = zip(signature_of(model, batch), verify.example_inputs(model, batch=batch), strict=True)
+    return {spec.name: sample.astype(spec.dtype) for spec, sample in samples}
+
+
+def _names(names: list[str]) -> list[str]:
+    """Different identifiers: TensorFlow changes all others, and SavedModels refuse them."""
+    found: list[str] = []
+    for name in names:
+        name = re.sub(r"\W+", "_", name, flags=re.ASCII)
+        if not name[:1].isalpha() or name in (*keyword.kwlist, "self"):
+            name = f"input_{name}"
+        while name.lower() in {other.lower() for other in found}:
+            name += "_"
+        found.append(name)
+    return found

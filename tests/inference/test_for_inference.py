@@ -1,0 +1,210 @@
+"""A model's form for inference: the same numbers, built-in layers, normalisation folded, pooled maps shared."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+from keras import Input, Model, layers
+from oracle import all_layers, example, largest_difference, randomise, run
+
+import octconvert
+from octconvert.inference import Forms
+from octconvert.inference.emission import UPSAMPLINGS
+
+KINDS = [Forms(join, up) for up in UPSAMPLINGS for join in (True, False)]
+
+
+def block(x, filters: int, strides: int = 1):
+    shortcut = layers.BatchNormalization()(layers.Conv2D(filters, 1, strides)(x))
+    y = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)
+    y = layers.ReLU()(layers.BatchNormalization()(y))
+    y = layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same")(y))
+    return layers.Activation("relu")(layers.Add()([shortcut, y]))
+
+
+def residual(size: int = 24):
+    image = Input((size, size, 3))
+    x = layers.Conv2D(8, 3, padding="same")(image)
+    x = block(block(layers.ReLU()(layers.BatchNormalization()(x)), 8), 16, strides=2)
+    return Model(image, layers.Dense(5, activation="softmax", name="classes")(layers.GlobalAveragePooling2D()(x)))
+
+
+def mobile():
+    image = Input((22, 26, 3))
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(image)))
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
+    x = layers.DepthwiseConv2D(3, 2, use_bias=False)(x)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.Dropout(0.5)(layers.BatchNormalization()(layers.Conv2D(12, 1, use_bias=False)(x)))
+    gate = layers.Dense(12, "sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    return Model(image, layers.Conv2D(4, 3, name="map")(layers.Multiply()([x, gate])))
+
+
+def converted(model, **options):
+    options = {"alpha": 0.5, "min_size": 1, "calibration": False, **options}
+    return octconvert.convert(randomise(model), **options).model
+
+
+def assert_same(model, deployed, inputs=None, tolerance: float = 1e-5):
+    inputs = example(model) if inputs is None else inputs
+    assert largest_difference(run(model, inputs), run(deployed, inputs)) <= tolerance
+    assert deployed.output_names == model.output_names
+    assert [tuple(t.shape) for t in deployed.outputs] == [tuple(t.shape) for t in model.outputs]
+
+
+def classes_of(model) -> Counter:
+    return Counter(type(layer).__name__ for layer in model.layers)
+
+
+@pytest.mark.parametrize("forms", KINDS, ids=lambda forms: f"{forms.upsampling}-{forms.join_paths}")
+@pytest.mark.parametrize("make", [residual, mobile])
+def test_every_form_predicts_the_same(make, forms):
+    model = converted(make())
+    assert_same(model, octconvert.for_inference(model, forms=forms))
+
+
+@pytest.mark.parametrize("size", [23, 21])
+@pytest.mark.parametrize("forms", KINDS[::2], ids=lambda forms: forms.upsampling)
+def test_odd_sizes(size, forms):
+    model = converted(residual(size))
+    assert_same(model, octconvert.for_inference(model, forms=forms))
+
+
+@pytest.mark.parametrize("runtime", ["tf", "xla", "litert", "onnx", "openvino"])
+def test_nothing_but_built_in_layers_is_left_and_no_normalisation(runtime):
+    deployed = octconvert.for_inference(converted(mobile()), runtime)
+    assert not [layer for layer in all_layers(deployed) if type(layer).__module__.startswith("octconvert")]
+    found = classes_of(deployed)
+    assert found["BatchNormalization"] == found["Dropout"] == 0
+
+
+def test_a_source_model_is_folded_as_well():
+    model = randomise(residual())
+    deployed = octconvert.for_inference(model)
+    assert_same(model, deployed)
+    assert classes_of(deployed)["BatchNormalization"] == 0
+
+
+def test_a_pooled_map_is_made_once():
+    deployed = octconvert.for_inference(converted(residual()))
+    pooled = [layer for layer in deployed.layers if isinstance(layer, layers.AveragePooling2D)]
+    read = [(id(layer.input), layer.pool_size, layer.strides) for layer in pooled]
+    assert len(set(read)) == len(read)
+
+
+def test_the_stride_of_a_shortcut_is_pooled_away():
+    """Average, then a strided 1x1 convolution: only what it reads is averaged."""
+    deployed = octconvert.for_inference(converted(residual()))
+    strided = [n for n in deployed.layers if isinstance(n, layers.AveragePooling2D) and n.strides == (1, 1)]
+    assert not strided
+
+
+def test_normalisation_of_what_others_read_as_well_stays():
+    image = Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same")(image)
+    y = layers.ReLU()(layers.BatchNormalization()(x))
+    model = randomise(Model(image, layers.Add()([x, layers.Conv2D(8, 1)(y)])))
+    deployed = octconvert.for_inference(model)
+    assert classes_of(deployed)["BatchNormalization"] == 1
+    assert_same(model, deployed)
+
+
+def test_a_merged_map_comes_in_the_order_of_its_source():
+    image = Input((16, 16, 3))
+    x = layers.ReLU()(layers.Conv2D(12, 3, padding="same", name="a")(image))
+    x = layers.Conv2D(12, 3, padding="same", name="b")(x)
+    x = layers.Lambda(lambda x: x * 2.0)(x)
+    model = randomise(Model(image, layers.Conv2D(4, 1)(x)))
+    x = np.random.default_rng(0).standard_normal((80, 16, 16, 3)).astype("float32")
+    result = octconvert.convert(
+        model, min_size=1, calibration=x, calibration_steps=["select", "solve"], calibration_budget=5
+    )
+    deployed = octconvert.for_inference(result.model)
+    assert_same(result.model, deployed)
+
+
+def test_a_shared_layer_keeps_one_set_of_weights():
+    first, second = Input((16, 16, 3)), Input((16, 16, 3))
+    shared, norm = layers.Conv2D(8, 3, padding="same"), layers.BatchNormalization()
+    parts = [layers.ReLU()(norm(shared(x))) for x in (first, second)]
+    model = randomise(Model([first, second], layers.Conv2D(4, 3)(layers.Add()(parts))))
+    deployed = octconvert.for_inference(model)
+    assert_same(model, deployed)
+    assert sum(isinstance(layer, layers.Conv2D) for layer in deployed.layers) == 2
+
+
+def test_open_sizes_leave_octave_layers_and_say_so():
+    image = Input((None, None, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", name="first")(image)))
+    model = randomise(Model(image, layers.Conv2D(4, 3, name="last")(x)))
+    result = octconvert.convert(model, calibration=False, for_inference=True)
+    assert any("'first' and 1 more stay octave layers" in note for note in result.report.notes)
+    plain = octconvert.convert(model, calibration=False).model
+    assert_same(plain, result.model)
+
+
+def test_one_layer_as_two_outputs():
+    image = Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, name="x")(image)
+    model = converted(Model(image, [x, x]))
+    assert_same(model, octconvert.for_inference(model))
+
+
+def test_outputs_of_a_shared_layer_keep_their_name():
+    images = [Input((16, 16, 3)), Input((12, 12, 3))]
+    first, second = (layers.Conv2D(8, 3, padding="same", name=name) for name in ("first", "second"))
+    model = converted(Model(images, [second(first(image)) for image in images]))
+    assert_same(model, octconvert.for_inference(model))
+
+
+def test_half_precision():
+    policy = keras.dtype_policies.DTypePolicy("mixed_float16")
+    image = Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", dtype=policy)(image)
+    x = layers.ReLU(dtype=policy)(layers.BatchNormalization(dtype=policy)(x))
+    model = converted(Model(image, layers.Conv2D(4, 3, dtype="float32")(x)))
+    assert_same(model, octconvert.for_inference(model), tolerance=1e-2)
+
+
+def test_convert_checks_saves_and_reports_it(tmp_path):
+    path = tmp_path / "out.keras"
+    result = octconvert.convert(
+        randomise(residual()), calibration=False, min_size=1, for_inference=True, runtime="litert", output=path
+    )
+    check = next(check for check in result.checks if check.name == "inference")
+    assert check.passed
+    assert classes_of(result.model)["BatchNormalization"] == 0
+    code = (
+        "import keras, numpy as np, sys; model = keras.saving.load_model(sys.argv[1]);"
+        "x = np.load(sys.argv[2]); np.save(sys.argv[3], model(x))"
+    )
+    x = example(result.model)
+    np.save(tmp_path / "x.npy", x)
+    names = [path, tmp_path / "x.npy", tmp_path / "y.npy"]
+    subprocess.run([sys.executable, "-c", code, *map(str, names)], check=True)
+    assert largest_difference(run(result.model, x), [np.load(names[2])]) <= 1e-6
+
+
+def test_a_runtime_alone_asks_for_the_form():
+    result = octconvert.convert(randomise(mobile()), calibration=False, min_size=1, runtime="xla")
+    assert "inference" in [check.name for check in result.checks]
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda m: octconvert.for_inference(m, "cuda"), lambda m: octconvert.convert(m, runtime="cuda")]
+)
+def test_unknown_runtime(ask):
+    with pytest.raises(octconvert.UsageError, match="runtime must be one of tf, xla, litert, onnx, openvino"):
+        ask(residual())
+
+
+def test_the_model_itself_is_not_changed():
+    model = converted(residual())
+    before = [np.array(weight) for weight in model.weights]
+    nodes = [len(layer._inbound_nodes) for layer in all_layers(model)]
+    octconvert.for_inference(model)
+    assert all(np.array_equal(a, np.array(b)) for a, b in zip(before, model.weights, strict=True))
+    assert nodes == [len(layer._inbound_nodes) for layer in all_layers(model)]

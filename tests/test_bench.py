@@ -1,0 +1,302 @@
+"""`octconvert bench`: what is told of every model, and what becomes of those that can not be measured."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from deployables import converted, installed, source, unsupported
+from keras import layers
+
+import octconvert
+from octconvert.benchmarking import measure as measuring
+from octconvert.benchmarking.process import Worker, WorkerError
+from octconvert.errors import InputError, UsageError
+from octconvert.report.bench import Bench, BenchRow
+from octconvert.runtimes import RUNTIMES
+
+ROOT = Path(__file__).resolve().parent.parent
+LINUX = sys.platform == "linux"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    source().save(folder / "net.keras")
+    converted().save(folder / "net-octave.keras")
+    return folder
+
+
+@pytest.fixture
+def nets(saved, tmp_path, monkeypatch):
+    """A model and its conversion alone in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in saved.iterdir():
+        Path(path.name).write_bytes(path.read_bytes())
+    return ["net.keras", "net-octave.keras"]
+
+
+def assert_measured(row, rounds):
+    low, high = row.quartiles
+    assert 0 < low <= row.median <= high and row.runs >= rounds and not row.error
+    assert (row.memory >= 0) if LINUX else row.memory is None
+    assert row.efficiency == pytest.approx(row.speedup / row.mac_ratio)
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def test_models_and_files_are_held_against_the_first(nets):
+    stages = []
+    show = lambda *told: stages.append(told)  # noqa: E731
+    found = octconvert.bench({"plain": source(), "octave": nets[1]}, rounds=2, threads=1, progress=show)
+    assert [(row.model, row.runtime) for row in found.rows] == [("plain", "tf"), ("octave", "tf")]
+    for row in found.rows:
+        assert_measured(row, rounds=2)
+    first, second = found.rows
+    assert (first.speedup, first.mac_ratio) == (1, 1) and second.mac_ratio == first.macs / second.macs > 1
+    assert second.speedup == first.median / second.median
+    assert ("read", 0, 2) in stages and ("measure on tf", 1, 2) in stages
+
+
+def test_the_command_line_prints_json_and_nothing_else(nets, command):
+    installed("litert")
+    argv = ["--runtime", "litert", "--rounds", "2", "--batch", "2", "--for-inference", "--json"]
+    code, out, err = command("bench", *nets, *argv)
+    found = json.loads(out)
+    assert (code, err) == (0, "") and found["format"] == "octconvert-bench/1"
+    assert (found["threads"], found["batch"], found["rounds"], found["for_inference"]) == (2, 2, 2, True)
+    assert [row["model"] for row in found["rows"]] == nets and all(row["median"] > 0 for row in found["rows"])
+
+
+def test_the_command_line_prints_a_table(nets, command):
+    installed("onnx")
+    code, out, err = command("bench", *nets, "--runtime", "onnx", "--rounds", "1")
+    assert (code, err) == (0, "") and max(map(len, out.splitlines())) <= 80
+    assert "net-octave.keras" in out and "onnx" in out and "2 threads, batch 1" in out
+    assert sorted(path.name for path in Path().iterdir()) == sorted(nets)
+
+
+@pytest.mark.parametrize("name", ["xla", "openvino"])
+def test_other_runtimes(name):
+    installed(name)
+    (row,) = octconvert.bench(source(), runtimes=name, rounds=1).rows
+    assert_measured(row, rounds=1)
+
+
+def test_open_sizes_are_those_that_the_macs_are_counted_for():
+    installed("litert")
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, layers.Conv2D(2, 1)(inputs), name="open")
+    found = octconvert.bench(model, runtimes="litert", rounds=1)
+    assert found.rows[0].macs == 224 * 224 * 6
+    assert found.notes == ("open: measured with the input 224x224x3; the model leaves its size open",)
+    assert octconvert.bench(model, runtimes="litert", rounds=1, input_shape=(8, 8, 3)).rows[0].macs == 8 * 8 * 6
+
+
+def test_models_of_one_name_are_told_apart():
+    installed("litert")
+    found = octconvert.bench([source(), source(), source()], runtimes="litert", rounds=1)
+    assert [row.model for row in found.rows] == ["small", "small (2)", "small (3)"]
+
+
+# --- what can not be measured ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_the_runtime_can_not_take_has_the_reason_in_its_row(nets, command):
+    installed("litert")
+    unsupported().save("rare.keras")
+    argv = ["--runtime", "litert", "--rounds", "1"]
+    code, out, err = command("bench", "net.keras", "rare.keras", *argv, "--json")
+    plain, rare = json.loads(out)["rows"]
+    assert (code, err) == (0, "") and plain["median"] > 0 and not plain["error"]
+    assert rare["median"] is None and rare["error"].endswith("it has no Erfinv")
+    code, out, err = command("bench", "rare.keras", *argv)
+    assert code == 1 and "failed" in out and "Could not be measured" in out
+    assert err.startswith("octconvert: nothing could be measured: rare.keras: ") and err.count("\n") == 1
+
+
+def test_a_file_that_the_worker_can_not_open_is_a_row_as_well(monkeypatch):
+    runtime = installed("litert")
+    write = type(runtime)._write
+
+    def broken(self, model, signature, path):
+        if path.stem == "0":
+            path.write_bytes(b"no model")
+        else:
+            write(self, model, signature, path)
+
+    monkeypatch.setattr(type(runtime), "_write", broken)
+    failed, other = octconvert.bench([source(), source()], runtimes="litert", rounds=1).rows
+    assert failed.median is None and "Traceback" not in failed.error and "\n" not in failed.error
+    assert failed.error and other.median > 0 and other.speedup is None and other.efficiency is None
+
+
+def test_a_worker_that_dies_says_how(tmp_path):
+    with Worker(runtime="tf", path=str(tmp_path), threads=1, inputs="", names=[]) as worker:
+        os.kill(worker._process.pid, signal.SIGKILL)
+        with pytest.raises(WorkerError, match="its process ended by SIGKILL"):
+            worker.run(1, 1)
+
+
+def test_a_missing_runtime_is_left_out_with_the_command_that_installs_it(monkeypatch):
+    installed("litert")
+    monkeypatch.setattr(type(RUNTIMES["onnx"]), "runs_with", ("no_such_package",))
+    found = octconvert.bench(source(), runtimes=("onnx", "litert"), rounds=1)
+    assert [row.runtime for row in found.rows] == ["litert"]
+    assert found.notes == ("onnx was not measured: it needs no_such_package (pip install 'octconvert[bench]')",)
+    with pytest.raises(UsageError, match="onnx was not measured"):
+        octconvert.bench(source(), runtimes="onnx")
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        ([], "name a model"),
+        (["net.keras", "--runtime", "tvm"], "--runtime"),
+        (["net.keras", "--threads", "0"], "--threads takes a whole number, at least 1"),
+        (["net.keras", "--rounds", "2.5"], "--rounds takes a whole number"),
+        (["net.keras", "--batch", "-1"], "--batch takes a whole number, at least 1"),
+        (["net.keras", "--input-shape", "8,8"], "--input-shape takes"),
+        (["net.keras", "none.keras"], "none.keras: there is no such file"),
+        (["net.keras", "--json=net-octave.keras"], "net-octave.keras: exists already"),
+        (["net.keras", "net-octave.keras", "--json=net.keras", "--force"], "is a file that is read"),
+    ],
+)
+def test_bad_usage_is_one_line(nets, command, argv, said):
+    code, out, err = command("bench", *argv)
+    assert (code, out) == (2, "") and said in err and err.startswith("octconvert: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"runtimes": ()}, "needs a runtime"),
+        ({"runtimes": "tvm"}, "no runtime 'tvm'"),
+        ({"threads": 0}, "threads must be"),
+        ({"rounds": True}, "rounds must be"),
+        ({"batch": 1.5}, "batch must be"),
+    ],
+)
+def test_options_that_make_no_sense(options, said):
+    with pytest.raises(UsageError, match=said):
+        octconvert.bench(source(), **options)
+
+
+def test_models_that_can_not_be_measured_at_all():
+    with pytest.raises(UsageError, match="bench needs a model"):
+        octconvert.bench([])
+    with pytest.raises(InputError):
+        octconvert.bench([3])
+    fixed = keras.Sequential([keras.Input(batch_shape=(4, 3)), layers.Dense(1)])
+    with pytest.raises(UsageError, match="fixed batch size of 4"):
+        octconvert.bench(fixed, batch=2)
+
+
+def test_nothing_but_help_is_needed_to_answer():
+    code = """
+import sys
+from octconvert import cli
+missing = ["export", "none.h5", "-o", "x", "--format=tf"]
+for argv in (["bench", "--help"], ["export", "--help"], ["bench", "none.h5"], missing):
+    try:
+        cli.main(argv)
+    except SystemExit as ended:
+        print("exit", ended.code, [name for name in ("tensorflow", "keras", "onnxruntime") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    ended = [line for line in found.stdout.splitlines() if line.startswith("exit")]
+    assert ended == ["exit 0 []", "exit 0 []", "exit 2 []", "exit 2 []"]
+    assert all(option in found.stdout for option in ("--runtime", "--batch", "--input-shape", "--format", "--output"))
+
+
+# --- turns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """Measure models that take so many seconds, with workers that run nothing: what was asked of them, in order."""
+    asked = []
+
+    class Pretended:
+        def __init__(self, takes):
+            self.takes = takes
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            asked.append((self.takes, "ended"))
+
+        def run(self, untimed, timed):
+            asked.append((self.takes, untimed, timed))
+            if self.takes is None:
+                raise WorkerError("no")
+            return [self.takes] * timed, 1.0
+
+    monkeypatch.setattr(measuring, "Worker", Pretended)
+
+    def call(*seconds, rounds):
+        return measuring.measure([{"takes": item} for item in seconds], rounds, lambda *_: None), asked
+
+    return call
+
+
+def test_the_order_alternates(turns):
+    _, asked = turns(0.1, 0.2, rounds=3)
+    assert [turn[0] for turn in asked[2:-2]] == [0.1, 0.2, 0.2, 0.1, 0.1, 0.2]
+    assert [turn[1] for turn in asked[-2:]] == ["ended", "ended"]
+
+
+def test_slow_models_run_less_often(turns):
+    found, asked = turns(0.001, 0.1, 30.0, rounds=1)
+    assert asked[:3] == [(0.001, 1, 1), (0.1, 1, 1), (30.0, 1, 1)]
+    assert asked[3:6] == [(0.001, 1, 5), (0.1, 1, 2), (30.0, 0, 1)]
+    assert [len(model.seconds) for model in found] == [5, 2, 1]
+
+
+def test_a_very_slow_model_has_fewer_turns(turns):
+    found, _ = turns(30.0, 0.1, rounds=9)
+    assert [len(model.seconds) for model in found] == [3, 18]
+
+
+def test_a_failing_model_has_no_more_turns(turns):
+    found, asked = turns(None, 0.1, rounds=2)
+    assert [turn for turn in asked if turn[0] is None] == [(None, 1, 1), (None, "ended")]
+    assert found[0].error == "no" and len(found[1].seconds) == 4
+
+
+# --- how it is told -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told():
+    rows = (
+        BenchRow("models/of/mine/resnet50.keras", "tf", 3_860_000_000, 47.8, (46.9, 49.2), 75, 1.0, 1.0, 310.2),
+        BenchRow("models/of/mine/resnet50-octave.keras", "tf", 2_130_000_000, 36.8, (36.1, 38), 75, 1.3, 1.81, 295.0),
+        BenchRow("models/of/mine/resnet50-octave.keras", "litert", 2_130_000_000, error="it has no [op]"),
+    )
+    return Bench(rows, threads=2, batch=1, rounds=15, for_inference=True, notes=("a note",))
+
+
+def test_the_table_fits_the_terminal(told, monkeypatch):
+    for width in (60, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = str(told)
+        assert max(map(len, text.splitlines())) <= width
+        assert all(part in " ".join(text.split()) for part in ("1.30x", "72%", "failed", "it has no [op]", "a note"))
+        assert [line.strip() for line in text.splitlines() if line.strip() in RUNTIMES] == ["tf", "litert"]
+    assert "models/of/mine/resnet50-octave.keras" in text and "46.9-49.2" in text and text.isascii()
+
+
+def test_a_bench_shows_itself(told):
+    assert repr(told) == "<Bench of 2 models on tf, litert>"
+    assert "1.30x" in told._repr_mimebundle_((), ())["text/html"]
+    assert json.loads(json.dumps(told.to_dict()))["rows"][1]["efficiency"] == pytest.approx(1.3 / 1.81)
+    assert len(told.measured) == 2 and np.isclose(told.rows[1].efficiency, 0.718, atol=1e-3)

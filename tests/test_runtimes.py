@@ -1,0 +1,117 @@
+"""Every runtime gives what Keras gives, with inputs and outputs in their order, and says what it can not do."""
+
+import keras
+import numpy as np
+import pytest
+from deployables import converted, installed, unsupported
+from keras import layers
+
+from octconvert.errors import InputError, UsageError
+from octconvert.execution import run
+from octconvert.inference.deploy import RUNTIMES as FORMS
+from octconvert.runtimes import INSTALL, RUNTIMES, find
+from octconvert.runtimes.signature import batch_of, example_inputs, signature_of
+from octconvert.verify import largest_difference
+
+RARE = ("litert", "onnx", "openvino")
+
+
+@pytest.fixture(scope="module")
+def octave():
+    return converted()
+
+
+@pytest.fixture(scope="module")
+def manifold():
+    """Inputs whose names no format keeps, in another order than the alphabet's; more than ten outputs."""
+    image = keras.Input((8, 8, 2), name="zebra image.1")
+    vector, word = keras.Input((3,), name="class"), keras.Input((2,), name="Ape", dtype="int32")
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
+    x = layers.Concatenate()([pooled, vector, keras.ops.cast(word, "float32")])
+    return keras.Model([image, vector, word], [layers.Dense(units, name=f"d{units}")(x) for units in range(13, 1, -1)])
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_converted_model_gives_what_keras_gives(octave, tmp_path, name, batch):
+    runtime = installed(name)
+    path = tmp_path / f"model{runtime.suffix}"
+    runtime.export(octave, path, batch)
+    inputs = example_inputs(octave, batch)
+    found = runtime.open(path)(inputs)
+    assert [output.shape for output in found] == [(batch, 4)]
+    assert largest_difference(run(octave, list(inputs.values())), found) < 1e-5
+
+
+@pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "xla"])
+def test_inputs_and_outputs_keep_their_places(manifold, tmp_path, name):
+    runtime = installed(name)
+    path = tmp_path / f"model{runtime.suffix}"
+    runtime.export(manifold, path, 1)
+    inputs = example_inputs(manifold, 1)
+    found = runtime.open(path)(inputs)
+    assert [output.shape[1] for output in found] == list(range(13, 1, -1))
+    assert largest_difference(run(manifold, list(inputs.values())), found) < 1e-5
+
+
+def test_openvino_writes_a_directory_too(octave, tmp_path):
+    runtime = installed("openvino")
+    runtime.export(octave, tmp_path / "net", 1)
+    assert {path.name for path in (tmp_path / "net").iterdir()} == {"model.xml", "model.bin"}
+    assert len(runtime.open(tmp_path / "net")(example_inputs(octave, 1))) == 1
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_an_operation_that_a_runtime_has_not_is_named(tmp_path, name):
+    runtime = installed(name)
+    path = tmp_path / f"model{runtime.suffix}"
+    try:
+        runtime.export(unsupported(), path, 1)
+        runtime.open(path)
+    except InputError as error:
+        told = str(error)
+    except Exception as error:
+        told = runtime.reason(error)
+    assert told.endswith("it has no Erfinv")
+
+
+def test_the_signature_is_fixed_and_its_names_are_identifiers(manifold):
+    specs = signature_of(manifold, 5)
+    assert [spec.shape for spec in specs] == [(5, 8, 8, 2), (5, 3), (5, 2)]
+    assert [spec.dtype for spec in specs] == ["float32", "float32", "int32"]
+    assert all(spec.name.isidentifier() for spec in specs) and len({spec.name for spec in specs}) == 3
+    assert all(np.isfinite(value).all() for value in example_inputs(manifold, 5).values())
+
+
+def test_batch_is_what_was_asked_for_or_what_a_model_fixes():
+    free, fixed, other = (keras.Sequential([keras.Input(batch_shape=(n, 3)), layers.Dense(1)]) for n in (None, 4, 2))
+    assert batch_of([free]) == 1 and batch_of([free], 7) == 7 and batch_of([free, fixed]) == 4
+    for models, asked in (([fixed], 3), ([fixed, other], None)):
+        with pytest.raises(UsageError, match=r"fixed batch size of [24], which can not be [34]"):
+            batch_of(models, asked)
+    with pytest.raises(UsageError, match="batch must be a whole number, at least 1, received 0"):
+        batch_of([free], 0)
+
+
+def test_open_sizes_are_refused_with_what_to_do():
+    model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 3)])
+    with pytest.raises(UsageError, match=r"leaves its input \?x\?x3 open: give --input-shape"):
+        signature_of(model, 1)
+
+
+def test_a_runtime_that_is_not_installed_says_how_to_install_it(monkeypatch):
+    runtime = find("litert")
+    monkeypatch.setattr(type(runtime), "runs_with", ("no_such_package", "no_such_package.inside"))
+    assert runtime.missing() == ("no_such_package", "no_such_package.inside")
+    with pytest.raises(UsageError) as refused:
+        runtime.check_installed()
+    assert "litert needs no_such_package" in str(refused.value) and INSTALL in str(refused.value)
+
+
+def test_an_unknown_runtime_is_refused():
+    with pytest.raises(UsageError, match="no runtime 'tvm'; there are tf, xla, litert, onnx, openvino"):
+        find("tvm")
+
+
+def test_every_runtime_has_its_form_for_inference():
+    assert list(RUNTIMES) == list(FORMS)
