@@ -1,56 +1,57 @@
-"""Latency of converted models against their sources: interleaved rounds in one run, medians, TensorFlow graph and XLA.
+"""Latency of converted models against their sources, both in their form for inference, on every runtime there is.
 
-    python benchmarks/latency.py [MODEL ...] [--alpha 0.5] [--rounds 15] [--threads 2]
+    python benchmarks/latency.py [MODEL ...] [--alpha 0.5] [--runtime tf xla litert onnx openvino] [--batch 1]
+                                 [--threads 2] [--rounds 15]
 
-MODEL is a name in keras.applications; random weights, batch 1, float32.
+MODEL is a name in keras.applications; random weights, float32, 224x224. Every model runs in a process of its own, in
+turns, see `octconvert.bench`; a cell tells source, octave, speed-up (times), and the peak memory's ratio.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 import octconvert
 
 DEFAULT_MODELS = ("VGG16", "ResNet50", "MobileNet")
 PRESETS = {"ResNet50": "paper"}
+RUNTIMES = ("litert", "tf", "xla", "onnx", "openvino")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=DEFAULT_MODELS)
     parser.add_argument("--alpha", type=float, default=0.5)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--runtime", nargs="+", default=RUNTIMES)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    print("| model | MACs | TF graph: source, octave, ratio | XLA: source, octave, ratio |\n" + "|---" * 4 + "|")
+    print(f"| model | MACs | {' | '.join(arguments.runtime)} |\n" + "|---" * (2 + len(arguments.runtime)) + "|")
     for name in arguments.models:
         source = getattr(keras.applications, name)(weights=None)
         result = octconvert.convert(source, alpha=arguments.alpha, preset=PRESETS.get(name), calibration=False)
-        cells = [_cell([source, result.model], arguments.rounds, jit) for jit in (False, True)]
-        print(f"| {name} | {result.before.macs / result.after.macs:.2f}x | {cells[0]} | {cells[1]} |", flush=True)
+        times = octconvert.bench(
+            {"source": source, "octave": result.model},
+            runtimes=arguments.runtime,
+            threads=arguments.threads,
+            batch=arguments.batch,
+            rounds=arguments.rounds,
+            for_inference=True,
+        )
+        cells = [_cell([row for row in times.rows if row.runtime == runtime]) for runtime in arguments.runtime]
+        print(f"| {name} | {result.before.macs / result.after.macs:.2f}x | {' | '.join(cells)} |", flush=True)
         keras.backend.clear_session()
 
 
-def _cell(models, rounds: int, jit: bool) -> str:
-    shape = (1, *models[0].input_shape[1:])
-    x = tf.constant(np.random.default_rng(0).random(shape), tf.float32)
-    functions = [tf.function(lambda x, m=m: m(x, training=False), jit_compile=jit) for m in models]
-    times: list[list[float]] = [[], []]
-    for round_number in range(rounds + 2):  # the first two warm up
-        for function, found in zip(functions, times, strict=True):
-            started = time.perf_counter()
-            np.asarray(function(x))
-            if round_number >= 2:
-                found.append(time.perf_counter() - started)
-    before, after = (1000 * statistics.median(found) for found in times)
-    return f"{before:.1f} ms, {after:.1f} ms, {before / after:.2f}x"
+def _cell(rows) -> str:
+    if len(rows) < 2 or any(row.error for row in rows):
+        return "; ".join(row.error for row in rows if row.error) or "not installed"
+    before, after = rows
+    told = f"{before.median:.1f} ms, {after.median:.1f} ms, **{after.speedup:.2f}x**"
+    return told if before.memory is None else f"{told} ({after.memory / before.memory:.0%} memory)"
 
 
 if __name__ == "__main__":

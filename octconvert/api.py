@@ -159,7 +159,7 @@ def convert(
         *_unmatched_names(options, layout.graph),
         *_unseen(layout.graph, options.elementwise),
         *builder.notes,
-        *carry_compilation(loaded.model, model, custom_objects),
+        *(carry_compilation(loaded.model, model, custom_objects) if deployment is None else ()),
     ]
     tell("check", 0, 1)
     checks = _checks(layout, plan, loaded.model, model, builder, deep=verify == "deep")

@@ -171,12 +171,15 @@ def test_half_precision():
 
 def test_convert_checks_saves_and_reports_it(tmp_path):
     path = tmp_path / "out.keras"
+    source = randomise(residual())
+    source.compile("adam", "categorical_crossentropy")
     result = octconvert.convert(
-        randomise(residual()), calibration=False, min_size=1, for_inference=True, runtime="litert", output=path
+        source, calibration=False, min_size=1, for_inference=True, runtime="litert", output=path
     )
     check = next(check for check in result.checks if check.name == "inference")
     assert check.passed
     assert classes_of(result.model)["BatchNormalization"] == 0
+    assert not any("compiled" in note for note in result.report.notes)  # nothing is left to train
     code = (
         "import keras, numpy as np, sys; model = keras.saving.load_model(sys.argv[1]);"
         "x = np.load(sys.argv[2]); np.save(sys.argv[3], model(x))"
