@@ -22,10 +22,10 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """A process with one exported model; a context manager that ends it.
+    """A process with exported models; a context manager that ends it.
 
     Args:
-        task: what the worker is to open, as it takes it.
+        task: the first model that the worker is to open, as it takes it; none: see `open`.
     """
 
     def __init__(self, **task: Any):
@@ -43,7 +43,8 @@ class Worker:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._orders, self._answers = self._process.stdin, self._process.stdout
-        self._tell(task)
+        if task:
+            self.open(0, **task)
 
     def __enter__(self) -> Worker:
         return self
@@ -51,13 +52,22 @@ class Worker:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def run(self, untimed: int, timed: int) -> tuple[list[float], float | None]:
+    def open(self, model: int, **task: Any) -> None:
+        """Give the worker another model, in the place of the one that had this number."""
+        self._tell({"model": model, **task})
+
+    def run(self, untimed: int, timed: int, model: int = 0, whole: bool = True) -> tuple[list[float], float | None]:
         """(seconds of every timed run, peak memory in MB or None).
+
+        Args:
+            untimed, timed: how many runs.
+            model: its number.
+            whole: whether handing over inputs and outputs counts.
 
         Raises:
             WorkerError: the model can not be opened or run, or the process has ended.
         """
-        self._tell({"untimed": untimed, "timed": timed})
+        self._tell({"model": model, "untimed": untimed, "timed": timed, "whole": whole})
         answer = self._answers.readline()
         if not answer:
             raise WorkerError(self._last_words())

@@ -1,8 +1,9 @@
-"""The process that holds one exported model open and runs it: a JSON object a line in, a JSON object a line out.
+"""The process that holds exported models open and runs them: a JSON object a line in, a JSON object a line out.
 
-First comes what to open: {"runtime", "path", "threads", "inputs": an .npz file, "names": of these inputs}; then, as
-often as wanted, {"untimed", "timed"}: how many runs. The answers: {"seconds": of every timed run, "memory": megabytes
-or null}, or {"error"}, after which it ends. It ends as well when nobody writes to it any more.
+What to open comes first, and is not answered: {"model": a number, "runtime", "path", "threads", "inputs": an .npz file,
+"names": of these inputs}; another one of that number takes its place. Then, as often as wanted, {"model", "untimed",
+"timed", "whole"}: how many runs, and whether handing over inputs and outputs counts. The answers: {"seconds": of every
+timed run, "memory": megabytes or null}, or {"error"}. It ends when nobody writes to it any more.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import os
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from octconvert.runtimes import Run, find
+from octconvert.runtimes import Session, find
 
 STATUS = Path("/proc/self/status")
 RESET_PEAK = "5"  # as /proc/self/clear_refs takes it
@@ -27,23 +29,50 @@ RESET_PEAK = "5"  # as /proc/self/clear_refs takes it
 
 def main() -> None:
     answers = _own_stdout()
-    task = json.loads(sys.stdin.readline())
-    runtime = find(task["runtime"])
-    try:
-        for module in runtime.runs_with:
+    models: dict[int, _Model] = {}
+    for line in sys.stdin:
+        order = json.loads(line)
+        number = order.pop("model")
+        if "runtime" in order:
+            models.pop(number, None)
+            models[number] = _Model(**order)
+        else:
+            _tell(answers, **models[number].run(**order))
+
+
+class _Model:
+    """One exported model, opened at its first run.
+
+    ``before``: the process's memory when it was opened; what the imports needed for a moment does not count.
+    """
+
+    def __init__(self, runtime: str, path: str, threads: int, inputs: str, names: list[str]):
+        self._runtime, self._path, self._threads = find(runtime), Path(path), threads
+        self._inputs, self._names = inputs, names
+        self._session: Session | None = None
+        self._before: float | None = None
+        self._values: dict[str, np.ndarray] = {}
+
+    def run(self, untimed: int, timed: int, whole: bool) -> dict[str, object]:
+        try:
+            session = self._session or self._open()
+            seconds = _timed(session, self._values, untimed, timed, whole)
+        except Exception as error:  # runtimes raise of every kind
+            return {"error": self._runtime.reason(error)}
+        peak = _resident("VmHWM")
+        memory = None if self._before is None or peak is None else max(0.0, peak - self._before)
+        return {"seconds": seconds, "memory": memory}
+
+    def _open(self) -> Session:
+        for module in self._runtime.runs_with:
             importlib.import_module(module)
         _reset_peak()
-        before = _resident("VmRSS")
-        run = runtime.open(Path(task["path"]), task["threads"])
-        with np.load(task["inputs"]) as stored:
-            inputs = dict(zip(task["names"], stored.values(), strict=True))
-        for line in sys.stdin:
-            seconds = _timed(run, inputs, **json.loads(line))
-            peak = _resident("VmHWM")
-            memory = None if before is None or peak is None else max(0.0, peak - before)
-            _tell(answers, seconds=seconds, memory=memory)
-    except Exception as error:  # runtimes raise of every kind
-        _tell(answers, error=runtime.reason(error))
+        self._before = _resident("VmRSS")
+        self._session = self._runtime.open(self._path, self._threads)
+        with np.load(self._inputs) as stored:
+            self._values = dict(zip(self._names, stored.values(), strict=True))
+        self._session.feed(self._values)
+        return self._session
 
 
 def _own_stdout() -> TextIO:
@@ -57,13 +86,14 @@ def _tell(answers: TextIO, **found: object) -> None:
     print(json.dumps(found), file=answers, flush=True)
 
 
-def _timed(run: Run, inputs: dict[str, np.ndarray], untimed: int, timed: int) -> list[float]:
+def _timed(session: Session, values: dict[str, np.ndarray], untimed: int, timed: int, whole: bool) -> list[float]:
+    run = partial(session, values) if whole else session.invoke
     for _ in range(untimed):
-        run(inputs)
+        run()
     seconds = []
     for _ in range(timed):
         started = time.perf_counter()
-        run(inputs)
+        run()
         seconds.append(time.perf_counter() - started)
     return seconds
 

@@ -109,11 +109,18 @@ def options_of(plan: Plan) -> Options:
 
 
 def layout_from_plan(
-    graph: CallGraph, plan: Plan, frozen: Mapping[object, str] | None = None, where: str = "plan"
+    graph: CallGraph,
+    plan: Plan,
+    frozen: Mapping[object, str] | None = None,
+    where: str = "plan",
+    plain_outputs: Mapping[object, str] | None = None,
 ) -> Layout:
-    """Solve with the decisions of a plan; ``frozen`` call keys stay plain, for the reason given.
+    """Solve with the decisions of a plan.
 
-    ``where`` is what error lines call the plan.
+    Args:
+        frozen: call key -> why the call stays plain as a whole.
+        where: what error lines call the plan.
+        plain_outputs: call key -> why its output stays plain; it may read a pair.
 
     Raises:
         UsageError: the plan is not of this model, wants different splits of tied layers, or what makes no sense.
@@ -122,7 +129,7 @@ def layout_from_plan(
     unknown = [name for name in _plan_names(plan) if name not in names]
     if unknown:
         raise UsageError(f"{where}: the model has no layer '{unknown[0]}' (the plan was made for '{plan.model}')")
-    decisions = Decisions(dict(frozen or {}))
+    decisions = Decisions(dict(frozen or {}), dict(plain_outputs or {}))
     for entry in plan.convolutions:
         if entry.frozen:
             decisions.frozen[names[entry.name].key] = entry.reason or "left plain by the plan"

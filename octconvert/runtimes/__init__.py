@@ -6,7 +6,7 @@ Nothing here imports TensorFlow or a runtime before it is used.
 from __future__ import annotations
 
 from octconvert.errors import UsageError
-from octconvert.runtimes.base import INSTALL, Run, Runtime
+from octconvert.runtimes.base import INSTALL, Runtime, Session
 from octconvert.runtimes.litert import LiteRT
 from octconvert.runtimes.onnx import Onnx
 from octconvert.runtimes.openvino import OpenVino
@@ -28,4 +28,4 @@ def find(name: str) -> Runtime:
     return RUNTIMES[name]
 
 
-__all__ = ["INSTALL", "RUNTIMES", "Run", "Runtime", "find"]
+__all__ = ["INSTALL", "RUNTIMES", "Runtime", "Session", "find"]

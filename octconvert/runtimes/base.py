@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,8 +18,26 @@ INSTALL = "pip install 'octconvert[bench]'"
 
 LONGEST_REASON = 240
 
-Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
-"""Runs a model once: inputs by the names of its signature -> its outputs, flat."""
+
+class Session(ABC):
+    """A model that is ready to run. Called: inputs by the names of its signature -> its outputs, flat."""
+
+    @abstractmethod
+    def feed(self, values: Mapping[str, np.ndarray]) -> None:
+        """Hand over the inputs."""
+
+    @abstractmethod
+    def invoke(self) -> None:
+        """Run once, and wait for it."""
+
+    @abstractmethod
+    def fetch(self) -> list[np.ndarray]:
+        """The outputs of the last run."""
+
+    def __call__(self, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        self.feed(values)
+        self.invoke()
+        return self.fetch()
 
 
 class Runtime(ABC):
@@ -76,7 +94,7 @@ class Runtime(ABC):
         """Write a model with flat inputs and outputs; ``signature`` as ``keras.Model.export`` takes it."""
 
     @abstractmethod
-    def open(self, path: Path, threads: int | None = None) -> Run:
+    def open(self, path: Path, threads: int | None = None) -> Session:
         """Make ready to run what `export` wrote, on so many threads (None: as it likes), in float32 where it was."""
 
     def reason(self, error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from octconvert.runtimes.base import Run, Runtime, in_order
+from octconvert.runtimes.base import Runtime, Session, in_order
 
 
 class LiteRT(Runtime):
@@ -20,15 +20,27 @@ class LiteRT(Runtime):
         builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
         model.export(path, format="litert", verbose=False, input_signature=signature, target_spec=builtin)
 
-    def open(self, path: Path, threads: int | None = None) -> Run:
+    def open(self, path: Path, threads: int | None = None) -> Session:
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(str(path), num_threads=threads)
+        return _Interpreted(Interpreter(str(path), num_threads=threads))
+
+
+class _Interpreted(Session):
+    def __init__(self, interpreter):
+        self._interpreter = interpreter
+        interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
-        names = in_order(runner.get_output_details())
+        self._inputs = {name: found["index"] for name, found in runner.get_input_details().items()}
+        outputs = runner.get_output_details()
+        self._outputs = [outputs[name]["index"] for name in in_order(outputs)]
 
-        def run(values):
-            found = runner(**values)
-            return [found[name] for name in names]
+    def feed(self, values) -> None:
+        for name, value in values.items():
+            self._interpreter.set_tensor(self._inputs[name], value)
 
-        return run
+    def invoke(self) -> None:
+        self._interpreter.invoke()
+
+    def fetch(self):
+        return [self._interpreter.get_tensor(index) for index in self._outputs]

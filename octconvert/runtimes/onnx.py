@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from octconvert.runtimes.base import Run, Runtime
+import numpy as np
+
+from octconvert.runtimes.base import Runtime, Session
 
 ERRORS_ONLY = 3
 
@@ -19,7 +21,7 @@ class Onnx(Runtime):
     def _write(self, model, signature, path: Path) -> None:
         model.export(path, format="onnx", verbose=False, input_signature=signature)
 
-    def open(self, path: Path, threads: int | None = None) -> Run:
+    def open(self, path: Path, threads: int | None = None) -> Session:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -29,4 +31,21 @@ class Onnx(Runtime):
         # Else its threads spin on after a run, while another process is being timed.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return lambda values: session.run(None, dict(values))
+        return _Bound(session)
+
+
+class _Bound(Session):
+    def __init__(self, session):
+        self._session, self._places = session, session.io_binding()
+        for output in session.get_outputs():
+            self._places.bind_output(output.name)
+
+    def feed(self, values) -> None:
+        for name, value in values.items():
+            self._places.bind_cpu_input(name, np.ascontiguousarray(value))
+
+    def invoke(self) -> None:
+        self._session.run_with_iobinding(self._places)
+
+    def fetch(self):
+        return self._places.copy_outputs_to_cpu()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from octconvert.runtimes.base import Run, Runtime, in_order
+from octconvert.runtimes.base import Runtime, Session, in_order
 
 
 class OpenVino(Runtime):
@@ -25,7 +25,7 @@ class OpenVino(Runtime):
             # By default the weights would be rounded to half precision.
             openvino.save_model(found, _description(path), compress_to_fp16=False)
 
-    def open(self, path: Path, threads: int | None = None) -> Run:
+    def open(self, path: Path, threads: int | None = None) -> Session:
         import openvino
 
         # By default it computes in bfloat16 where the processor can.
@@ -33,14 +33,25 @@ class OpenVino(Runtime):
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(_description(path), "CPU", options)
-        request = compiled.create_infer_request()
-        names = in_order(output.get_any_name() for output in compiled.outputs)
+        return _Requested(compiled)
 
-        def run(values):
-            found = request.infer(dict(values))
-            return [np.asarray(found[name]) for name in names]
 
-        return run
+class _Requested(Session):
+    def __init__(self, compiled):
+        self._request = compiled.create_infer_request()
+        self._names = in_order(output.get_any_name() for output in compiled.outputs)
+
+    def feed(self, values) -> None:
+        import openvino
+
+        for name, value in values.items():
+            self._request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(value)))
+
+    def invoke(self) -> None:
+        self._request.infer()
+
+    def fetch(self):
+        return [np.array(self._request.get_tensor(name).data) for name in self._names]
 
 
 def _description(path: Path) -> Path:

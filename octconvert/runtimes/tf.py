@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from octconvert.runtimes.base import Run, Runtime, in_order
+from octconvert.runtimes.base import Runtime, Session, in_order
 
 
 class TensorFlow(Runtime):
@@ -17,20 +16,19 @@ class TensorFlow(Runtime):
     def _write(self, model, signature, path: Path) -> None:
         model.export(path, format="tf_saved_model", verbose=False, input_signature=signature)
 
-    def open(self, path: Path, threads: int | None = None) -> Run:
+    def open(self, path: Path, threads: int | None = None) -> Session:
         import tensorflow as tf
 
         if threads is not None:  # only before TensorFlow has run anything
             tf.config.set_visible_devices([], "GPU")
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-        served = tf.saved_model.load(str(path))
-        run = self._function(served.signatures["serving_default"])
-
-        return partial(_call, served, run)
+        loaded = tf.saved_model.load(str(path))
+        served = loaded.signatures["serving_default"]
+        return _Graph(loaded, self._function(served), in_order(served.structured_outputs))
 
     def _function(self, served):
-        """Named tensors -> output tensors."""
+        """Tensors by name -> output tensors by name."""
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -39,13 +37,7 @@ class TensorFlow(Runtime):
         frozen = convert_variables_to_constants_v2(served)
         # Called by itself, a frozen graph is not optimised: BatchNormalization stays an operation, to begin with.
         function = tf.function(lambda *values: frozen(*values), autograph=False)
-        places = [outputs.index(name) for name in in_order(outputs)]
-
-        def run(values):
-            found = function(*(values[name] for name in inputs))
-            return [found[place] for place in places]
-
-        return run
+        return lambda values: dict(zip(outputs, function(*(values[name] for name in inputs)), strict=True))
 
 
 class Xla(TensorFlow):
@@ -55,18 +47,24 @@ class Xla(TensorFlow):
         """Compiled with its variables as arguments: as constants they are copied again and again (VGG16: 9 GB)."""
         import tensorflow as tf
 
-        function = tf.function(lambda values: served(**values), jit_compile=True, autograph=False)
-        names = in_order(served.structured_outputs)
-
-        def run(values):
-            found = function(values)
-            return [found[name] for name in names]
-
-        return run
+        return tf.function(lambda values: served(**values), jit_compile=True, autograph=False)
 
 
-def _call(served, run, values):
-    """``served`` is held here, for its variables live as long as it does."""
-    import tensorflow as tf
+class _Graph(Session):
+    """``loaded`` is held here, for its variables live as long as it does."""
 
-    return [np.asarray(value) for value in run({name: tf.constant(value) for name, value in values.items()})]
+    def __init__(self, loaded, function, outputs: list[str]):
+        self._loaded, self._function, self._outputs = loaded, function, outputs
+        self._values: dict = {}
+        self._found: dict = {}
+
+    def feed(self, values) -> None:
+        import tensorflow as tf
+
+        self._values = {name: tf.constant(value) for name, value in values.items()}
+
+    def invoke(self) -> None:
+        self._found = self._function(self._values)
+
+    def fetch(self):
+        return [np.asarray(self._found[name]) for name in self._outputs]

@@ -1,0 +1,175 @@
+"""``objective='latency'``: the groups that gain time as pairs, and the whole model held against its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from octconvert.benchmarking.compare import Subject, compare
+from octconvert.benchmarking.settings import BenchSettings
+from octconvert.build import Builder
+from octconvert.cost import cost_of, measure
+from octconvert.errors import UsageError
+from octconvert.latency.choice import Costs, fastest
+from octconvert.latency.probes import State, probe
+from octconvert.latency.stopwatch import Stopwatch
+from octconvert.latency.units import Unit, Units
+from octconvert.planning.make import layout_from_plan, plan_of
+from octconvert.planning.solve import Layout
+from octconvert.planning.values import Options, Plan
+from octconvert.report.bench import BenchRow
+from octconvert.report.words import plural
+
+Progress = Callable[[str, int, int], None]
+
+NO_FASTER = "no faster as a pair"
+ROUNDS = 10
+"""Turns of each whole model."""
+NOISE = 0.02
+"""What a conversion must gain at the least, as a share of the source's time: less is not worth any accuracy."""
+SOURCE, CHOSEN, ALL = "source", "converted", "every group converted"
+
+
+@dataclass(frozen=True, eq=False)
+class Fastest:
+    """What came of it: the layout and plan to follow, the whole models' times, and a sentence on them."""
+
+    layout: Layout
+    plan: Plan
+    rows: tuple[BenchRow, ...]
+    note: str
+
+
+def for_latency(
+    layout: Layout, plan: Plan, options: Options, runtime: str, threads: int, batch: int, tell: Progress
+) -> Fastest:
+    """Leave plain what would gain no time as a pair, measured on this machine.
+
+    Every unit (`octconvert.latency.units`) is timed alone at its real shapes, plain and as a pair; the groups are
+    chosen that make the sum least. Then the whole model is timed in its form for inference, with these groups, with
+    all of them, and as its source: the fastest is taken, and none is converted where the source is.
+
+    Raises:
+        UsageError: the model leaves its sizes open.
+    """
+    sized, cost = measure(layout.graph)
+    if cost.assumed_shapes:
+        raise UsageError(f"objective latency: model '{plan.model}' leaves its size open: give --input-shape")
+    with Stopwatch(runtime, threads, batch) as watch:
+        costs = _Measuring(layout, options, Units(layout, sized), runtime, watch, tell).costs()
+    chosen = fastest(costs)
+    candidates = {CHOSEN: _kept(layout, plan, options, chosen, runtime)}
+    if not chosen.all():
+        candidates[ALL] = (layout, plan)
+    candidates = {name: found for name, found in candidates.items() if found[1].converted}
+    rows = _timed(layout, candidates, options, BenchSettings((runtime,), threads, batch, ROUNDS, True), tell)
+    return _best(layout, plan, options, candidates, rows, runtime)
+
+
+def _kept(layout: Layout, plan: Plan, options: Options, pairs: np.ndarray, runtime: str) -> tuple[Layout, Plan]:
+    """The layout and plan with some of the groups left plain."""
+    alone = [group for (group, _), pair in zip(layout.groups, pairs, strict=True) if not pair]
+    plain = {producer.call.key: f"{NO_FASTER} ({runtime})" for group in alone for producer in group.producers}
+    kept = layout_from_plan(layout.graph, plan, plain_outputs=plain)
+    return kept, plan_of(kept, options)
+
+
+def _timed(layout: Layout, candidates, options: Options, settings: BenchSettings, tell: Progress):
+    if not candidates:
+        return ()
+    models = {name: Builder(found[0], options).build() for name, found in candidates.items()}
+    subjects = [
+        Subject(name, model, cost_of(model).macs) for name, model in {SOURCE: layout.graph.model, **models}.items()
+    ]
+    return compare(subjects, settings, settings.batch or 1, tell)[0]
+
+
+def _best(layout: Layout, plan: Plan, options: Options, candidates, rows, runtime: str) -> Fastest:
+    times = {row.model: row.median for row in rows if row.median is not None}
+    faster = {name: time for name, time in times.items() if name in candidates}
+    best = min(faster, key=lambda name: faster[name], default="")
+    if not best or SOURCE not in times or faster[best] > (1 - NOISE) * times[SOURCE]:
+        told = f"no conversion was found that is faster than the source on {runtime}: all stays plain"
+        nothing = _kept(layout, plan, options, np.zeros(len(layout.groups), bool), runtime)
+        return Fastest(*nothing, tuple(rows), told)
+    kept = len(candidates[best][1].groups)
+    told = (
+        f"{kept} of {plural(len(plan.groups), 'group')} are pairs: {faster[best]:.3g} ms in place of"
+        f" {times[SOURCE]:.3g} ms on {runtime} ({times[SOURCE] / faster[best]:.2f}x), both in their form for inference"
+    )
+    return Fastest(*candidates[best], tuple(rows), told)
+
+
+class _Measuring:
+    """The times of all units in all their states; units that are alike are measured once."""
+
+    def __init__(self, layout: Layout, options: Options, units: Units, runtime: str, watch: Stopwatch, tell: Progress):
+        self._layout, self._options, self._units = layout, options, units
+        self._runtime, self._watch, self._tell = runtime, watch, tell
+        self._times: dict[str, float] = {}
+
+    def costs(self) -> Costs:
+        units = self._units.found
+        seconds = np.zeros((2, 2, len(units)))
+        for number, unit in enumerate(units):
+            self._tell(f"time layers on {self._runtime}", number, len(units))
+            seconds[..., number] = self._seconds(unit)
+        inputs = np.stack([self._read(unit) for unit in units])
+        outputs = np.stack([self._written(unit) for unit in units])
+        return Costs(inputs, outputs, seconds)
+
+    def _seconds(self, unit: Unit) -> np.ndarray:
+        """(2, 2): by input and output, plain or a pair; what can not be timed takes no time in any of them."""
+        try:
+            model = self._units.model(unit)
+            alike = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
+        except Exception:  # layers of others raise of every kind
+            return np.zeros((2, 2))
+        states = {(read, written): self._state(unit, read, written) for read in (0, 1) for written in (0, 1)}
+        keys = {state: f"{self._asked()} {state} {alike}" for state in dict.fromkeys(states.values())}
+        missing = {key: state for state, key in keys.items() if self._known(key) is None}
+        try:
+            probes = {key: self._probe(model, state) for key, state in missing.items()}
+        except Exception:
+            return np.zeros((2, 2))
+        self._times |= self._watch.measure(probes) if probes else {}
+        found = {place: self._known(keys[state]) for place, state in states.items()}
+        if None in found.values():
+            return np.zeros((2, 2))
+        return np.array([[found[read, written] for written in (0, 1)] for read in (0, 1)], dtype=float)
+
+    def _known(self, key: str) -> float | None:
+        return self._times.get(key, self._watch.known(key))
+
+    def _asked(self) -> str:
+        options = self._options
+        return f"{options.octave} {options.min_size} {options.stride_mode} {self._layout.graph.data_format}"
+
+    def _probe(self, model, state: State):
+        return probe(model, state, self._options, self._runtime, self._layout.graph.data_format)
+
+    def _state(self, unit: Unit, read: int, written: int) -> State:
+        splits = self._layout.splits
+        inputs = tuple(splits[tensor].alpha if read and tensor in splits else 0.0 for tensor in unit.inputs)
+        decides = unit.produces and written
+        output = max((splits[tensor].alpha for tensor in unit.outputs if tensor in splits), default=0.0)
+        frozen = any(call.key in self._layout.decisions.frozen for call in unit.calls)
+        return State(inputs, output if decides else 0.0, frozen)
+
+    def _read(self, unit: Unit) -> np.ndarray:
+        shares = [self._shares(tensor) for tensor in unit.inputs if tensor in self._layout.splits]
+        return np.mean(shares, axis=0) if shares else np.zeros(len(self._layout.groups))
+
+    def _written(self, unit: Unit) -> np.ndarray:
+        shares = [self._shares(tensor) for tensor in unit.outputs if unit.produces and tensor in self._layout.splits]
+        return np.mean(shares, axis=0) if shares else np.zeros(len(self._layout.groups))
+
+    def _shares(self, tensor: int) -> np.ndarray:
+        """Share of each group in a tensor's channels that are of any group."""
+        groups = self._layout.components.group_of[self._layout.channels[tensor]]
+        counts = np.bincount(groups[groups >= 0], minlength=len(self._layout.groups)).astype(float)
+        return counts / max(counts.sum(), 1.0)

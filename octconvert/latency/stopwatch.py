@@ -1,0 +1,167 @@
+"""Times of small models on a runtime: measured in turns, and kept for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from octconvert.benchmarking.process import Worker, WorkerError
+from octconvert.errors import OctconvertError
+from octconvert.runtimes import find
+from octconvert.runtimes.signature import example_inputs
+
+ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
+"""Turns of every model; what the runs of one take, where one run takes less, and how many they are at most."""
+LOW = 0.25
+"""The quantile that counts: what disturbs a run only makes it longer."""
+
+
+class Stopwatch(AbstractContextManager):
+    """Measures, in one process of its own; ends it on exit and keeps what was found.
+
+    Args:
+        runtime: its name.
+        threads, batch: as the model will be run.
+    """
+
+    def __init__(self, runtime: str, threads: int, batch: int):
+        self._runtime, self._threads, self._batch = find(runtime), threads, batch
+        self._known = Times(" ".join((runtime, _versions(runtime), str(threads), str(batch), _machine())))
+        self._stack = ExitStack()
+        self._worker: Worker | None = None
+        self._folder = Path()
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+        self._known.keep()
+
+    def known(self, key: str) -> float | None:
+        """Seconds, where they were measured before."""
+        return self._known.get(key)
+
+    def measure(self, models: Mapping[str, Any]) -> dict[str, float]:
+        """Seconds of a run of each; inputs and outputs stay where they are. What can not be run is left out."""
+        if self._worker is None:
+            self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="octconvert-")))
+            self._worker = self._stack.enter_context(Worker())
+        opened = [key for number, (key, model) in enumerate(models.items()) if self._open(number, model)]
+        places = {key: number for number, key in enumerate(models)}
+        turns = {key: self._runs(places[key]) for key in opened}
+        times: dict[str, list[float]] = {key: [] for key in opened}
+        for _ in range(ROUNDS):
+            for key in opened:
+                times[key] += self._run(places[key], 1, turns[key]) if turns[key] else []
+        found = {key: float(np.quantile(seconds, LOW)) for key, seconds in times.items() if seconds}
+        self._known.add(found)
+        return found
+
+    def _open(self, number: int, model) -> bool:
+        path = self._folder / f"{number}{self._runtime.suffix}"
+        inputs = path.with_suffix(".npz")
+        try:
+            self._runtime.export(model, path, self._batch)
+        except OctconvertError:
+            return False
+        values = example_inputs(model, self._batch)
+        np.savez(inputs, *values.values())
+        assert self._worker is not None  # see measure
+        task = {"runtime": self._runtime.name, "path": str(path), "threads": self._threads}
+        self._worker.open(number, **task, inputs=str(inputs), names=list(values))
+        return True
+
+    def _runs(self, number: int) -> int:
+        """Runs in a turn; 0 where the model does not run."""
+        seconds = self._run(number, 1, 1)
+        return max(1, min(MOST_RUNS, int(TURN_SECONDS / max(*seconds, 1e-9)))) if seconds else 0
+
+    def _run(self, number: int, untimed: int, timed: int) -> Sequence[float]:
+        assert self._worker is not None  # see measure
+        try:
+            return self._worker.run(untimed, timed, model=number, whole=False)[0]
+        except WorkerError:
+            return []
+
+
+class Times:
+    """Seconds by key, in a file that all conversions on this machine share.
+
+    Args:
+        circumstances: what they depend on besides.
+    """
+
+    def __init__(self, circumstances: str):
+        self._path = user_cache_path("octconvert", appauthor=False) / "latency.json"
+        self._circumstances = circumstances
+        self._times = self._read()
+        self._new: dict[str, float] = {}
+
+    def get(self, key: str) -> float | None:
+        return self._times.get(self._hashed(key))
+
+    def add(self, found: Mapping[str, float]) -> None:
+        found = {self._hashed(key): seconds for key, seconds in found.items()}
+        self._times |= found
+        self._new |= found
+
+    def keep(self) -> None:
+        """Write what is new; somebody else may have written in between. A cache that can not be written is none."""
+        if not self._new:
+            return
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({**self._read(), **self._new}), encoding="utf-8")
+            os.replace(temporary, self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def _hashed(self, key: str) -> str:
+        return hashlib.sha256(f"{self._circumstances} {key}".encode()).hexdigest()[:32]
+
+    def _read(self) -> dict[str, float]:
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return (
+            {key: value for key, value in found.items() if isinstance(value, float)} if isinstance(found, dict) else {}
+        )
+
+
+def _versions(runtime: str) -> str:
+    names = dict.fromkeys(("octconvert", "tensorflow", "keras", *_packages(runtime)))
+    return " ".join(f"{name}-{_version(name)}" for name in names)
+
+
+def _packages(runtime: str) -> list[str]:
+    return [
+        module.split(".")[0].replace("_", "-") for module in (*find(runtime).runs_with, *find(runtime).exports_with)
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _machine() -> str:
+    """The processor by name, and how many of them."""
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return f"{platform.machine()} {found[1] if found else platform.processor()} {os.cpu_count()}"

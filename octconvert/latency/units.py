@@ -1,0 +1,101 @@
+"""A solved graph cut into units: a convolution with what acts on its result alone, or any other call with the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import keras
+from keras import tree
+
+from octconvert.copying import config_of, copy_operation, rebuild
+from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph
+from octconvert.planning.make import is_convolution
+from octconvert.planning.solve import Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """Calls that runtimes run in one go, each on the result of the one before.
+
+    Attributes:
+        calls: in order.
+        inputs: tensors from outside, each once.
+        outputs: what the last call makes.
+        produces: whether a call of it decides about a split of its own.
+    """
+
+    calls: tuple[Call, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    produces: bool
+
+
+class Units:
+    """The units of a layout that pairs come near; all others take the same time whatever is decided.
+
+    Args:
+        layout: with every group a pair.
+        sized: its graph with all sizes known.
+    """
+
+    def __init__(self, layout: Layout, sized: CallGraph):
+        self._layout, self._sized = layout, sized
+        self._root = list(range(len(sized.tensors)))
+        for call in sized.calls:
+            if call.kind == BOUNDARY:
+                self._root[call.outputs[0]] = self._root[call.inputs[0]]
+        producers = {producer.call.key for group, _ in layout.groups for producer in group.producers}
+        units = (self._unit(calls, producers) for calls in self._runs())
+        self.found = [unit for unit in units if any(map(self._is_pair_of_maps, (*unit.inputs, *unit.outputs)))]
+
+    def _is_pair_of_maps(self, tensor: int) -> bool:
+        return tensor in self._layout.splits and not self._sized.is_vector(self._sized.tensors[tensor].shape)
+
+    def _runs(self) -> list[list[Call]]:
+        calls = [call for call in self._sized.calls if call.kind == OPERATION]
+        uses = Counter(self._root[tensor] for call in calls for tensor in call.inputs)
+        uses.update(self._root[tensor] for tensor in self._sized.outputs)
+        ends: dict[int, list[Call]] = {}
+        runs = []
+        for call in calls:
+            read = self._root[call.inputs[0]] if len(call.inputs) == 1 else -1
+            run = ends.get(read) if uses[read] == 1 and not is_convolution(self._sized, call) else None
+            if run is None:
+                runs.append(run := [])
+            run.append(call)
+            if len(call.outputs) == 1:
+                ends[call.outputs[0]] = run
+        return runs
+
+    def _unit(self, calls: list[Call], producers: set) -> Unit:
+        inputs = dict.fromkeys(self._root[tensor] for tensor in calls[0].inputs)
+        return Unit(tuple(calls), tuple(inputs), calls[-1].outputs, any(call.key in producers for call in calls))
+
+    def model(self, unit: Unit):
+        """The unit as a model of its own, with fresh weights; names say nothing of the model it is from."""
+        specs = [self._sized.tensors[number] for number in unit.inputs]
+        inputs = [
+            keras.Input(spec.shape[1:], dtype=spec.dtype, name=f"input{number}") for number, spec in enumerate(specs)
+        ]
+        values = dict(zip(unit.inputs, inputs, strict=True))
+        for position, call in enumerate(unit.calls):
+            read = [values[self._root[tensor]] for tensor in call.inputs]
+            values.update(zip(call.outputs, _called(call, read, f"layer{position}"), strict=True))
+        return keras.Model(inputs, [values[tensor] for tensor in unit.outputs], name=UNIT)
+
+
+UNIT = "unit"
+
+
+def _called(call: Call, inputs: list, name: str) -> list:
+    """The outputs of a fresh copy of the call's layer."""
+    source = call.operation
+    if isinstance(source, keras.layers.Layer):
+        copy = rebuild(type(source), {**config_of(source), "name": name})
+    else:
+        copy = copy_operation(source, name)
+    arguments = call.node.arguments
+    given = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
+    args, kwargs = arguments.fill_in(given)
+    return tree.flatten(copy(*args, **kwargs))
