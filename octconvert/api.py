@@ -16,7 +16,7 @@ import keras
 
 from octconvert import io, verify
 from octconvert.benchmarking.compare import Subject, compare
-from octconvert.benchmarking.settings import bench_settings, usable
+from octconvert.benchmarking.settings import BenchSettings, bench_settings, usable
 from octconvert.build import Builder
 from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
 from octconvert.calibration.evidence import accuracy
@@ -28,6 +28,7 @@ from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteE
 from octconvert.exporting import check_target, export_checked, format_of, written_bytes
 from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
 from octconvert.inference.deploy import Deployed, checked_runtime, deploy
+from octconvert.latency.objective import for_latency
 from octconvert.output import failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
 from octconvert.planning.solve import Layout
@@ -40,10 +41,13 @@ from octconvert.report.export import Exported, TensorReport
 from octconvert.report.result import Check, Cost, Evaluation, Report
 from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
+from octconvert.runtimes import find
 from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.samples import Samples, read_samples
 
 Progress = Callable[[str, int, int], None]
+
+OBJECTIVES = ("macs", "latency")
 
 read = io.read
 
@@ -76,6 +80,9 @@ def convert(
     seed: int = 0,
     for_inference: bool = False,
     runtime: str | None = None,
+    objective: str = "macs",
+    benchmark: bool = False,
+    threads: int = 2,
     verify: str = "quick",
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -117,6 +124,10 @@ def convert(
         for_inference: give (and save) the model in its form for inference, see `octconvert.for_inference`: the same
             outputs in less time, and no longer to be trained.
         runtime: what it will run on: 'tf', 'xla', 'litert', 'onnx' or 'openvino'; alone it means ``for_inference``.
+        objective: 'macs': convert all that can be; 'latency': only what gains time, measured on this machine and
+            ``runtime``, and nothing where the whole gains none.
+        benchmark: time the result against the source, both in their form for inference; the report tells.
+        threads: that are used for measuring times.
         verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
         output: file to save to (.keras or .h5); written only if every check passes.
         overwrite: whether an existing ``output`` may be replaced.
@@ -141,6 +152,8 @@ def convert(
     options = _options(locals(), plan)
     settings = _settings(locals(), plan)
     deployment = checked_runtime(runtime) if for_inference or runtime is not None else None
+    timing = _timing(locals()) if benchmark or objective != "macs" else None
+    measured: Bench | None = None
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
@@ -148,10 +161,18 @@ def convert(
     layout, plan, options = _plan(build_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan, layout.graph))
+    told_of_time = []
+    if timing is not None and objective == "latency" and plan.converted:
+        fastest = for_latency(layout, plan, options, timing, tell)
+        layout, plan, measured = fastest.layout, fastest.plan, fastest.bench
+        told_of_time = [fastest.note]
+        if strict and not plan.converted:
+            raise NothingToConvert(f"{_label(model_or_path, loaded.model)}: {fastest.note}")
     labelled = _labelled(evaluate, loaded.model, preprocess, seed)
     found = _converted(layout, plan, options, settings, tell)
     layout, plan, builder, model = found.layout, found.plan, found.builder, found.model
     notes = [
+        *told_of_time,
         *_weights_note(options, plan, found),
         *found.notes,
         *_converted_before(plan),
@@ -167,6 +188,8 @@ def convert(
     if deployment is not None:
         tell("inference", 0, 1)
         model = _deployed(trained, deployment, notes, checks)
+    if benchmark:
+        measured = _benchmark(loaded.model, model, timing, tell)
     report = partial(
         collect,
         layout,
@@ -180,6 +203,7 @@ def convert(
         calibration=found.report,
         errors=found.errors,
         evaluation=_evaluation(loaded.model, model, labelled, evaluate),
+        bench=measured,
     )
     failed = next((check for check in checks if not check.passed), None)
     if failed is not None:
@@ -217,6 +241,9 @@ def plan(
     target_macs: float | None = None,
     max_drop: float | None = None,
     seed: int = 0,
+    runtime: str | None = None,
+    objective: str = "macs",
+    threads: int = 2,
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -228,11 +255,16 @@ def plan(
     """
     options = _options(locals(), plan)
     settings = _settings(locals(), plan)
+    timing = _timing(locals()) if objective != "macs" else None
+    tell = progress or (lambda stage, done, total: None)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     layout, found, options = _plan(build_graph(loaded.model), options, plan)
+    if timing is not None and found.converted:
+        fastest = for_latency(layout, found, options, timing, tell)
+        layout, found = fastest.layout, fastest.plan
     if settings is None or not (settings.data is not None or settings.searches) or not _calibrates(options, found):
         return found
-    return prepared_plan(layout, found, options, settings, progress or (lambda stage, done, total: None))
+    return prepared_plan(layout, found, options, settings, tell)
 
 
 def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
@@ -412,6 +444,29 @@ def _settings(arguments: dict, plan) -> Settings | None:
         target_macs=target,
         max_drop=drop,
     )
+
+
+def _timing(arguments: dict) -> BenchSettings:
+    """How times are measured.
+
+    Raises:
+        UsageError: an unknown objective, or one that contradicts what else is asked; or the runtime is not installed.
+    """
+    objective = arguments["objective"]
+    if objective not in OBJECTIVES:
+        raise UsageError(f"objective must be one of {', '.join(OBJECTIVES)}, received {objective!r}")
+    for name in ("plan", "target_macs", "max_drop"):
+        if objective == "latency" and arguments[name] is not None:
+            raise UsageError(f"objective latency chooses what is converted, and so does {name}: give one of them")
+    runtime = checked_runtime(arguments["runtime"])
+    find(runtime).check_installed()
+    return bench_settings(runtime, threads=arguments["threads"], for_inference=True)
+
+
+def _benchmark(source, model, timing: BenchSettings | None, tell: Progress) -> Bench:
+    assert timing is not None  # see convert
+    models = {"source": source, "converted": model}
+    return bench(models, runtimes=timing.runtimes, threads=timing.threads, for_inference=True, progress=tell)
 
 
 def _calibrates(options: Options, plan: Plan) -> bool:

@@ -154,6 +154,12 @@ def convert(
         Literal["tf", "xla", "litert", "onnx", "openvino"] | None,
         _option("What the form for inference is written for. Default: tf; alone it asks for that form.", group=_OUT),
     ] = None,
+    objective: Annotated[
+        Literal["macs", "latency"],
+        _option("'latency' converts only what gains time, measured here on --runtime. Default: macs.", group=_WHAT),
+    ] = "macs",
+    benchmark: Annotated[bool, _option("Time the result against the source, on --runtime.", group=_OUT)] = False,
+    threads: Annotated[str | None, _option("For measuring times. Default: 2.", group=_OUT, metavar="N")] = None,
     dry_run: Annotated[bool, _option("Print the plan and write no model.", group=_OUT)] = False,
     force: Annotated[bool, _option("Overwrite an existing output.", group=_OUT)] = False,
     verify: Annotated[
@@ -185,12 +191,14 @@ def convert(
     talk = _Talk(json, quiet, verbose, debug)
     _check_options(options, plan)
     calibrating = accuracy.arguments({**options, "plan": plan})
+    timing: dict[str, Any] = {"objective": objective, "runtime": runtime}
+    timing["threads"] = whole_number("threads", threads, least=1) or 2
     _check_input(model)
     accuracy.check_files()
     _check_json(json, force, model, plan, *accuracy.files)
     if dry_run:
         calibrating.pop("evaluate", None)
-        _dry_run(model, {**options, **calibrating, "plan": _read_plan(plan)}, loading, custom_objects, talk)
+        _dry_run(model, {**options, **calibrating, **timing, "plan": _read_plan(plan)}, loading, custom_objects, talk)
         return
     target = output or _default_output(model)
     _check_output(model, target, force)
@@ -201,9 +209,12 @@ def convert(
         io.check_target(target, overwrite=force)
         loading["custom_objects"] = _custom_objects(custom_objects)
         more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
-        more |= {"for_inference": for_inference, "runtime": runtime}
+        more |= {"for_inference": for_inference, "benchmark": benchmark, **timing}
+        measuring = talk.converting() if benchmark or objective == "latency" else contextlib.nullcontext()
         try:
-            report = api.convert(model, **options, **calibrating, **loading, **more, progress=progress).report
+            with measuring:
+                found = api.convert(model, **options, **calibrating, **loading, **more, progress=progress)
+            report = found.report
         except CheckError as error:
             failure, report = error, error.report
     if report is not None:
@@ -213,11 +224,13 @@ def convert(
 
 
 def _dry_run(model: str, options: dict, loading: dict, custom_objects: list[str] | None, talk: _Talk) -> None:
-    with talk.working("starting TensorFlow"):
+    with talk.working("starting TensorFlow") as progress:
         from octconvert import api
 
         loading["custom_objects"] = _custom_objects(custom_objects)
-        plan = api.plan(model, **options, **loading)
+        measuring = talk.converting() if options["objective"] == "latency" else contextlib.nullcontext()
+        with measuring:
+            plan = api.plan(model, **options, **loading, progress=progress)
     from octconvert.report.terminal import plan_table
 
     talk.say(plan.to_json, lambda: plan_table(plan, verbose=talk.verbose))

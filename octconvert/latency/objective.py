@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,8 +22,9 @@ from octconvert.latency.units import Unit, Units
 from octconvert.planning.make import layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
-from octconvert.report.bench import BenchRow
+from octconvert.report.bench import Bench
 from octconvert.report.words import plural
+from octconvert.runtimes.signature import batch_of
 
 Progress = Callable[[str, int, int], None]
 
@@ -40,13 +42,11 @@ class Fastest:
 
     layout: Layout
     plan: Plan
-    rows: tuple[BenchRow, ...]
+    bench: Bench
     note: str
 
 
-def for_latency(
-    layout: Layout, plan: Plan, options: Options, runtime: str, threads: int, batch: int, tell: Progress
-) -> Fastest:
+def for_latency(layout: Layout, plan: Plan, options: Options, settings: BenchSettings, tell: Progress) -> Fastest:
     """Leave plain what would gain no time as a pair, measured on this machine.
 
     Every unit (`octconvert.latency.units`) is timed alone at its real shapes, plain and as a pair; the groups are
@@ -56,18 +56,22 @@ def for_latency(
     Raises:
         UsageError: the model leaves its sizes open.
     """
+    (runtime,) = settings.runtimes
     sized, cost = measure(layout.graph)
     if cost.assumed_shapes:
         raise UsageError(f"objective latency: model '{plan.model}' leaves its size open: give --input-shape")
-    with Stopwatch(runtime, threads, batch) as watch:
-        costs = _Measuring(layout, options, Units(layout, sized), runtime, watch, tell).costs()
+    batch = batch_of([layout.graph.model])
+    settings = replace(settings, batch=batch, rounds=ROUNDS)
+    with Stopwatch(runtime, settings.threads, batch) as watch:
+        asked = replace(options, min_size=layout.min_size)
+        costs = _Measuring(layout, asked, Units(layout, sized), runtime, watch, tell).costs()
     chosen = fastest(costs)
     candidates = {CHOSEN: _kept(layout, plan, options, chosen, runtime)}
     if not chosen.all():
         candidates[ALL] = (layout, plan)
     candidates = {name: found for name, found in candidates.items() if found[1].converted}
-    rows = _timed(layout, candidates, options, BenchSettings((runtime,), threads, batch, ROUNDS, True), tell)
-    return _best(layout, plan, options, candidates, rows, runtime)
+    bench = _timed(layout, candidates, options, settings, tell)
+    return _best(layout, plan, options, candidates, bench, runtime)
 
 
 def _kept(layout: Layout, plan: Plan, options: Options, pairs: np.ndarray, runtime: str) -> tuple[Layout, Plan]:
@@ -78,30 +82,32 @@ def _kept(layout: Layout, plan: Plan, options: Options, pairs: np.ndarray, runti
     return kept, plan_of(kept, options)
 
 
-def _timed(layout: Layout, candidates, options: Options, settings: BenchSettings, tell: Progress):
-    if not candidates:
-        return ()
-    models = {name: Builder(found[0], options).build() for name, found in candidates.items()}
-    subjects = [
-        Subject(name, model, cost_of(model).macs) for name, model in {SOURCE: layout.graph.model, **models}.items()
-    ]
-    return compare(subjects, settings, settings.batch or 1, tell)[0]
+def _timed(layout: Layout, candidates, options: Options, settings: BenchSettings, tell: Progress) -> Bench:
+    """The whole models."""
+    models = {SOURCE: layout.graph.model}
+    models |= {name: Builder(found, options).build() for name, (found, _) in candidates.items()}
+    subjects = [Subject(name, model, cost_of(model).macs) for name, model in models.items()]
+    batch = settings.batch or 1
+    rows, notes = compare(subjects, settings, batch, tell)
+    return Bench(rows, settings.threads, batch, settings.rounds, True, notes)
 
 
-def _best(layout: Layout, plan: Plan, options: Options, candidates, rows, runtime: str) -> Fastest:
-    times = {row.model: row.median for row in rows if row.median is not None}
-    faster = {name: time for name, time in times.items() if name in candidates}
-    best = min(faster, key=lambda name: faster[name], default="")
-    if not best or SOURCE not in times or faster[best] > (1 - NOISE) * times[SOURCE]:
+def _best(layout: Layout, plan: Plan, options: Options, candidates, bench: Bench, runtime: str) -> Fastest:
+    times = {row.model: row.median for row in bench.rows if row.median is not None}
+    best = CHOSEN
+    if times.get(ALL, math.inf) < (1 - NOISE) * times.get(CHOSEN, math.inf):
+        best = ALL
+    before, after = times.get(SOURCE, 0.0), times.get(best, math.inf)
+    if after > (1 - NOISE) * before:
         told = f"no conversion was found that is faster than the source on {runtime}: all stays plain"
-        nothing = _kept(layout, plan, options, np.zeros(len(layout.groups), bool), runtime)
-        return Fastest(*nothing, tuple(rows), told)
-    kept = len(candidates[best][1].groups)
+        layout, kept = _kept(layout, plan, options, np.zeros(len(layout.groups), bool), runtime)
+        return Fastest(layout, kept, bench, told)
+    layout, kept = candidates[best]
     told = (
-        f"{kept} of {plural(len(plan.groups), 'group')} are pairs: {faster[best]:.3g} ms in place of"
-        f" {times[SOURCE]:.3g} ms on {runtime} ({times[SOURCE] / faster[best]:.2f}x), both in their form for inference"
+        f"{len(kept.groups)} of {plural(len(plan.groups), 'group')} are pairs: {after:.3g} ms in place of"
+        f" {before:.3g} ms on {runtime} ({before / after:.2f}x), both in their form for inference"
     )
-    return Fastest(*candidates[best], tuple(rows), told)
+    return Fastest(layout, kept, bench, told)
 
 
 class _Measuring:

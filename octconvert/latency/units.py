@@ -57,7 +57,7 @@ class Units:
         uses = Counter(self._root[tensor] for call in calls for tensor in call.inputs)
         uses.update(self._root[tensor] for tensor in self._sized.outputs)
         ends: dict[int, list[Call]] = {}
-        runs = []
+        runs: list[list[Call]] = []
         for call in calls:
             read = self._root[call.inputs[0]] if len(call.inputs) == 1 else -1
             run = ends.get(read) if uses[read] == 1 and not is_convolution(self._sized, call) else None

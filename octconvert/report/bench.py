@@ -79,7 +79,8 @@ class Bench(JupyterMixin):
         rows = [{**dataclasses.asdict(row), "efficiency": row.efficiency} for row in self.rows]
         return {"format": FORMAT, **dataclasses.asdict(self), "rows": rows}
 
-    def __rich__(self) -> Group:
+    def sections(self) -> list[Sequence[RenderableType]]:
+        """What is shown, as parts of a larger report too."""
         runtimes = dict.fromkeys(row.runtime for row in self.rows)
         tables = [_table(name, [row for row in self.rows if row.runtime == name]) for name in runtimes]
         failed = [("-", f"{row.model} on {row.runtime}: {row.error}") for row in self.rows if row.error]
@@ -88,7 +89,10 @@ class Bench(JupyterMixin):
             sections.append([heading("Could not be measured"), indented(failed)])
         if self.notes:
             sections.append([heading("Notes"), indented(("-", note) for note in self.notes)])
-        return spaced(sections)
+        return sections
+
+    def __rich__(self) -> Group:
+        return spaced(self.sections())
 
     def __str__(self) -> str:
         from octconvert.report.terminal import as_text

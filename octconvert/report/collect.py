@@ -15,6 +15,7 @@ from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import convolutions
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import FIRST, INTERMEDIATE, LAST, PLAIN, Plan
+from octconvert.report.bench import Bench
 from octconvert.report.result import CalibrationReport, Check, ConvolutionReport, Evaluation, Report
 from octconvert.split import ChannelSplit
 
@@ -37,6 +38,7 @@ def collect(
     calibration: CalibrationReport | None = None,
     errors: Mapping[str, float] | None = None,
     evaluation: Evaluation | None = None,
+    bench: Bench | None = None,
 ) -> Report:
     """The report of a conversion; ``told`` are the options to be named in it, ``errors`` those of each layer."""
     graph, cost_before = measure(layout.graph)
@@ -78,6 +80,7 @@ def collect(
         next_command=_next_command(target, model),
         calibration=calibration,
         evaluation=evaluation,
+        bench=bench,
     )
 
 

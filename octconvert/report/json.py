@@ -17,6 +17,7 @@ def to_dict(report: Report) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **fields,
+        "bench": None if report.bench is None else _plain(report.bench.to_dict()),
         "options": {name: _plain(value) for name, value in report.options},
         "passed": all(check.passed for check in report.checks),
         "convolutions_total": len(report.convolutions),

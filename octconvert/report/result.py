@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from octconvert.planning.values import Chain
+from octconvert.report.bench import Bench
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class Report:
         next_command: the one command that comes next; empty where there is none.
         calibration: what was done to keep the accuracy; None where nothing was.
         evaluation: accuracy on labelled data; None where none were given.
+        bench: times of the source and of what was made of it; None where none were measured.
     """
 
     source: str
@@ -162,6 +164,7 @@ class Report:
     next_command: str = ""
     calibration: CalibrationReport | None = None
     evaluation: Evaluation | None = None
+    bench: Bench | None = None
 
     @property
     def converted(self) -> tuple[ConvolutionReport, ...]:

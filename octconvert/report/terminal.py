@@ -43,6 +43,7 @@ def render(report: Report, verbose: bool = False) -> Group:
     sections = [
         _headline(report),
         _costs(report),
+        *(report.bench.sections() if report.bench is not None else ()),
         calibration.section(report, verbose),
         _chains(report.chains, shares, verbose),
         _layers(report, verbose),
