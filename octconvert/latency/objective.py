@@ -29,9 +29,9 @@ from octconvert.runtimes.signature import batch_of
 Progress = Callable[[str, int, int], None]
 
 NO_FASTER = "no faster as a pair"
-ROUNDS = 10
+ROUNDS = 15
 """Turns of each whole model."""
-NOISE = 0.02
+NOISE = 0.05
 """What a conversion must gain at the least, as a share of the source's time: less is not worth any accuracy."""
 SOURCE, CHOSEN, ALL = "source", "converted", "every group converted"
 

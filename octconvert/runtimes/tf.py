@@ -1,4 +1,4 @@
-"""TensorFlow: a SavedModel, run as a graph with its variables frozen to constants, or compiled by XLA."""
+"""TensorFlow: a SavedModel, run as a graph (small variables frozen to constants), or compiled by XLA."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from octconvert.runtimes.base import Runtime, Session, in_order
+
+MOST_FROZEN = 2**28
+"""Bytes of variables: freezing takes twenty times as much memory while it lasts, and saves less the larger they are."""
 
 
 class TensorFlow(Runtime):
@@ -32,6 +35,8 @@ class TensorFlow(Runtime):
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+        if sum(np.prod(value.shape) * value.dtype.size for value in served.variables) > MOST_FROZEN:
+            return tf.function(lambda values: served(**values), autograph=False)
         # TensorFlow flattens dictionaries by sorted keys.
         inputs, outputs = (sorted(names) for names in (served.structured_input_signature[1], served.structured_outputs))
         frozen = convert_variables_to_constants_v2(served)
