@@ -6,11 +6,14 @@ A unit's time is known where its input and what it decides are plain or pairs; w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 MOST_ROUNDS = 200
+LEAST_GAIN = 0.001
+"""What each pair has to gain, as a share of the plain model's time: it costs some accuracy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,23 +38,28 @@ class Costs:
 
 
 def fastest(costs: Costs) -> np.ndarray:
-    """Whether each group should be a pair: descent over runs of groups, from all of them and from none."""
+    """Whether each group should be a pair: descent over runs of groups, from none of them and from all."""
     count = costs.inputs.shape[1]
-    found = [_descend(costs, np.full(count, start)) for start in (1.0, 0.0)]
-    return min(found, key=lambda pairs: float(costs.total(pairs))) > 0
+    price = LEAST_GAIN * float(costs.total(np.zeros(count)))
+
+    def value(pairs: np.ndarray) -> np.ndarray:
+        return costs.total(pairs) + price * pairs.sum(axis=-1)
+
+    found = [_descend(value, np.full(count, start)) for start in (0.0, 1.0)]
+    return min(found, key=lambda pairs: float(value(pairs))) > 0
 
 
-def _descend(costs: Costs, pairs: np.ndarray) -> np.ndarray:
+def _descend(value: Callable[[np.ndarray], np.ndarray], pairs: np.ndarray) -> np.ndarray:
     """Groups that follow one another gain together, so runs of them are made plain, or pairs, as a whole."""
-    least = float(costs.total(pairs))
+    least = float(value(pairs))
     for _ in range(MOST_ROUNDS):
         best, change = least, None
         for start in range(len(pairs)):
-            for value in (0.0, 1.0):
+            for label in (0.0, 1.0):
                 tried = np.tile(pairs, (len(pairs) - start, 1))
                 for row in range(len(tried)):
-                    tried[row, start : start + row + 1] = value
-                totals = costs.total(tried)
+                    tried[row, start : start + row + 1] = label
+                totals = value(tried)
                 if totals.min() < best * (1 - 1e-9):
                     best, change = float(totals.min()), tried[int(totals.argmin())]
         if change is None:

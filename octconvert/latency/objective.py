@@ -99,7 +99,8 @@ def _best(layout: Layout, plan: Plan, options: Options, candidates, bench: Bench
         best = ALL
     before, after = times.get(SOURCE, 0.0), times.get(best, math.inf)
     if after > (1 - NOISE) * before:
-        told = f"no conversion was found that is faster than the source on {runtime}: all stays plain"
+        failed = next((f" ({row.model}: {row.error})" for row in bench.rows if row.error), "")
+        told = f"no conversion was found that is faster than the source on {runtime}: all stays plain{failed}"
         layout, kept = _kept(layout, plan, options, np.zeros(len(layout.groups), bool), runtime)
         return Fastest(layout, kept, bench, told)
     layout, kept = candidates[best]

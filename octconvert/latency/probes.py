@@ -54,7 +54,9 @@ def _between_convolutions(model, min_size: int, data_format: str):
     sources = [_source(tensor, number, min_size, data_format) for number, tensor in enumerate(model.inputs)]
     made = model([value for _, value in sources])
     made = made if isinstance(made, list) else [made]
-    read = [_reader(value, number, data_format) for number, value in enumerate(made)]
+    # The inputs are read by others as well: what the unit itself does with a pair must not decide whether it is one.
+    ends = [*made, *(value for _, value in sources)]
+    read = [_reader(value, number, data_format) for number, value in enumerate(ends)]
     return keras.Model([given for given, _ in sources], read)
 
 

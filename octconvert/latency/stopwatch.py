@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,7 +126,8 @@ class Times:
             temporary.write_text(json.dumps({**self._read(), **self._new}), encoding="utf-8")
             os.replace(temporary, self._path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def _hashed(self, key: str) -> str:
         return hashlib.sha256(f"{self._circumstances} {key}".encode()).hexdigest()[:32]
