@@ -13,13 +13,13 @@ from octconvert.inference.program import Scaling
 from octconvert.inference.rewrites import folded, joined_paths, strided_pools
 
 RUNTIMES = {
-    "tf": Forms(upsampling="rows"),
+    "tf": Forms(upsampling="copies"),
     "xla": Forms(upsampling="rows"),
     "litert": Forms(upsampling="broadcast"),
-    "onnx": Forms(upsampling="resize"),
+    "onnx": Forms(upsampling="rows"),
     "openvino": Forms(upsampling="resize"),
 }
-"""The fastest that was measured on TensorFlow, XLA and LiteRT; an upsampling operator for the other two."""
+"""The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
 
 
 @dataclass(frozen=True, eq=False)
