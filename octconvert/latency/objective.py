@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -162,17 +162,18 @@ class _Measuring:
     def _state(self, unit: Unit, read: int, written: int) -> State:
         splits = self._layout.splits
         inputs = tuple(splits[tensor].alpha if read and tensor in splits else 0.0 for tensor in unit.inputs)
-        decides = unit.produces and written
-        output = max((splits[tensor].alpha for tensor in unit.outputs if tensor in splits), default=0.0)
+        output = max((splits[tensor].alpha for tensor in unit.decides if written), default=0.0)
         frozen = any(call.key in self._layout.decisions.frozen for call in unit.calls)
-        return State(inputs, output if decides else 0.0, frozen)
+        return State(inputs, output, frozen)
 
     def _read(self, unit: Unit) -> np.ndarray:
-        shares = [self._shares(tensor) for tensor in unit.inputs if tensor in self._layout.splits]
-        return np.mean(shares, axis=0) if shares else np.zeros(len(self._layout.groups))
+        return self._mean_shares([tensor for tensor in unit.inputs if tensor in self._layout.splits])
 
     def _written(self, unit: Unit) -> np.ndarray:
-        shares = [self._shares(tensor) for tensor in unit.outputs if unit.produces and tensor in self._layout.splits]
+        return self._mean_shares(unit.decides)
+
+    def _mean_shares(self, tensors: Sequence[int]) -> np.ndarray:
+        shares = [self._shares(tensor) for tensor in tensors]
         return np.mean(shares, axis=0) if shares else np.zeros(len(self._layout.groups))
 
     def _shares(self, tensor: int) -> np.ndarray:

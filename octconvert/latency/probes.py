@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from octconvert.build import Builder
-from octconvert.graph import build_graph
+from octconvert.graph import OPERATION, build_graph
 from octconvert.inference.deploy import for_inference
 from octconvert.latency.units import UNIT
 from octconvert.planning.ledger import TiedProducers
@@ -45,7 +45,7 @@ def probe(model, state: State, options: Options, runtime: str, data_format: str)
         names = [producer.call.layer_name for producer in group.producers]
         return max(_wish(name, state) for name in names), None
 
-    frozen = {call.key: "" for call in graph.calls if state.frozen and call.path}
+    frozen = {call.key: "" for call in graph.calls if state.frozen and call.path and call.kind == OPERATION}
     built = Builder(solve(graph, options, Decisions(frozen), wanted), options).build()
     return for_inference(built.get_layer(UNIT), runtime)
 

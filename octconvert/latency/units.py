@@ -22,13 +22,13 @@ class Unit:
         calls: in order.
         inputs: tensors from outside, each once.
         outputs: what the last call makes.
-        produces: whether a call of it decides about a split of its own.
+        decides: tensors made in it whose split is its own choice.
     """
 
     calls: tuple[Call, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    produces: bool
+    decides: tuple[int, ...]
 
 
 class Units:
@@ -47,7 +47,7 @@ class Units:
                 self._root[call.outputs[0]] = self._root[call.inputs[0]]
         producers = {producer.call.key for group, _ in layout.groups for producer in group.producers}
         units = (self._unit(calls, producers) for calls in self._runs())
-        self.found = [unit for unit in units if any(map(self._is_pair_of_maps, (*unit.inputs, *unit.outputs)))]
+        self.found = [unit for unit in units if any(map(self._is_pair_of_maps, (*unit.inputs, *unit.decides)))]
 
     def _is_pair_of_maps(self, tensor: int) -> bool:
         return tensor in self._layout.splits and not self._sized.is_vector(self._sized.tensors[tensor].shape)
@@ -70,7 +70,9 @@ class Units:
 
     def _unit(self, calls: list[Call], producers: set) -> Unit:
         inputs = dict.fromkeys(self._root[tensor] for tensor in calls[0].inputs)
-        return Unit(tuple(calls), tuple(inputs), calls[-1].outputs, any(call.key in producers for call in calls))
+        made = (tensor for call in calls if call.key in producers for tensor in call.outputs)
+        decides = tuple(tensor for tensor in made if tensor in self._layout.splits)
+        return Unit(tuple(calls), tuple(inputs), calls[-1].outputs, decides)
 
     def model(self, unit: Unit):
         """The unit as a model of its own, with fresh weights; names say nothing of the model it is from."""

@@ -131,6 +131,21 @@ def test_a_conversion_that_is_no_faster_is_none(clock, times, tmp_path):
     assert not (tmp_path / "new.keras").exists()
 
 
+def test_a_pair_that_ends_where_it_was_made_counts_as_well(clock):
+    """The last convolution writes a pair that the pooling behind it reads at once: the probe shows it inside alone."""
+
+    def seconds(model):
+        inside = sum(isinstance(layer, layers.Conv2D) for layer in model.layers)
+        return rewards_pairs(model) / inside
+
+    clock(seconds)
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="conv1")(image)
+    x = layers.Conv2D(8, 3, padding="same", name="conv2")(x)
+    model = keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    assert roles(octconvert.convert(model, objective="latency", **NO_CALIBRATION))["conv2"] == "intermediate"
+
+
 def test_nothing_is_converted_where_no_group_gains(clock):
     clock(lambda model: 1 / rewards_pairs(model), ALL=10.0)
     result = octconvert.convert(two_stages(), objective="latency", **NO_CALIBRATION)

@@ -55,8 +55,8 @@ def test_a_unit_is_what_runs_in_one_go(residual):
         ["DepthwiseConv2D"],
         ["Conv2D", "GlobalAveragePooling2D", "Dense"],
     ]
-    produce = [unit.produces for unit in found]
-    assert produce == [True, True, False, True, False, True, False, False]
+    decides = [bool(unit.decides) for unit in found]
+    assert decides == [True, True, False, True, False, True, False, True]
 
 
 def test_the_units_are_the_whole_model_piece_by_piece(residual):
