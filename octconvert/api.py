@@ -190,6 +190,7 @@ def convert(
         model = _deployed(trained, deployment, notes, checks)
     if benchmark:
         measured = _benchmark(loaded.model, model, timing, tell)
+        notes += _slower(measured)
     report = partial(
         collect,
         layout,
@@ -467,6 +468,13 @@ def _benchmark(source, model, timing: BenchSettings | None, tell: Progress) -> B
     assert timing is not None  # see convert
     models = {"source": source, "converted": model}
     return bench(models, runtimes=timing.runtimes, threads=timing.threads, for_inference=True, progress=tell)
+
+
+def _slower(bench: Bench) -> list[str]:
+    """What to do where MACs saved are time lost."""
+    slower = [row.runtime for row in bench.measured[1:] if row.speedup is not None and row.speedup < 1]
+    hint = "objective latency (--objective latency) leaves plain what gains no time"
+    return [f"the converted model is slower than its source on {runtime}: {hint}" for runtime in slower]
 
 
 def _calibrates(options: Options, plan: Plan) -> bool:

@@ -262,4 +262,5 @@ def test_a_benchmark_is_a_part_of_the_report(tmp_path):
     assert (source.model, made.model, made.runtime) == ("source", "converted", "tf")
     assert made.median > 0 and np.isclose(made.speedup, source.median / made.median)
     assert result.to_dict()["bench"]["rows"][1]["efficiency"] == made.efficiency
+    assert (made.speedup < 1) == any("slower than its source on tf" in note for note in result.report.notes)
     assert "in their" in str(result) and "converted" in str(result)
