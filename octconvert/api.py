@@ -161,13 +161,13 @@ def convert(
     layout, plan, options = _plan(build_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan, layout.graph))
-    told_of_time = []
+    told_of_time: list[str] = []
     if timing is not None and objective == "latency" and plan.converted:
         fastest = for_latency(layout, plan, options, timing, tell)
         layout, plan, measured = fastest.layout, fastest.plan, fastest.bench
-        told_of_time = [fastest.note]
+        told_of_time = list(fastest.notes)
         if strict and not plan.converted:
-            raise NothingToConvert(f"{_label(model_or_path, loaded.model)}: {fastest.note}")
+            raise NothingToConvert(f"{_label(model_or_path, loaded.model)}: {fastest.notes[0]}")
     labelled = _labelled(evaluate, loaded.model, preprocess, seed)
     found = _converted(layout, plan, options, settings, tell)
     layout, plan, builder, model = found.layout, found.plan, found.builder, found.model

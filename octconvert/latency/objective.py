@@ -15,6 +15,7 @@ from octconvert.benchmarking.settings import BenchSettings
 from octconvert.build import Builder
 from octconvert.cost import cost_of, measure
 from octconvert.errors import UsageError
+from octconvert.inference.deploy import RUNTIMES
 from octconvert.latency.choice import Costs, fastest
 from octconvert.latency.probes import State, probe
 from octconvert.latency.stopwatch import Stopwatch
@@ -38,12 +39,12 @@ SOURCE, CHOSEN, ALL = "source", "converted", "every group converted"
 
 @dataclass(frozen=True, eq=False)
 class Fastest:
-    """What came of it: the layout and plan to follow, the whole models' times, and a sentence on them."""
+    """What came of it: the layout and plan to follow, the whole models' times, and a sentence on them before others."""
 
     layout: Layout
     plan: Plan
     bench: Bench
-    note: str
+    notes: tuple[str, ...]
 
 
 def for_latency(layout: Layout, plan: Plan, options: Options, settings: BenchSettings, tell: Progress) -> Fastest:
@@ -64,14 +65,16 @@ def for_latency(layout: Layout, plan: Plan, options: Options, settings: BenchSet
     settings = replace(settings, batch=batch, rounds=ROUNDS)
     with Stopwatch(runtime, settings.threads, batch) as watch:
         asked = replace(options, min_size=layout.min_size)
-        costs = _Measuring(layout, asked, Units(layout, sized), runtime, watch, tell).costs()
+        measuring = _Measuring(layout, asked, Units(layout, sized), runtime, watch, tell)
+        costs = measuring.costs()
     chosen = fastest(costs)
     candidates = {CHOSEN: _kept(layout, plan, options, chosen, runtime)}
     if not chosen.all():
         candidates[ALL] = (layout, plan)
     candidates = {name: found for name, found in candidates.items() if found[1].converted}
     bench = _timed(layout, candidates, options, settings, tell)
-    return _best(layout, plan, options, candidates, bench, runtime)
+    best = _best(layout, plan, options, candidates, bench, runtime)
+    return replace(best, notes=(*best.notes, *measuring.notes))
 
 
 def _kept(layout: Layout, plan: Plan, options: Options, pairs: np.ndarray, runtime: str) -> tuple[Layout, Plan]:
@@ -102,13 +105,13 @@ def _best(layout: Layout, plan: Plan, options: Options, candidates, bench: Bench
         failed = next((f" ({row.model}: {row.error})" for row in bench.rows if row.error), "")
         told = f"no conversion was found that is faster than the source on {runtime}: all stays plain{failed}"
         layout, kept = _kept(layout, plan, options, np.zeros(len(layout.groups), bool), runtime)
-        return Fastest(layout, kept, bench, told)
+        return Fastest(layout, kept, bench, (told,))
     layout, kept = candidates[best]
     told = (
-        f"{len(kept.groups)} of {plural(len(plan.groups), 'group')} are pairs: {after:.3g} ms in place of"
+        f"pairs in {len(kept.groups)} of {plural(len(plan.groups), 'group')}: {after:.3g} ms in place of"
         f" {before:.3g} ms on {runtime} ({before / after:.2f}x), both in their form for inference"
     )
-    return Fastest(layout, kept, bench, told)
+    return Fastest(layout, kept, bench, (told,))
 
 
 class _Measuring:
@@ -118,35 +121,46 @@ class _Measuring:
         self._layout, self._options, self._units = layout, options, units
         self._runtime, self._watch, self._tell = runtime, watch, tell
         self._times: dict[str, float] = {}
+        self._untimed: dict[str, None] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be timed, and is taken to cost the same whatever is decided."""
+        if not self._untimed:
+            return ()
+        first, more = next(iter(self._untimed)), len(self._untimed) - 1
+        others = f" and {more} more" if more else ""
+        return (f"'{first}'{others} could not be timed alone; the choice does without",)
 
     def costs(self) -> Costs:
         units = self._units.found
         seconds = np.zeros((2, 2, len(units)))
         for number, unit in enumerate(units):
             self._tell(f"time layers on {self._runtime}", number, len(units))
-            seconds[..., number] = self._seconds(unit)
+            found = self._seconds(unit)
+            if found is None:
+                self._untimed[unit.calls[0].layer_name] = None
+            else:
+                seconds[..., number] = found
         inputs = np.stack([self._read(unit) for unit in units])
         outputs = np.stack([self._written(unit) for unit in units])
         return Costs(inputs, outputs, seconds)
 
-    def _seconds(self, unit: Unit) -> np.ndarray:
-        """(2, 2): by input and output, plain or a pair; what can not be timed takes no time in any of them."""
+    def _seconds(self, unit: Unit) -> np.ndarray | None:
+        """(2, 2): by input and output, plain or a pair; None: it can not be timed."""
+        states = {(read, written): self._state(unit, read, written) for read in (0, 1) for written in (0, 1)}
         try:
             model = self._units.model(unit)
             alike = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
-        except Exception:  # layers of others raise of every kind
-            return np.zeros((2, 2))
-        states = {(read, written): self._state(unit, read, written) for read in (0, 1) for written in (0, 1)}
-        keys = {state: f"{self._asked()} {state} {alike}" for state in dict.fromkeys(states.values())}
-        missing = {key: state for state, key in keys.items() if self._known(key) is None}
-        try:
+            keys = {state: f"{self._asked()} {state} {alike}" for state in dict.fromkeys(states.values())}
+            missing = {key: state for state, key in keys.items() if self._known(key) is None}
             probes = {key: self._probe(model, state) for key, state in missing.items()}
-        except Exception:
-            return np.zeros((2, 2))
+        except Exception:  # layers of others raise of every kind
+            return None
         self._times |= self._watch.measure(probes) if probes else {}
         found = {place: self._known(keys[state]) for place, state in states.items()}
         if None in found.values():
-            return np.zeros((2, 2))
+            return None
         return np.array([[found[read, written] for written in (0, 1)] for read in (0, 1)], dtype=float)
 
     def _known(self, key: str) -> float | None:
@@ -154,7 +168,8 @@ class _Measuring:
 
     def _asked(self) -> str:
         options = self._options
-        return f"{options.octave} {options.min_size} {options.stride_mode} {self._layout.graph.data_format}"
+        asked = (options.octave, options.min_size, options.stride_mode, self._layout.graph.data_format)
+        return f"{asked} {RUNTIMES[self._runtime]}"
 
     def _probe(self, model, state: State):
         return probe(model, state, self._options, self._runtime, self._layout.graph.data_format)

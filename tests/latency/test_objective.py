@@ -199,9 +199,11 @@ def test_a_layer_that_can_not_be_timed_is_no_obstacle(clock):
             return x * 2.0
 
     image = keras.Input((16, 16, 3))
-    x = layers.Conv2D(8, 3, padding="same")(layers.Conv2D(8, 3, padding="same")(image))
+    x = layers.Conv2D(8, 3, padding="same", name="before")(layers.Conv2D(8, 3, padding="same")(image))
     model = keras.Model(image, layers.Conv2D(2, 3)(Stubborn(name="stubborn")(x)))
-    assert octconvert.convert(model, objective="latency", **NO_CALIBRATION).plan.converted
+    result = octconvert.convert(model, objective="latency", **NO_CALIBRATION)
+    assert result.plan.converted
+    assert "'before' could not be timed alone; the choice does without" in result.report.notes
 
 
 @pytest.mark.parametrize(
