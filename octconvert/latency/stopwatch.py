@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from platformdirs import user_cache_path
 
@@ -25,6 +26,8 @@ from octconvert.runtimes.signature import example_inputs
 
 ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
 """Turns of every model; what the runs of one take, where one run takes less, and how many they are at most."""
+LEAST_SHARE = 0.05
+"""Of the time of a call, for a model that does next to nothing."""
 LOW = 0.25
 """The quantile that counts: what disturbs a run only makes it longer."""
 
@@ -53,7 +56,18 @@ class Stopwatch(AbstractContextManager):
         return self._known.get(key)
 
     def measure(self, models: Mapping[str, Any]) -> dict[str, float]:
-        """Seconds of a run of each; inputs and outputs stay where they are. What can not be run is left out."""
+        """Seconds of a run of each, without what any call takes. What can not be run is left out."""
+        empty = {f"empty {ends}": _empty(*ends) for ends in set(map(_ends, models.values()))}
+        missing = {key: model for key, model in empty.items() if self.known(key) is None}
+        if missing:
+            self._known.add(self._gross(missing))
+        gross = self._gross(models)
+        calls = {key: self.known(f"empty {_ends(models[key])}") or 0.0 for key in gross}
+        found = {key: max(seconds - calls[key], LEAST_SHARE * seconds) for key, seconds in gross.items()}
+        self._known.add(found)
+        return found
+
+    def _gross(self, models: Mapping[str, Any]) -> dict[str, float]:
         if self._worker is None:
             self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="octconvert-")))
             self._worker = self._stack.enter_context(Worker())
@@ -64,9 +78,7 @@ class Stopwatch(AbstractContextManager):
         for _ in range(ROUNDS):
             for key in opened:
                 times[key] += self._run(places[key], 1, turns[key]) if turns[key] else []
-        found = {key: float(np.quantile(seconds, LOW)) for key, seconds in times.items() if seconds}
-        self._known.add(found)
-        return found
+        return {key: float(np.quantile(seconds, LOW)) for key, seconds in times.items() if seconds}
 
     def _open(self, number: int, model) -> bool:
         path = self._folder / f"{number}{self._runtime.suffix}"
@@ -93,6 +105,16 @@ class Stopwatch(AbstractContextManager):
             return self._worker.run(untimed, timed, model=number, whole=False)[0]
         except WorkerError:
             return []
+
+
+def _ends(model) -> tuple[int, int]:
+    return len(model.inputs), len(model.outputs)
+
+
+def _empty(inputs: int, outputs: int):
+    """A model with so many inputs and outputs that does next to nothing: the time of it is that of a call."""
+    given = [keras.Input((1, 1, 1)) for _ in range(inputs)]
+    return keras.Model(given, [keras.layers.ReLU()(given[number % inputs]) for number in range(outputs)])
 
 
 class Times:

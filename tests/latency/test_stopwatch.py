@@ -21,6 +21,13 @@ def test_what_does_more_takes_longer():
     assert 0 < 2 * found["small"] < found["large"] < 5
 
 
+def test_what_any_call_takes_does_not_count():
+    image = keras.Input((2, 2, 1))
+    with Stopwatch("tf", threads=1, batch=1) as watch:
+        found = watch.measure({"nothing": keras.Model(image, layers.ReLU()(image))})
+        assert 0 < found["nothing"] < 0.7 * watch.known("empty (1, 1)")
+
+
 def test_times_are_found_again_by_the_next_one_in_the_same_circumstances(monkeypatch):
     with Stopwatch("tf", threads=1, batch=1) as watch:
         found = watch.measure({"small": net(8, 4)})
