@@ -30,6 +30,7 @@ from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
 from octconvert.accuracy_options import NONE_GIVEN, AccuracyOptions, whole_number
 from octconvert.errors import CheckError, InputError, NothingToConvert, OctconvertError, UsageError
+from octconvert.files import write_atomically
 
 STDOUT = "-"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -210,9 +211,8 @@ def convert(
         loading["custom_objects"] = _custom_objects(custom_objects)
         more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
         more |= {"for_inference": for_inference, "benchmark": benchmark, **timing}
-        measuring = talk.converting() if benchmark or objective == "latency" else contextlib.nullcontext()
         try:
-            with measuring:
+            with talk.converting(benchmark or objective == "latency"):
                 found = api.convert(model, **options, **calibrating, **loading, **more, progress=progress)
             report = found.report
         except CheckError as error:
@@ -228,8 +228,7 @@ def _dry_run(model: str, options: dict, loading: dict, custom_objects: list[str]
         from octconvert import api
 
         loading["custom_objects"] = _custom_objects(custom_objects)
-        measuring = talk.converting() if options["objective"] == "latency" else contextlib.nullcontext()
-        with measuring:
+        with talk.converting(options["objective"] == "latency"):
             plan = api.plan(model, **options, **loading, progress=progress)
     from octconvert.report.terminal import plan_table
 
@@ -475,9 +474,9 @@ class _Talk:
                 _start_quietly()
             yield progress
 
-    def converting(self) -> contextlib.AbstractContextManager[None]:
+    def converting(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
         """Silence the converters of other runtimes, which write to stderr whatever they are told."""
-        shown = self.debug or os.environ.get(LOG_LEVEL) == "0"
+        shown = not wanted or self.debug or os.environ.get(LOG_LEVEL) == "0"
         return contextlib.nullcontext() if shown else _discarded_stderr(tell=False)
 
     @contextlib.contextmanager
@@ -502,7 +501,7 @@ class _Talk:
             print(text())
             return
         if self.json is not None:
-            _write_atomically(Path(self.json), text() + "\n")
+            _write_json(Path(self.json), text() + "\n")
         if not self.quiet:
             from rich.console import Console
 
@@ -536,15 +535,11 @@ def _progress_bar(stage: str, stream: TextIO) -> Iterator[Callable[[str, int, in
         yield show
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _write_json(path: Path, text: str) -> None:
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, text)
     except OSError as error:
         raise UsageError(f"{path}: the JSON can not be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _start_quietly() -> None:

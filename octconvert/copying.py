@@ -56,6 +56,13 @@ def copy_operation(operation, name: str, changes: dict | None = None):
     return copy
 
 
+def renamed(source, name: str):
+    """A fresh copy of a layer or raw operation, under another name."""
+    if not isinstance(source, keras.layers.Layer):
+        return copy_operation(source, name)
+    return rebuild(type(source), {**config_of(source), "name": name})
+
+
 def is_adapted(layer) -> bool:
     """Whether the layer (Normalization and the like) keeps numbers that follow from its weights."""
     return callable(getattr(layer, "finalize_state", None))

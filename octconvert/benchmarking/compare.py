@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from octconvert.benchmarking.measure import Timed, measure
+from octconvert.benchmarking.process import exported
 from octconvert.benchmarking.settings import BenchSettings
 from octconvert.errors import OctconvertError
 from octconvert.inference.deploy import deploy
 from octconvert.report.bench import BenchRow
-from octconvert.runtimes import find
-from octconvert.runtimes.signature import example_inputs
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,16 +66,12 @@ class _Comparison:
 
     def _exported(self, subject: Subject, runtime: str, stem: Path) -> dict[str, Any]:
         """The task of a worker, see `octconvert.benchmarking.worker`."""
-        model, path, inputs = subject.model, stem.with_suffix(find(runtime).suffix), stem.with_suffix(".npz")
+        model = subject.model
         if self.settings.for_inference:
             made = deploy(model, runtime)
             model = made.model
             self.notes |= dict.fromkeys(f"{subject.name}: {note}" for note in made.notes)
-        find(runtime).export(model, path, self.batch)
-        values = example_inputs(model, self.batch)
-        np.savez(inputs, *values.values())
-        task = {"runtime": runtime, "path": str(path), "threads": self.settings.threads}
-        return {**task, "inputs": str(inputs), "names": list(values)}
+        return exported(model, runtime, stem, self.batch, self.settings.threads)
 
 
 def _rows(runtime: str, subjects: Sequence[Subject], found: Sequence[Timed]) -> list[BenchRow]:

@@ -12,9 +12,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import octconvert
+from octconvert.runtimes import find
+from octconvert.runtimes.signature import example_inputs
 
 _CHATTER = ("INFO", "WARNING", "I0", "W0")
+
+
+def exported(model, runtime: str, stem: Path, batch: int, threads: int) -> dict[str, Any]:
+    """Write a model for a runtime, with random inputs beside it: what `Worker` is to open.
+
+    Raises:
+        UsageError, InputError: as `octconvert.runtimes.Runtime.export`.
+    """
+    path, inputs = stem.with_suffix(find(runtime).suffix), stem.with_suffix(".npz")
+    find(runtime).export(model, path, batch)
+    values = example_inputs(model, batch)
+    np.savez(inputs, *values.values())
+    return {"runtime": runtime, "path": str(path), "threads": threads, "inputs": str(inputs), "names": list(values)}
 
 
 class WorkerError(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers, ops, tree
 
-from octconvert.copying import config_of, copy_operation, rebuild, settle
+from octconvert.copying import renamed, settle
 from octconvert.graph import CallGraph, functional_of
 from octconvert.inference import program as p
 from octconvert.layers import portable
@@ -296,20 +296,13 @@ def _other(emitter: _Emitter, node: p.Node, operation: p.Other, inputs):
         kwargs |= {"training": False} if kwargs.get("training") else {}
         new = id(source) not in emitter._layers
         if new:
-            emitter._layers[id(source)] = _copy(emitter, node, source)
+            emitter._layers[id(source)] = renamed(source, emitter.name(node.name))
         made = emitter._layers[id(source)]
         emitter._calls[key] = tree.flatten(made(*args, **kwargs))
         if new and isinstance(source, keras.layers.Layer):
             made.set_weights(source.get_weights())
             settle(made)
     return emitter._calls[key][operation.output]
-
-
-def _copy(emitter: _Emitter, node: p.Node, source):
-    name = emitter.name(node.name)
-    if not isinstance(source, keras.layers.Layer):
-        return copy_operation(source, name)
-    return rebuild(type(source), {**config_of(source), "name": name})
 
 
 _EMIT: dict[type, Callable] = {

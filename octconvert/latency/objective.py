@@ -120,7 +120,6 @@ class _Measuring:
     def __init__(self, layout: Layout, options: Options, units: Units, runtime: str, watch: Stopwatch, tell: Progress):
         self._layout, self._options, self._units = layout, options, units
         self._runtime, self._watch, self._tell = runtime, watch, tell
-        self._times: dict[str, float] = {}
         self._untimed: dict[str, None] = {}
 
     @property
@@ -153,18 +152,16 @@ class _Measuring:
             model = self._units.model(unit)
             alike = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
             keys = {state: f"{self._asked()} {state} {alike}" for state in dict.fromkeys(states.values())}
-            missing = {key: state for state, key in keys.items() if self._known(key) is None}
+            missing = {key: state for state, key in keys.items() if self._watch.known(key) is None}
             probes = {key: self._probe(model, state) for key, state in missing.items()}
         except Exception:  # layers of others raise of every kind
             return None
-        self._times |= self._watch.measure(probes) if probes else {}
-        found = {place: self._known(keys[state]) for place, state in states.items()}
+        if probes:
+            self._watch.measure(probes)
+        found = {place: self._watch.known(keys[state]) for place, state in states.items()}
         if None in found.values():
             return None
         return np.array([[found[read, written] for written in (0, 1)] for read in (0, 1)], dtype=float)
-
-    def _known(self, key: str) -> float | None:
-        return self._times.get(key, self._watch.known(key))
 
     def _asked(self) -> str:
         options = self._options

@@ -19,10 +19,10 @@ import keras
 import numpy as np
 from platformdirs import user_cache_path
 
-from octconvert.benchmarking.process import Worker, WorkerError
+from octconvert.benchmarking.process import Worker, WorkerError, exported
 from octconvert.errors import OctconvertError
+from octconvert.files import write_atomically
 from octconvert.runtimes import find
-from octconvert.runtimes.signature import example_inputs
 
 ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
 """Turns of every model; what the runs of one take, where one run takes less, and how many they are at most."""
@@ -41,7 +41,7 @@ class Stopwatch(AbstractContextManager):
     """
 
     def __init__(self, runtime: str, threads: int, batch: int):
-        self._runtime, self._threads, self._batch = find(runtime), threads, batch
+        self._runtime, self._threads, self._batch = runtime, threads, batch
         self._known = Times(" ".join((runtime, _versions(runtime), str(threads), str(batch), _machine())))
         self._stack = ExitStack()
         self._worker: Worker | None = None
@@ -71,38 +71,30 @@ class Stopwatch(AbstractContextManager):
         if self._worker is None:
             self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="octconvert-")))
             self._worker = self._stack.enter_context(Worker())
-        opened = [key for number, (key, model) in enumerate(models.items()) if self._open(number, model)]
-        places = {key: number for number, key in enumerate(models)}
-        turns = {key: self._runs(places[key]) for key in opened}
+        opened = {key: n for n, (key, model) in enumerate(models.items()) if self._open(self._worker, n, model)}
+        turns = {key: self._runs(self._worker, number) for key, number in opened.items()}
         times: dict[str, list[float]] = {key: [] for key in opened}
         for _ in range(ROUNDS):
-            for key in opened:
-                times[key] += self._run(places[key], 1, turns[key]) if turns[key] else []
+            for key, number in opened.items():
+                times[key] += self._run(self._worker, number, turns[key]) if turns[key] else []
         return {key: float(np.quantile(seconds, LOW)) for key, seconds in times.items() if seconds}
 
-    def _open(self, number: int, model) -> bool:
-        path = self._folder / f"{number}{self._runtime.suffix}"
-        inputs = path.with_suffix(".npz")
+    def _open(self, worker: Worker, number: int, model) -> bool:
         try:
-            self._runtime.export(model, path, self._batch)
+            task = exported(model, self._runtime, self._folder / str(number), self._batch, self._threads)
         except OctconvertError:
             return False
-        values = example_inputs(model, self._batch)
-        np.savez(inputs, *values.values())
-        assert self._worker is not None  # see measure
-        task = {"runtime": self._runtime.name, "path": str(path), "threads": self._threads}
-        self._worker.open(number, **task, inputs=str(inputs), names=list(values))
+        worker.open(number, **task)
         return True
 
-    def _runs(self, number: int) -> int:
+    def _runs(self, worker: Worker, number: int) -> int:
         """Runs in a turn; 0 where the model does not run."""
-        seconds = self._run(number, 1, 1)
+        seconds = self._run(worker, number, 1)
         return max(1, min(MOST_RUNS, int(TURN_SECONDS / max(*seconds, 1e-9)))) if seconds else 0
 
-    def _run(self, number: int, untimed: int, timed: int) -> Sequence[float]:
-        assert self._worker is not None  # see measure
+    def _run(self, worker: Worker, number: int, timed: int) -> Sequence[float]:
         try:
-            return self._worker.run(untimed, timed, model=number, whole=False)[0]
+            return worker.run(1, timed, model=number, whole=False)[0]
         except WorkerError:
             return []
 
@@ -142,14 +134,9 @@ class Times:
         """Write what is new; somebody else may have written in between. A cache that can not be written is none."""
         if not self._new:
             return
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({**self._read(), **self._new}), encoding="utf-8")
-            os.replace(temporary, self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            write_atomically(self._path, json.dumps({**self._read(), **self._new}))
 
     def _hashed(self, key: str) -> str:
         return hashlib.sha256(f"{self._circumstances} {key}".encode()).hexdigest()[:32]
@@ -159,9 +146,8 @@ class Times:
             found = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return (
-            {key: value for key, value in found.items() if isinstance(value, float)} if isinstance(found, dict) else {}
-        )
+        items = found.items() if isinstance(found, dict) else ()
+        return {key: value for key, value in items if isinstance(value, float)}
 
 
 def _versions(runtime: str) -> str:

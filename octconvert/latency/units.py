@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 from keras import tree
 
-from octconvert.copying import config_of, copy_operation, rebuild
+from octconvert.copying import renamed
 from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph
 from octconvert.planning.make import is_convolution
 from octconvert.planning.solve import Layout
@@ -92,12 +92,7 @@ UNIT = "unit"
 
 def _called(call: Call, inputs: list, name: str) -> list:
     """The outputs of a fresh copy of the call's layer."""
-    source = call.operation
-    if isinstance(source, keras.layers.Layer):
-        copy = rebuild(type(source), {**config_of(source), "name": name})
-    else:
-        copy = copy_operation(source, name)
     arguments = call.node.arguments
     given = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
     args, kwargs = arguments.fill_in(given)
-    return tree.flatten(copy(*args, **kwargs))
+    return tree.flatten(renamed(call.operation, name)(*args, **kwargs))
