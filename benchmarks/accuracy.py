@@ -1,6 +1,7 @@
 """Top-1 accuracy of trained models after conversion: weights only moved, calibrated without and with data, distilled.
 
     python benchmarks/accuracy.py --data CIFAR_DIR [--fashion FASHION_DIR] [--alpha 0.125 0.25 0.5] [--distill]
+                                  [--budget SECONDS]
     python benchmarks/accuracy.py --model MODEL --images TEST.npz [--calibration DATA.npz] [--normalization N.npz]
 
 CIFAR_DIR holds ``resnet_small.keras``, ``train_12k.npz``, ``test_5k.npz`` (``x``, ``y``) and ``normalization.npz``
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -29,18 +30,24 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A trained model with images: to calibrate on (or None), to distil on (or None), to measure on."""
+    """A trained model with images: to calibrate on (or None), to distil on (or None), to measure on.
+
+    ``options``: of every calibration.
+    """
 
     name: str
     model: keras.Model
     train: np.ndarray | None
     x: np.ndarray
     y: np.ndarray
+    options: dict = field(default_factory=dict)
 
 
 def main() -> None:
     arguments = _arguments()
+    options = {} if arguments.budget is None else {"calibration_budget": arguments.budget}
     for task in _tasks(arguments):
+        task = replace(task, options=options)
         models = _table(task, arguments.alpha, arguments.min_size, arguments.ways)
         if arguments.distill and task.train is not None:
             for name in ("real", "real, target_macs"):
@@ -58,6 +65,7 @@ def _arguments():
     parser.add_argument("--normalization", type=Path)
     parser.add_argument("--alpha", type=float, nargs="+", default=[0.125, 0.25, 0.5])
     parser.add_argument("--min-size", type=int, default=1)
+    parser.add_argument("--budget", type=float, help="seconds of every calibration; default: what convert takes")
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--distill", action="store_true")
     return parser.parse_args()
@@ -126,11 +134,13 @@ def _renormalized(task: Task, alpha: float, min_size: int):
 
 
 def _synthetic(task: Task, alpha: float, min_size: int):
-    return octconvert.convert(task.model, alpha, min_size=min_size).model
+    return octconvert.convert(task.model, alpha, min_size=min_size, **task.options).model
 
 
 def _real(task: Task, alpha: float, min_size: int):
-    return octconvert.convert(task.model, alpha, min_size=min_size, calibration=task.train[:CALIBRATION]).model
+    return octconvert.convert(
+        task.model, alpha, min_size=min_size, **task.options, calibration=task.train[:CALIBRATION]
+    ).model
 
 
 def _searched(task: Task, alpha: float, min_size: int):
@@ -138,7 +148,9 @@ def _searched(task: Task, alpha: float, min_size: int):
     even = octconvert.convert(task.model, alpha, min_size=min_size, calibration=False)
     target = even.after.macs / even.before.macs
     images = task.train[:CALIBRATION]
-    return octconvert.convert(task.model, target_macs=target, min_size=min_size, calibration=images).model
+    return octconvert.convert(
+        task.model, target_macs=target, min_size=min_size, calibration=images, **task.options
+    ).model
 
 
 WAYS = {

@@ -15,13 +15,9 @@ from latency import PRESETS, RUNTIMES
 
 import octconvert
 from octconvert.inference import Forms, for_inference
-from octconvert.inference.emission import UPSAMPLINGS
+from octconvert.inference.emission import PATHS, UPSAMPLINGS
 
-FORMS = {
-    f"{'joined' if joined else 'separate'}, {upsampling}": Forms(joined, upsampling)
-    for joined in (True, False)
-    for upsampling in UPSAMPLINGS
-}
+FORMS = {f"{paths}, {upsampling}": Forms(paths, upsampling) for paths in PATHS for upsampling in UPSAMPLINGS}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from octconvert.graph import build_graph
 from octconvert.inference.emission import Forms, emitted
 from octconvert.inference.lowering import Lowering
 from octconvert.inference.program import Scaling
-from octconvert.inference.rewrites import folded, joined_paths, strided_pools
+from octconvert.inference.rewrites import folded, joined_inputs, joined_outputs, strided_pools
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
@@ -20,6 +20,9 @@ RUNTIMES = {
     "openvino": Forms(upsampling="resize"),
 }
 """The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
+
+
+_JOINED = {"separate": lambda program: program, "inputs": joined_inputs, "outputs": joined_outputs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +74,7 @@ def deploy(model, runtime: str | None = None, forms: Forms | None = None) -> Dep
     graph = build_graph(model)
     lowering = Lowering(graph)
     program = strided_pools(folded(lowering.run()))
-    if forms.join_paths:
-        program = joined_paths(program)
+    program = _JOINED[forms.paths](program)
     notes = []
     if lowering.left:
         first, more = lowering.left[0], len(lowering.left) - 1

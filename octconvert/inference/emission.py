@@ -14,6 +14,7 @@ from octconvert.graph import CallGraph, functional_of
 from octconvert.inference import program as p
 from octconvert.layers import portable
 
+PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
 
 
@@ -22,13 +23,14 @@ class Forms:
     """How operations are written that can be written in several ways; the best differs from runtime to runtime.
 
     Attributes:
-        join_paths: one convolution over concatenated inputs where two would be added.
+        paths: of octave convolutions. 'separate': one convolution each; 'inputs': one over concatenated inputs where
+            two would be added; 'outputs': one where two read the low map, its channels cut.
         upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
             the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
             columns copied, rows broadcast.
     """
 
-    join_paths: bool = True
+    paths: str = "inputs"
     upsampling: str = "broadcast"
 
 
@@ -282,6 +284,12 @@ def _joining(emitter: _Emitter, node: p.Node, operation: p.Joining, inputs):
     return layers.Concatenate(axis=axis, dtype=operation.policy, name=emitter.name(node.name))(inputs)
 
 
+def _part(emitter: _Emitter, node: p.Node, operation: p.Part, inputs):
+    index = [slice(None)] * 4
+    index[emitter.axis] = slice(operation.start, operation.stop)
+    return inputs[0][tuple(index)]
+
+
 def _reordering(emitter: _Emitter, node: p.Node, operation: p.Reordering, inputs):
     axis = emitter.axis if len(inputs[0].shape) == 4 else -1
     return ops.take(inputs[0], operation.order.tolist(), axis=axis)
@@ -317,6 +325,7 @@ _EMIT: dict[type, Callable] = {
     p.EndRepeating: _end_repeating,
     p.ShiftedAverage: _shifted_average,
     p.Joining: _joining,
+    p.Part: _part,
     p.Reordering: _reordering,
     p.Other: _other,
 }

@@ -146,6 +146,14 @@ class Joining(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class Part(Operation):
+    """The channels from ``start`` to before ``stop``."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
 class Reordering(Operation):
     """Channel i of the output is channel ``order[i]`` of the input."""
 
@@ -201,6 +209,14 @@ class Program:
         """How often each node is read, the model's outputs included."""
         found = Counter(given for node in self.live() for given in node.inputs)
         found.update(self.outputs)
+        return found
+
+    def readers(self) -> dict[Node, list[Node]]:
+        """The nodes that read each node."""
+        found: dict[Node, list[Node]] = {node: [] for node in self.live()}
+        for node in found:
+            for given in node.inputs:
+                found[given].append(node)
         return found
 
     def live(self) -> list[Node]:

@@ -2,7 +2,8 @@
 
 `folded`: an affine operation goes into the numbers of the convolutions before it, through sums, pooling and upsampling.
 `strided_pools`: average, then take every second one: averages of strided windows.
-`joined_paths`: two convolutions whose results are added are one over both inputs.
+`joined_inputs`: two convolutions whose results are added are one over both inputs.
+`joined_outputs`: the convolutions from one map to several sums are one, cut into its channels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from octconvert.inference.program import (
     Joining,
     Node,
     Padding,
+    Part,
     Program,
     Scaling,
     ShiftedAverage,
@@ -115,7 +117,7 @@ def strided_pools(program: Program) -> Program:
     return program.mapped(change)
 
 
-def joined_paths(program: Program) -> Program:
+def joined_inputs(program: Program) -> Program:
     """``A * a + B * b = [A; B] * concat(a, b)``: one convolution in the place of two and their sum."""
     uses = program.uses()
 
@@ -134,6 +136,42 @@ def joined_paths(program: Program) -> Program:
         return made.add(both, [joined], node.name)
 
     return program.mapped(change)
+
+
+def joined_outputs(program: Program) -> Program:
+    """``A * x`` and ``B * x`` are channels of ``[A, B] * x``: the paths of a low map to both outputs of a layer.
+
+    Convolutions with a bias or an activation stay alone: runtimes do both while they convolve.
+    """
+    group_of = {node: group for group in _siblings(program) for node in group}
+
+    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        group = group_of.get(node, [])
+        if len(group) < 2:
+            return None
+        parts: list[Convolution] = [each.operation for each in group]  # type: ignore[misc]
+        whole = replace(parts[0], kernel=np.concatenate([each.kernel for each in parts], axis=-1))
+        start = sum(each.outputs for each in parts[: group.index(node)])
+        cut = Part(whole.policy, start, start + parts[group.index(node)].outputs)
+        return made.add(cut, [made.add(whole, inputs, f"{group[0].name}-all")], node.name)
+
+    return program.mapped(change)
+
+
+def _siblings(program: Program) -> list[list[Node]]:
+    """Convolutions without a bias that read one map and differ in their numbers alone, each a part of a sum."""
+    readers, outputs = program.readers(), set(program.outputs)
+    groups: dict[Node, list[list[Node]]] = {}
+    for node in readers:
+        summed = all(isinstance(each.operation, (Addition, Upsampling)) for each in readers[node])
+        if isinstance(node.operation, Convolution) and node.operation.bias is None and summed and node not in outputs:
+            alike = groups.setdefault(node.inputs[0], [])
+            fitting = (group for group in alike if _alike(group[0].operation, node.operation))
+            group = next(fitting, None)
+            if group is None:
+                alike.append(group := [])
+            group.append(node)
+    return [group for alike in groups.values() for group in alike]
 
 
 def _alike(first, second) -> bool:

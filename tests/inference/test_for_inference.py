@@ -12,9 +12,9 @@ from oracle import all_layers, example, largest_difference, randomise, run
 
 import octconvert
 from octconvert.inference import Forms
-from octconvert.inference.emission import UPSAMPLINGS
+from octconvert.inference.emission import PATHS, UPSAMPLINGS
 
-KINDS = [Forms(join, up) for up in UPSAMPLINGS for join in (True, False)]
+KINDS = [Forms(paths, up) for up in UPSAMPLINGS for paths in PATHS]
 
 
 def block(x, filters: int, strides: int = 1):
@@ -59,7 +59,7 @@ def classes_of(model) -> Counter:
     return Counter(type(layer).__name__ for layer in model.layers)
 
 
-@pytest.mark.parametrize("forms", KINDS, ids=lambda forms: f"{forms.upsampling}-{forms.join_paths}")
+@pytest.mark.parametrize("forms", KINDS, ids=lambda forms: f"{forms.upsampling}-{forms.paths}")
 @pytest.mark.parametrize("make", [residual, mobile])
 def test_every_form_predicts_the_same(make, forms):
     model = converted(make())
@@ -67,7 +67,7 @@ def test_every_form_predicts_the_same(make, forms):
 
 
 @pytest.mark.parametrize("size", [23, 21])
-@pytest.mark.parametrize("forms", KINDS[::2], ids=lambda forms: forms.upsampling)
+@pytest.mark.parametrize("forms", KINDS, ids=lambda forms: f"{forms.upsampling}-{forms.paths}")
 def test_odd_sizes(size, forms):
     model = converted(residual(size))
     assert_same(model, octconvert.for_inference(model, forms=forms))
@@ -86,6 +86,16 @@ def test_a_source_model_is_folded_as_well():
     deployed = octconvert.for_inference(model)
     assert_same(model, deployed)
     assert classes_of(deployed)["BatchNormalization"] == 0
+
+
+def test_the_paths_of_a_low_map_are_one_convolution(tmp_path):
+    model = converted(residual())
+    whole, apart = (octconvert.for_inference(model, forms=Forms(paths)) for paths in ("outputs", "separate"))
+    octave = [layer for layer in model.layers if isinstance(layer, octconvert.OctaveConv2D)]
+    pairs = [layer for layer in octave if layer.low_filters and layer.low_channels]
+    assert classes_of(apart)["Conv2D"] - classes_of(whole)["Conv2D"] == len(pairs) > 0
+    whole.save(tmp_path / "whole.keras")
+    assert_same(model, keras.saving.load_model(tmp_path / "whole.keras"))
 
 
 def test_a_pooled_map_is_made_once():
