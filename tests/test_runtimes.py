@@ -54,6 +54,31 @@ def test_inputs_and_outputs_keep_their_places(manifold, tmp_path, name):
     assert largest_difference(run(manifold, list(inputs.values())), found) < 1e-5
 
 
+def test_an_onnx_graph_holds_its_weights_as_they_are_read(tmp_path):
+    """They are its own, not inputs, and nothing is left to be done to them at run time."""
+    runtime, onnx = installed("onnx"), pytest.importorskip("onnx")
+    image = keras.Input((8, 8, 4))
+    x = layers.Dropout(0.5, seed=1)(layers.BatchNormalization()(layers.DepthwiseConv2D(3)(image)))
+    x = layers.SeparableConv2D(6, 3, padding="same", trainable=False)(layers.Conv2DTranspose(5, 3)(x))
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.PReLU(shared_axes=[1, 2])(x))))
+    runtime.export(model, tmp_path / "net.onnx", 1)
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    constants = {each.name for each in graph.initializer}
+    assert len(graph.input) == 1 and all(set(node.input) - constants for node in graph.node)
+    inputs = example_inputs(model, 1)
+    assert largest_difference(run(model, list(inputs.values())), runtime.open(tmp_path / "net.onnx")(inputs)) < 1e-5
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_a_model_without_weights(tmp_path, name):
+    runtime = installed(name)
+    model = keras.Sequential([keras.Input((8, 8, 4)), layers.MaxPooling2D(), layers.Flatten()])
+    runtime.export(model, tmp_path / f"net{runtime.suffix}", 1)
+    inputs = example_inputs(model, 1)
+    found = runtime.open(tmp_path / f"net{runtime.suffix}")(inputs)
+    assert largest_difference(run(model, list(inputs.values())), found) < 1e-5
+
+
 def test_openvino_writes_a_directory_too(octave, tmp_path):
     runtime = installed("openvino")
     runtime.export(octave, tmp_path / "net", 1)

@@ -19,7 +19,17 @@ class Onnx(Runtime):
     unsupported = r"No Op registered for (\w+)"
 
     def _write(self, model, signature, path: Path) -> None:
-        model.export(path, format="onnx", verbose=False, input_signature=signature)
+        import keras
+        import onnx
+
+        from octconvert.runtimes.onnx_weights import FedWeights, put_in, weights_of
+
+        weights = weights_of(model)
+        specs = [keras.InputSpec(shape=each.shape, dtype=each.dtype, name=name) for name, each in weights.items()]
+        FedWeights(model).export(path, format="onnx", verbose=False, input_signature=[[*signature, *specs]])
+        made = onnx.load(path)
+        put_in(made, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
+        onnx.save(made, path)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import onnxruntime
