@@ -26,7 +26,9 @@ class Onnx(Runtime):
 
         weights = weights_of(model)
         specs = [keras.InputSpec(shape=each.shape, dtype=each.dtype, name=name) for name, each in weights.items()]
-        FedWeights(model).export(path, format="onnx", verbose=False, input_signature=[[*signature, *specs]])
+        FedWeights(model).export(
+            path, format="onnx", verbose=False, input_signature=[[*keras.tree.flatten(signature), *specs]]
+        )
         made = onnx.load(path)
         put_in(made, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
         onnx.save(made, path)

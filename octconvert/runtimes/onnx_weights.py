@@ -15,15 +15,13 @@ class FedWeights(keras.Model):
 
     def __init__(self, model):
         super().__init__(autocast=False)  # weights are of the dtype they are
-        self._run = lambda *values: model.stateless_call(*values, training=False)[
-            0
-        ]  # hides the model: nothing to track
+        self._run = lambda *values: model.stateless_call(*values, training=False)  # so that nothing of it is tracked
         self._inputs, self._trained = len(model.inputs), len(model.trainable_variables)
         self.built = True
 
     def call(self, values):
         inputs, weights = values[: self._inputs], values[self._inputs :]
-        return self._run(weights[: self._trained], weights[self._trained :], list(inputs))
+        return self._run(weights[: self._trained], weights[self._trained :], inputs)[0]
 
 
 def weights_of(model) -> dict[str, keras.Variable]:
