@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-import keras
-from latency import PRESETS, RUNTIMES
+from latency import RUNTIMES
+from models import source_and_octave
 
 import octconvert
 from octconvert.inference import Forms, for_inference
@@ -28,10 +28,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
     for name in arguments.models:
-        source = getattr(keras.applications, name)(weights=None)
-        model = octconvert.convert(source, arguments.alpha, preset=PRESETS.get(name), calibration=False).model
+        source, result = source_and_octave(name, arguments.alpha)
         made = {"source": for_inference(source)}
-        made |= {told: for_inference(model, forms=forms) for told, forms in FORMS.items()}
+        made |= {told: for_inference(result.model, forms=forms) for told, forms in FORMS.items()}
         columns = {
             runtime: octconvert.bench(made, runtimes=runtime, rounds=arguments.rounds).rows
             for runtime in arguments.runtime

@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 
 import keras
+from models import source_and_octave
 
 import octconvert
 
 DEFAULT_MODELS = ("VGG16", "ResNet50", "MobileNet")
-PRESETS = {"ResNet50": "paper"}
 RUNTIMES = ("litert", "tf", "xla", "onnx", "openvino")
 
 
@@ -33,24 +33,29 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"| model | {' | '.join(arguments.runtime)} |\n" + "|---" * (1 + len(arguments.runtime)) + "|")
     for name in arguments.models:
-        cells = []
-        source = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3))
-        for runtime in arguments.runtime:
-            more = {"objective": arguments.objective, "preset": PRESETS.get(name), "calibration": False}
-            if arguments.objective == "latency":
-                more |= {"runtime": runtime, "threads": arguments.threads}
-            result = octconvert.convert(source, alpha=arguments.alpha, **more)
-            times = octconvert.bench(
-                {"source": source, "octave": result.model},
-                runtimes=runtime,
-                threads=arguments.threads,
-                batch=arguments.batch,
-                rounds=arguments.rounds,
-                for_inference=True,
-            )
-            cells.append(f"{_cell(times.rows)}, {result.before.macs / result.after.macs:.2f}x MACs")
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {name} | {' | '.join(_cells(name, arguments))} |", flush=True)
         keras.backend.clear_session()
+
+
+def _cells(name: str, arguments) -> list[str]:
+    """One for each runtime; with ``--objective latency`` each has a conversion of its own."""
+    timing = arguments.objective == "latency"
+    cells = []
+    for runtimes in [[runtime] for runtime in arguments.runtime] if timing else [arguments.runtime]:
+        more = {"objective": "latency", "runtime": runtimes[0], "threads": arguments.threads} if timing else {}
+        source, result = source_and_octave(name, arguments.alpha, **more)
+        times = octconvert.bench(
+            {"source": source, "octave": result.model},
+            runtimes=runtimes,
+            threads=arguments.threads,
+            batch=arguments.batch,
+            rounds=arguments.rounds,
+            for_inference=True,
+        )
+        for runtime in runtimes:
+            rows = [row for row in times.rows if row.runtime == runtime]
+            cells.append(f"{_cell(rows)}, {result.before.macs / result.after.macs:.2f}x MACs")
+    return cells
 
 
 def _cell(rows) -> str:

@@ -14,9 +14,7 @@ import time
 
 import keras
 import numpy as np
-from latency import PRESETS
-
-import octconvert
+from models import source_and_octave
 
 
 def main() -> None:
@@ -28,8 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| model | source | octave | speed-up | MACs |\n|---|---|---|---|---|")
     for name in arguments.models:
-        source = getattr(keras.applications, name)(weights=None)
-        result = octconvert.convert(source, alpha=arguments.alpha, preset=PRESETS.get(name), calibration=False)
+        source, result = source_and_octave(name, arguments.alpha)
         before, after = _seconds((source, result.model), arguments.batch, arguments.steps)
         macs = result.before.macs / result.after.macs
         print(f"| {name} | {before:.2f} s | {after:.2f} s | **{before / after:.2f}x** | {macs:.2f}x |", flush=True)

@@ -1,4 +1,5 @@
-"""Random graphs against their source model: octave=1 and alpha=0 are its function, shapes hold, files load again.
+"""Random graphs against their source model: octave=1 and alpha=0 are its function, shapes hold, files load
+again, and the form for inference is the model.
 
 The long suite runs with ``pytest -m zoo``; a few graphs run with every test run. A failure prints the description that
 hypothesis has shrunk it to: ``build(Graph(...))`` makes the model again.
@@ -17,9 +18,12 @@ from oracle import all_layers, assert_well_named, largest_difference, randomise,
 from random_graphs.strategy import OTHER_SIZES, SIZES, STEPS, Graph, build, graphs
 
 import octconvert
+from octconvert.inference import Forms
+from octconvert.inference.emission import PATHS, UPSAMPLINGS
 
 SHARDS, EXAMPLES = 10, 52
 ALPHAS = st.sampled_from([0.5, 0.25, 0.75])
+FORMS = st.builds(Forms, st.sampled_from(PATHS), st.sampled_from(UPSAMPLINGS))
 SETTINGS = {
     "deadline": None,
     "database": None,
@@ -50,7 +54,7 @@ def expected_of(model, inputs):
     return outputs if all(output.size and np.isfinite(output).all() for output in outputs) else None
 
 
-def check(graph: Graph, alpha: float, tmp_path) -> tuple[int, int]:
+def check(graph: Graph, alpha: float, forms: Forms, tmp_path) -> tuple[int, int]:
     """(convolutions converted, convolutions) of a graph that holds all promises."""
     keras.backend.clear_session()
     model = build(graph)
@@ -70,6 +74,8 @@ def check(graph: Graph, alpha: float, tmp_path) -> tuple[int, int]:
         for result in (halved, quartered):
             found = run(result.model, inputs)
             assert [o.shape for o in found] == [o.shape for o in expected]
+        deployed = octconvert.for_inference(halved.model, forms=forms)
+        assert largest_difference(run(halved.model, inputs), run(deployed, inputs)) <= 2e-5, "another one for inference"
     for result in (twin, halved, quartered):
         assert_well_named(model, result.model)
         told = repr((result.plan.convolutions, result.plan.chains))
@@ -85,9 +91,9 @@ def check(graph: Graph, alpha: float, tmp_path) -> tuple[int, int]:
 
 
 @settings(max_examples=6, derandomize=True, **SETTINGS)
-@given(graph=graphs, alpha=ALPHAS)
-def test_a_few(graph, alpha, tmp_path_factory):
-    check(graph, alpha, tmp_path_factory.mktemp("graph"))
+@given(graph=graphs, alpha=ALPHAS, forms=FORMS)
+def test_a_few(graph, alpha, forms, tmp_path_factory):
+    check(graph, alpha, forms, tmp_path_factory.mktemp("graph"))
 
 
 @pytest.mark.zoo
@@ -95,9 +101,9 @@ def test_a_few(graph, alpha, tmp_path_factory):
 def test_many(shard, tmp_path_factory):
     @seed(shard)
     @settings(max_examples=EXAMPLES, **SETTINGS)
-    @given(graph=graphs, alpha=ALPHAS)
-    def checked(graph, alpha):
-        converted, convolutions = check(graph, alpha, tmp_path_factory.mktemp("graph"))
+    @given(graph=graphs, alpha=ALPHAS, forms=FORMS)
+    def checked(graph, alpha, forms):
+        converted, convolutions = check(graph, alpha, forms, tmp_path_factory.mktemp("graph"))
         seen.update({"graphs": 1, "converted": converted, "convolutions": convolutions})
         if converted:
             seen.update({name for name, _ in graph.steps})
