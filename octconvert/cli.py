@@ -28,12 +28,12 @@ from typing import Annotated, Any, Literal, TextIO
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
+from octconvert import environment
 from octconvert.accuracy_options import NONE_GIVEN, AccuracyOptions, whole_number
 from octconvert.errors import CheckError, InputError, NothingToConvert, OctconvertError, UsageError
 from octconvert.files import write_atomically
 
 STDOUT = "-"
-LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def _version() -> str:
@@ -476,7 +476,7 @@ class _Talk:
 
     def converting(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
         """Silence the converters of other runtimes, which write to stderr whatever they are told."""
-        shown = not wanted or self.debug or os.environ.get(LOG_LEVEL) == "0"
+        shown = not wanted or self.debug or os.environ.get(environment.LOG_LEVEL) == "0"
         return contextlib.nullcontext() if shown else _discarded_stderr(tell=False)
 
     @contextlib.contextmanager
@@ -544,8 +544,8 @@ def _write_json(path: Path, text: str) -> None:
 
 def _start_quietly() -> None:
     """Import TensorFlow without its log lines, unless the user has asked to see them all."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if os.environ.setdefault(LOG_LEVEL, "3") == "0":
+    environment.set_defaults()
+    if os.environ[environment.LOG_LEVEL] == "0":
         return
     warnings.simplefilter("ignore")
     with _discarded_stderr():

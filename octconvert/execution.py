@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import tree
 
+from octconvert.environment import ONEDNN
+from octconvert.errors import InputError
 from octconvert.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, build_graph
 
 
@@ -22,7 +27,26 @@ def run_call(call: Call, values: dict[int, object]) -> None:
         args, kwargs = call.node.arguments.fill_in(tensors)
         if kwargs.get("training"):  # written down where a model was built in training; `predict` overrides it as well
             kwargs["training"] = False
-        values.update(zip(call.outputs, tree.flatten(call.operation(*args, **kwargs)), strict=True))
+        values.update(zip(call.outputs, tree.flatten(_called(call, args, kwargs)), strict=True))
+
+
+def _called(call: Call, args, kwargs):
+    """The operation's result.
+
+    Raises:
+        InputError: TensorFlow has it not for this processor, as convolutions with the channels first.
+    """
+    try:
+        return call.operation(*args, **kwargs)
+    except tf.errors.OpError as error:
+        lacking = _LACKING.search(str(error))
+        if lacking is None:
+            raise
+        hint = "" if os.environ.get(ONEDNN) == "1" else f"; {ONEDNN}=1 in the environment brings more operations"
+        raise InputError(f"TensorFlow can not run layer '{call.name}' here ({lacking[0]}){hint}") from error
+
+
+_LACKING = re.compile(r"The \w+ op currently only supports [^.\[]*|Current CPU implementations do not [^.\[]*")
 
 
 class Uses:

@@ -1,12 +1,13 @@
 """What every test shares: a quiet TensorFlow and the same random numbers in every run."""
 
 import gc
-import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from octconvert import environment
 
-import keras
-import pytest
+environment.set_defaults()  # as the command line: TensorFlow runs channels_first on every processor then
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 
 def pytest_collection_finish():

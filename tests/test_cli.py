@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert import cli
+from octconvert import cli, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,10 +55,9 @@ def run(capsys):
     return call
 
 
-def shell(code_or_args, cwd=ROOT, **environment):
+def shell(code_or_args, cwd=ROOT, **variables):
     """A fresh Python in which nothing has been imported yet."""
-    kept = {key: value for key, value in os.environ.items() if key != cli.LOG_LEVEL}
-    env = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment}
+    env = {**environment.of_the_user(), "PYTHONPATH": str(ROOT), "COLUMNS": "80", **variables}
     args = ["-c", code_or_args] if isinstance(code_or_args, str) else ["-m", "octconvert.cli", *code_or_args]
     return subprocess.run([sys.executable, *args], capture_output=True, text=True, cwd=cwd, env=env)
 
@@ -651,6 +650,17 @@ def test_a_fresh_process_prints_nothing_but_the_result(net):
     found = shell(["net.keras", "-o", "out.h5", "--json", "--no-calibration"], cwd=net.parent)
     assert (found.returncode, found.stderr) == (0, "")
     assert json.loads(found.stdout)["convolutions_converted"] == 3
+
+
+def test_channels_first_runs_on_every_processor(tmp_path):
+    """TensorFlow's own kernels for the CPU lack it; those of oneDNN have to be asked for without AVX-512."""
+    model = ROOT / "fixtures" / "legacy" / "keras1_channels_first.h5"
+    arguments = [model, "-o", tmp_path / "out.keras", "--min-size", "1", "--no-calibration"]
+    assert shell([str(each) for each in arguments]).returncode == 0
+    code = f"import octconvert; octconvert.convert({str(model)!r}, min_size=1, calibration=False)"
+    told = shell(code, TF_ENABLE_ONEDNN_OPTS="0").stderr.splitlines()[-1]
+    assert "InputError: TensorFlow can not run layer 'convolution2d_3' here" in told and "NHWC" in told
+    assert told.endswith("TF_ENABLE_ONEDNN_OPTS=1 in the environment brings more operations")
 
 
 def test_a_reader_that_goes_away_is_no_crash(net):

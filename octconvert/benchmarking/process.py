@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import octconvert
+from octconvert import environment
 from octconvert.runtimes import find
 from octconvert.runtimes.signature import example_inputs
 
@@ -56,7 +57,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._said,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**environment.of_the_user(), "PYTHONPATH": path, environment.LOG_LEVEL: "3"},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._orders, self._answers = self._process.stdin, self._process.stdout

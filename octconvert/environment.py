@@ -1,0 +1,25 @@
+"""Environment variables that the command line sets where the user has not, before TensorFlow reads them."""
+
+from __future__ import annotations
+
+import os
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+DEFAULTS = {"KERAS_BACKEND": "tensorflow", LOG_LEVEL: "3", ONEDNN: "1"}
+"""oneDNN: TensorFlow leaves it off where a processor has no AVX-512, and has no channels_first convolutions without."""
+
+_ours: set[str] = set()
+
+
+def set_defaults() -> None:
+    """Set what is not set."""
+    for name, value in DEFAULTS.items():
+        if name not in os.environ:
+            os.environ[name] = value
+            _ours.add(name)
+
+
+def of_the_user() -> dict[str, str]:
+    """The environment without what `set_defaults` has put there: models are timed as they will be run."""
+    return {name: value for name, value in os.environ.items() if name not in _ours}
