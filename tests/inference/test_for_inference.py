@@ -14,7 +14,8 @@ import octconvert
 from octconvert.inference import Forms
 from octconvert.inference.emission import PATHS, UPSAMPLINGS
 
-KINDS = [Forms(paths, up) for up in UPSAMPLINGS for paths in PATHS]
+KINDS = [Forms(upsampling=up) for up in UPSAMPLINGS] + [Forms(paths) for paths in PATHS if paths != Forms().paths]
+"""Each way once; the random graphs mix them."""
 
 
 def block(x, filters: int, strides: int = 1):

@@ -74,8 +74,8 @@ def check(graph: Graph, alpha: float, forms: Forms, tmp_path) -> tuple[int, int]
         for result in (halved, quartered):
             found = run(result.model, inputs)
             assert [o.shape for o in found] == [o.shape for o in expected]
-        deployed = octconvert.for_inference(halved.model, forms=forms)
-        assert largest_difference(run(halved.model, inputs), run(deployed, inputs)) <= 2e-5, "another one for inference"
+    deployed, (inputs, _) = octconvert.for_inference(halved.model, forms=forms), cases[-1]
+    assert largest_difference(run(halved.model, inputs), run(deployed, inputs)) <= 2e-5, "another one for inference"
     for result in (twin, halved, quartered):
         assert_well_named(model, result.model)
         told = repr((result.plan.convolutions, result.plan.chains))
