@@ -86,6 +86,7 @@ def test_frozen_layers_are_fitted_and_frozen_again():
     assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
 
 
+@pytest.mark.zoo
 def test_the_same_seed_gives_the_same_weights():
     found = []
     for seed in (1, 1, 2):
@@ -101,6 +102,7 @@ def test_ends_when_the_time_is_over():
     assert refine(nets.twins_of(model), supply_of(model), Training(10_000, 16), 0.1, 0.0, 0) == 1
 
 
+@pytest.mark.zoo
 def test_gives_up_what_would_make_too_few_steps():
     model = nets.two_convolutions()
 
