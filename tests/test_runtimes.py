@@ -69,6 +69,17 @@ def test_an_onnx_graph_holds_its_weights_as_they_are_read(tmp_path):
     assert largest_difference(run(model, list(inputs.values())), runtime.open(tmp_path / "net.onnx")(inputs)) < 1e-5
 
 
+def test_an_onnx_graph_with_a_loop(tmp_path):
+    """What a loop reads from around it is there."""
+    runtime = installed("onnx")
+    image = keras.Input((6, 6, 3))
+    x = layers.Reshape((6, -1))(layers.Conv2D(4, 3, padding="same")(image))
+    model = keras.Model(image, layers.Dense(2)(layers.GRU(5)(x)))
+    runtime.export(model, tmp_path / "net.onnx", 1)
+    inputs = example_inputs(model, 1)
+    assert largest_difference(run(model, list(inputs.values())), runtime.open(tmp_path / "net.onnx")(inputs)) < 1e-5
+
+
 @pytest.mark.parametrize("name", RARE)
 def test_a_model_without_weights(tmp_path, name):
     runtime = installed(name)

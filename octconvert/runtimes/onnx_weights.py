@@ -9,6 +9,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+_RANDOM = ("Random", "Bernoulli", "Multinomial")
+"""Operations that give something else each time."""
+
 
 class FedWeights(keras.Model):
     """A model as a function of its inputs and its weights: call it with both in one flat list."""
@@ -43,10 +46,10 @@ def put_in(made, weights: dict[str, np.ndarray]) -> None:
     folded: list = []
     kept: list = []
     for node in graph.node:
-        is_constant = all(name in constants or not name for name in node.input) and not _has_graph(node)
+        is_constant = constants.issuperset(_read_by([node])) and not node.op_type.startswith(_RANDOM)
         (folded if is_constant else kept).append(node)
         constants.update(node.output if is_constant else ())
-    read = {name for node in kept for name in node.input} | {each.name for each in graph.output}
+    read = _read_by(kept) | {each.name for each in graph.output}
     wanted = [name for node in folded for name in node.output if name in read]
     values = {**{name: value for name, value in weights.items() if name in read}, **_run(made, folded, weights, wanted)}
     initializers = [each for each in graph.initializer if each.name in read]
@@ -54,12 +57,18 @@ def put_in(made, weights: dict[str, np.ndarray]) -> None:
     for field, new in (("node", kept), ("input", inputs), ("initializer", initializers)):
         del getattr(graph, field)[:]
         getattr(graph, field).extend(new)
-    graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(v), name) for name, v in values.items())
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(v, order="C"), name) for name, v in values.items())
 
 
-def _has_graph(node) -> bool:
-    """Branches and loops read names that are not among their inputs."""
-    return any(attribute.HasField("g") or len(attribute.graphs) for attribute in node.attribute)
+def _read_by(nodes) -> set[str]:
+    """The names that some nodes read, from outside or of each other, in their branches and loops too."""
+    read = {name for node in nodes for name in node.input if name}
+    graphs = [each for node in nodes for attribute in node.attribute for each in (attribute.g, *attribute.graphs)]
+    for graph in graphs:
+        inside = {each.name for each in (*graph.input, *graph.initializer)}
+        inside.update(name for node in graph.node for name in node.output)
+        read |= (_read_by(graph.node) | {each.name for each in graph.output}) - inside
+    return read
 
 
 def _run(made, nodes: list, weights: dict[str, np.ndarray], wanted: list[str]) -> dict[str, np.ndarray]:
@@ -69,7 +78,7 @@ def _run(made, nodes: list, weights: dict[str, np.ndarray], wanted: list[str]) -
 
     if not wanted:
         return {}
-    read = {name for node in nodes for name in node.input}
+    read = _read_by(nodes)
     graph = helper.make_graph(
         nodes,
         "constants",
