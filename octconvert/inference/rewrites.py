@@ -143,42 +143,43 @@ def joined_outputs(program: Program) -> Program:
 
     Convolutions with a bias or an activation stay alone: runtimes do both while they convolve.
     """
-    group_of = {node: group for group in _siblings(program) for node in group}
+    group_of = {node: group for group in _siblings(program) if len(group) > 1 for node in group}
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        group = group_of.get(node, [])
-        if len(group) < 2:
+        if node not in group_of:
             return None
+        group = group_of[node]
         parts: list[Convolution] = [each.operation for each in group]  # type: ignore[misc]
         whole = replace(parts[0], kernel=np.concatenate([each.kernel for each in parts], axis=-1))
-        start = sum(each.outputs for each in parts[: group.index(node)])
-        cut = Part(whole.policy, start, start + parts[group.index(node)].outputs)
+        place = group.index(node)
+        start = sum(each.outputs for each in parts[:place])
+        cut = Part(whole.policy, start, start + parts[place].outputs)
         return made.add(cut, [made.add(whole, inputs, f"{group[0].name}-all")], node.name)
 
     return program.mapped(change)
 
 
 def _siblings(program: Program) -> list[list[Node]]:
-    """Convolutions without a bias that read one map and differ in their numbers alone, each a part of a sum."""
-    readers, outputs = program.readers(), set(program.outputs)
-    groups: dict[Node, list[list[Node]]] = {}
-    for node in readers:
-        summed = all(isinstance(each.operation, (Addition, Upsampling)) for each in readers[node])
-        if isinstance(node.operation, Convolution) and node.operation.bias is None and summed and node not in outputs:
-            alike = groups.setdefault(node.inputs[0], [])
-            fitting = (group for group in alike if _alike(group[0].operation, node.operation))
-            group = next(fitting, None)
-            if group is None:
-                alike.append(group := [])
-            group.append(node)
-    return [group for alike in groups.values() for group in alike]
+    """Convolutions without a bias, each a part of a sum, by the map they read and by `_geometry`."""
+    outputs = set(program.outputs)
+    groups: dict[tuple, list[Node]] = {}
+    for node, readers in program.readers().items():
+        operation = node.operation
+        if not isinstance(operation, Convolution) or operation.bias is not None or node in outputs:
+            continue
+        geometry = _geometry(operation)
+        if geometry is not None and all(isinstance(each.operation, (Addition, Upsampling)) for each in readers):
+            groups.setdefault((node.inputs[0], geometry), []).append(node)
+    return list(groups.values())
 
 
 def _alike(first, second) -> bool:
     """Whether two operations are convolutions that differ in their numbers alone."""
-    if not (isinstance(first, Convolution) and isinstance(second, Convolution)):
-        return False
-    if first.kind != "conv" or first.groups > 1 or first.kernel.shape[:2] != second.kernel.shape[:2]:
-        return False
-    same = ("kind", "strides", "padding", "dilation", "groups")
-    return all(getattr(first, name) == getattr(second, name) for name in same)
+    return _geometry(first) is not None and _geometry(first) == _geometry(second)
+
+
+def _geometry(operation) -> tuple | None:
+    """What convolutions that can be joined have in common; None: it is none, or one in groups."""
+    if not isinstance(operation, Convolution) or operation.kind != "conv" or operation.groups > 1:
+        return None
+    return operation.kernel.shape[:2], operation.strides, operation.padding, operation.dilation
