@@ -57,7 +57,8 @@ def run(capsys):
 
 def shell(code_or_args, cwd=ROOT, **variables):
     """A fresh Python in which nothing has been imported yet."""
-    env = {**environment.of_the_user(), "PYTHONPATH": str(ROOT), "COLUMNS": "80", **variables}
+    kept = {name: value for name, value in os.environ.items() if name not in environment.DEFAULTS}
+    env = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **variables}
     args = ["-c", code_or_args] if isinstance(code_or_args, str) else ["-m", "octconvert.cli", *code_or_args]
     return subprocess.run([sys.executable, *args], capture_output=True, text=True, cwd=cwd, env=env)
 

@@ -31,63 +31,53 @@ def manifold():
     return keras.Model([image, vector, word], [layers.Dense(units, name=f"d{units}")(x) for units in range(13, 1, -1)])
 
 
+def exported(name: str, model, folder, batch: int = 1):
+    """(the file, what the runtime gives for random inputs), which is what Keras gives."""
+    runtime = installed(name)
+    path = folder / f"model{runtime.suffix}"
+    runtime.export(model, path, batch)
+    inputs = example_inputs(model, batch)
+    found = runtime.open(path)(inputs)
+    assert largest_difference(run(model, list(inputs.values())), found) < 1e-5
+    return path, found
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_converted_model_gives_what_keras_gives(octave, tmp_path, name, batch):
-    runtime = installed(name)
-    path = tmp_path / f"model{runtime.suffix}"
-    runtime.export(octave, path, batch)
-    inputs = example_inputs(octave, batch)
-    found = runtime.open(path)(inputs)
+    _, found = exported(name, octave, tmp_path, batch)
     assert [output.shape for output in found] == [(batch, 4)]
-    assert largest_difference(run(octave, list(inputs.values())), found) < 1e-5
 
 
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "xla"])
 def test_inputs_and_outputs_keep_their_places(manifold, tmp_path, name):
-    runtime = installed(name)
-    path = tmp_path / f"model{runtime.suffix}"
-    runtime.export(manifold, path, 1)
-    inputs = example_inputs(manifold, 1)
-    found = runtime.open(path)(inputs)
+    _, found = exported(name, manifold, tmp_path)
     assert [output.shape[1] for output in found] == list(range(13, 1, -1))
-    assert largest_difference(run(manifold, list(inputs.values())), found) < 1e-5
 
 
 def test_an_onnx_graph_holds_its_weights_as_they_are_read(tmp_path):
     """They are its own, not inputs, and nothing is left to be done to them at run time."""
-    runtime, onnx = installed("onnx"), pytest.importorskip("onnx")
     image = keras.Input((8, 8, 4))
     x = layers.Dropout(0.5, seed=1)(layers.BatchNormalization()(layers.DepthwiseConv2D(3)(image)))
     x = layers.SeparableConv2D(6, 3, padding="same", trainable=False)(layers.Conv2DTranspose(5, 3)(x))
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.PReLU(shared_axes=[1, 2])(x))))
-    runtime.export(model, tmp_path / "net.onnx", 1)
-    graph = onnx.load(tmp_path / "net.onnx").graph
+    path, _ = exported("onnx", model, tmp_path)
+    graph = pytest.importorskip("onnx").load(path).graph
     constants = {each.name for each in graph.initializer}
     assert len(graph.input) == 1 and all(set(node.input) - constants for node in graph.node)
-    inputs = example_inputs(model, 1)
-    assert largest_difference(run(model, list(inputs.values())), runtime.open(tmp_path / "net.onnx")(inputs)) < 1e-5
 
 
 def test_an_onnx_graph_with_a_loop(tmp_path):
     """What a loop reads from around it is there."""
-    runtime = installed("onnx")
     image = keras.Input((6, 6, 3))
     x = layers.Reshape((6, -1))(layers.Conv2D(4, 3, padding="same")(image))
-    model = keras.Model(image, layers.Dense(2)(layers.GRU(5)(x)))
-    runtime.export(model, tmp_path / "net.onnx", 1)
-    inputs = example_inputs(model, 1)
-    assert largest_difference(run(model, list(inputs.values())), runtime.open(tmp_path / "net.onnx")(inputs)) < 1e-5
+    exported("onnx", keras.Model(image, layers.Dense(2)(layers.GRU(5)(x))), tmp_path)
 
 
 @pytest.mark.parametrize("name", RARE)
 def test_a_model_without_weights(tmp_path, name):
-    runtime = installed(name)
     model = keras.Sequential([keras.Input((8, 8, 4)), layers.MaxPooling2D(), layers.Flatten()])
-    runtime.export(model, tmp_path / f"net{runtime.suffix}", 1)
-    inputs = example_inputs(model, 1)
-    found = runtime.open(tmp_path / f"net{runtime.suffix}")(inputs)
-    assert largest_difference(run(model, list(inputs.values())), found) < 1e-5
+    exported(name, model, tmp_path)
 
 
 def test_openvino_writes_a_directory_too(octave, tmp_path):

@@ -80,11 +80,13 @@ def check(graph: Graph, alpha: float, forms: Forms, tmp_path) -> tuple[int, int]
         assert_well_named(model, result.model)
         told = repr((result.plan.convolutions, result.plan.chains))
         assert "could not be rewritten" not in told, told
-    path = tmp_path / "model.keras"
-    halved.save(path, overwrite=True)
-    loaded, (inputs, _) = octconvert.load(path), cases[0]
-    assert largest_difference(run(halved.model, inputs), run(loaded, inputs)) <= 1e-6, "another model after loading"
-    assert len(all_layers(loaded)) == len(all_layers(halved.model))
+    for result in (twin, halved):
+        path = tmp_path / "model.keras"
+        result.save(path, overwrite=True)
+        loaded = octconvert.load(path)
+        inputs, _ = cases[0]
+        assert largest_difference(run(result.model, inputs), run(loaded, inputs)) <= 1e-6, "another model after loading"
+        assert len(all_layers(loaded)) == len(all_layers(result.model))
     return len(halved.plan.converted), len(halved.plan.convolutions)
 
 
