@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops, tree
 
 from octconvert.copying import renamed, settle
 from octconvert.graph import CallGraph, functional_of
 from octconvert.inference import program as p
 from octconvert.layers import portable
+from octconvert.layers.base import bias_is_misplaced
 
 PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
@@ -146,30 +148,51 @@ def _input(emitter: _Emitter, node: p.Node, operation: p.Source, inputs):
 
 
 def _convolution(emitter: _Emitter, node: p.Node, operation: Any, inputs, activation=None):
-    shared = {"activation": activation, "use_bias": operation.bias is not None, "dtype": operation.policy}
-    window = {
+    if operation.bias is not None and _must_be_apart(emitter, operation, inputs[0]):
+        return _with_bias_apart(emitter, node, operation, inputs, activation)
+
+    def fill(layer):
+        layer.set_weights([operation.kernel] if operation.bias is None else [operation.kernel, operation.bias])
+
+    make = lambda: _convolution_layer(emitter, operation, activation, emitter.name(node.name))  # noqa: E731
+    return emitter.layer((*operation.key, activation), make, fill, inputs[0])
+
+
+def _convolution_layer(emitter: _Emitter, operation: Any, activation, name: str | None = None):
+    shape = operation.kernel.shape
+    shared = {"activation": activation, "use_bias": operation.bias is not None, "dtype": operation.policy, "name": name}
+    if operation.kind == "dense":
+        return layers.Dense(shape[-1], **shared)
+    shared |= {
         "strides": operation.strides,
         "padding": operation.padding,
         "dilation_rate": operation.dilation,
         "data_format": emitter.data_format,
     }
-    shape = operation.kernel.shape
+    if operation.kind == "depthwise":
+        return layers.DepthwiseConv2D(shape[:2], depth_multiplier=shape[-1], **shared)
+    if operation.kind == "transposed":
+        return layers.Conv2DTranspose(shape[-2], shape[:2], **shared, **dict(operation.more))
+    return layers.Conv2D(shape[-1], shape[:2], groups=operation.groups, **shared)
 
-    def make():
-        name = emitter.name(node.name)
-        if operation.kind == "dense":
-            return layers.Dense(shape[-1], name=name, **shared)
-        if operation.kind == "depthwise":
-            return layers.DepthwiseConv2D(shape[:2], depth_multiplier=shape[-1], name=name, **shared, **window)
-        if operation.kind == "transposed":
-            more = dict(operation.more)
-            return layers.Conv2DTranspose(shape[-2], shape[:2], name=name, **shared, **window, **more)
-        return layers.Conv2D(shape[-1], shape[:2], groups=operation.groups, name=name, **shared, **window)
 
-    def fill(layer):
-        layer.set_weights([operation.kernel] if operation.bias is None else [operation.kernel, operation.bias])
+def _must_be_apart(emitter: _Emitter, operation: Any, x) -> bool:
+    """Whether Keras would misplace the bias, or might, at a number of columns that is not known yet."""
+    if operation.kind == "dense" or emitter.data_format != "channels_first":
+        return False
+    columns = _convolution_layer(emitter, operation, None).compute_output_shape(x.shape)[-1]
+    return columns is None or bias_is_misplaced(operation.outputs, columns, emitter.data_format)
 
-    return emitter.layer((*operation.key, activation), make, fill, inputs[0])
+
+def _with_bias_apart(emitter: _Emitter, node: p.Node, operation: Any, inputs, activation):
+    """The bias as the offset of a normalisation."""
+    bare = replace(node, name=f"{node.name}-bare")
+    x = _convolution(emitter, bare, replace(operation, bias=None), inputs)
+    offset = p.Scaling(operation.policy, np.ones_like(operation.bias), operation.bias)
+    if activation is None:
+        return _scaling(emitter, node, offset, [x])
+    x = _scaling(emitter, replace(node, name=f"{node.name}-bias"), offset, [x])
+    return layers.Activation(activation, dtype=operation.policy, name=emitter.name(node.name))(x)
 
 
 def _activation(emitter: _Emitter, node: p.Node, operation: p.Activation, inputs):

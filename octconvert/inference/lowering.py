@@ -32,7 +32,7 @@ from octconvert.inference.program import (
     Upsampling,
 )
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D, OctaveMerge
-from octconvert.layers.base import split_inputs
+from octconvert.layers.base import bias_is_misplaced, split_inputs
 from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.rules import rule_of
@@ -128,11 +128,12 @@ class Lowering:
         return self.add(Activation(_policy(call), function), [node], call, f"{suffix}-activation")
 
     def is_standard(self, call: Call) -> bool:
-        """Whether its map has the channels where all others have them."""
-        shape = self.graph.tensors[call.inputs[0]].shape
-        return getattr(call.operation, "data_format", self.graph.data_format) == self.graph.data_format or (
-            len(shape) != 4
-        )
+        """Whether a convolution has the channels where all others have them, and its bias on them."""
+        layer, shape = call.operation, self.graph.tensors[call.outputs[0]].shape
+        if layer.data_format != self.graph.data_format:
+            return False
+        channels, columns = shape[self.graph.channel_axis], shape[self.graph.spatial_axes[1]]
+        return getattr(layer, "bias", None) is None or not bias_is_misplaced(channels, columns, layer.data_format)
 
 
 Lower = Callable[[Lowering, Call, list[Value]], "list[Value] | None"]
@@ -318,7 +319,7 @@ class _Paths:
         self.lowering, self.call, self.layer = lowering, call, call.operation
         shape = lowering.graph.tensors[call.inputs[0]].shape
         sizes = [shape[axis] for axis in lowering.graph.spatial_axes]
-        self.known = None not in sizes and lowering.is_standard(call)
+        self.known = None not in sizes and self.layer.data_format == lowering.graph.data_format
         self.sizes = [size or 0 for size in sizes]
         high, low = split_inputs(values, self.layer.name)
         self.high, self.low = lowering.plain(high), None if low is None else lowering.plain(low)

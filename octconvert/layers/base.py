@@ -21,6 +21,14 @@ def check_octave(octave) -> int:
     return octave
 
 
+def bias_is_misplaced(channels: int, columns: int | None, data_format: str) -> bool:
+    """Whether Keras adds the bias of a convolution with such an output to the columns, not to the channels.
+
+    `keras.ops.add` on TensorFlow takes the last axis for the channels' where the numbers allow it.
+    """
+    return data_format == "channels_first" and channels == columns != 1
+
+
 def split_inputs(inputs, name: str):
     """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one. ``name`` is the layer's."""
     if not isinstance(inputs, (list, tuple)):

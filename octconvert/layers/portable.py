@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from octconvert.geometry import output_size
 from octconvert.layers import base
 from octconvert.layers.spatial import Window, channel_axis, is_same, pools_by_two, reads_past_end, spatial_axes
 
@@ -49,6 +50,22 @@ def pad_or_crop(x, pads, data_format: str, name: str):
     if any(map(any, adds)):
         x = layers.ZeroPadding2D(adds, data_format=data_format, name=f"{name}-pad", dtype=x.dtype)(x)
     return x
+
+
+def biased(convolution, x, channels: int, window: tuple, data_format: str, name: str):
+    """``convolution(x)``, which adds a bias, with the bias on the channels whatever the number of columns.
+
+    Where Keras would misplace it, the map is one column wider while it is added.
+
+    Args:
+        channels: of the output.
+        window: along the columns: size, stride, dilation and padding ('same' or 'valid').
+    """
+    columns = output_size(x.shape[spatial_axes(data_format)[1]], *window)
+    if not base.bias_is_misplaced(channels, columns, data_format):
+        return convolution(x)
+    wider = pad_or_crop(x, ((0, 0), (0, window[1])), data_format, f"{name}-wider")
+    return pad_or_crop(convolution(wider), ((0, 0), (0, -1)), data_format, name)
 
 
 def repeat_edges(x, pads, data_format: str, name: str):
@@ -264,25 +281,24 @@ class PortableConv:
         padding = self.window.padding
         if not isinstance(padding, str):
             high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
-        total = self._path("HH", self.high_filters, padding, self.window.dilation, self.use_bias)(high)
+        total = self._path("HH", self.high_filters, high, padding, self.window.dilation, label, self.use_bias)
         if low is not None:
-            part = self._low_path("LH", self.high_filters, low, alignments, bias=False)
+            part = self._low_path("LH", self.high_filters, low, alignments, label, bias=False)
             part = upsample_to(part, self.window.octave, total, self.data_format, f"{label}-up")
             total = layers.Add(name=f"{label}-add-H", dtype=total.dtype)([total, part])
         return self._activate(total, f"{label}-act-H")
 
     def _low(self, pooled, low, alignments, label: str):
-        total = self._low_path("HL", self.low_filters, pooled, alignments, bias=self.use_bias)
+        total = self._low_path("HL", self.low_filters, pooled, alignments, label, bias=self.use_bias)
         if low is not None:
-            part = self._low_path("LL", self.low_filters, low, alignments, bias=False)
+            part = self._low_path("LL", self.low_filters, low, alignments, label, bias=False)
             total = layers.Add(name=f"{label}-add-L", dtype=total.dtype)([total, part])
         return self._activate(total, f"{label}-act-L")
 
-    def _low_path(self, path: str, filters: int, prepared, alignments, bias: bool):
-        x, padding = prepared
-        return self._path(path, filters, padding, tuple(a.dilation for a in alignments), bias)(x)
+    def _low_path(self, path: str, filters: int, prepared, alignments, label: str, bias: bool):
+        return self._path(path, filters, *prepared, tuple(a.dilation for a in alignments), label, bias)
 
-    def _path(self, path: str, filters: int, padding, dilation, bias: bool):
+    def _path(self, path: str, filters: int, x, padding: str, dilation, label: str, bias: bool):
         if path not in self.paths:
             self.paths[path] = layers.Conv2D(
                 filters,
@@ -293,7 +309,10 @@ class PortableConv:
                 name=f"{self.name}-{path}",
                 **self.arguments,
             )
-        return self.paths[path]
+        if not bias:
+            return self.paths[path](x)
+        window = (self.window.kernel[1], self.window.strides[1], dilation[1], padding)
+        return biased(self.paths[path], x, filters, window, self.data_format, f"{label}-{path}")
 
     def _activate(self, x, name: str):
         activation = keras.activations.get(self.activation)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from octconvert.graph import Call, CallGraph
+from octconvert.layers.base import bias_is_misplaced
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,14 @@ class Flow:
         """Why built-in layers can not do it: sizes that are open; empty where they can, or need not."""
         if self.options.portable and not self.sizes_known():
             return "built-in layers (portable) need known rows and columns; give an input shape"
+        return ""
+
+    def bias_refusal(self) -> str:
+        """Why the call, a convolution, has to stay as it is: its bias sits where no converted one would have it."""
+        layer, shape = self.call.operation, self.output_shape()
+        channels, columns = shape[self.graph.channel_axis], shape[self.graph.spatial_axes[1]]
+        if layer.bias is not None and bias_is_misplaced(channels, columns, layer.data_format):
+            return f"Keras adds its {channels} biases to the {columns} columns of the map, not to the channels"
         return ""
 
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:

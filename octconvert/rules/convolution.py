@@ -48,7 +48,7 @@ def refusal(call: Call, flow: Flow) -> str:
         return f"{data_format} in a {flow.graph.data_format} model"
     if getattr(call.operation, "lora_enabled", False) or getattr(call.operation, "quantization_mode", None):
         return "quantised or low-rank convolution"
-    return flow.portable_refusal()
+    return flow.bias_refusal() or flow.portable_refusal()
 
 
 def trace_of_map(call: Call, flow: Flow, refused: str = "") -> Trace:

@@ -65,7 +65,9 @@ def trace(call: Call, flow: Flow) -> Trace:
         return Trace((None,), reads=False)
     if layer.data_format != flow.graph.data_format:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
-    reason = flow.portable_refusal() or joins_channels(layer.activation, flow.options.elementwise)
+    reason = (
+        flow.bias_refusal() or flow.portable_refusal() or joins_channels(layer.activation, flow.options.elementwise)
+    )
     if reason:
         return stop(call, reason)
     if flow.is_vector():
@@ -178,4 +180,8 @@ def _portable_path(call: Call, build, config: dict, suffix, tensor, padding, dil
     def fill(layer):
         build.set_weights(layer, [kernel] if bias is None else [kernel, bias])
 
-    return build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)(tensor)
+    convolution = build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)
+    if bias is None:
+        return convolution(tensor)
+    window = (kernel.shape[1], config["strides"][1], dilation[1], padding)
+    return portable.biased(convolution, tensor, len(bias), window, build.data_format, config["name"])

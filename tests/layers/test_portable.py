@@ -48,6 +48,18 @@ def compare(inputs, **arguments):
     return model
 
 
+@pytest.mark.parametrize("octave", [1, 2])
+@pytest.mark.parametrize("columns", [4, 8, 16])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, "same"), (3, 2, "valid"), (2, 2, "same")])
+def test_as_many_columns_as_channels(kernel, stride, padding, columns, octave):
+    """In channels_first Keras' convolutions would add the bias to the columns."""
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((2, 3, 10, columns)), rng.standard_normal((2, 2, 10 // octave, columns // octave))]
+    inputs = [x.astype("float32") for x in inputs]
+    arguments = {"strides": stride, "padding": padding, "octave": octave, "data_format": "channels_first"}
+    compare(inputs, filters=8, kernel_size=kernel, ratio_out=0.5, activation="relu", **arguments)
+
+
 @pytest.mark.parametrize("octave", [1, 2, 4])
 @pytest.mark.parametrize("size", [(8, 12), (9, 14), (13, 11)])
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class Site:
 
     def __init__(self, graph: Graph):
         self.first = graph.first
+        # Open channels_first models are different ones from size to size: where a map happens to have as many columns
+        # as channels, Keras adds the bias to the columns.
+        self.bias = not (graph.first and graph.open)
         self.format = "channels_first" if graph.first else "channels_last"
         self.axis = 1 if graph.first else 3
         self.skips: list = []
@@ -54,8 +57,7 @@ class Site:
         return x.shape[self.axis]
 
     def conv(self, x, filters, kernel=3, **more):
-        # Keras adds a bias along the columns of a channels_first map that has as many columns as channels.
-        arguments = {"padding": "same", "data_format": self.format, "use_bias": not self.first, **more}
+        arguments = {"padding": "same", "data_format": self.format, "use_bias": self.bias, **more}
         return layers.Conv2D(filters, kernel, **arguments)(x)
 
     def fits(self, x, rows: int, columns: int | None = None) -> bool:
@@ -96,17 +98,17 @@ def one_group_a_channel(site, x, a, b, c, d):
 def depthwise(site, x, a, b, c, d):
     kernel = pick((3, 5, 2), a)
     padding = "valid" if c % 2 and site.fits(x, kernel) else "same"
-    arguments = {"depth_multiplier": pick((1, 1, 2), d), "data_format": site.format, "use_bias": not site.first}
+    arguments = {"depth_multiplier": pick((1, 1, 2), d), "data_format": site.format, "use_bias": site.bias}
     return layers.DepthwiseConv2D(kernel, pick((1, 2), b), padding, **arguments)(x)
 
 
 def separable(site, x, a, b, c, d):
-    arguments = {"data_format": site.format, "use_bias": not site.first, "padding": "same"}
+    arguments = {"data_format": site.format, "use_bias": site.bias, "padding": "same"}
     return layers.SeparableConv2D(pick((8, 4), a), pick((3, 5), b), strides=pick((1, 2), c), **arguments)(x)
 
 
 def transposed(site, x, a, b, c, d):
-    arguments = {"data_format": site.format, "use_bias": not site.first, "padding": pick(("same", "valid"), c)}
+    arguments = {"data_format": site.format, "use_bias": site.bias, "padding": pick(("same", "valid"), c)}
     return layers.Conv2DTranspose(pick((8, 4, 6), d), pick((2, 3, 4, 5), a), pick((2, 1), b), **arguments)(x)
 
 

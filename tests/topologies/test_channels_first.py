@@ -2,7 +2,9 @@
 
 import pytest
 from keras import Input, Model, layers
-from oracle import assert_oracle, assert_portable, ends, reasons, roles
+from oracle import assert_oracle, assert_portable, ends, example, largest_difference, randomise, reasons, roles, run
+
+import octconvert
 
 FIRST = {"data_format": "channels_first"}
 
@@ -15,7 +17,6 @@ def norm():
     return layers.BatchNormalization(axis=1)
 
 
-# Keras adds a bias along the wrong axis where a channels_first map has as many columns as channels; sizes avoid that.
 @pytest.mark.parametrize("size", [(18, 22), (13, 17)])
 def test_residual_network(size):
     inputs = Input((3, *size))
@@ -97,3 +98,39 @@ def test_dense_along_a_side_is_not_a_gate():
     x = conv()(inputs)
     g = layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True, **FIRST)(x))
     assert_oracle(Model(inputs, [conv(4)(layers.Multiply()([x, g])), conv(5)(x)]))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("columns", [4, 6, 8, 12, 16, 24])
+def test_as_many_columns_as_channels(columns, stride):
+    """Keras would then add biases to the columns: of the source, of the parts of a pair, of what is folded."""
+    inputs = Input((3, 10, columns))
+    x = norm()(conv(16)(inputs))
+    x = norm()(layers.DepthwiseConv2D(3, padding="same", **FIRST)(conv(12, strides=stride, activation="relu")(x)))
+    x = norm()(layers.SeparableConv2D(8, 3, padding="same", **FIRST)(norm()(conv(24, use_bias=False)(x))))
+    model = Model(inputs, conv(4, activation="tanh")(x))
+    result = assert_oracle(model)
+    assert_portable(model)
+    sample = example(model)
+    deployed = octconvert.for_inference(result.model)
+    assert largest_difference(run(result.model, sample), run(deployed, sample)) <= 1e-5
+    folded = octconvert.for_inference(model)
+    assert largest_difference(run(model, sample), run(folded, sample)) <= 1e-5
+
+
+def test_a_bias_on_the_columns_is_told():
+    inputs = Input((3, 10, 8))
+    model = Model(inputs, conv(4)(conv(8, name="misplaced")(conv(6)(inputs))))
+    result = assert_oracle(model)
+    assert "8 biases to the 8 columns" in reasons(result)["misplaced"]
+
+
+def test_folding_at_open_sizes():
+    """A bias that comes of a normalisation is on the channels at whatever number of columns the model is run."""
+    inputs = Input((3, None, None))
+    model = Model(inputs, layers.ReLU()(norm()(conv(8, use_bias=False)(inputs))))
+    randomise(model)
+    deployed = octconvert.for_inference(model)
+    for columns in (8, 9):
+        sample = example(model, columns)
+        assert largest_difference(run(model, sample), run(deployed, sample)) <= 1e-5
