@@ -21,7 +21,7 @@ def check_octave(octave) -> int:
     return octave
 
 
-def bias_is_misplaced(channels: int, columns: int | None, data_format: str) -> bool:
+def bias_is_misplaced(channels: int | None, columns: int | None, data_format: str) -> bool:
     """Whether Keras adds the bias of a convolution with such an output to the columns, not to the channels.
 
     `keras.ops.add` on TensorFlow takes the last axis for the channels' where the numbers allow it.

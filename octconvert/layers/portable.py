@@ -296,7 +296,8 @@ class PortableConv:
         return self._activate(total, f"{label}-act-L")
 
     def _low_path(self, path: str, filters: int, prepared, alignments, label: str, bias: bool):
-        return self._path(path, filters, *prepared, tuple(a.dilation for a in alignments), label, bias)
+        x, padding = prepared
+        return self._path(path, filters, x, padding, tuple(a.dilation for a in alignments), label, bias)
 
     def _path(self, path: str, filters: int, x, padding: str, dilation, label: str, bias: bool):
         if path not in self.paths:
