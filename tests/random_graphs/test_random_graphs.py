@@ -68,14 +68,15 @@ def check(graph: Graph, alpha: float, forms: Forms, tmp_path) -> tuple[int, int]
     identity = octconvert.convert(model, alpha=0.0, calibration=False)
     halved = octconvert.convert(model, alpha=alpha, min_size=1, calibration=False)
     quartered = octconvert.convert(model, alpha=alpha, min_size=1, octave=4, weights="fold", calibration=False)
+    found = {}
     for inputs, expected in cases:
-        assert largest_difference(expected, run(twin.model, inputs)) <= 2e-5, "octave=1 is not the source"
-        assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6, "alpha=0 is not the source"
-        for result in (halved, quartered):
-            found = run(result.model, inputs)
-            assert [o.shape for o in found] == [o.shape for o in expected]
-    deployed, (inputs, _) = octconvert.for_inference(halved.model, forms=forms), cases[-1]
-    assert largest_difference(run(halved.model, inputs), run(deployed, inputs)) <= 2e-5, "another one for inference"
+        found = {result: run(result.model, inputs) for result in (twin, identity, halved, quartered)}
+        assert largest_difference(expected, found[twin]) <= 2e-5, "octave=1 is not the source"
+        assert largest_difference(expected, found[identity]) <= 1e-6, "alpha=0 is not the source"
+        for outputs in found.values():
+            assert [o.shape for o in outputs] == [o.shape for o in expected]
+    deployed, inputs = octconvert.for_inference(halved.model, forms=forms), cases[-1][0]
+    assert largest_difference(found[halved], run(deployed, inputs)) <= 2e-5, "another one for inference"
     for result in (twin, halved, quartered):
         assert_well_named(model, result.model)
         told = repr((result.plan.convolutions, result.plan.chains))
@@ -84,8 +85,7 @@ def check(graph: Graph, alpha: float, forms: Forms, tmp_path) -> tuple[int, int]
         path = tmp_path / "model.keras"
         result.save(path, overwrite=True)
         loaded = octconvert.load(path)
-        inputs, _ = cases[0]
-        assert largest_difference(run(result.model, inputs), run(loaded, inputs)) <= 1e-6, "another model after loading"
+        assert largest_difference(found[result], run(loaded, inputs)) <= 1e-6, "another model after loading"
         assert len(all_layers(loaded)) == len(all_layers(result.model))
     return len(halved.plan.converted), len(halved.plan.convolutions)
 
