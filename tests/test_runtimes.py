@@ -67,6 +67,22 @@ def test_an_onnx_graph_holds_its_weights_as_they_are_read(tmp_path):
     assert len(graph.input) == 1 and all(set(node.input) - constants for node in graph.node)
 
 
+@pytest.mark.parametrize(("rows", "rule"), [(12, b"asymmetric"), (10, b"tf_half_pixel_for_nn")])
+def test_whole_upsampling_in_onnx_follows_the_rule_that_runtimes_are_fast_with(tmp_path, rows, rule):
+    import onnx
+
+    image = keras.Input((6, 6, 3))
+    model = keras.Model(image, keras.layers.Resizing(rows, 18, interpolation="nearest")(image))
+    path = tmp_path / "up.onnx"
+    find("onnx").export(model, path, 1)
+    resizings = [node for node in onnx.load(path).graph.node if node.op_type == "Resize"]
+    rules = [each.s for node in resizings for each in node.attribute if each.name == "coordinate_transformation_mode"]
+    assert rules == [rule]
+    x = np.random.default_rng(0).standard_normal((1, 6, 6, 3)).astype("float32")
+    (found,) = find("onnx").open(path)({image.name: x})
+    np.testing.assert_array_equal(found, model(x))
+
+
 def test_an_onnx_graph_with_a_loop(tmp_path):
     """What a loop reads from around it is there."""
     image = keras.Input((6, 6, 3))

@@ -16,7 +16,7 @@ RUNTIMES = {
     "tf": Forms(upsampling="copies"),
     "xla": Forms(upsampling="rows"),
     "litert": Forms(upsampling="broadcast"),
-    "onnx": Forms(upsampling="rows"),
+    "onnx": Forms(upsampling="resize"),
     "openvino": Forms(upsampling="resize"),
 }
 """The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""

@@ -22,6 +22,7 @@ class Onnx(Runtime):
         import keras
         import onnx
 
+        from octconvert.runtimes.onnx_resizing import settle_upsampling
         from octconvert.runtimes.onnx_weights import FedWeights, put_in, weights_of
 
         weights = weights_of(model)
@@ -31,6 +32,7 @@ class Onnx(Runtime):
         )
         made = onnx.load(path)
         put_in(made, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
+        settle_upsampling(made)
         onnx.save(made, path)
 
     def open(self, path: Path, threads: int | None = None) -> Session:

@@ -106,6 +106,30 @@ def test_a_pooled_map_is_made_once():
     assert len(set(read)) == len(read)
 
 
+def from_image(kernel, stride, octave):
+    """The octave model of a convolution of an image and one more."""
+    image = Input((24, 36, 3))
+    x = layers.Conv2D(8, kernel, stride, padding="same")(image)
+    source = Model(image, layers.Conv2D(4, 3)(x))
+    return randomise(octconvert.convert(source, min_size=1, octave=octave, calibration=False).model)
+
+
+@pytest.mark.parametrize("octave", [2, 4])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 3, (2, 5)])
+def test_the_first_convolution(kernel, stride, octave):
+    model = from_image(kernel, stride, octave)
+    assert_same(model, octconvert.for_inference(model))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_image_is_not_pooled(stride):
+    """Its averages are in the kernel of the convolution that reads them."""
+    deployed = octconvert.for_inference(from_image(3, stride, 2))
+    pools = [layer for layer in deployed.layers if isinstance(layer, layers.AveragePooling2D)]
+    assert [pool for pool in pools if pool.input.shape[-1] == 3] == []
+
+
 def test_the_stride_of_a_shortcut_is_pooled_away():
     """Average, then a strided 1x1 convolution: only what it reads is averaged."""
     deployed = octconvert.for_inference(converted(residual()))
