@@ -17,8 +17,6 @@ import octconvert
 from octconvert.inference import Forms, for_inference
 from octconvert.inference.emission import PATHS, UPSAMPLINGS
 
-FORMS = {f"{paths}, {upsampling}": Forms(paths, upsampling) for paths in PATHS for upsampling in UPSAMPLINGS}
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,16 +27,18 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.models:
         source, result = source_and_octave(name, arguments.alpha)
-        made = {"source": for_inference(source)}
-        made |= {told: for_inference(result.model, forms=forms) for told, forms in FORMS.items()}
-        columns = {
-            runtime: octconvert.bench(made, runtimes=runtime, rounds=arguments.rounds).rows
-            for runtime in arguments.runtime
-        }
-        print(f"| {name} | {' | '.join(columns)} |\n" + "|---" * (1 + len(columns)) + "|")
-        for number, told in enumerate(made):
-            cells = (rows[number] for rows in columns.values())
-            print(f"| {told} | {' | '.join(_cell(row) for row in cells)} |", flush=True)
+        print(f"| {name} | {' | '.join(arguments.runtime)} |\n" + "|---" * (1 + len(arguments.runtime)) + "|")
+        for paths in PATHS:
+            _rows(source, result.model, paths, arguments)
+
+
+def _rows(source, octave, paths: str, arguments) -> None:
+    """The forms of these paths, beside the source: not all at once, for TensorFlow holds a gigabyte a model."""
+    made = {"source": for_inference(source)}
+    made |= {f"{paths}, {each}": for_inference(octave, forms=Forms(paths, each)) for each in UPSAMPLINGS}
+    columns = [octconvert.bench(made, runtimes=name, rounds=arguments.rounds).rows for name in arguments.runtime]
+    for told, *cells in zip(made, *columns, strict=True):
+        print(f"| {told} | {' | '.join(map(_cell, cells))} |", flush=True)
 
 
 def _cell(row) -> str:
