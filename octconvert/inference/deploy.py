@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from octconvert.errors import UsageError
-from octconvert.graph import build_graph
+from octconvert.graph import CallGraph, build_graph
 from octconvert.inference.emission import Forms, emitted
 from octconvert.inference.lowering import Lowering
 from octconvert.inference.program import Scaling
-from octconvert.inference.rewrites import folded, joined_inputs, joined_outputs, strided_pools
+from octconvert.inference.rewrites import folded, joined_inputs, joined_outputs, strided_pools, whole_images
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
     "xla": Forms(upsampling="rows"),
     "litert": Forms(upsampling="broadcast"),
     "onnx": Forms(upsampling="resize"),
-    "openvino": Forms(upsampling="resize"),
+    "openvino": Forms(upsampling="resize", images="whole"),
 }
 """The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
 
@@ -74,6 +74,8 @@ def deploy(model, runtime: str | None = None, forms: Forms | None = None) -> Dep
     graph = build_graph(model)
     lowering = Lowering(graph)
     program = strided_pools(folded(lowering.run()))
+    if forms.images == "whole":
+        program = whole_images(program, _input_sizes(graph))
     program = _JOINED[forms.paths](program)
     notes = []
     if lowering.left:
@@ -84,3 +86,14 @@ def deploy(model, runtime: str | None = None, forms: Forms | None = None) -> Dep
     if kept:
         notes.append(f"for inference, {kept} normalisations stay layers: what they read is read by others as well")
     return Deployed(emitted(program, graph, forms), tuple(notes))
+
+
+def _input_sizes(graph: CallGraph) -> dict[int, tuple[int, int]]:
+    """Rows and columns of the inputs that are maps of known sizes."""
+    found = {}
+    for number in graph.inputs:
+        shape = graph.tensors[number].shape
+        rows, columns = (shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else (None, None)
+        if rows is not None and columns is not None:
+            found[number] = (rows, columns)
+    return found

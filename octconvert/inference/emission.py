@@ -18,6 +18,7 @@ from octconvert.layers.base import bias_is_misplaced
 
 PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
+IMAGES = ("pooled", "whole")
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Forms:
         upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
             the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
             columns copied, rows broadcast.
+        images: what a first convolution with a stride reads for its low output. 'pooled': the image, averaged; 'whole':
+            the image, with a larger kernel.
     """
 
     paths: str = "inputs"
     upsampling: str = "broadcast"
+    images: str = "pooled"
 
 
 def emitted(program: p.Program, graph: CallGraph, forms: Forms):
@@ -180,15 +184,16 @@ def _must_be_apart(emitter: _Emitter, operation: Any, x) -> bool:
     """Whether Keras would misplace the bias, or might, at a number of columns that is not known yet."""
     if operation.kind == "dense" or emitter.data_format != "channels_first":
         return False
-    columns = _convolution_layer(emitter, operation, None).compute_output_shape(x.shape)[-1]
-    return columns is None or bias_is_misplaced(operation.outputs, columns, emitter.data_format)
+    shape = _convolution_layer(emitter, operation, None).compute_output_shape(x.shape)
+    return shape[-1] is None or bias_is_misplaced(shape, emitter.data_format)
 
 
 def _with_bias_apart(emitter: _Emitter, node: p.Node, operation: Any, inputs, activation):
     """The bias as the offset of a normalisation."""
     bare = replace(node, name=f"{node.name}-bare")
     x = _convolution(emitter, bare, replace(operation, bias=None), inputs)
-    offset = p.Scaling(operation.policy, np.ones_like(operation.bias), operation.bias)
+    numbers = operation.bias.astype("float64")
+    offset = p.Scaling(operation.policy, np.ones_like(numbers), numbers)
     if activation is None:
         return _scaling(emitter, node, offset, [x])
     x = _scaling(emitter, replace(node, name=f"{node.name}-bias"), offset, [x])

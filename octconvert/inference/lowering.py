@@ -37,10 +37,6 @@ from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.rules import rule_of
 
-FEW_CHANNELS = 4
-"""Up to so many, as images have, a pooled map takes longer to make than the MACs that it saves: runtimes fill channels
-up to the width of their vectors (OpenVINO's pooling of a colour image, with what prepares it: a sixth of MobileNet)."""
-
 
 @dataclass(frozen=True, eq=False)
 class Value:
@@ -136,8 +132,7 @@ class Lowering:
         layer, shape = call.operation, self.graph.tensors[call.outputs[0]].shape
         if layer.data_format != self.graph.data_format:
             return False
-        channels, columns = shape[self.graph.channel_axis], shape[self.graph.spatial_axes[1]]
-        return getattr(layer, "bias", None) is None or not bias_is_misplaced(channels, columns, layer.data_format)
+        return layer.bias is None or not bias_is_misplaced(shape, layer.data_format)
 
 
 Lower = Callable[[Lowering, Call, list[Value]], "list[Value] | None"]
@@ -296,7 +291,7 @@ def _octave_convolution(lowering: Lowering, call: Call, values: list[Value]) -> 
             total = paths.summed([total, paths.upsampled(part)], "H")
         made.append(Value(lowering.activated(total, call, "-H")))
     if layer.low_filters:
-        total = paths.pooled_path(layer.hl_kernel, layer.low_bias)
+        total = paths.low_path(paths.pooled, layer.hl_kernel, layer.low_bias, "HL")
         if paths.low is not None:
             total = paths.summed([total, paths.low_path(paths.low, layer.ll_kernel, None, "LL")], "L")
         made.append(Value(lowering.activated(total, call, "-L")))
@@ -346,44 +341,6 @@ class _Paths:
         node, padding = self._prepared(node, name)
         return self._convolved(node, kernel, bias, padding, self.layer.low_dilation, name, kind)
 
-    def pooled_path(self, kernel, bias) -> Node:
-        """From the high map to the low output."""
-        if self._takes_pooling(kernel):
-            return self._pooling_convolution(_array(kernel), bias)
-        return self.low_path(self.pooled, kernel, bias, "HL")
-
-    def _takes_pooling(self, kernel) -> bool:
-        layer, octave = self.layer, self.layer.octave
-        if kernel.shape[-2] > FEW_CHANNELS or layer.groups > 1 or tuple(layer.low_dilation) != (1, 1):
-            return False
-        if any(size % octave for size in self.sizes):
-            return False
-        return all(
-            is_same(a, n // octave, p) for a, n, p in zip(self.alignments, self.sizes, self._pads(), strict=True)
-        )
-
-    def _pads(self) -> list[tuple[int, int]]:
-        """Around the low map, along rows and columns."""
-        octave = self.layer.octave
-        return [a.padding(-(-self.sizes[i] // octave), self.cells[i]) for i, a in enumerate(self.alignments)]
-
-    def _pooling_convolution(self, kernel: np.ndarray, bias) -> Node:
-        """``W * pool(x) = (W with every tap spread over a block) * x``, with longer strides.
-
-        Where 'same' pads an odd number of cells, the half of it in front is half a cell too much: there are zeros in
-        the kernel for that.
-        """
-        octave = self.layer.octave
-        kernel = kernel / octave**2
-        for axis, pads in enumerate(self._pads()):
-            kernel = np.repeat(kernel, octave, axis)
-            if sum(pads) % 2:
-                zeros = np.zeros_like(np.take(kernel, range(octave - 1), axis))
-                kernel = np.concatenate([zeros, kernel], axis)
-        strides = (octave * self.layer.strides[0], octave * self.layer.strides[1])
-        found = Convolution(_policy(self.call), "conv", kernel, _bias(bias), strides, "same")
-        return self._add(found, [self.high], "HL")
-
     def _convolved(self, node: Node, kernel, bias, padding: str, dilation, name: str, kind: str) -> Node:
         found = Convolution(
             _policy(self.call),
@@ -421,7 +378,8 @@ class _Paths:
         window, found = self.layer.window, self.alignments
         if all(pools_by_two(a, window) for a in found):
             return self._pool(node, 2, 1, "same", f"align-{name}"), "valid"
-        have, pads = [-(-size // window.octave) for size in self.sizes], self._pads()
+        have = [-(-size // window.octave) for size in self.sizes]
+        pads = [a.padding(have[i], self.cells[i]) for i, a in enumerate(found)]
         if all(is_same(a, have[i], pads[i]) for i, a in enumerate(found)):
             return node, "same"
         counts = [max(pads[i][1], 0) if reads_past_end(a, window) else 0 for i, a in enumerate(found)]

@@ -2,6 +2,7 @@
 
 `folded`: an affine operation goes into the numbers of the convolutions before it, through sums, pooling and upsampling.
 `strided_pools`: average, then take every second one: averages of strided windows.
+`whole_images`: an input's averages go into the kernel that reads them.
 `joined_inputs`: two convolutions whose results are added are one over both inputs.
 `joined_outputs`: the convolutions from one map to several sums are one, cut into its channels.
 """
@@ -9,10 +10,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from octconvert.geometry import same_padding
 from octconvert.inference.program import (
     Addition,
     AveragePooling,
@@ -25,8 +28,12 @@ from octconvert.inference.program import (
     Program,
     Scaling,
     ShiftedAverage,
+    Source,
     Upsampling,
 )
+
+FEW_CHANNELS = 4
+"""As images have, which runtimes fill up to the width of their vectors where they pool them."""
 
 _AVERAGES = (AveragePooling, Upsampling, EndRepeating, ShiftedAverage)
 """What gives a constant back as it is, and goes channel by channel."""
@@ -117,6 +124,58 @@ def strided_pools(program: Program) -> Program:
     return program.mapped(change)
 
 
+def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Program:
+    """``W * pool(x) = (W with every tap spread over a block) * x``: an input of few channels is not pooled.
+
+    Only for longer strides: without them there would be as many products more as all of the image's.
+
+    Args:
+        sizes: rows and columns of the inputs, by their numbers.
+    """
+
+    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        operation = node.operation
+        pool = inputs[0].operation if len(inputs) == 1 else None
+        if not isinstance(operation, Convolution) or not isinstance(pool, AveragePooling):
+            return None
+        image = inputs[0].inputs[0]
+        known = sizes.get(image.operation.tensor) if isinstance(image.operation, Source) else None
+        if known is None or not _reads_image(operation) or not _is_even(pool, known):
+            return None
+        return made.add(_spread(operation, pool.size, known), [image], node.name)
+
+    return program.mapped(change)
+
+
+def _reads_image(operation: Convolution) -> bool:
+    few = operation.kernel.shape[-2] <= FEW_CHANNELS
+    plain = operation.kind == "conv" and operation.groups == 1 and operation.dilation == (1, 1)
+    return few and plain and operation.padding == "same" and min(operation.strides) > 1
+
+
+def _is_even(pool: AveragePooling, sizes: tuple[int, int]) -> bool:
+    """Whether its blocks lie side by side and fill the map."""
+    whole = not any(size % block for size, block in zip(sizes, pool.size, strict=True))
+    return whole and pool.size == pool.strides
+
+
+def _spread(operation: Convolution, blocks: tuple[int, int], sizes: tuple[int, int]) -> Convolution:
+    """The convolution of the map that was pooled by these blocks.
+
+    Where 'same' pads an odd number of cells, the half of it in front is half a cell too much: the kernel begins with
+    zeros for that.
+    """
+    kernel = operation.kernel / np.prod(blocks)
+    for axis, (block, size, stride) in enumerate(zip(blocks, sizes, operation.strides, strict=True)):
+        pads = same_padding(size // block, kernel.shape[axis], stride)
+        kernel = np.repeat(kernel, block, axis)
+        if sum(pads) % 2:
+            zeros = np.zeros_like(np.take(kernel, range(block - 1), axis))
+            kernel = np.concatenate([zeros, kernel], axis)
+    strides = (blocks[0] * operation.strides[0], blocks[1] * operation.strides[1])
+    return replace(operation, kernel=kernel, strides=strides)
+
+
 def joined_inputs(program: Program) -> Program:
     """``A * a + B * b = [A; B] * concat(a, b)``: one convolution in the place of two and their sum."""
     uses = program.uses()
@@ -125,6 +184,8 @@ def joined_inputs(program: Program) -> Program:
         if not isinstance(node.operation, Addition) or len(inputs) != 2:
             return None
         if any(uses[given] != 1 for given in node.inputs) or not _alike(*(given.operation for given in inputs)):
+            return None
+        if _pads_before(inputs[0]) != _pads_before(inputs[1]):  # their maps differ in size
             return None
         first, second = (given.operation for given in inputs)
         assert isinstance(first, Convolution) and isinstance(second, Convolution)
@@ -136,6 +197,12 @@ def joined_inputs(program: Program) -> Program:
         return made.add(both, [joined], node.name)
 
     return program.mapped(change)
+
+
+def _pads_before(node: Node):
+    """What is put around the map that a convolution reads, or cut off it."""
+    read = node.inputs[0].operation
+    return read.pads if isinstance(read, Padding) else None
 
 
 def joined_outputs(program: Program) -> Program:

@@ -71,7 +71,7 @@ def _source(tensor, number: int, min_size: int, data_format: str):
     is_vector = extent in ((), (1, 1))
     size = (max(min_size, LEAST_SIZE),) * 2 if is_vector else extent
     given = keras.Input((*size, channels) if channels_last else (channels, *size))
-    value = layers.Conv2D(channels, 1, data_format=data_format, name=name)(given)
+    value = layers.Conv2D(channels, 1, data_format=data_format, use_bias=False, name=name)(given)
     if is_vector:
         value = layers.GlobalAveragePooling2D(data_format=data_format, keepdims=bool(extent))(value)
     return given, value

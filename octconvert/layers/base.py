@@ -21,12 +21,14 @@ def check_octave(octave) -> int:
     return octave
 
 
-def bias_is_misplaced(channels: int | None, columns: int | None, data_format: str) -> bool:
-    """Whether Keras adds the bias of a convolution with such an output to the columns, not to the channels.
+def bias_is_misplaced(output_shape, data_format: str) -> bool:
+    """Whether Keras adds the bias of a convolution with a 4-D output of this shape to the columns, not to the channels.
 
-    `keras.ops.add` on TensorFlow takes the last axis for the channels' where the numbers allow it.
+    `keras.ops.add` on TensorFlow (Keras 3.15) hands what looks like a bias to ``tf.nn.bias_add``, and takes the last
+    axis for the channels' where that is as long: in channels_first, on maps with as many columns as channels.
     """
-    return data_format == "channels_first" and channels == columns != 1
+    channels, columns = output_shape[channel_axis(data_format)], output_shape[spatial_axes(data_format)[1]]
+    return data_format == "channels_first" and channels is not None and channels == columns != 1
 
 
 def split_inputs(inputs, name: str):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from octconvert.geometry import output_size
 from octconvert.layers import base
 from octconvert.layers.spatial import Window, channel_axis, is_same, pools_by_two, reads_past_end, spatial_axes
 
@@ -52,19 +51,17 @@ def pad_or_crop(x, pads, data_format: str, name: str):
     return x
 
 
-def biased(convolution, x, channels: int, window: tuple, data_format: str, name: str):
+def biased(convolution, x, output_shape, stride: int, data_format: str, name: str):
     """``convolution(x)``, which adds a bias, with the bias on the channels whatever the number of columns.
 
     Where Keras would misplace it, the map is one column wider while it is added.
 
     Args:
-        channels: of the output.
-        window: along the columns: size, stride, dilation and padding ('same' or 'valid').
+        output_shape: of ``convolution(x)``; ``stride``: along the columns.
     """
-    columns = output_size(x.shape[spatial_axes(data_format)[1]], *window)
-    if not base.bias_is_misplaced(channels, columns, data_format):
+    if not base.bias_is_misplaced(output_shape, data_format):
         return convolution(x)
-    wider = pad_or_crop(x, ((0, 0), (0, window[1])), data_format, f"{name}-wider")
+    wider = pad_or_crop(x, ((0, 0), (0, stride)), data_format, f"{name}-wider")
     return pad_or_crop(convolution(wider), ((0, 0), (0, -1)), data_format, name)
 
 
@@ -312,8 +309,9 @@ class PortableConv:
             )
         if not bias:
             return self.paths[path](x)
-        window = (self.window.kernel[1], self.window.strides[1], dilation[1], padding)
-        return biased(self.paths[path], x, filters, window, self.data_format, f"{label}-{path}")
+        layer = self.paths[path]
+        shape = layer.compute_output_shape(x.shape)
+        return biased(layer, x, shape, self.window.strides[1], self.data_format, f"{label}-{path}")
 
     def _activate(self, x, name: str):
         activation = keras.activations.get(self.activation)

@@ -110,9 +110,9 @@ class Flow:
     def bias_refusal(self) -> str:
         """Why the call, a convolution, has to stay as it is: its bias sits where no converted one would have it."""
         layer, shape = self.call.operation, self.output_shape()
-        channels, columns = shape[self.graph.channel_axis], shape[self.graph.spatial_axes[1]]
-        if layer.bias is not None and bias_is_misplaced(channels, columns, layer.data_format):
-            return f"Keras adds its {channels} biases to the {columns} columns of the map, not to the channels"
+        if layer.bias is not None and bias_is_misplaced(shape, layer.data_format):
+            count = shape[self.graph.channel_axis]
+            return f"Keras adds its {count} biases to the {count} columns of the map, not to the channels"
         return ""
 
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:

@@ -183,5 +183,6 @@ def _portable_path(call: Call, build, config: dict, suffix, tensor, padding, dil
     convolution = build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)
     if bias is None:
         return convolution(tensor)
-    window = (kernel.shape[1], config["strides"][1], dilation[1], padding)
-    return portable.biased(convolution, tensor, len(bias), window, build.data_format, config["name"])
+    shape = layers.DepthwiseConv2D.from_config(config).compute_output_shape(tensor.shape)
+    label = build.name(f"{config['name']}-bias")
+    return portable.biased(convolution, tensor, shape, config["strides"][1], build.data_format, label)

@@ -31,6 +31,8 @@ class ElementWiseJoin(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         if not _only_numbers_besides(call):
             return stop(call, "joins a constant array")
+        if _may_go_astray(call, flow):
+            return stop(call, "Keras may add the vector to the columns, in channels_first")
         found = [flow.channels(i) for i in range(len(call.inputs))]
         arrays = [numbers for numbers in found if numbers is not None]
         width = len(flow.output_shape()) and flow.output_shape()[_channel_axis(flow, flow.output_shape())]
@@ -63,6 +65,14 @@ class ElementWiseJoin(Rule):
                 name = build.name(f"{call.operation.name}-pool{i}")
                 fitted.append(Pair(value, portable.pool_octave(value, build.octave, build.data_format, name), split))
         return build.dual(call, fitted, weights)
+
+
+def _may_go_astray(call: Call, flow: Flow) -> bool:
+    """Whether a sum of a map and a vector depends on the numbers of channels, see `bias_is_misplaced`."""
+    if type(call.operation).__name__ not in ("Add", "Average") or flow.graph.data_format != "channels_first":
+        return False
+    spread = any(flow.is_vector(i) for i in range(len(call.inputs)))
+    return spread and not flow.graph.is_vector(flow.output_shape())
 
 
 def _only_numbers_besides(call: Call) -> bool:

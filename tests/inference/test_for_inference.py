@@ -12,7 +12,7 @@ from oracle import all_layers, example, largest_difference, randomise, run
 
 import octconvert
 from octconvert.inference import Forms
-from octconvert.inference.emission import PATHS, UPSAMPLINGS
+from octconvert.inference.emission import IMAGES, PATHS, UPSAMPLINGS
 
 KINDS = [Forms(upsampling=up) for up in UPSAMPLINGS] + [Forms(paths) for paths in PATHS if paths != Forms().paths]
 """Each way once; the random graphs mix them."""
@@ -119,15 +119,26 @@ def from_image(kernel, stride, octave):
 @pytest.mark.parametrize("kernel", [1, 3, (2, 5)])
 def test_the_first_convolution(kernel, stride, octave):
     model = from_image(kernel, stride, octave)
-    assert_same(model, octconvert.for_inference(model))
+    for images in IMAGES:
+        assert_same(model, octconvert.for_inference(model, forms=Forms(images=images)))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_an_image_is_not_pooled(stride):
-    """Its averages are in the kernel of the convolution that reads them."""
-    deployed = octconvert.for_inference(from_image(3, stride, 2))
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_a_whole_image(kernel):
+    """Its averages are in the kernel of the convolution that reads them, not in a map."""
+    deployed = octconvert.for_inference(from_image(kernel, 2, 2), forms=Forms(images="whole"))
     pools = [layer for layer in deployed.layers if isinstance(layer, layers.AveragePooling2D)]
     assert [pool for pool in pools if pool.input.shape[-1] == 3] == []
+
+
+@pytest.mark.parametrize("paths", PATHS)
+def test_one_resolution(paths):
+    """At octave=1 both parts have the same size, but one path reads less of its map than the other."""
+    image = Input((14, 18, 4))
+    x = layers.Conv2D(8, 3, padding="same")(image)
+    source = Model(image, layers.Conv2D(4, 1)(layers.Conv2D(8, 3, 2, padding="valid")(x)))
+    model = randomise(octconvert.convert(source, min_size=1, octave=1, calibration=False).model)
+    assert_same(model, octconvert.for_inference(model, forms=Forms(paths)))
 
 
 def test_the_stride_of_a_shortcut_is_pooled_away():

@@ -134,3 +134,23 @@ def test_folding_at_open_sizes():
     for columns in (8, 9):
         sample = example(model, columns)
         assert largest_difference(run(model, sample), run(deployed, sample)) <= 1e-5
+
+
+def test_a_shared_depthwise_convolution_with_as_many_columns_as_channels():
+    inputs = Input((3, 10, 8))
+    depthwise = layers.DepthwiseConv2D(3, padding="same", **FIRST)
+    x = depthwise(layers.ReLU()(depthwise(conv(16)(inputs))))
+    model = Model(inputs, conv(5)(x))
+    assert_oracle(model, converted=3)
+    assert_portable(model)
+
+
+@pytest.mark.parametrize("join", [layers.Add, layers.Average])
+def test_a_vector_added_to_a_map(join):
+    """To one sample's map Keras adds a vector like a bias."""
+    inputs = Input((3, 10, 8))
+    x = conv(16)(inputs)
+    vector = conv(16, 1)(layers.GlobalAveragePooling2D(keepdims=True, **FIRST)(x))
+    model = Model(inputs, conv(5)(join(name="join")([x, vector])))
+    result = assert_oracle(model, inputs=example(model, batch=1))
+    assert "to the columns" in ends(result)["join"]
