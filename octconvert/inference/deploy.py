@@ -17,7 +17,7 @@ RUNTIMES = {
     "xla": Forms(upsampling="rows"),
     "litert": Forms(upsampling="broadcast"),
     "onnx": Forms(upsampling="resize"),
-    "openvino": Forms(upsampling="resize", images="whole"),
+    "openvino": Forms(upsampling="resize"),
 }
 """The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
 
@@ -73,9 +73,7 @@ def deploy(model, runtime: str | None = None, forms: Forms | None = None) -> Dep
     forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
     graph = build_graph(model)
     lowering = Lowering(graph)
-    program = strided_pools(folded(lowering.run()))
-    if forms.images == "whole":
-        program = whole_images(program, _input_sizes(graph))
+    program = whole_images(strided_pools(folded(lowering.run())), _input_sizes(graph))
     program = _JOINED[forms.paths](program)
     notes = []
     if lowering.left:

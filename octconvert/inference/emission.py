@@ -18,7 +18,6 @@ from octconvert.layers.base import bias_is_misplaced
 
 PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
-IMAGES = ("pooled", "whole")
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,10 @@ class Forms:
         upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
             the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
             columns copied, rows broadcast.
-        images: what a first convolution with a stride reads for its low output. 'pooled': the image, averaged; 'whole':
-            the image, with a larger kernel.
     """
 
     paths: str = "inputs"
     upsampling: str = "broadcast"
-    images: str = "pooled"
 
 
 def emitted(program: p.Program, graph: CallGraph, forms: Forms):

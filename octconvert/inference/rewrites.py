@@ -34,6 +34,8 @@ from octconvert.inference.program import (
 
 FEW_CHANNELS = 4
 """As images have, which runtimes fill up to the width of their vectors where they pool them."""
+LARGEST_SPREAD = 8
+"""Rows and columns of a kernel that averages an image as well; larger ones took longer than pooling."""
 
 _AVERAGES = (AveragePooling, Upsampling, EndRepeating, ShiftedAverage)
 """What gives a constant back as it is, and goes channel by channel."""
@@ -127,7 +129,7 @@ def strided_pools(program: Program) -> Program:
 def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Program:
     """``W * pool(x) = (W with every tap spread over a block) * x``: an input of few channels is not pooled.
 
-    Only for longer strides: without them there would be as many products more as all of the image's.
+    Only by convolutions with a stride and a small kernel: the products are more than before by the size of a block.
 
     Args:
         sizes: rows and columns of the inputs, by their numbers.
@@ -140,17 +142,19 @@ def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Prog
             return None
         image = inputs[0].inputs[0]
         known = sizes.get(image.operation.tensor) if isinstance(image.operation, Source) else None
-        if known is None or not _reads_image(operation) or not _is_even(pool, known):
+        if known is None or not _reads_image(operation, pool) or not _is_even(pool, known):
             return None
         return made.add(_spread(operation, pool.size, known), [image], node.name)
 
     return program.mapped(change)
 
 
-def _reads_image(operation: Convolution) -> bool:
-    few = operation.kernel.shape[-2] <= FEW_CHANNELS
-    plain = operation.kind == "conv" and operation.groups == 1 and operation.dilation == (1, 1)
-    return few and plain and operation.padding == "same" and min(operation.strides) > 1
+def _reads_image(operation: Convolution, pool: AveragePooling) -> bool:
+    if operation.kind != "conv" or operation.groups > 1 or operation.dilation != (1, 1):
+        return False
+    rows, columns, channels, _ = operation.kernel.shape
+    small = rows * pool.size[0] <= LARGEST_SPREAD and columns * pool.size[1] <= LARGEST_SPREAD
+    return small and channels <= FEW_CHANNELS and operation.padding == "same" and min(operation.strides) > 1
 
 
 def _is_even(pool: AveragePooling, sizes: tuple[int, int]) -> bool:
