@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from octconvert.geometry import same_padding
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
-from octconvert.layers.base import bias_is_misplaced
+from octconvert.layers.base import has_misplaced_bias
 from octconvert.layers.spatial import pad_or_crop, pool_octave
 
 
@@ -212,7 +212,7 @@ def _octave_depthwise(layer: OctaveDepthwiseConv2D) -> list[Regression]:
 
 def _plain(layer) -> list[Regression]:
     outputs = [tensor for node in layer._inbound_nodes for tensor in node.output_tensors]
-    if any(bias_is_misplaced(output.shape, layer.data_format) for output in outputs):
+    if any(has_misplaced_bias(layer, output.shape) for output in outputs):
         return []  # its bias is no intercept
     dilation = _both(layer.dilation_rate)
     depthwise = isinstance(layer, layers.DepthwiseConv2D)

@@ -32,7 +32,7 @@ from octconvert.inference.program import (
     Upsampling,
 )
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D, OctaveMerge
-from octconvert.layers.base import bias_is_misplaced, split_inputs
+from octconvert.layers.base import has_misplaced_bias, split_inputs
 from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.rules import rule_of
@@ -130,9 +130,7 @@ class Lowering:
     def is_standard(self, call: Call) -> bool:
         """Whether a convolution has the channels where all others have them, and its bias on them."""
         layer, shape = call.operation, self.graph.tensors[call.outputs[0]].shape
-        if layer.data_format != self.graph.data_format:
-            return False
-        return layer.bias is None or not bias_is_misplaced(shape, layer.data_format)
+        return layer.data_format == self.graph.data_format and not has_misplaced_bias(layer, shape)
 
 
 Lower = Callable[[Lowering, Call, list[Value]], "list[Value] | None"]

@@ -31,6 +31,11 @@ def bias_is_misplaced(output_shape, data_format: str) -> bool:
     return data_format == "channels_first" and channels is not None and channels == columns != 1
 
 
+def has_misplaced_bias(layer, output_shape) -> bool:
+    """Whether Keras' own convolution has a bias, and misplaces it on an output of this shape."""
+    return layer.bias is not None and bias_is_misplaced(output_shape, layer.data_format)
+
+
 def split_inputs(inputs, name: str):
     """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one. ``name`` is the layer's."""
     if not isinstance(inputs, (list, tuple)):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from octconvert.graph import Call, CallGraph
-from octconvert.layers.base import bias_is_misplaced
+from octconvert.layers.base import has_misplaced_bias
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Flow:
     def bias_refusal(self) -> str:
         """Why the call, a convolution, has to stay as it is: its bias sits where no converted one would have it."""
         layer, shape = self.call.operation, self.output_shape()
-        if layer.bias is not None and bias_is_misplaced(shape, layer.data_format):
+        if has_misplaced_bias(layer, shape):
             count = shape[self.graph.channel_axis]
             return f"Keras adds its {count} biases to the {count} columns of the map, not to the channels"
         return ""
