@@ -112,9 +112,8 @@ def strided_pools(program: Program) -> Program:
     """An average over each position's neighbours of which a strided 1x1 convolution reads some: only those are made."""
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        operation = node.operation
-        pool = inputs[0].operation if len(inputs) == 1 else None
-        if not isinstance(operation, Convolution) or not isinstance(pool, AveragePooling):
+        operation, pool = node.operation, _pool_before(inputs)
+        if not isinstance(operation, Convolution) or pool is None:
             return None
         if operation.kind != "conv" or operation.kernel.shape[:2] != (1, 1) or max(operation.strides) == 1:
             return None
@@ -124,6 +123,12 @@ def strided_pools(program: Program) -> Program:
         return made.add(replace(operation, strides=(1, 1), padding="valid"), [fewer], node.name)
 
     return program.mapped(change)
+
+
+def _pool_before(inputs: tuple[Node, ...]) -> AveragePooling | None:
+    """The average pooling whose result is all that is read."""
+    operation = inputs[0].operation if len(inputs) == 1 else None
+    return operation if isinstance(operation, AveragePooling) else None
 
 
 def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Program:
@@ -136,9 +141,8 @@ def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Prog
     """
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        operation = node.operation
-        pool = inputs[0].operation if len(inputs) == 1 else None
-        if not isinstance(operation, Convolution) or not isinstance(pool, AveragePooling):
+        operation, pool = node.operation, _pool_before(inputs)
+        if not isinstance(operation, Convolution) or pool is None:
             return None
         image = inputs[0].inputs[0]
         known = sizes.get(image.operation.tensor) if isinstance(image.operation, Source) else None
