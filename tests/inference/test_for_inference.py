@@ -216,6 +216,17 @@ def test_half_precision():
     assert_same(model, octconvert.for_inference(model), tolerance=1e-2)
 
 
+def test_layers_of_another_precision_stay_apart():
+    image = Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same")(image)
+    half = layers.Conv2D(8, 1, dtype="mixed_float16", name="half")
+    whole = layers.Conv2D(8, 1)(layers.Conv2D(8, 3, padding="same")(x))
+    source = randomise(Model(image, layers.Conv2D(4, 3)(layers.Add()([half(x), whole]))))
+    half.set_weights([1e-4 * weight for weight in half.get_weights()])  # its own rounding is not to be seen
+    model = octconvert.convert(source, min_size=1, calibration=False).model
+    assert_same(model, octconvert.for_inference(model))
+
+
 def test_convert_checks_saves_and_reports_it(tmp_path):
     path = tmp_path / "out.keras"
     source = randomise(residual())
