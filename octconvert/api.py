@@ -24,7 +24,7 @@ from octconvert.calibration.settings import STEPS, Settings
 from octconvert.compilation import carry_compilation
 from octconvert.copying import config_of, rebuild, settle
 from octconvert.cost import cost_of
-from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError
+from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
 from octconvert.exporting import check_target, export_checked, format_of, written_bytes
 from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
 from octconvert.inference.deploy import Deployed, checked_runtime, deploy
@@ -615,7 +615,10 @@ def _with_input_shape(model, shape: tuple[int, ...]):
     name = tensor._keras_history.operation.name
     fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=name)
     fresh = lambda layer: rebuild(type(layer), config_of(layer))  # noqa: E731
-    copy = keras.models.clone_model(functional, input_tensors=fixed, clone_function=fresh)
+    try:
+        copy = keras.models.clone_model(functional, input_tensors=fixed, clone_function=fresh)
+    except Exception as error:  # whatever a layer raises about a shape it can not work on
+        raise InputError(f"model '{model.name}' does not work at input_shape {shape}: {first_line(error)}") from error
     copy.set_weights(model.get_weights())
     for layer in copy._flatten_layers(include_self=False):
         settle(layer)

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
@@ -608,11 +608,19 @@ def _run(tokens: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        models = [str(value) for value in arguments.args]
         if isinstance(error, OctconvertError):
-            return _fail(str(error), error.exit_code)
-        files = " ".join(str(value) for value in arguments.args)
-        return _fail(f"{files}: unexpected {_unexpected(error)}; --debug shows the traceback", 1)
+            return _fail(_naming(error, models, arguments.kwargs.values()), error.exit_code)
+        return _fail(f"{' '.join(models)}: unexpected {_unexpected(error)}; --debug shows the traceback", 1)
     return 0
+
+
+def _naming(error: OctconvertError, models: Sequence[str], options: Iterable[Any]) -> str:
+    """The error's line; the models' files stand in front where it is about a layer, which knows of no file."""
+    line = str(error)
+    files = [*models, *(value for value in options if isinstance(value, str) and Path(value).exists())]
+    named = not isinstance(error, InputError) or any(file in line for file in files)
+    return line if named else f"{' '.join(models)}: {line}"
 
 
 def _fail(message: str, code: int) -> int:
