@@ -289,7 +289,8 @@ def bench(
 ) -> Bench:
     """Time models side by side on the CPU, each exported as it would be deployed and in a process of its own.
 
-    The runs are interleaved: round after round every model has its turn, in an order that alternates.
+    The runs are interleaved: round after round every model has its turn, in an order that alternates; and every five
+    rounds, up to three times, in new processes.
 
     Args:
         models: Keras models or files, a list or a mapping from names; the first is what the others are held against.

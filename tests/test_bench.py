@@ -266,6 +266,28 @@ def test_a_very_slow_model_has_fewer_turns(turns):
     assert [len(model.seconds) for model in found] == [3, 18]
 
 
+@pytest.mark.parametrize("rounds, starts", [(1, 1), (9, 1), (10, 2), (15, 3), (17, 3), (40, 3)])
+def test_new_processes_every_few_rounds(turns, rounds, starts):
+    """What differs from one process to the next is in the median as well."""
+    found, asked = turns(0.3, 0.1, rounds=rounds)
+    assert [len(model.seconds) for model in found] == [rounds, 2 * rounds]
+    for takes in (0.3, 0.1):
+        assert asked.count((takes, "ended")) == starts
+        assert asked.count((takes, 1, 1)) == starts + (rounds if takes == 0.3 else 0)  # each is warmed up
+
+
+def test_what_takes_long_to_open_is_opened_once(turns, monkeypatch):
+    monkeypatch.setattr(measuring, "OPENING_SECONDS", -1.0)
+    found, asked = turns(0.3, rounds=15)
+    assert asked.count((0.3, "ended")) == 1 and len(found[0].seconds) == 15
+
+
+def test_a_slow_model_that_has_had_its_turns_is_not_opened_again(turns):
+    found, asked = turns(30.0, 0.1, rounds=15)
+    assert [len(model.seconds) for model in found] == [3, 30]
+    assert asked.count((30.0, "ended")) == 1 and asked.count((0.1, "ended")) == 3
+
+
 def test_a_failing_model_has_no_more_turns(turns):
     found, asked = turns(None, 0.1, rounds=2)
     assert [turn for turn in asked if turn[0] is None] == [(None, 1, 1), (None, "ended")]

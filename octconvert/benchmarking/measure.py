@@ -1,7 +1,12 @@
-"""The times of several models: round after round every one has its turn, so that a busy machine slows down all."""
+"""The times of several models: round after round every one has its turn, so that a busy machine slows down all.
+
+And every few rounds in new processes: one process can run a model a quarter slower than another, for as long as it
+lives.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -18,6 +23,10 @@ MOST_SECONDS, LEAST_TURNS = 60.0, 3
 """A model that has run for so long has no more turns than these."""
 REST_SECONDS = 0.01
 """Between turns: the threads of the model before come to rest."""
+ROUNDS_OF_A_START, MOST_STARTS = 5, 3
+"""Rounds at the least in the same processes, and how often new ones are started at the most."""
+OPENING_SECONDS = 30.0
+"""Where it takes longer to open all models and to run them once, they stay open for all rounds."""
 
 
 @dataclass
@@ -37,33 +46,43 @@ class Timed:
 
 @dataclass
 class _Turns:
-    """One model, its process, and how often it runs in a turn."""
+    """One model, its process while there is one, and how often it runs in a turn."""
 
-    worker: Worker
+    task: dict[str, Any]
+    worker: Worker | None = None
     found: Timed = field(default_factory=Timed)
     untimed: int = 1
     timed: int = 1
     taken: int = 0
 
-    def warm_up(self) -> None:
-        """The first run may compile; the second tells how long one takes."""
+    @property
+    def is_over(self) -> bool:
+        return bool(self.found.error) or (self.taken >= LEAST_TURNS and sum(self.found.seconds) >= MOST_SECONDS)
+
+    def start(self, stack: ExitStack) -> None:
+        """A new process, warmed up: the first run may compile; the second tells how long one takes."""
+        if self.is_over:
+            return
+        self.worker = stack.enter_context(Worker(**self.task))
+        self.untimed = self.timed = 1
         for seconds in self._run():
             self.untimed = 0 if seconds > SLOW_SECONDS else 1
             self.timed = max(1, min(MOST_RUNS, int(TURN_SECONDS / max(seconds, 1e-9))))
 
     def take(self) -> None:
-        if self.taken < LEAST_TURNS or sum(self.found.seconds) < MOST_SECONDS:
+        if not self.is_over:
             self.found.seconds += self._run()
             self.taken += 1
 
     def _run(self) -> list[float]:
-        if self.found.error:
-            return []
+        assert self.worker is not None  # it was started
         try:
-            seconds, self.found.memory = self.worker.run(self.untimed, self.timed)
+            seconds, memory = self.worker.run(self.untimed, self.timed)
         except WorkerError as error:
             self.found.error = str(error)
             return []
+        if memory is not None:
+            self.found.memory = max(memory, self.found.memory or 0.0)
         return seconds
 
 
@@ -73,15 +92,25 @@ def measure(tasks: Sequence[dict[str, Any]], rounds: int, tell: Callable[[int, i
     Args:
         tell: called with (rounds that are done, all rounds).
     """
-    tell(0, rounds)
-    with ExitStack() as stack:
-        models = []
-        for task in tasks:
-            models.append(_Turns(stack.enter_context(Worker(**task))))
-            models[-1].warm_up()
-        for number in range(rounds):
-            tell(number, rounds)
-            for model in models if number % 2 == 0 else reversed(models):
-                time.sleep(REST_SECONDS)
-                model.take()
+    models = [_Turns(task) for task in tasks]
+    starts = max(1, min(MOST_STARTS, rounds // ROUNDS_OF_A_START))
+    done = 0
+    while done < rounds:
+        tell(done, rounds)
+        with ExitStack() as stack:
+            started = time.monotonic()
+            for model in models:
+                model.start(stack)
+            is_quick = time.monotonic() - started <= OPENING_SECONDS
+            end = min(rounds, done + math.ceil(rounds / starts)) if is_quick else rounds
+            for number in range(done, end):
+                tell(number, rounds)
+                _round(models if number % 2 == 0 else models[::-1])
+            done = end
     return [model.found for model in models]
+
+
+def _round(models: Sequence[_Turns]) -> None:
+    for model in models:
+        time.sleep(REST_SECONDS)
+        model.take()
