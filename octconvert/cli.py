@@ -619,7 +619,7 @@ def _naming(error: OctconvertError, models: Sequence[str], options: Iterable[Any
     """The error's line; the models' files stand in front where it is about a layer, which knows of no file."""
     line = str(error)
     files = [*models, *(value for value in options if isinstance(value, str) and Path(value).exists())]
-    named = not isinstance(error, InputError) or any(file in line for file in files)
+    named = not models or not isinstance(error, InputError) or any(file in line for file in files)
     return line if named else f"{' '.join(models)}: {line}"
 
 
