@@ -618,9 +618,10 @@ def _run(tokens: Sequence[str]) -> int:
 def _naming(error: OctconvertError, models: Sequence[str], options: Iterable[Any]) -> str:
     """The error's line; the models' files stand in front where it is about a layer, which knows of no file."""
     line = str(error)
-    files = [*models, *(value for value in options if isinstance(value, str) and Path(value).exists())]
-    named = not models or not isinstance(error, InputError) or any(file in line for file in files)
-    return line if named else f"{' '.join(models)}: {line}"
+    if not models or not isinstance(error, InputError):
+        return line
+    files = [*models, *(value for value in options if isinstance(value, str) and os.path.exists(value))]
+    return line if any(file in line for file in files) else f"{' '.join(models)}: {line}"
 
 
 def _fail(message: str, code: int) -> int:
