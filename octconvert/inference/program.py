@@ -26,7 +26,7 @@ class Operation:
     @property
     def key(self) -> tuple:
         """Equal for operations that do the same."""
-        return (type(self).__name__, *(_key(getattr(self, each.name)) for each in fields(self)))
+        return (type(self).__name__, *(key_of(getattr(self, each.name)) for each in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +239,8 @@ class Program:
         return made
 
 
-def _key(value):
+def key_of(value):
+    """What stands for a part of an operation where two are compared."""
     if isinstance(value, np.ndarray):
         return value.shape, str(value.dtype), hashlib.sha1(value.tobytes()).digest()
     if hasattr(value, "name") and not callable(value):  # a dtype policy

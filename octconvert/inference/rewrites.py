@@ -30,6 +30,7 @@ from octconvert.inference.program import (
     ShiftedAverage,
     Source,
     Upsampling,
+    key_of,
 )
 
 FEW_CHANNELS = 4
@@ -257,5 +258,5 @@ def _geometry(operation) -> tuple | None:
     """What convolutions that can be joined have in common; None: it is none, or one in groups."""
     if not isinstance(operation, Convolution) or operation.kind != "conv" or operation.groups > 1:
         return None
-    policy = getattr(operation.policy, "name", operation.policy)
-    return operation.kernel.shape[:2], operation.strides, operation.padding, operation.dilation, policy
+    size, policy = operation.kernel.shape[:2], key_of(operation.policy)
+    return size, operation.strides, operation.padding, operation.dilation, policy
