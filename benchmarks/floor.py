@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import keras
-import numpy as np
 from models import source_and_octave
 
 import octconvert
-from octconvert.runtimes import find
-from octconvert.runtimes.signature import example_inputs
+from octconvert.benchmarking.process import Worker, exported
+from octconvert.copying import config_of, rebuild
+from octconvert.graph import OPERATION, build_graph
 
 RUNS = 20
 SMALL = 0.01
@@ -46,17 +46,14 @@ def main() -> None:
 
 
 def _report(title: str, model, arguments) -> None:
-    runtime = find(arguments.runtime)
-    with tempfile.TemporaryDirectory() as folder:
-        sessions = {}
-        for key, alone in {**_alone(model), "": model}.items():
-            path = Path(folder) / f"{len(sessions)}{runtime.suffix}"
-            runtime.export(alone, path, batch=1)
-            sessions[key] = runtime.open(path, arguments.threads)
-            sessions[key].feed(example_inputs(alone, 1))
-        times = _best(sessions, arguments.rounds)
+    calls = list(_calls(model))
+    models = {"": model}
+    for layer, shapes, key in calls:
+        if key not in models:
+            models[key] = _alone(layer, shapes)
+    times = _best(models, arguments)
     spent, counts = Counter(), Counter()
-    for layer, key in _keys(model):
+    for layer, _, key in calls:
         spent[_kind(layer)] += times[key]
         counts[_kind(layer)] += 1
     total = spent.total()
@@ -66,42 +63,36 @@ def _report(title: str, model, arguments) -> None:
             print(f"  {found:7.2f} ms  {counts[kind]:4d}  {kind}", flush=True)
 
 
-def _keys(model) -> Iterator[tuple[keras.Layer, str]]:
-    """Every call of a layer that computes something, with what tells whether two calls take the same time."""
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.InputLayer, keras.layers.Identity)):
-            continue
-        config = {name: value for name, value in layer.get_config().items() if name != "name"}
-        for node in layer._inbound_nodes:
-            shapes = [tensor.shape[1:] for tensor in node.input_tensors]
-            yield layer, json.dumps([type(layer).__name__, config, shapes], default=str, sort_keys=True)
+def _calls(model) -> Iterator[tuple[keras.Layer, list[tuple], str]]:
+    """Every call of a layer that computes something: with what shapes, and what calls of the same time share."""
+    graph = build_graph(model)
+    for call in graph.calls:
+        layer = call.operation
+        if call.kind == OPERATION and not isinstance(layer, keras.layers.Identity):
+            config = {name: value for name, value in layer.get_config().items() if name != "name"}
+            shapes = [graph.tensors[number].shape[1:] for number in call.inputs]
+            yield layer, shapes, json.dumps([type(layer).__name__, config, shapes], default=str, sort_keys=True)
 
 
-def _alone(model) -> dict[str, keras.Model]:
-    """One model for every key: a new layer like the one in the model, with weights of its own."""
-    made = {}
-    for layer, key in _keys(model):
-        if key not in made:
-            inputs = [keras.Input(shape) for shape in json.loads(key)[2]]
-            copy = type(layer).from_config(layer.get_config())
-            made[key] = keras.Model(inputs, copy(inputs if len(inputs) > 1 else inputs[0]))
-    return made
+def _alone(layer, shapes: list[tuple]) -> keras.Model:
+    """A new layer like the one in the model, with weights of its own."""
+    inputs = [keras.Input(shape) for shape in shapes]
+    copy = rebuild(type(layer), config_of(layer))
+    return keras.Model(inputs, copy(inputs if len(inputs) > 1 else inputs[0]))
 
 
-def _best(sessions: dict, rounds: int) -> dict[str, float]:
+def _best(models: dict[str, keras.Model], arguments) -> dict[str, float]:
     """Milliseconds of a run by key: the best round's median."""
-    best = dict.fromkeys(sessions, np.inf)
-    for _ in range(rounds):
-        for key, session in sessions.items():
-            session.invoke()
-            best[key] = min(best[key], 1e3 * statistics.median(_seconds(session) for _ in range(RUNS)))
+    best = dict.fromkeys(models, math.inf)
+    with tempfile.TemporaryDirectory() as folder, Worker() as worker:
+        for number, model in enumerate(models.values()):
+            stem = Path(folder) / str(number)
+            worker.open(number, **exported(model, arguments.runtime, stem, batch=1, threads=arguments.threads))
+        for _ in range(arguments.rounds):
+            for number, key in enumerate(models):
+                seconds, _ = worker.run(1, RUNS, model=number, whole=False)
+                best[key] = min(best[key], 1e3 * statistics.median(seconds))
     return best
-
-
-def _seconds(session) -> float:
-    started = time.perf_counter()
-    session.invoke()
-    return time.perf_counter() - started
 
 
 def _kind(layer) -> str:
