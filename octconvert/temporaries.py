@@ -1,0 +1,132 @@
+"""Files and directories that must not outlive the work they are for.
+
+Each is registered before it is created. Whoever supervises this process listens (`listen`): what a dead process
+has left is removed then, and renames that it had begun are finished. Without a supervisor a temporary is removed where its
+``with`` block ends, by KeyboardInterrupt and SystemExit too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+Move = tuple[Path, Path]
+"""What is renamed, and to which name."""
+Listener = Callable[[str, list], None]
+"""Called with 'temporary', 'removed', 'moving' or 'moved', and paths."""
+
+_registered: dict[Path, int] = {}
+"""Path -> the process that it belongs to: a fork of it must not remove anything."""
+_listeners: list[Listener] = []
+
+
+@contextlib.contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Remove what is at ``path`` when the block ends, however it ends: a file, a directory with all in it, or nothing.
+
+    The path is registered before the block begins, so create the file or directory inside of it.
+    """
+    place = _register(path)
+    try:
+        yield path
+    finally:
+        _discard(place)
+
+
+def temporary_folder(owner: Any) -> Path:
+    """A new directory in the system's place for temporary files that goes with ``owner``, at exit at the latest.
+
+    Raises:
+        OSError: it can not be made.
+    """
+    path = Path(tempfile.gettempdir()) / f"octconvert-{secrets.token_hex(8)}"
+    weakref.finalize(owner, _discard, _register(path))
+    path.mkdir(mode=0o700)
+    return path
+
+
+def move(moves: Sequence[Move]) -> None:
+    """Rename one after the other; what a process has begun before it dies is finished by its supervisor.
+
+    Where a rename fails, those before it are taken back; an interrupt in between comes when all are done. Each new name
+    must be free or one that `os.replace` replaces.
+
+    Raises:
+        OSError: of the rename that failed.
+    """
+    absolute = [(Path(os.path.abspath(old)), Path(os.path.abspath(new))) for old, new in moves]
+    names = [str(path) for pair in absolute for path in pair]
+    done: list[Move] = []
+    _report("moving", names)
+    try:
+        for old, new in absolute:
+            os.replace(old, new)
+            done.append((old, new))
+    except OSError:
+        for old, new in reversed(done):
+            os.replace(new, old)
+        raise
+    except BaseException:
+        finish(absolute)
+        raise
+    finally:
+        _report("moved", names)
+
+
+def finish(moves: Sequence[Move]) -> None:
+    """The rest of the renames of a process that died within `move`.
+
+    A name that was moved away may have been taken since by a later rename, never by an earlier one. So all renames up
+    to the last whose old name is missing are done.
+    """
+    missing = [number for number, (old, _) in enumerate(moves) if not os.path.lexists(old)]
+    for old, new in moves[max(missing, default=-1) + 1 :]:
+        with contextlib.suppress(OSError):
+            os.replace(old, new)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory with all in it; one that is missing or can not be removed is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def remove_all() -> None:
+    """Remove all that is registered in this process, which is about to end."""
+    for path in list(_registered):
+        _discard(path)
+
+
+def listen(listener: Listener) -> None:
+    """Have ``listener`` called from now on: before anything is created or renamed, and after it is gone or done."""
+    _listeners.append(listener)
+
+
+def _register(path: Path) -> Path:
+    place = Path(os.path.abspath(path))  # the working directory may change
+    _registered[place] = os.getpid()
+    _report("temporary", [str(place)])
+    return place
+
+
+def _discard(place: Path) -> None:
+    if _registered.get(place) != os.getpid():
+        return
+    remove(place)
+    _registered.pop(place, None)
+    _report("removed", [str(place)])
+
+
+def _report(kind: str, paths: list[str]) -> None:
+    for listener in _listeners:
+        listener(kind, paths)
