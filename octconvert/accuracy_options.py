@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from octconvert import limits
 from octconvert.calibration.settings import STEPS
 from octconvert.errors import InputError, UsageError
 from octconvert.numbers import parse_number, scale_and_offset
 
 GROUP = Group("Keeping the accuracy", sort_key=2)
-MOST_SEEDS = 2**32  # what NumPy and Keras both take
 
 _ALPHAS = "which chooses every alpha itself"
 _CONTRADICTIONS = (
@@ -102,13 +101,13 @@ class AccuracyOptions:
             "calibration": False if self.no_calibration else self.calibrate,
             "preprocess": _preprocess(self.preprocess),
             "input_range": _range(self.input_range),
-            "calibration_samples": whole_number("calibration-samples", self.calibration_samples, least=2),
-            "calibration_budget": _seconds(self.calibration_budget),
+            "calibration_samples": whole_number("calibration-samples", self.calibration_samples),
+            "calibration_budget": _real("calibration-budget", self.calibration_budget),
             "calibration_steps": _steps(self.calibration_steps),
-            "target_macs": _share("target-macs", self.target_macs),
-            "max_drop": _share("max-drop", self.max_drop),
+            "target_macs": _real("target-macs", self.target_macs),
+            "max_drop": _real("max-drop", self.max_drop),
             "evaluate": self.evaluate,
-            "seed": whole_number("seed", self.seed, least=0, below=MOST_SEEDS),
+            "seed": whole_number("seed", self.seed),
         }
         given = {**others, **vars(self)}
         _check_together({name for name, value in given.items() if value is not None and value is not False})
@@ -135,30 +134,19 @@ def _check_together(given: set[str]) -> None:
             raise UsageError(f"{_flag(both[0])} can not be given together with {_flag(name)}, {why}")
 
 
-def whole_number(name: str, text: str | None, least: int | None = None, below: int | None = None) -> int | None:
-    """cyclopts would make 2 of 2.5."""
+def whole_number(name: str, text: str | None) -> int | None:
+    """The value of an option as it was typed; cyclopts would make 2 of 2.5."""
     if text is None:
         return None
     try:
-        value = int(text)
+        value: Any = int(text)
     except ValueError:
-        raise UsageError(f"--{name} takes a whole number; received '{text}'") from None
-    if (least is not None and value < least) or (below is not None and value >= below):
-        limits = f"at least {least}" if below is None else f"at least {least} and below {below}"
-        raise UsageError(f"--{name} takes a whole number, {limits}; received '{text}'")
-    return value
+        value = text
+    return limits.whole(name.replace("-", "_"), value, f"--{name}")
 
 
-def _share(name: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1:
-        raise UsageError(f"--{name} takes a share above 0 and below 1; received {value:g}")
-    return value
-
-
-def _seconds(value: float | None) -> float | None:
-    if value is not None and not 0 < value < math.inf:
-        raise UsageError(f"--calibration-budget takes a number of seconds above 0; received {value:g}")
-    return value
+def _real(name: str, value: float | None) -> float | None:
+    return None if value is None else limits.real(name.replace("-", "_"), value, f"--{name}")
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 import time
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from octconvert import io, verify
+from octconvert.arguments import checked, path_of
 from octconvert.benchmarking.compare import Subject, compare
 from octconvert.benchmarking.settings import BenchSettings, bench_settings, usable
 from octconvert.build import Builder
@@ -29,8 +32,9 @@ from octconvert.exporting import check_target, export_checked, format_of, writte
 from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
 from octconvert.inference.deploy import Deployed, checked_runtime, deploy
 from octconvert.latency.objective import for_latency
+from octconvert.limits import shown
 from octconvert.output import failure, save_checked
-from octconvert.planning.make import layout_from_options, layout_from_plan, options_of, plan_of
+from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
 from octconvert.report import words
@@ -52,6 +56,7 @@ OBJECTIVES = ("macs", "latency")
 read = io.read
 
 
+@checked
 def convert(
     model_or_path,
     alpha: float = 0.5,
@@ -96,7 +101,7 @@ def convert(
     Args:
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
         alpha: share of the channels that become low, at least 0 and below 1 (paper, section 3.1).
-        octave: factor between the two resolutions, a power of two; 1 changes no resolution: the same function.
+        octave: factor between the two resolutions, a power of two up to 64; 1 changes no resolution: the same function.
         alpha_map: regular expression on layer names -> alpha, in order, for groups that should differ.
         include, exclude: regular expressions on layer names: convert only these; leave these plain.
         min_size: maps with a shorter side stay plain.
@@ -148,7 +153,7 @@ def convert(
     started = time.perf_counter()
     tell = progress or (lambda stage, done, total: None)
     if verify not in ("quick", "deep"):
-        raise UsageError(f"verify must be quick or deep, received {verify!r}")
+        raise UsageError(f"verify must be quick or deep, received {shown(verify)}")
     options = _options(locals(), plan)
     settings = _settings(locals(), plan)
     deployment = checked_runtime(runtime) if for_inference or runtime is not None else None
@@ -217,6 +222,7 @@ def convert(
     return Conversion(model=model, plan=plan, report=told, custom_objects=dict(custom_objects or {}))
 
 
+@checked
 def plan(
     model_or_path,
     alpha: float = 0.5,
@@ -268,12 +274,14 @@ def plan(
     return prepared_plan(layout, found, options, settings, tell)
 
 
+@checked
 def diff(a, b, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
     """Two models (or files) side by side: costs, and their convolutions matched by name."""
     first, second = (_loaded(item, None, unsafe, custom_objects).model for item in (a, b))
     return diff_report(first, second, _label(a, first), _label(b, second))
 
 
+@checked
 def bench(
     models,
     *,
@@ -330,6 +338,7 @@ def bench(
     return Bench(rows, threads, batch, rounds, for_inference, (*told, *seen))
 
 
+@checked
 def export(
     model_or_path,
     output: str | Path,
@@ -390,6 +399,7 @@ def export(
     )
 
 
+@checked
 def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None, input_shape=None):
     """Load a model file, old formats repaired in memory; the octave layers are known."""
     return io.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
@@ -400,15 +410,23 @@ def _options(arguments: dict, plan) -> Options | None:
     names = [field.name for field in fields(Options)]
     if plan is not None:
         default = Options()
-        changed = [name for name in names if arguments[name] not in (None, (), [], {}, getattr(default, name))]
+        changed = [name for name in names if not _is_default(arguments[name], getattr(default, name))]
         if changed:
             raise UsageError(f"{changed[0]} can not be given together with plan, which fixes it; edit the plan instead")
         return None
     values = {name: arguments[name] for name in names}
     values |= {key: _patterns(key, values[key]) for key in ("include", "exclude")}
     values["elementwise"] = _names(values["elementwise"])
-    values["alpha_map"] = _alpha_map(values["alpha_map"] or ())
+    values["alpha_map"] = _alpha_map(values["alpha_map"])
     return Options(**values)
+
+
+def _is_default(value, default) -> bool:
+    """Whether an option was left as it is; an empty list counts as none."""
+    try:
+        return value is None or bool(value == default) or not len(value)
+    except (TypeError, ValueError):  # a number has no length, an array no truth value
+        return False
 
 
 def _settings(arguments: dict, plan) -> Settings | None:
@@ -456,7 +474,7 @@ def _timing(arguments: dict) -> BenchSettings:
     """
     objective = arguments["objective"]
     if objective not in OBJECTIVES:
-        raise UsageError(f"objective must be one of {', '.join(OBJECTIVES)}, received {objective!r}")
+        raise UsageError(f"objective must be one of {', '.join(OBJECTIVES)}, received {shown(objective)}")
     for name in ("plan", "target_macs", "max_drop"):
         if objective == "latency" and arguments[name] is not None:
             raise UsageError(f"objective latency chooses what is converted, and so does {name}: give one of them")
@@ -510,24 +528,34 @@ def _evaluation(source, model, samples: Samples | None, data) -> Evaluation | No
 def _patterns(name: str, values) -> tuple[str, ...]:
     if isinstance(values, str):
         return (values,)
-    patterns = tuple(values) if isinstance(values, Iterable) else (values,)
+    patterns = _items(values)
     if not all(isinstance(pattern, str) for pattern in patterns):
-        raise UsageError(f"{name} takes regular expressions, received {values!r}")
+        raise UsageError(f"{name} takes regular expressions, received {shown(values)}")
     return patterns
+
+
+def _items(values) -> tuple[Any, ...]:
+    """What an iterable holds; anything else (an array without axes says that it is one, too) is taken for one item."""
+    try:
+        return tuple(values)
+    except TypeError:
+        return (values,)
 
 
 def _names(given) -> tuple[Any, ...]:
     """Layer classes and functions by their names; what has no name is left for the check of the options."""
-    items = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    items = (given,) if isinstance(given, str) else _items(given)
     return tuple(item if isinstance(item, str) else getattr(item, "__name__", item) for item in items)
 
 
 def _alpha_map(given) -> tuple[tuple[str, float], ...]:
+    if given is None:
+        return ()
     try:
         pairs = given.items() if isinstance(given, Mapping) else given
         return tuple((str(pattern), alpha) for pattern, alpha in pairs)
     except (TypeError, ValueError):
-        raise UsageError(f"alpha_map takes regular expressions with an alpha each, received {given!r}") from None
+        raise UsageError(f"alpha_map takes regular expressions with an alpha each, received {shown(given)}") from None
 
 
 def _told(options: Options, plan) -> tuple[tuple[str, object], ...]:
@@ -585,9 +613,12 @@ def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Load
         return model_or_path
     if input_shape is not None:
         input_shape = _checked_shape(input_shape)
-    if isinstance(model_or_path, (str, Path)):
+    if isinstance(model_or_path, (str, os.PathLike)):
+        model_or_path = path_of("a model", model_or_path)
         loaded = read(model_or_path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
     else:
+        if not isinstance(model_or_path, keras.Model):
+            raise InputError(f"expected a Keras model or the path of one, received {shown(model_or_path)}")
         loaded = io.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
     if input_shape is None:
         return loaded
@@ -595,9 +626,10 @@ def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Load
 
 
 def _checked_shape(shape) -> tuple[int, ...]:
-    if not isinstance(shape, (tuple, list)) or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise UsageError(f"input_shape takes positive integers, (rows, columns, channels), received {shape!r}")
-    return tuple(shape)
+    sizes = shape if isinstance(shape, (tuple, list)) else ()
+    if not sizes or not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
+        raise UsageError(f"input_shape takes positive integers, (rows, columns, channels), received {shown(shape)}")
+    return tuple(map(int, sizes))
 
 
 def _with_input_shape(model, shape: tuple[int, ...]):
@@ -631,9 +663,9 @@ def _plan(graph: CallGraph, options: Options | None, plan) -> tuple[Layout, Plan
         assert options is not None
         layout = layout_from_options(graph, options)
     else:
-        where = "plan" if isinstance(plan, Plan) else str(plan)
-        plan = plan if isinstance(plan, Plan) else _read_plan(plan)
-        options, layout = options_of(plan), layout_from_plan(graph, plan, where=where)
+        followed = plan if isinstance(plan, Plan) else _read_plan(plan)
+        where = "plan" if followed is plan else str(plan)
+        options, layout = followed.options(), layout_from_plan(graph, followed, where=where)
     return layout, plan_of(layout, options), options
 
 
@@ -653,8 +685,8 @@ def _build(layout: Layout, plan: Plan, options: Options, tell: Progress) -> tupl
 
 
 def _read_plan(path: str | Path) -> Plan:
-    if not isinstance(path, (str, Path)):
-        raise UsageError(f"plan takes a Plan or the path of one, received {path!r}")
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"plan takes a Plan or the path of one, received {shown(path)}")
     return Plan.from_file(path)
 
 
@@ -705,9 +737,9 @@ def _by_name(models) -> list[tuple[str | None, Any]]:
     Raises:
         UsageError: there is nothing.
     """
-    if isinstance(models, (str, Path, keras.Model, io.Loaded)):
+    if isinstance(models, (str, os.PathLike, keras.Model, io.Loaded)):
         models = [models]
-    pairs = models.items() if isinstance(models, Mapping) else ((None, item) for item in models)
+    pairs = models.items() if isinstance(models, Mapping) else ((None, item) for item in _items(models))
     found = [(name if name is None else str(name), item) for name, item in pairs]
     if not found:
         raise UsageError("bench needs a model")
@@ -732,7 +764,7 @@ def _subject(name: str, model, cost: Cost) -> tuple[Subject, list[str]]:
 def _label(item, model) -> str:
     if isinstance(item, io.Loaded):
         return str(item.path)
-    return str(item) if isinstance(item, (str, Path)) else model.name
+    return str(item) if isinstance(item, (str, os.PathLike)) else model.name
 
 
 __all__ = ["Conversion", "InputError", "bench", "convert", "diff", "export", "load", "plan", "read"]

@@ -193,7 +193,7 @@ def convert(
     _check_options(options, plan)
     calibrating = accuracy.arguments({**options, "plan": plan})
     timing: dict[str, Any] = {"objective": objective, "runtime": runtime}
-    timing["threads"] = whole_number("threads", threads, least=1) or 2
+    timing["threads"] = whole_number("threads", threads) or 2
     _check_input(model)
     accuracy.check_files()
     _check_json(json, force, model, plan, *accuracy.files)
@@ -291,7 +291,7 @@ def bench(
 
     talk = _Talk(json, quiet, False, debug)
     asked = {"threads": threads, "batch": batch, "rounds": rounds}
-    options: dict[str, Any] = {name: whole_number(name, text, least=1) for name, text in asked.items()}
+    options: dict[str, Any] = {name: whole_number(name, text) for name, text in asked.items()}
     options = {name: value for name, value in options.items() if value is not None}
     options |= {"runtimes": runtime or ("tf",), "for_inference": for_inference}
     usable(bench_settings(**options).runtimes)
@@ -346,7 +346,7 @@ def export(
     from octconvert.exporting import check_target, format_of
 
     talk = _Talk(json, quiet, False, debug)
-    options: dict[str, Any] = {"format": format, "batch": whole_number("batch", batch, least=1)}
+    options: dict[str, Any] = {"format": format, "batch": whole_number("batch", batch)}
     options |= {"for_inference": not no_for_inference, "overwrite": force}
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
     target = format_of(Path(output), format)

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops, tree
 
+from octconvert import limits
 from octconvert.errors import InputError, UsageError
 from octconvert.graph import BOUNDARY, CallGraph, build_graph, functional_of
 from octconvert.optimizer import muon_for
@@ -497,13 +498,14 @@ def _check_first(first: tuple, model, name: str, need_labels: bool) -> None:
 
 
 def _check_numbers(epochs, labels_weight, temperature, batch_size, steps_per_epoch) -> None:
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch or 1)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise UsageError(f"{name} takes a whole number of at least 1, received {value!r}")
-    if not 0 <= labels_weight <= 1:
-        raise UsageError(f"labels_weight takes a share, 0..1, received {labels_weight!r}")
-    if temperature is not None and not temperature > 0:
-        raise UsageError(f"temperature takes a number above 0, received {temperature!r}")
+    limits.whole("epochs", epochs)
+    limits.whole("batch_size", batch_size)
+    if steps_per_epoch is not None:
+        limits.whole("steps_per_epoch", steps_per_epoch)
+    if not limits.is_number(labels_weight) or not 0 <= labels_weight <= 1:
+        raise UsageError(f"labels_weight takes a share, 0..1, received {limits.shown(labels_weight)}")
+    if temperature is not None and not (limits.is_number(temperature) and temperature > 0):
+        raise UsageError(f"temperature takes a number above 0, received {limits.shown(temperature)}")
 
 
 def _check_models(source, converted) -> CallGraph:

@@ -14,7 +14,7 @@ from octconvert.build import Builder
 from octconvert.errors import first_line
 from octconvert.execution import run
 from octconvert.graph import build_graph, with_known_sizes
-from octconvert.planning.make import layout_from_plan, options_of
+from octconvert.planning.make import layout_from_plan
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Plan
 from octconvert.report.result import Check
@@ -105,7 +105,7 @@ def _array(variable) -> np.ndarray:
 def check_oracle(layout: Layout, plan: Plan, samples) -> Check:
     """With octave=1 the same rewrite must be the source's function, on the user's own weights."""
     plan = dataclasses.replace(plan, octave=1, weights="slice", stride_mode="keep")
-    options = options_of(plan)
+    options = plan.options()
     twin = Builder(layout_from_plan(layout.graph, plan), options).build()
     difference = largest_difference(run(layout.graph.model, samples), run(twin, samples))
     allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(layout.graph), 0.0))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert import limits
 from octconvert.errors import UsageError
 from octconvert.runtimes import INSTALL, find
 
@@ -32,10 +33,10 @@ class BenchSettings:
             raise UsageError("bench needs a runtime")
         for name in self.runtimes:
             find(name)
-        for name in ("threads", "batch", "rounds"):
-            value = getattr(self, name)
-            if not (name == "batch" and value is None) and not _is_count(value):
-                raise UsageError(f"{name} must be a whole number, at least 1, received {value!r}")
+        for name in ("threads", "rounds"):
+            limits.whole(name, getattr(self, name))
+        if self.batch is not None:
+            limits.whole("batch", self.batch)
 
 
 def bench_settings(runtimes: str | Iterable[str] = ("tf",), **others: Any) -> BenchSettings:
@@ -62,7 +63,3 @@ def usable(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not found:
         raise UsageError("; ".join(notes))
     return found, notes
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert import limits
 from octconvert.errors import UsageError
 
 STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 """In the order in which they run."""
 SYNTHETIC_BUDGET, DATA_BUDGET = 60.0, 300.0
 """Seconds that are aimed at by default: on synthetic images, and on data that the user gave."""
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -47,16 +43,14 @@ class Settings:
     def __post_init__(self):
         unknown = [step for step in self.steps if step not in STEPS]
         if unknown:
-            raise UsageError(f"calibration_steps takes some of {', '.join(STEPS)}, received {unknown[0]!r}")
-        if not isinstance(self.samples, int) or isinstance(self.samples, bool) or self.samples < 2:
-            raise UsageError(f"calibration_samples takes a whole number of at least 2, received {self.samples!r}")
-        if self.budget is not None and not (_is_number(self.budget) and self.budget > 0):
-            raise UsageError(f"calibration_budget takes seconds above 0, received {self.budget!r}")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
-            raise UsageError(f"seed takes a whole number from 0 to 2**32 - 1, received {self.seed!r}")
+            raise UsageError(f"calibration_steps takes some of {', '.join(STEPS)}, received {limits.shown(unknown[0])}")
+        limits.whole("calibration_samples", self.samples)
+        limits.whole("seed", self.seed)
+        if self.budget is not None:
+            limits.real("calibration_budget", self.budget)
         for name, value in (("target_macs", self.target_macs), ("max_drop", self.max_drop)):
-            if value is not None and not (_is_number(value) and 0 < value < 1):
-                raise UsageError(f"{name} must be between 0 and 1, received {value!r}")
+            if value is not None:
+                limits.real(name, value)
         if self.target_macs is not None and self.max_drop is not None:
             raise UsageError("target_macs and max_drop can not be given together: each chooses every alpha itself")
 

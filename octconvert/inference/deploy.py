@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert.arguments import checked
 from octconvert.errors import UsageError
 from octconvert.graph import CallGraph, build_graph
 from octconvert.inference.emission import Forms, emitted
 from octconvert.inference.lowering import Lowering
 from octconvert.inference.program import Scaling
 from octconvert.inference.rewrites import folded, joined_inputs, joined_outputs, strided_pools, whole_images
+from octconvert.limits import shown
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
@@ -40,10 +42,11 @@ def checked_runtime(name: str | None) -> str:
         UsageError: there is none of that name.
     """
     if name is not None and name not in RUNTIMES:
-        raise UsageError(f"runtime must be one of {', '.join(RUNTIMES)}, received {name!r}")
+        raise UsageError(f"runtime must be one of {', '.join(RUNTIMES)}, received {shown(name)}")
     return name or "tf"
 
 
+@checked
 def for_inference(model, runtime: str | None = None, *, forms: Forms | None = None):
     """A model that gives the same outputs at inference with less to do; ``model`` itself is not changed.
 
@@ -65,6 +68,8 @@ def for_inference(model, runtime: str | None = None, *, forms: Forms | None = No
         UsageError: an unknown runtime.
         InputError: a subclassed model.
     """
+    if forms is not None and not isinstance(forms, Forms):
+        raise UsageError(f"forms takes a Forms, received {shown(forms)}")
     return deploy(model, runtime, forms).model
 
 

@@ -96,18 +96,6 @@ def _reaches_max(graph: CallGraph, call: Call) -> bool:
     return False
 
 
-def options_of(plan: Plan) -> Options:
-    """The options that a plan fixes."""
-    return Options(
-        octave=plan.octave,
-        min_size=plan.min_size,
-        stride_mode=plan.stride_mode,
-        weights=plan.weights,
-        portable=plan.portable,
-        elementwise=plan.elementwise,
-    )
-
-
 def layout_from_plan(
     graph: CallGraph,
     plan: Plan,
@@ -144,7 +132,7 @@ def layout_from_plan(
         selections = tuple(selection for _, selection in found)
         return alphas.pop(), None if None in selections else selections
 
-    return solve(graph, options_of(plan), decisions, wanted)
+    return solve(graph, plan.options(), decisions, wanted)
 
 
 def _wishes(group: Group) -> dict[str, tuple[float, tuple | None]]:

@@ -11,7 +11,10 @@ from typing import Any
 
 from rich.jupyter import JupyterMixin
 
+from octconvert import limits
 from octconvert.errors import UsageError
+from octconvert.inputs import read_text
+from octconvert.planning.parsing import read_value
 
 FORMAT = "octconvert-plan/1"
 FIRST, INTERMEDIATE, LAST, PLAIN = "first", "intermediate", "last", "plain"
@@ -21,13 +24,9 @@ STRIDE_MODES = ("keep", "pool")
 PRESETS = (None, "paper")
 
 
-def _positive(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 def _check_alpha(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise UsageError(f"{name} must be at least 0 and below 1, received {value!r}")
+    if not limits.is_number(value) or not 0 <= value < 1:
+        raise UsageError(f"{name} must be at least 0 and below 1, received {limits.shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Options:
 
     Attributes:
         alpha: share of the channels that become low, 0 <= alpha < 1.
-        octave: factor between the resolutions, a power of two; 1 changes no resolution (the oracle).
+        octave: factor between the resolutions, a power of two up to 64; 1 changes no resolution (the
+            oracle).
         alpha_map: (regular expression on layer names, alpha) in order; the first that matches a layer of a tied group
             gives the group's alpha.
         include: convert only convolutions whose name matches one of these.
@@ -65,20 +65,18 @@ class Options:
     def __post_init__(self):
         for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
             _check_alpha(name, value)
-        if not _positive(self.octave) or self.octave & (self.octave - 1):
-            raise UsageError(f"octave must be a power of two (1, 2, 4 ...), received {self.octave!r}")
-        if not _positive(self.min_size):
-            raise UsageError(f"min_size must be a positive integer, received {self.min_size!r}")
+        limits.octave(self.octave)
+        limits.whole("min_size", self.min_size)
         if not isinstance(self.portable, bool):
-            raise UsageError(f"portable must be true or false, received {self.portable!r}")
+            raise UsageError(f"portable must be true or false, received {limits.shown(self.portable)}")
         names = self.elementwise
         if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
-            raise UsageError(f"elementwise takes names of layers or classes, received {self.elementwise!r}")
+            raise UsageError(f"elementwise takes names of layers or classes, received {limits.shown(self.elementwise)}")
         choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 listed = ", ".join(str(item) for item in allowed if item)
-                raise UsageError(f"{name} must be one of {listed}, received {getattr(self, name)!r}")
+                raise UsageError(f"{name} must be one of {listed}, received {limits.shown(getattr(self, name))}")
         for pattern in (*self.include, *self.exclude, *(regex for regex, _ in self.alpha_map)):
             try:
                 re.compile(pattern)
@@ -114,7 +112,7 @@ class Group:
         _check_alpha(f"{self.name}: alpha", self.alpha)
         for name in ("producers", "channels", "low"):
             if not isinstance(getattr(self, name), tuple):
-                raise UsageError(f"{self.name}: {name} must be a list, received {getattr(self, name)!r}")
+                raise UsageError(f"{self.name}: {name} must be a list, received {limits.shown(getattr(self, name))}")
         counts = {len(self.producers), len(self.channels), len(self.low), len(self.selection or self.producers)}
         if len(counts) > 1:
             what = "producers, channels, low and selection"
@@ -150,7 +148,7 @@ class Convolution:
 
     def __post_init__(self):
         if not isinstance(self.frozen, bool):
-            raise UsageError(f"frozen must be true or false, received {self.frozen!r}")
+            raise UsageError(f"frozen must be true or false, received {limits.shown(self.frozen)}")
 
 
 @dataclass(frozen=True)
@@ -192,6 +190,24 @@ class Plan(JupyterMixin):
     chains: tuple[Chain, ...]
     elementwise: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        self.options()
+
+    def options(self) -> Options:
+        """The options that the plan fixes.
+
+        Raises:
+            UsageError: one of them makes no sense.
+        """
+        return Options(
+            octave=self.octave,
+            min_size=self.min_size,
+            stride_mode=self.stride_mode,
+            weights=self.weights,
+            portable=self.portable,
+            elementwise=self.elementwise,
+        )
+
     @property
     def converted(self) -> tuple[Convolution, ...]:
         """The convolutions that become octave layers."""
@@ -215,10 +231,12 @@ class Plan(JupyterMixin):
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise UsageError(f"{where}: not JSON: {error}") from None
+        except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+            raise UsageError(f"{where}: not a plan of octconvert: {limits.shown(str(error))}") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise UsageError(f'{where}: not a plan of octconvert (its "format" is not "{FORMAT}")')
         data = {key: value for key, value in data.items() if key != "format"}
-        return _read(cls, data, where)
+        return read_value(cls, data, where)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Plan:
@@ -227,12 +245,7 @@ class Plan(JupyterMixin):
         Raises:
             UsageError: the file can not be read, or is not a plan.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise UsageError(f"{path}: can not be read as a plan: {reason}") from error
-        return cls.from_json(text, str(path))
+        return cls.from_json(read_text(path, "a plan"), str(path))
 
     def __rich__(self):
         from octconvert.report.terminal import plan_table
@@ -246,34 +259,3 @@ class Plan(JupyterMixin):
 
     def __repr__(self) -> str:
         return f"<Plan for {self.model}: {len(self.converted)} of {len(self.convolutions)} convolutions>"
-
-
-_NESTED = {"groups": Group, "convolutions": Convolution, "chains": Chain, "ends": ChainEnd}
-
-
-def _read(cls, data, where: str):
-    """A frozen value from its dictionary; every key without a default must be there, and no unknown one."""
-    if not isinstance(data, dict):
-        raise UsageError(f"{where}: expected an object, received {data!r}")
-    known = {item.name: item.default for item in dataclasses.fields(cls)}
-    needed = {name for name, default in known.items() if default is dataclasses.MISSING}
-    wrong = sorted((needed - set(data)) | (set(data) - set(known)))
-    if wrong:
-        state = "unknown" if wrong[0] in data else "missing"
-        raise UsageError(f'{where}: {state} key "{wrong[0]}"')
-    values = {}
-    for key, value in data.items():
-        if key in _NESTED:
-            if not isinstance(value, list):
-                raise UsageError(f'{where}: "{key}" must be a list')
-            values[key] = tuple(_read(_NESTED[key], item, f"{where}: {key}[{i}]") for i, item in enumerate(value))
-        else:
-            values[key] = _frozen(value)
-    try:
-        return cls(**values)
-    except (UsageError, TypeError) as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _frozen(value):
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.jupyter import JupyterMixin
 
+from octconvert.arguments import checked
 from octconvert.output import save_checked
 from octconvert.planning.values import Plan
 from octconvert.report.result import Check, ConvolutionReport, Cost, Report
@@ -51,6 +52,7 @@ class Conversion(JupyterMixin):
         """What was repaired while loading the source file."""
         return self.report.repairs
 
+    @checked
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Save the model; the file gets its name only after it was loaded again and predicted the same.
 

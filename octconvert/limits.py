@@ -1,0 +1,85 @@
+"""The numbers that options take: one range for each name, the same in Python, on the command line and in plan files."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from octconvert.errors import UsageError
+
+WHOLE: dict[str, tuple[int, int]] = {
+    "octave": (1, 64),  # a low map has 1/64 of the rows; beyond that nothing of a picture is left
+    "min_size": (1, 2**16),
+    "calibration_samples": (2, 10**7),
+    "seed": (0, 2**32 - 1),  # what NumPy and Keras both take
+    "threads": (1, 1024),
+    "batch": (1, 2**16),
+    "rounds": (1, 10_000),
+    "epochs": (1, 10**6),
+    "batch_size": (1, 2**20),
+    "steps_per_epoch": (1, 10**9),
+}
+"""Name -> the least and the most, both allowed."""
+REAL: dict[str, tuple[float, float, str]] = {
+    "calibration_budget": (0.0, 30 * 86_400.0, "a number of seconds above 0, of less than 30 days"),
+    "target_macs": (0.0, 1.0, "a share above 0 and below 1"),
+    "max_drop": (0.0, 1.0, "a share above 0 and below 1"),
+}
+"""Name -> the two ends, which are not allowed themselves, and the range in words."""
+
+
+def whole(name: str, value: Any, label: str = "") -> int:
+    """``value`` as an int, where it is a whole number in the range of ``name``; NumPy's integers count.
+
+    Raises:
+        UsageError: it is not; the message starts with ``label``, or else the name.
+    """
+    least, most = WHOLE[name]
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most:
+        return int(value)
+    raise UsageError(f"{label or name} takes a whole number from {least} to {most}, received {shown(value)}")
+
+
+def octave(value: Any, label: str = "octave") -> int:
+    """``value`` as an int, where it is a power of two in the range of octaves.
+
+    Raises:
+        UsageError: it is not.
+    """
+    least, most = WHOLE["octave"]
+    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most
+    if not right or int(value) & (int(value) - 1):
+        raise UsageError(f"{label} must be a power of two (1, 2, 4 ... {most}), received {shown(value)}")
+    return int(value)
+
+
+def real(name: str, value: Any, label: str = "") -> float:
+    """``value`` as a float, where it is a number in the range of ``name``.
+
+    Raises:
+        UsageError: it is not; the message starts with ``label``, or else the name.
+    """
+    least, most, words = REAL[name]
+    if is_number(value) and least < value < most:
+        return float(value)
+    raise UsageError(f"{label or name} takes {words}, received {shown(value)}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite real number; NumPy's scalars count, truth values do not."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond every float
+        return False
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """What an error says of a value that was received, on one line of bounded length."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # any object may come in, and an int of over 4,300 digits has no repr
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
