@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+from keras.src.legacy.saving import legacy_h5_format
+from keras.src.saving import saving_lib
+
+from octconvert import files
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.io.text import one_line, quiet
 
@@ -29,59 +33,64 @@ def save(
         Exception: Whatever ``check`` raises.
     """
     given = Path(path)
-    check_target(given, overwrite=overwrite)
-    target = given.resolve()  # through a symbolic link to the file behind it
-    temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{given.suffix.lower()}")
-    try:
+    place = check_target(given, overwrite=overwrite)
+    with files.beside(place, given.suffix.lower()) as temporary:
         _write(model, temporary, given)
         if check is not None:
             check(temporary)
         check_target(given, overwrite=overwrite)  # somebody may have been faster
-        if target.exists():
-            shutil.copymode(target, temporary)
-        _move(temporary, target, given)
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            files.put_in_place(temporary, place)
+        except OSError as error:
+            raise files.can_not_be_written(given, error) from error
 
 
-def check_target(path: str | os.PathLike, *, overwrite: bool = False) -> None:
+def check_target(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     """Refuses a target that :func:`save` could not write, before any work is done for it.
+
+    Returns:
+        The path behind all links.
 
     Raises:
         UsageError: With the reason.
     """
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{target}: unknown ending '{target.suffix}'; name the file .keras, .h5 or .hdf5")
-    if target.is_dir():
-        raise UsageError(f"{target}: is a directory; name a file")
-    parent = target.resolve().parent
-    if not parent.is_dir():
-        raise UsageError(f"{target}: there is no directory {target.parent}; make it first")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{target}: no permission to write into {target.parent}; choose another place")
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target}: exists already; choose another name or allow overwriting it")
+    suffix = Path(path).suffix
+    if suffix.lower() not in SUFFIXES:
+        ending = files.shown(suffix)
+        raise UsageError(f"{files.shown(path)}: unknown ending '{ending}'; name the file .keras, .h5 or .hdf5")
+    return files.check_target(path, overwrite=overwrite)
 
 
 def _write(model: Any, temporary: Path, given: Path) -> None:
     # Keras takes the optimizer out of the model's own settings when it writes .h5; a later .keras would lack it.
     settings = getattr(getattr(model, "_compile_config", None), "config", None)
     before = dict(settings or {})
+    write = _write_archive if temporary.suffix == ".keras" else _write_hdf5
     try:
         with quiet():
-            model.save(temporary)
+            write(model, temporary)
     except OSError as error:
-        raise UsageError(f"{given}: can not be written ({one_line(error)}); choose another place") from error
+        raise files.can_not_be_written(given, error) from error
     except Exception as error:
-        raise OctconvertError(f"{given}: Keras can not save this model in this format: {one_line(error)}") from error
+        name = files.shown(given)
+        raise OctconvertError(f"{name}: Keras can not save this model in this format: {one_line(error)}") from error
     finally:
         if settings:
             settings.update(before)
 
 
-def _move(temporary: Path, target: Path, given: Path) -> None:
-    try:
-        os.replace(temporary, target)
-    except OSError as error:
-        raise UsageError(f"{given}: can not be written ({one_line(error)}); choose another place") from error
+# HDF5 ends the process by a segmentation fault where the disk is full, so it only ever writes into memory.
+
+
+def _write_hdf5(model: Any, path: Path) -> None:
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        legacy_h5_format.save_model_to_hdf5(model, file)
+    with open(path, "xb") as file:
+        file.write(image.getbuffer())
+
+
+def _write_archive(model: Any, path: Path) -> None:
+    # Where memory is short Keras lets HDF5 write beside a file that has a name; an open descriptor has none.
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), "w+b") as file:
+        saving_lib.save_model(model, file)

@@ -20,7 +20,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from octconvert.benchmarking.process import Worker, WorkerError, exported
-from octconvert.errors import OctconvertError
+from octconvert.errors import OctconvertError, UsageError
 from octconvert.files import write_atomically
 from octconvert.runtimes import find
 
@@ -134,7 +134,7 @@ class Times:
         """Write what is new; somebody else may have written in between. A cache that can not be written is none."""
         if not self._new:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UsageError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps({**self._read(), **self._new}))
 
