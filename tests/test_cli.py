@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert import cli, environment
+from octconvert import cli, console, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,7 +129,7 @@ def test_version(run):
         (["net.keras", "--alpha", "much"], "--alpha"),
         (["net.keras", "--alpha", "1.5"], "alpha must be"),
         (["net.keras", "--octave", "3"], "octave must be a power of two"),
-        (["net.keras", "--min-size", "0"], "min_size"),
+        (["net.keras", "--min-size", "0"], "--min-size takes a whole number from 1"),
         (["net.keras", "--weights", "copy"], "--weights"),
         (["net.keras", "--preset", "big"], "--preset"),
         (["net.keras", "--verify", "never"], "--verify"),
@@ -351,7 +351,7 @@ def test_progress_forgets_the_stage_before(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     screen = io.StringIO()
     screen.isatty = lambda: True
-    with cli._progress_bar("starting TensorFlow", screen) as show:
+    with console.progress_bar("starting TensorFlow", screen) as show:
         shown = []
         for stage, done, total in [("read", 0, 1), ("calibrate: refine", 400, 400), ("check", 0, 0), ("save", 0, 1)]:
             show(stage, done, total)
@@ -651,12 +651,12 @@ def test_debug_shows_the_traceback_of_an_expected_error_too(run):
     assert code == 2 and "Traceback" in err and err.splitlines()[-1].startswith("octconvert: missing.h5")
 
 
-def test_interrupt_is_quiet(net, run, monkeypatch):
+def test_interrupt_is_one_line(net, run, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_check_output", interrupted)
-    assert run("net.keras") == (130, "", "")
+    assert run("net.keras") == (130, "", "octconvert: interrupted\n")
 
 
 def test_a_fresh_process_prints_nothing_but_the_result(net):

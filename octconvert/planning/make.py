@@ -25,7 +25,6 @@ from octconvert.planning.values import (
     Plan,
 )
 from octconvert.rules import rule_of
-from octconvert.rules.base import too_small
 
 PAPER_MIN_SIZE = 8
 """The authors leave maps of 7x7 and smaller plain."""
@@ -207,8 +206,7 @@ def _reason(layout: Layout, call: Call, role: str) -> str:
         return ONLY_VECTORS
     if layout.reason(call) or role == LAST:
         return layout.reason(call)
-    shape = layout.graph.tensors[call.outputs[0]].shape
-    return too_small(layout.graph, shape, layout.min_size) or PLAIN_INPUT
+    return layout.small.get(call.key) or PLAIN_INPUT
 
 
 def _chains(layout: Layout):

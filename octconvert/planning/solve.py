@@ -7,6 +7,8 @@ evenly. Each round only takes back, so it ends. A round is one pass over the cal
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -25,16 +27,25 @@ OUTPUT = "its output is an output of the model"
 PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
 NO_HIGH_CHANNEL = "a tensor tied to it would keep no high channel"
-SHARED = "its shared calls can not be rewritten alike"
+MAP, VECTOR = "map", "vector"
 UNEVEN = "its channel groups can not be split evenly"
 
 
 @dataclass
 class Decisions:
-    """What is settled before and while solving: call keys that stay plain as a whole, or in their output only."""
+    """What is settled before and while solving: call keys that stay plain as a whole, in their output or their input.
+
+    All three: call key -> the reason.
+    """
 
     frozen: dict[object, str] = field(default_factory=dict)
     plain_output: dict[object, str] = field(default_factory=dict)
+    plain_input: dict[object, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """It only grows while solving, so solving ends."""
+        return len(self.frozen) + len(self.plain_output) + len(self.plain_input)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +60,7 @@ class Layout:
         alphas, selections: what was wanted for each group.
         decisions: why calls stay plain.
         min_size: of the options.
+        small: call key -> why its map is too small for a pair.
         channels: tensor number -> number of the component of tied channels that each of its channels belongs to.
         components: the tied channels.
     """
@@ -61,6 +73,7 @@ class Layout:
     selections: tuple[tuple[tuple[int, ...], ...] | None, ...]
     decisions: Decisions
     min_size: int
+    small: dict[object, str]
     channels: dict[int, np.ndarray]
     components: Components
 
@@ -82,22 +95,53 @@ def solve(
     wanted: Callable[[TiedProducers], tuple[float, tuple | None]],
 ) -> Layout:
     """The `Layout` that follows from the decisions; ``wanted`` gives a group's (alpha, selected low channels)."""
+    small = small_maps(graph, options.min_size)
     while True:
-        channels, traces, ledger = _trace(graph, options, decisions)
+        channels, traces, ledger = _trace(graph, options, decisions, small)
         components = Components(ledger)
         if _take_back(graph, channels, traces, components, decisions, wanted):
             continue
         low = components.assign(wanted)
         if not _take_back_splits(channels, ledger, components, low, decisions):
-            return _layout(graph, options, channels, traces, components, low, decisions, wanted)
+            return _layout(graph, options, channels, traces, components, low, decisions, small, wanted)
 
 
-def _trace(graph: CallGraph, options: Options, decisions: Decisions):
+def small_maps(graph: CallGraph, min_size: int) -> dict[object, str]:
+    """Call key -> why its map is too small for a pair.
+
+    A layer that is called on maps of several sizes (a head on all levels of a pyramid) has one set of weights and one
+    decision: the one that is right for most of its work, which goes with the number of positions.
+    """
+    counted: defaultdict[object, list[tuple[int, str]]] = defaultdict(list)
+    for call in graph.calls:
+        if call.kind == OPERATION:
+            shape = graph.tensors[call.outputs[0]].shape
+            counted[call.key].append((_positions(graph, shape), too_small(graph, shape, min_size)))
+    reasons = {}
+    for key, calls in counted.items():
+        small = [(positions, reason) for positions, reason in calls if reason]
+        if 2 * sum(positions for positions, _ in small) > sum(positions for positions, _ in calls):
+            others = f", the largest of its {len(calls)} calls" if len(calls) > 1 else ""
+            reasons[key] = max(small)[1] + others
+    return reasons
+
+
+def _positions(graph: CallGraph, shape) -> int:
+    """Rows times columns of a map; open sizes count as large ones, all else as one position."""
+    if len(shape) != 4:
+        return 1
+    return math.prod(_OPEN_SIZE if shape[axis] is None else shape[axis] for axis in graph.spatial_axes)
+
+
+_OPEN_SIZE = 224
+
+
+def _trace(graph: CallGraph, options: Options, decisions: Decisions, small: dict[object, str]):
     ledger = Ledger()
     channels: dict[int, np.ndarray] = {}
     traces: dict[int, Trace] = {}
     for call in graph.calls:
-        trace = _trace_call(graph, call, channels, ledger, options, decisions)
+        trace = _trace_call(graph, call, channels, ledger, options, decisions, small)
         if trace is None:
             continue
         traces[call.index] = trace
@@ -114,7 +158,7 @@ def _trace(graph: CallGraph, options: Options, decisions: Decisions):
     return channels, traces, ledger
 
 
-def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisions) -> Trace | None:
+def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisions, small) -> Trace | None:
     reads_pair = any(tensor in channels for tensor in call.inputs)
     if call.key in decisions.frozen:
         return stop(call, decisions.frozen[call.key])
@@ -125,34 +169,73 @@ def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisio
         return stop(call, f"no rule for {call.class_name}") if reads_pair else None
     if not reads_pair and not rule.produces:
         return None
-    refused = decisions.plain_output.get(call.key, "")
-    trace = rule.trace(call, Flow(graph, call, channels, ledger, options, refused))
+    refused, merged = decisions.plain_output.get(call.key, ""), decisions.plain_input.get(call.key)
+    known = channels if merged is None else {}
+    trace = rule.trace(call, Flow(graph, call, known, ledger, options, refused, small.get(call.key, "")))
+    if merged is not None:
+        return replace(trace, reads=False, gains=False, reason=trace.reason or merged)
     if reads_pair and trace.reads and any(numbers is not None for numbers in trace.outputs):
-        reason = too_small(graph, graph.tensors[call.outputs[0]].shape, options.min_size)
+        reason = _shrinks(graph, call, channels, options.min_size)
         if reason:  # the pair before a small depthwise convolution still saves work in the convolution that writes it
             return replace(stop(call, reason), gains=trace.gains)
     return trace
 
 
+def _shrinks(graph: CallGraph, call: Call, channels, min_size: int) -> str:
+    """Why a pair ends where its map gets too small. One that was too small before is that of a shared layer."""
+    before = [graph.tensors[tensor].shape for tensor in call.inputs if tensor in channels]
+    if any(too_small(graph, shape, min_size) for shape in before):
+        return ""
+    return too_small(graph, graph.tensors[call.outputs[0]].shape, min_size)
+
+
 def _take_back(graph, channels, traces, components: Components, decisions: Decisions, wanted) -> bool:
     """Settle what does not hold this round; whether there was anything."""
-    before = len(decisions.frozen) + len(decisions.plain_output)
+    before = decisions.count
     for calls in same_key(graph.calls):
-        if len({_shape_of_answer(call, channels, traces) for call in calls}) > 1:
-            decisions.frozen[calls[0].key] = SHARED
-    if len(decisions.frozen) + len(decisions.plain_output) > before:
+        _settle_shared(graph, calls, channels, traces, decisions)
+    if decisions.count > before:
         return True
     facts = _group_facts(graph, channels, traces, components)
     for index, group in enumerate(components.groups):
         reason = _refusal(index, group, facts, wanted)
         if reason:
             decisions.plain_output.update((producer.call.key, reason) for producer in group.producers)
-    return len(decisions.frozen) + len(decisions.plain_output) > before
+    return decisions.count > before
+
+
+def _settle_shared(graph: CallGraph, calls: list[Call], channels, traces, decisions: Decisions) -> None:
+    """One decision for all calls of a layer; where only some inputs are pairs, a convolution may still write one."""
+    answers = [_answer(graph, call, channels, traces) for call in calls]
+    if len(set(answers)) == 1:
+        return
+    key = calls[0].key
+    rule = rule_of(calls[0]) if calls[0].kind == OPERATION else None
+    inputs_differ = len({any(reads) for reads, _ in answers}) > 1
+    if inputs_differ and rule is not None and rule.produces and key not in decisions.plain_input:
+        decisions.plain_input[key] = _disagreement(graph, calls, answers, traces)
+    else:
+        decisions.frozen[key] = _disagreement(graph, calls, answers, traces)
+
+
+def _disagreement(graph: CallGraph, calls: list[Call], answers, traces) -> str:
+    """Why the calls of a shared layer can not be rewritten alike."""
+    times = f"it is called {len(calls)} times"
+    for side, verb in ((0, "reads"), (1, "writes")):
+        paired = [any(answer[side]) for answer in answers]
+        if len(set(paired)) > 1:
+            plain = calls[paired.index(False)]
+            source = plain if verb == "writes" else graph.producer(plain.inputs[0])
+            reason = traces[source.index].reason if source.index in traces else ""
+            return f"{times}, and '{plain.name}' {verb} a plain tensor{f' ({reason})' if reason else ''}"
+    if any(VECTOR in kinds for answer in answers for kinds in answer):
+        return f"{times}, on maps and on a 1x1 map"
+    return f"{times}, with pairs and plain tensors in different places"
 
 
 def _take_back_splits(channels, ledger: Ledger, components: Components, low: np.ndarray, decisions: Decisions) -> bool:
     """Settle what can not be built with these low channels; whether there was anything."""
-    before = len(decisions.frozen) + len(decisions.plain_output)
+    before = decisions.count
     for call, numbers, blocks in ledger.balances:
         if not ChannelSplit(low[numbers], 1).balanced(blocks):
             decisions.frozen[call.key] = UNEVEN
@@ -160,16 +243,20 @@ def _take_back_splits(channels, ledger: Ledger, components: Components, low: np.
         if low[numbers].all():
             producers = (p for position in components.groups_of(numbers) for p in components.groups[position].producers)
             decisions.plain_output.update((producer.call.key, NO_HIGH_CHANNEL) for producer in producers)
-    return len(decisions.frozen) + len(decisions.plain_output) > before
+    return decisions.count > before
 
 
-def _shape_of_answer(call: Call, channels, traces):
+def _answer(graph: CallGraph, call: Call, channels, traces) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a call reads and writes, for each tensor: a pair of maps, a pair of vectors, or (empty) a plain tensor."""
+
+    def kind(tensor: int) -> str:
+        if tensor not in channels:
+            return ""
+        return VECTOR if graph.is_vector(graph.tensors[tensor].shape) else MAP
+
     trace = traces.get(call.index)
     reads = trace is not None and trace.reads
-    return (
-        tuple(reads and tensor in channels for tensor in call.inputs),
-        tuple(tensor in channels for tensor in call.outputs),
-    )
+    return tuple(kind(tensor) if reads else "" for tensor in call.inputs), tuple(map(kind, call.outputs))
 
 
 @dataclass
@@ -222,7 +309,7 @@ def _run_has_low(channels: int, blocks: int, alpha: float) -> bool:
     return low_channels(alpha, channels // blocks if channels % blocks == 0 else channels) > 0
 
 
-def _layout(graph, options, channels, traces, components, low, decisions, wanted) -> Layout:
+def _layout(graph, options, channels, traces, components, low, decisions, small, wanted) -> Layout:
     splits = {}
     for tensor, numbers in channels.items():
         mask = low[numbers]
@@ -232,4 +319,5 @@ def _layout(graph, options, channels, traces, components, low, decisions, wanted
     groups = tuple((g, tuple(low[p.channels] for p in g.producers)) for g in components.groups)
     alphas, selections = zip(*map(wanted, components.groups), strict=True) if groups else ((), ())
     tied = {tensor: components.of[numbers] for tensor, numbers in channels.items()}
-    return Layout(graph, splits, traces, groups, alphas, selections, decisions, options.min_size, tied, components)
+    settled = (groups, alphas, selections, decisions, options.min_size, small)
+    return Layout(graph, splits, traces, *settled, tied, components)

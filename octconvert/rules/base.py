@@ -58,10 +58,13 @@ class Flow:
         graph: the source's calls; ``data_format``, ``channel_axis`` and ``spatial_axes`` are its maps'.
         call: the call that is traced.
         options: the user's `octconvert.planning.Options`.
+
+    ``refused``, ``small``: why the call's output has to stay plain, whatever the rule says; empty where it need not.
     """
 
-    def __init__(self, graph: CallGraph, call: Call, channels, ledger, options, refused: str = ""):
-        self.graph, self.call, self.options, self._refused = graph, call, options, refused
+    def __init__(self, graph: CallGraph, call: Call, channels, ledger, options, refused: str = "", small: str = ""):
+        self.graph, self.call, self.options = graph, call, options
+        self._refused = refused or small
         self._channels, self._ledger = channels, ledger
 
     def channels(self, argument: int = 0) -> np.ndarray | None:
@@ -90,7 +93,7 @@ class Flow:
 
         ``blocks``: equal runs of channels that must each get the same share of low ones (grouped convolutions).
         """
-        reason = self._refused or too_small(self.graph, self.output_shape(), self.options.min_size)
+        reason = self._refused
         if channels == 1:
             reason = reason or "one channel, nothing to split"
         if reason:

@@ -23,13 +23,15 @@ def test_convolution_called_twice_on_pairs():
     assert_portable(model)
 
 
-def test_convolution_on_a_plain_tensor_and_on_a_pair_stays_plain():
+def test_convolution_on_a_plain_tensor_and_on_a_pair_reads_plain_tensors():
     inputs = Input((12, 12, 8))
     shared = conv(name="shared")
     x = shared(conv(name="between")(shared(inputs)))
-    result = assert_oracle(Model(inputs, conv(4, name="after")(conv(name="next")(x))), converted=2)
-    assert roles(result) == {"shared": "plain", "between": "plain", "next": "first", "after": "last"}
-    assert "shared calls" in reasons(result)["shared"]
+    model = Model(inputs, conv(4, name="after")(conv(name="next")(x)))
+    result = assert_oracle(model, converted=4)
+    assert roles(result) == {"shared": "first", "between": "last", "next": "intermediate", "after": "last"}
+    assert "called 2 times, and 'shared' reads a plain tensor" in reasons(result)["between"]
+    assert_portable(model)
 
 
 @pytest.mark.parametrize("sizes", [(16, 10), (9, 10), (16, 17)])
@@ -52,11 +54,53 @@ def test_depthwise_at_two_sizes(sizes, layer):
     assert_portable(model)
 
 
-def test_small_second_call_decides_for_both():
-    inputs = [Input((16, 16, 3)), Input((6, 6, 3))]
+@pytest.mark.parametrize("small", [6, 3, 2])
+def test_a_small_second_call_follows_the_first(small):
+    inputs = [Input((16, 16, 3)), Input((small, small, 3))]
+    shared, last = conv(name="shared"), conv(name="last")
+    model = Model(inputs, [last(layers.ReLU()(shared(x))) for x in inputs])
+    result = assert_oracle(model, converted=2, min_size=8)
+    assert roles(result) == {"shared": "first", "last": "last"}
+    assert_portable(model, min_size=8)
+
+
+def test_a_layer_called_on_a_map_and_on_a_1x1_map_stays_plain():
+    inputs = [Input((16, 16, 3)), Input((1, 1, 3))]
+    shared, last = conv(name="shared"), conv(name="last")
+    result = assert_oracle(Model(inputs, [last(layers.ReLU()(shared(x))) for x in inputs]), converted=0)
+    assert reasons(result)["last"] == "it is called 2 times, on maps and on a 1x1 map"
+
+
+def test_a_shared_layer_stays_plain_where_most_of_its_maps_are_small():
+    inputs = [Input((size, size, 3)) for size in (8, 7, 7)]
     shared, last = conv(name="shared"), conv(name="last")
     result = assert_oracle(Model(inputs, [last(shared(x)) for x in inputs]), converted=0, min_size=8)
-    assert "shared" in reasons(result)["shared"]
+    assert reasons(result)["shared"] == "7x7 map, below min_size 8, the largest of its 3 calls"
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_head_on_all_levels_of_a_pyramid(nested):
+    """As in RetinaNet: one head for all levels, the smallest far below min_size."""
+    image = Input((64, 64, 3))
+    levels, x = [], image
+    for level in range(5):
+        x = conv(8, name=f"level{level}", strides=2, activation="relu")(x)
+        levels.append(x)
+    steps = [conv(name="head1"), layers.BatchNormalization(name="norm"), conv(name="head2"), conv(4, name="head3")]
+
+    def head(tensor):
+        for step in steps:
+            tensor = step(tensor)
+            if step.name != "head3":
+                tensor = layers.ReLU()(tensor)
+        return tensor
+
+    if nested:
+        inside = Input((None, None, 8))
+        head = Model(inside, head(inside), name="head")
+    result = assert_oracle(Model(image, [head(tensor) for tensor in levels]), min_size=8)
+    found = {name.rsplit("/", 1)[-1]: role for name, role in roles(result).items()}
+    assert found["head1"] == "first" and found["head2"] == "intermediate" and found["head3"] == "last"
 
 
 def test_batch_normalization():
