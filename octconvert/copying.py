@@ -13,19 +13,22 @@ from keras import constraints, initializers, regularizers
 from keras.src.ops.operation import Operation
 from keras.src.saving.serialization_lib import SafeModeScope
 
+from octconvert.functions import put_back, referenced
+from octconvert.io.objects import OUTSIDE, READERS
+
 _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer, regularizers.Regularizer)
 
 
 def config_of(layer) -> dict:
-    """The configuration of a layer, with objects in the place of the names of objects."""
+    """The configuration of a layer, with objects in the place of the names of objects and of code."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.Lambda):
         kept = {"function": layer.function, "mask": layer.mask, "arguments": layer.arguments}
         return {**config, **kept, "output_shape": layer._output_shape}
-    if not _takes_objects(type(layer)):
-        return config
-    found = {key: getattr(layer, key, None) for key in config}
-    return {**config, **{key: value for key, value in found.items() if isinstance(value, _OBJECTS)}}
+    if _takes_objects(type(layer)):
+        own = {key: getattr(layer, key, None) for key in config}
+        config = {**config, **{key: value for key, value in own.items() if isinstance(value, _OBJECTS)}}
+    return put_back(config, layer)
 
 
 def _takes_objects(layer_class) -> bool:
@@ -36,10 +39,15 @@ def _takes_objects(layer_class) -> bool:
 
 
 def rebuild(layer_class, config: dict):
-    """A layer from `config_of`'s answer. Nothing in it is new code: the source runs it already."""
-    with SafeModeScope(False):
-        if issubclass(layer_class, keras.layers.Lambda):
-            return Operation.from_config.__func__(layer_class, config)  # its own would look for code as text
+    """A layer from `config_of`'s answer. Code that is still in there is not from the layer, and is not run."""
+    if issubclass(layer_class, keras.layers.Lambda):
+        return Operation.from_config.__func__(layer_class, config)  # its own would look for code as text
+    scope: dict[str, types.FunctionType] = {}
+    kept = {key for key, value in config.items() if _takes_objects(layer_class) and isinstance(value, _OBJECTS)}
+    config = {key: value if key in kept else referenced(value, scope) for key, value in config.items()}
+    # These open only what the layer itself has open.
+    safe = not issubclass(layer_class, (*OUTSIDE, *READERS))
+    with SafeModeScope(safe), keras.saving.CustomObjectScope(scope):
         return layer_class.from_config(config)
 
 

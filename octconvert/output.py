@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
-from octconvert import io, verify
+from octconvert import functions, io, verify
 from octconvert.errors import CheckError
 from octconvert.execution import run
+from octconvert.io.findings import NOTHING, Held, Kind, findings
+from octconvert.io.trust import SETTINGS
 from octconvert.report.result import Check
 
 
@@ -19,16 +24,18 @@ def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str
 
     Raises:
         UsageError: the path can not be written, or exists and ``overwrite`` is false.
-        CheckError: the saved file does not load or predicts something else; no file is left or changed.
+        CheckError: the saved file does not load, predicts something else, or holds code that the model does not run;
+            no file is left or changed.
     """
     samples, found = verify.example_inputs(model), []
     expected = run(model, samples)
 
-    def reload(path: Path):
-        # The file holds what this process has just written, so nothing foreign can run.
-        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=False)
-
     def check(temporary: Path) -> None:
+        safe = _is_safe(temporary, model, custom_objects)
+
+        def reload(path: Path):
+            return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=safe)
+
         found.append(verify.check_reload(temporary, reload, expected, samples))
         if not found[0].passed:
             raise CheckError(failure(found[0]))
@@ -40,3 +47,32 @@ def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str
 def failure(check: Check) -> str:
     """The error line for a failed check."""
     return f"check '{check.name}' failed, nothing was written: {check.detail}"
+
+
+def _is_safe(path: Path, model, custom_objects: Mapping[str, Any] | None) -> bool:
+    """Whether a file just written holds no code and names no file; if it does, they must be the model's own.
+
+    A model may have come from a file that Keras did not decode wholly. The next reader may: .h5 and .keras differ.
+    """
+    written, mine = _configuration(path), dict(custom_objects or {})
+    new = next(_unsafe(written, mine, functions.held(model)), None)
+    if new is not None:
+        raise CheckError(
+            f"nothing was written: layer '{new.layer}' {new}, and the model in memory holds that in no form that runs; "
+            f"build the layer without it"
+        )
+    return next(_unsafe(written, mine, NOTHING), None) is None
+
+
+def _unsafe(config: dict[str, Any], custom_objects: Mapping[str, Any], held: Held):
+    found = findings(config, custom_objects, held)
+    return (finding for finding in found if finding.kind is not Kind.UNKNOWN)
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        return {**config, SETTINGS: None}  # not loaded
+    with h5py.File(path, "r") as file:
+        return json.loads(file.attrs["model_config"])

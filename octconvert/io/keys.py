@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from octconvert.io.findings import Kind, findings
 from octconvert.io.tree import Job, Record, is_model, name_of, walk
 
 ANY = object()
@@ -133,14 +134,15 @@ def _layer(record: Record, layer: type, job: Job) -> None:
         return  # Keras translates its old forms itself
     known = accepted(layer)
     unknown = [key for key in config if key not in known]
-    if unknown and job.version >= 3 and _constructs(layer, config):
+    if unknown and job.version >= 3 and _constructs(layer, config, job):
         return  # Keras 3 wrote it and takes it, by some other way than a named argument
     for key in unknown:
         _drop(record["class_name"], key, config.pop(key), name, job)
 
 
-def _constructs(layer: Any, config: dict[str, Any]) -> bool:
+def _constructs(layer: Any, config: dict[str, Any], job: Job) -> bool:
     try:
+        _require_known(config, job)
         layer.from_config(copy.deepcopy(config))
     except Exception:
         return False
@@ -185,16 +187,25 @@ def _training_only(config: dict[str, Any], name: str, job: Job) -> None:
         if read is None or value is None:
             continue
         try:
+            _require_known(value, job)
             with keras.saving.CustomObjectScope(job.custom_objects):
                 read(value)
         except Exception:
             plain = _without_dtype(value)
             try:
+                _require_known(plain, job)
                 read(plain)
                 config[key] = plain
             except Exception:
                 del config[key]
                 job.notes.add(f"'{key}' was dropped; Keras 3 can not read it and only training needs it", name)
+
+
+def _require_known(value: Any, job: Job) -> None:
+    """Keras imports modules in search of an object that is unknown; nothing that a file names is imported here."""
+    for finding in findings({"config": {"": value}}, job.custom_objects):
+        if finding.kind is Kind.UNKNOWN:
+            raise ValueError(str(finding))
 
 
 def _without_dtype(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from octconvert.io import trust
 from octconvert.io.text import one_line
 from octconvert.io.tree import Job
 
@@ -24,8 +25,10 @@ def restore(model: Any, told: str | bytes, job: Job) -> None:
     """
     try:
         settings = json.loads(told)
+        optimizer_config = _optimizer(settings["optimizer_config"])
+        _require_harmless({"optimizer": optimizer_config, "loss": settings.get("loss")}, job)
         with keras.saving.CustomObjectScope(job.custom_objects):
-            optimizer = keras.optimizers.deserialize(_optimizer(settings["optimizer_config"]))
+            optimizer = keras.optimizers.deserialize(optimizer_config)
             loss = _resolved(settings.get("loss"), keras.losses, job)
         metrics = {key: _metrics(settings.get(key), job) for key in ("metrics", "weighted_metrics")}
         model.compile(optimizer, loss, loss_weights=settings.get("loss_weights"), **metrics)
@@ -35,11 +38,18 @@ def restore(model: Any, told: str | bytes, job: Job) -> None:
 
 def _metrics(told: Any, job: Job) -> Any:
     try:
+        _require_harmless({"metrics": told}, job)
         with keras.saving.CustomObjectScope(job.custom_objects):
             return _resolved(told, keras.metrics, job)
     except Exception as error:
         job.notes.add(f"the metrics could not be restored ({one_line(error)}) and were left out")
         return None
+
+
+def _require_harmless(settings: dict[str, Any], job: Job) -> None:
+    reason = trust.reason_against(settings, job)
+    if reason is not None:
+        raise ValueError(reason)
 
 
 def _resolved(told: Any, kind: Any, job: Job) -> Any:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 
+from octconvert.io import objects
+from octconvert.io.findings import Finding, Kind, findings
 from octconvert.io.keys import CLASSES, own_class
 from octconvert.io.tree import Job, Record, is_model, name_of, named, walk
 
 ASK = "pass it with --custom-objects module.py:Name"
+TRUST = "pass --unsafe if you trust the file"
 # Old names that are no classes of Keras 3 but are dealt with elsewhere.
 TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
+SETTINGS = "compile_config"
 
 
 def check(model: Record, job: Job) -> None:
-    """Refuses unknown layer classes, unknown activations and code stored in the file.
+    """Refuses code, files and foreign objects in the configuration, and the layers and activations nobody knows.
+
+    Training settings of that sort are left out; the model does without.
 
     Raises:
         InputError: With the names of the classes and of their layers.
     """
+    _check_settings(model, job)
+    _refuse(job, (finding for finding in _untrusted(model, job) if finding.kind is not Kind.UNKNOWN))
     unknown: dict[str, list[str]] = {}
     for record in walk(model):
-        if record["class_name"] == "Lambda" and not job.unsafe and _holds_code(record):
-            job.refuse("is a Lambda with Python code in the file; pass --unsafe if you trust the file", name_of(record))
         for name in _unknown_names(record, job):
             unknown.setdefault(name, []).append(name_of(record))
     if unknown:
@@ -31,13 +37,39 @@ def check(model: Record, job: Job) -> None:
         job.refuse(f"uses {what}, which Keras does not know; {ASK}")
 
 
-def _holds_code(record: Record) -> bool:
-    config = record["config"]
-    parts = [config.get(key) for key in ("function", "output_shape", "mask")]
-    kinds = [config.get(key) for key in ("function_type", "output_shape_type")]
-    if "lambda" in kinds or isinstance(parts[0], list):
-        return True
-    return any(isinstance(part, dict) and part.get("class_name") == "__lambda__" for part in parts)
+def check_repaired(model: Record, job: Job) -> None:
+    """As `check`, of the configuration that Keras is about to build from: here nothing may be unknown any more.
+
+    Raises:
+        InputError: With the layer and the key.
+    """
+    _refuse(job, _untrusted(model, job))
+
+
+def reason_against(settings: Record, job: Job) -> str | None:
+    """Why training settings, or some of them by name, must not be built; None if they are harmless."""
+    found = next(_untrusted({"config": settings}, job), None)
+    return None if found is None else f"the file {found}"
+
+
+def _untrusted(model: Record, job: Job) -> Iterator[Finding]:
+    return iter(()) if job.unsafe else findings(model, job.custom_objects)
+
+
+def _refuse(job: Job, found: Iterator[Finding]) -> None:
+    for finding in found:
+        job.refuse(f"{finding}; {ASK if finding.kind is Kind.UNKNOWN else TRUST}", finding.layer)
+
+
+def _check_settings(model: Record, job: Job) -> None:
+    for record in walk(model):
+        reason = reason_against({SETTINGS: record.get(SETTINGS)}, job)
+        if reason is not None:
+            del record[SETTINGS]
+            job.notes.add(f"the training settings could not be restored ({reason}); the model is not compiled")
+
+
+# -- layers that nobody knows ------------------------------------------------------------------------------------------
 
 
 def _unknown_names(record: Record, job: Job) -> list[str]:
@@ -56,23 +88,20 @@ def _unknown_names(record: Record, job: Job) -> list[str]:
 
 
 def _known_class(record: Record, job: Job) -> bool:
-    kind, registered = record["class_name"], record.get("registered_name")
+    kind = record["class_name"]
     if kind in TENSORFLOW or (kind in CLASSES and "module" not in record) or own_class(record, job) is not None:
         return True
     module = str(record.get("module") or "")
     if module.split(".")[0] == "keras":  # a raw operation, a loss, ...
         return True
-    names = [name for name in (kind, registered) if name]
-    return any(name in job.custom_objects or keras.saving.get_registered_object(name) for name in names)
+    names = (kind, record.get("registered_name"))
+    return any(objects.of_the_user(name, job.custom_objects) is not None for name in names)
 
 
 def _known_function(name: str, job: Job) -> bool:
-    if name in job.custom_objects or keras.saving.get_registered_object(name):
+    if objects.of_the_user(name, job.custom_objects) is not None:
         return True
-    found: Any = getattr(keras.activations, name, None)
-    if found is None:
-        try:
-            found = keras.activations.get(name)
-        except ValueError:
-            return False
-    return callable(found)
+    try:
+        return callable(keras.activations.get(name))
+    except ValueError:
+        return False
