@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import keras
 
 from octconvert.io.tree import Record, walk
 
-WEIGHTS = "model.weights.h5"
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 OLD_PLACE = "_layer_checkpoint_dependencies"
 
 
@@ -34,14 +35,30 @@ def modernise(model: Record) -> None:
             record["module"] = "keras.layers"
 
 
-def rewritten(path: Path, config: Record) -> bytes:
-    """The archive with another config.json and, where they are elsewhere, its weights where Keras 3 looks for them."""
+def rewritten(path: Path, config: Record, *, old_place: bool) -> io.BytesIO:
+    """The archive with another config.json and nothing that Keras does not read, for Keras unpacks all there is.
+
+    ``old_place``: the weights are brought to where Keras 3 looks for them.
+    """
     result = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(result, "w") as target:
         for entry in source.infolist():
-            content = json.dumps(config).encode() if entry.filename == "config.json" else source.read(entry)
-            target.writestr(entry, _moved(content) if entry.filename == WEIGHTS else content)
-    return result.getvalue()
+            if entry.filename == CONFIG:
+                target.writestr(CONFIG, json.dumps(config))
+            elif entry.filename == WEIGHTS and old_place:
+                target.writestr(WEIGHTS, _moved(source.read(entry)))
+            elif entry.filename in (METADATA, WEIGHTS) or entry.filename.startswith("assets/"):
+                with source.open(entry) as old, target.open(_stored(entry), "w") as new:
+                    shutil.copyfileobj(old, new, 1 << 20)
+    result.seek(0)
+    return result
+
+
+def _stored(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """The entry of an uncompressed copy."""
+    copy = zipfile.ZipInfo(entry.filename)
+    copy.file_size = entry.file_size  # by this zipfile knows whether it needs the form for large files
+    return copy
 
 
 def _moved(content: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import zipfile
@@ -11,13 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import h5py
 import keras
 from keras.src.legacy.saving import json_utils, saving_options, saving_utils
 from keras.src.saving import saving_lib, serialization_lib
 
 from octconvert.errors import InputError, OctconvertError, UsageError
-from octconvert.io import archive, calls, keras1, keys, meaning, sniff, structure, tfops, training, trust, weights
+from octconvert.io import (
+    archive,
+    calls,
+    inspection,
+    keras1,
+    keys,
+    meaning,
+    structure,
+    tfops,
+    training,
+    trust,
+    weights,
+)
+from octconvert.io.allowance import bounded_variables
+from octconvert.io.inspection import Contents
 from octconvert.io.text import one_line, quiet
 from octconvert.io.tree import Job, Record
 
@@ -71,11 +83,12 @@ def read(
     """
     place = Path(path)
     _check_shape(input_shape)
-    kind = sniff.kind_of(place)
-    job = Job(place, 3, unsafe, dict(custom_objects or {}), input_shape)
+    contents = inspection.inspect(place)
+    job = Job(place, _major(contents.version), unsafe, dict(custom_objects or {}), input_shape)
     try:
-        with quiet():
-            model = _read_h5(job) if kind == "h5" else _read_keras(job)
+        safe = serialization_lib.SafeModeScope(not job.unsafe)  # around everything that is made from the file
+        with quiet(), safe, bounded_variables(contents.elements, job):
+            model = _read_h5(contents, job) if contents.kind == "h5" else _read_keras(contents, job)
         _check_promises(model, job)
     except OctconvertError:
         raise
@@ -83,7 +96,7 @@ def read(
         raise InputError(
             f"{place}: has an architecture that can not be read ({one_line(error)}); save the model again"
         ) from error
-    return Loaded(model, place, kind, job.notes.sentences())
+    return Loaded(model, place, contents.kind, job.notes.sentences())
 
 
 def _check_shape(shape: tuple | None) -> None:
@@ -94,20 +107,14 @@ def _check_shape(shape: tuple | None) -> None:
 # -- HDF5 --------------------------------------------------------------------------------------------------------------
 
 
-def _read_h5(job: Job) -> Any:
-    try:
-        with h5py.File(job.path, "r") as file:
-            record = _record(file.attrs["model_config"], json_utils.decode, job)
-            job.version = _major(file.attrs.get("keras_version", file["model_weights"].attrs.get("keras_version")))
-            job.theano, job.stored = weights.from_theano(file), weights.stored_shapes(file)
-            repair(record, job, may_nest=True)
-            model = _build(record, job)
-            weights.put(file, model, job)
-            told = file.attrs.get("training_config")
-    except (OSError, KeyError, RuntimeError) as error:
-        job.refuse(f"is a damaged or incomplete HDF5 file ({one_line(error)}); download or save it again")
-    if told is not None:
-        training.restore(model, told, job)
+def _read_h5(contents: Contents, job: Job) -> Any:
+    record = _record(contents.config, json_utils.decode, job)
+    job.theano, job.stored = weights.from_theano(contents), weights.stored_shapes(contents)
+    repair(record, job, may_nest=True)
+    model = _build(record, job)
+    weights.put(contents, model, job)
+    if contents.training is not None:
+        training.restore(model, contents.training, job)
     return model
 
 
@@ -129,21 +136,26 @@ def _build(record: Record, job: Job) -> Any:
 # -- .keras ------------------------------------------------------------------------------------------------------------
 
 
-def _read_keras(job: Job) -> Any:
-    try:
-        with zipfile.ZipFile(job.path) as opened:
-            text = opened.read("config.json").decode("utf-8")
-            job.version = _major(json.loads(opened.read("metadata.json")).get("keras_version"))
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        job.refuse(f"is a damaged or incomplete .keras file ({one_line(error)}); download or save it again")
-    record = _record(text, json.loads, job)
+def _read_keras(contents: Contents, job: Job) -> Any:
+    record = _record(contents.config, json.loads, job)
     if job.version < 3:
         archive.modernise(record)
     repair(record, job, may_nest=False)
-    if record == json.loads(text):
-        with open(job.path, "rb") as stream:
-            return _load_keras(stream, job)
-    return _load_keras(io.BytesIO(archive.rewritten(job.path, record)), job)
+    try:
+        with _opened(contents, record, job) as stream:
+            contents.stamp.check(job.path)
+            model = _load_keras(stream, job)
+            contents.stamp.check(job.path)
+    except (zipfile.BadZipFile, OSError) as error:
+        job.refuse(f"is a damaged or incomplete .keras file ({one_line(error)}); download or save it again")
+    return model
+
+
+def _opened(contents: Contents, record: Record, job: Job) -> IO[bytes]:
+    """The archive for Keras: as it is, or with what had to be repaired."""
+    if contents.extra or contents.old or record != json.loads(contents.config):
+        return archive.rewritten(job.path, record, old_place=contents.old)
+    return open(job.path, "rb")
 
 
 def _load_keras(stream: IO[bytes], job: Job) -> Any:
@@ -153,9 +165,13 @@ def _load_keras(stream: IO[bytes], job: Job) -> Any:
 
     try:
         return attempt(True)
+    except OctconvertError:
+        raise
     except Exception as first:
         try:
             model = attempt(False)
+        except OctconvertError:
+            raise
         except Exception as error:
             raise InputError(f"{job.path}: Keras can not load this model: {one_line(error)}") from error
         job.notes.add(f"the training settings could not be restored ({one_line(first)}); the model is not compiled")
@@ -185,12 +201,13 @@ def repair(record: Record, job: Job, *, may_nest: bool) -> None:
     trust.check(record, job)
     keys.clean(record, job)
     tfops.translate(record, job)
+    trust.check_repaired(record, job)
 
 
-def _record(text: str | bytes, decode: Callable[[str], Any], job: Job) -> Record:
+def _record(text: str, decode: Callable[[str], Any], job: Job) -> Record:
     try:
-        record = decode(text if isinstance(text, str) else bytes(text).decode("utf-8"))
-    except ValueError as error:
+        record = decode(text)
+    except (ValueError, RecursionError) as error:
         job.refuse(f"has an unreadable architecture ({one_line(error)}); download or save it again")
     if not isinstance(record, dict) or "class_name" not in record or not isinstance(record.get("config"), dict | list):
         job.refuse("has an architecture that is none of Keras'; save the whole model again")
@@ -199,9 +216,8 @@ def _record(text: str | bytes, decode: Callable[[str], Any], job: Job) -> Record
     return record
 
 
-def _major(version: Any) -> int:
-    text = version.decode() if isinstance(version, bytes) else str(version or "1")
-    first = text.split(".")[0]
+def _major(version: str | None) -> int:
+    first = (version or "1").split(".")[0]
     return int(first) if first.isdigit() else 1
 
 

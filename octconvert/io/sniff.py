@@ -1,17 +1,17 @@
-"""Tells from a file's content what it is; everything that is no whole Keras model is refused with one line."""
+"""Tells from a file's first bytes or its members what it is, and what to do where that is no whole Keras model."""
 
 from __future__ import annotations
 
 import json
 import os
-import zipfile
+import stat
+from collections.abc import Iterable
 from pathlib import Path
-
-import h5py
 
 from octconvert.errors import InputError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+LONGEST_JSON = 16 << 20
 WHOLE_MODEL = "save the whole model with model.save('model.keras') and give that file"
 
 # What a zip holds -> what it is. The first hit counts.
@@ -36,29 +36,40 @@ HEADS = (
 
 
 def kind_of(path: Path) -> str:
-    """``"keras"`` or ``"h5"``, by content.
+    """``"keras"`` or ``"h5"``, by the first bytes; never waits for a pipe or a device.
 
     Raises:
-        InputError: The file is missing, unreadable, damaged or something else than a whole Keras model.
+        InputError: The file is missing, unreadable or something else than a Keras model.
     """
     try:
-        if path.is_dir():
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
             raise InputError(f"{path}: {_directory(path)}")
-        with open(path, "rb") as stream:
-            head = stream.read(4096)
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path}: is a pipe, a socket or a device and no file; give a .keras or .h5 file")
+        head = _head(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except PermissionError:
         raise InputError(f"{path}: no permission to read it; change the file's permissions") from None
-    except OSError as error:
-        raise InputError(f"{path}: can not be read ({error.strerror}); check the path") from None
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: can not be read ({reason}); check the path") from None
     if head.startswith(HDF5):
-        _check_hdf5(path)
         return "h5"
     if head.startswith(b"PK\x03\x04"):
-        _check_zip(path)
         return "keras"
     raise InputError(f"{path}: {_other(path, head)}")
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes; a file of no size, as the system's own in /proc, is not read: that may wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        found = os.fstat(descriptor)
+        return os.read(descriptor, 4096) if stat.S_ISREG(found.st_mode) and found.st_size else b""
+    finally:
+        os.close(descriptor)
 
 
 def _directory(path: Path) -> str:
@@ -70,41 +81,27 @@ def _directory(path: Path) -> str:
     return "is a directory; give a .keras or .h5 file"
 
 
-def _check_hdf5(path: Path) -> None:
-    try:
-        with h5py.File(path, "r") as file:
-            if "model_config" in file.attrs and "model_weights" in file:
-                return
-            weights = "layer_names" in file.attrs or {"layers", "_layer_checkpoint_dependencies"} & set(file)
-            whole = "model_config" in file.attrs
-    except BlockingIOError:
-        raise InputError(f"{path}: is being written by another program; wait for it to finish") from None
-    except (OSError, RuntimeError, KeyError, ValueError):
-        raise InputError(f"{path}: is a damaged or incomplete HDF5 file; download or save it again") from None
-    if whole:
-        raise InputError(f"{path}: holds an architecture but no weights; {WHOLE_MODEL}")
+def other_hdf5(architecture: bool, weights: bool) -> str:
+    """What an HDF5 file is that is no whole model."""
+    if architecture:
+        return f"holds an architecture but no weights; {WHOLE_MODEL}"
     if weights:
-        raise InputError(f"{path}: holds weights only (save_weights); build the model, load them and {WHOLE_MODEL}")
-    raise InputError(f"{path}: is an HDF5 file but not a Keras model; give a .keras or .h5 file saved by Keras")
+        return f"holds weights only (save_weights); build the model, load them and {WHOLE_MODEL}"
+    return "is an HDF5 file but not a Keras model; give a .keras or .h5 file saved by Keras"
 
 
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            damaged = archive.testzip() if "config.json" in names else None
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
-        damaged, names = "", []
-    if damaged is not None:
-        raise InputError(f"{path}: is a damaged or incomplete zip (.keras) file; download or save it again")
-    if "config.json" in names and "metadata.json" in names:
-        if not any(name.startswith("model.weights") for name in names):
-            raise InputError(f"{path}: holds an architecture but no weights; {WHOLE_MODEL}")
-        return
+def other_zip(names: Iterable[str]) -> str:
+    """What a zip with these members is that is no whole model."""
+    names = list(names)
+    if {"config.json", "metadata.json"} <= set(names):
+        kept = next((name for name in names if name.startswith("model.weights")), None)
+        if kept is not None:
+            return f"keeps its weights in '{kept}', which Keras can not load from an archive; {WHOLE_MODEL}"
+        return f"holds an architecture but no weights; {WHOLE_MODEL}"
     for end, meaning in ZIPS:
         if any(name.endswith(end) for name in names):
-            raise InputError(f"{path}: {meaning}")
-    raise InputError(f"{path}: is a zip file but not a Keras model; give a .keras or .h5 file saved by Keras")
+            return meaning
+    return "is a zip file but not a Keras model; give a .keras or .h5 file saved by Keras"
 
 
 def _other(path: Path, head: bytes) -> str:
@@ -134,8 +131,8 @@ def _text(path: Path, head: bytes) -> str | None:
     if not text.startswith("{"):
         return "is a text file; give a .keras or .h5 file saved by Keras"
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError:
+        content = json.loads(path.read_text("utf-8")) if path.stat().st_size <= LONGEST_JSON else {}
+    except (ValueError, RecursionError):
         content = {}
     if isinstance(content, dict) and "modelTopology" in content:
         return "is a TensorFlow.js model; give the Keras model it was made from (.keras or .h5)"

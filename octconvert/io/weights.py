@@ -1,4 +1,7 @@
-"""Weights of an .h5 file: found by name, brought to Keras 3's layout, put into the model."""
+"""Weights of an .h5 file: found by name, brought to Keras 3's layout, put into the model.
+
+An array is read only after its shape has been compared with the one that the architecture needs, and one at a time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import h5py
 import keras
 import numpy as np
 
+from octconvert.io.inspection import Contents, Weight
+from octconvert.io.text import one_line
 from octconvert.io.tree import Job
 
 # What old files call a variable -> what Keras 3 calls it. Keras 1's running_std holds the variance.
@@ -30,82 +35,75 @@ class Saved:
 
     layer: str
     variable: str
-    value: np.ndarray
+    data: h5py.Dataset
 
 
-def names_in(group: h5py.Group | h5py.File, key: str) -> list[str]:
-    """A list of names kept in an attribute; long lists are kept in pieces ``key0``, ``key1``, ..."""
-    pieces = [key] if key in group.attrs else []
-    while f"{key}{len(pieces)}" in group.attrs and key not in group.attrs:
-        pieces.append(f"{key}{len(pieces)}")
-    found = [name for piece in pieces for name in group.attrs[piece]]
-    return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in found]
-
-
-def stored_shapes(file: h5py.File) -> dict[str, list[tuple]]:
+def stored_shapes(contents: Contents) -> dict[str, list[tuple]]:
     """The shapes of each layer's weights, by the layer's name in the file."""
-    group = file["model_weights"]
     shapes: dict[str, list[tuple]] = {}
-    for layer in names_in(group, "layer_names"):
-        for name in names_in(group[layer], "weight_names"):
-            old = KERAS1.match(name.split(":")[0])
-            shapes.setdefault(old.group(1) if old else layer, []).append(group[layer][name].shape)
+    for layer, weights in contents.layers:
+        for weight in weights:
+            old = KERAS1.match(weight.name.split(":")[0])
+            shapes.setdefault(old.group(1) if old else layer, []).append(weight.shape)
     return shapes
 
 
-def from_theano(file: h5py.File) -> bool:
+def from_theano(contents: Contents) -> bool:
     """Whether Theano wrote the file; it convolves with the kernel turned round.
 
     Keras 2 says so. Keras 1 does not, but TensorFlow's variables always end in ``:0`` and Theano's never do.
     """
-    group = file["model_weights"]
-    said = group.attrs.get("backend", file.attrs.get("backend"))
-    if said is not None:
-        return (said.decode() if isinstance(said, bytes) else str(said)) == "theano"
-    old = str(group.attrs.get("keras_version", file.attrs.get("keras_version", "1")))
-    names = [name for layer in names_in(group, "layer_names") for name in names_in(group[layer], "weight_names")]
-    return old.lstrip("b'").startswith("1") and bool(names) and not any(":" in name for name in names)
+    if contents.backend is not None:
+        return contents.backend == "theano"
+    names = [weight.name for _, weights in contents.layers for weight in weights]
+    return (contents.version or "1").startswith("1") and bool(names) and not any(":" in name for name in names)
 
 
-def put(file: h5py.File, model: Any, job: Job) -> None:
+def put(contents: Contents, model: Any, job: Job) -> None:
     """Sets all weights of ``model`` from the file.
 
     Raises:
-        InputError: The weights do not fit the architecture the same file holds.
+        InputError: The weights do not fit the architecture the same file holds, or the file has been changed.
     """
-    group = file["model_weights"]
     layers = {layer.name: layer for layer in model.layers if layer.weights}
     if job.theano:
         job.notes.add("the kernels were turned round, because Theano wrote the file")
-    for old in names_in(group, "layer_names"):
-        saved = [_saved(group[old], name, job) for name in names_in(group[old], "weight_names")]
-        if not saved:
-            continue
-        name = job.renamed.get(old, old)
-        if name not in layers:
-            job.refuse("has weights in the file but no place in its architecture; save the model again", old)
-        _fill(layers.pop(name), saved, job)
-    if layers:
-        job.refuse("has no weights in the file; save the whole model again", next(iter(layers)))
-    _top_level(group, model, job)
+    try:
+        with h5py.File(job.path, "r") as file:
+            contents.stamp.check(job.path)
+            group = file["model_weights"]
+            for old, weights in contents.layers:
+                _put_layer(group[old], old, weights, layers, job)
+            if layers:
+                job.refuse("has no weights in the file; save the whole model again", next(iter(layers)))
+            if contents.top:
+                _top_level(group["top_level_model_weights"], contents.top, model, job)
+            contents.stamp.check(job.path)
+    except (OSError, KeyError, RuntimeError) as error:
+        job.refuse(f"is a damaged or incomplete HDF5 file ({one_line(error)}); download or save it again")
 
 
-def _top_level(group: h5py.Group, model: Any, job: Job) -> None:
-    """Weights that belong to the model and to no layer of it."""
-    if "top_level_model_weights" not in group:
+def _put_layer(group: h5py.Group, old: str, weights: tuple[Weight, ...], layers: dict[str, Any], job: Job) -> None:
+    """Sets the weights of one layer, and takes it out of those that wait for theirs."""
+    if not weights:
         return
-    top = group["top_level_model_weights"]
-    values = [np.asarray(top[name]) for name in names_in(top, "weight_names")]
+    name = job.renamed.get(old, old)
+    if name not in layers:
+        job.refuse("has weights in the file but no place in its architecture; save the model again", old)
+    _fill(layers.pop(name), [_saved(group, weight.name, job) for weight in weights], job)
+
+
+def _top_level(group: h5py.Group, weights: tuple[Weight, ...], model: Any, job: Job) -> None:
+    """Weights that belong to the model and to no layer of it."""
     inner = {id(variable) for layer in model.layers for variable in layer.weights}
     own = [variable for variable in model.weights if id(variable) not in inner]
-    if [v.shape for v in values] != [tuple(v.shape) for v in own]:
+    if [weight.shape for weight in weights] != [tuple(v.shape) for v in own]:
         if own:
             job.refuse("has weights of its own that do not fit its architecture; save the whole model again")
-        if values:
-            job.notes.add("weights that belong to no layer were left out")
+        job.notes.add("weights that belong to no layer were left out")
         return
-    for variable, value in zip(own, values, strict=True):
-        variable.assign(value)
+    for variable, weight in zip(own, weights, strict=True):
+        variable.assign(np.asarray(group[weight.name]))
 
 
 def _saved(group: h5py.Group, name: str, job: Job) -> Saved:
@@ -114,7 +112,7 @@ def _saved(group: h5py.Group, name: str, job: Job) -> Saved:
     old = KERAS1.match(plain)
     if job.version < 2 and old:
         layer, variable = old.groups()
-    return Saved(job.renamed.get(layer, layer), OLD_NAMES.get(variable, variable), np.asarray(group[name]))
+    return Saved(job.renamed.get(layer, layer), OLD_NAMES.get(variable, variable), group[name])
 
 
 def _leaves(layer: Any) -> list[Any]:
@@ -129,11 +127,12 @@ def _fill(layer: Any, saved: list[Saved], job: Job) -> None:
     if places is None:
         job.refuse(f"needs {len(layer.weights)} weights and the file has {len(saved)} for it", layer.name)
     for (leaf, variable), one in zip(places, saved, strict=True):
-        value = _layout(leaf, variable, one.value, job)
-        if value.shape != tuple(variable.shape):
-            shapes = f"{value.shape} in the file and {tuple(variable.shape)} in the architecture"
+        # An array of the same shape that takes no memory is laid out first: nothing is read that does not fit.
+        shape = _layout(leaf, variable, np.broadcast_to(np.int8(0), one.data.shape), job).shape
+        if shape != tuple(variable.shape):
+            shapes = f"{shape} in the file and {tuple(variable.shape)} in the architecture"
             job.refuse(f"has '{variable.name}' of shape {shapes}", leaf.name)
-        variable.assign(value)
+        variable.assign(_layout(leaf, variable, np.asarray(one.data), job))
 
 
 def _by_name(layer: Any, saved: list[Saved]) -> list[tuple[Any, Any]] | None:
@@ -179,7 +178,7 @@ def _layout(leaf: Any, variable: Any, value: np.ndarray, job: Job) -> np.ndarray
 def _keras1_kernel(kind: str, kernel: np.ndarray, channels_first: bool) -> np.ndarray:
     axes = tuple(range(kernel.ndim))
     if kind == "Conv1D":
-        return kernel[:, 0] if kernel.ndim == 4 else kernel
+        return kernel[:, 0] if kernel.ndim == 4 and kernel.shape[1] == 1 else kernel
     if kind in ("Conv2DTranspose", "Conv3DTranspose"):
         return kernel.transpose(*axes[2:], 0, 1) if channels_first else kernel.transpose(*axes[:-2], axes[-1], axes[-2])
     return kernel.transpose(*axes[2:], 1, 0) if channels_first else kernel
