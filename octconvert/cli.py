@@ -1,39 +1,37 @@
-"""The command line: arguments -> `octconvert.api` -> exit code.
+"""The command line: arguments -> a checked `Task` -> exit code.
 
     0    converted
-    1    a check failed, or something unexpected went wrong; nothing was written
+    1    a check failed, the process that did the work died, or something unexpected went wrong; nothing was written
     2    bad usage, or an input that can not be read
     3    nothing to convert; nothing was written
+    129  hung up (SIGHUP)
     130  interrupted
     141  the reader of stdout has gone, as in "octconvert ... | head"
+    143  terminated (SIGTERM)
 
-TensorFlow takes seconds to start, so nothing here imports it before the arguments have been understood.
+TensorFlow takes seconds to start, so nothing here imports it, nor NumPy. The task is done by a process of its own, and
+this one watches it (`octconvert.supervision`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json as jsonlib
 import os
 import re
 import sys
-import tempfile
-import traceback
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
-from octconvert import environment
 from octconvert.accuracy_options import NONE_GIVEN, AccuracyOptions, whole_number
-from octconvert.errors import CheckError, InputError, NothingToConvert, OctconvertError, UsageError
-from octconvert.files import write_atomically
-
-STDOUT = "-"
+from octconvert.console import STDOUT, Console
+from octconvert.errors import InputError, UsageError
+from octconvert.outcome import explain, fail
+from octconvert.task import Task
 
 
 def _version() -> str:
@@ -172,7 +170,7 @@ def convert(
     quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
-) -> None:
+) -> Task:
     """Convert MODEL."""
     asked = {
         "alpha": alpha,
@@ -189,7 +187,8 @@ def convert(
     }
     options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
-    talk = _Talk(json, quiet, verbose, debug)
+    loading["custom_objects"] = custom_objects
+    console = Console(json, quiet, verbose, debug)
     _check_options(options, plan)
     calibrating = accuracy.arguments({**options, "plan": plan})
     timing: dict[str, Any] = {"objective": objective, "runtime": runtime}
@@ -197,44 +196,15 @@ def convert(
     _check_input(model)
     accuracy.check_files()
     _check_json(json, force, model, plan, *accuracy.files)
+    arguments = {**options, **calibrating, **timing, **loading}
     if dry_run:
-        calibrating.pop("evaluate", None)
-        _dry_run(model, {**options, **calibrating, **timing, "plan": _read_plan(plan)}, loading, custom_objects, talk)
-        return
+        arguments.pop("evaluate", None)
+        return Task("plan", (model,), {**arguments, "plan": _read_plan(plan)}, console, _files(json))
     target = output or _default_output(model)
     _check_output(model, target, force)
-    given, failure = _read_plan(plan), None
-    with talk.working("starting TensorFlow") as progress:
-        from octconvert import api, io
-
-        io.check_target(target, overwrite=force)
-        loading["custom_objects"] = _custom_objects(custom_objects)
-        more: dict[str, Any] = {"plan": given, "verify": verify, "output": target, "overwrite": force, "strict": True}
-        more |= {"for_inference": for_inference, "benchmark": benchmark, **timing}
-        try:
-            with talk.converting(benchmark or objective == "latency"):
-                found = api.convert(model, **options, **calibrating, **loading, **more, progress=progress)
-            report = found.report
-        except CheckError as error:
-            failure, report = error, error.report
-    if report is not None:
-        talk.report(report)
-    if failure is not None:
-        raise failure
-
-
-def _dry_run(model: str, options: dict, loading: dict, custom_objects: list[str] | None, talk: _Talk) -> None:
-    with talk.working("starting TensorFlow") as progress:
-        from octconvert import api
-
-        loading["custom_objects"] = _custom_objects(custom_objects)
-        with talk.converting(options["objective"] == "latency"):
-            plan = api.plan(model, **options, **loading, progress=progress)
-    from octconvert.report.terminal import plan_table
-
-    talk.say(plan.to_json, lambda: plan_table(plan, verbose=talk.verbose))
-    if not plan.converted:
-        raise NothingToConvert(f"{model}: no convolution can be converted with these options")
+    arguments |= {"plan": _read_plan(plan), "verify": verify, "output": target, "overwrite": force, "strict": True}
+    arguments |= {"for_inference": for_inference, "benchmark": benchmark}
+    return Task("convert", (model,), arguments, console, (target, *_files(json)))
 
 
 @app.command
@@ -250,17 +220,13 @@ def diff(
     quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
-) -> None:
+) -> Task:
     """Compare what two models cost, layer by layer."""
-    talk = _Talk(json, quiet, verbose, debug)
+    console = Console(json, quiet, verbose, debug)
     _check_input(a)
     _check_input(b)
     _check_json(json, force, a, b)
-    with talk.working("starting TensorFlow"):
-        from octconvert import api
-
-        report = api.diff(a, b, unsafe=unsafe, custom_objects=_custom_objects(custom_objects))
-    talk.report(report)
+    return Task("diff", (a, b), {"unsafe": unsafe, "custom_objects": custom_objects}, console, _files(json))
 
 
 @app.command
@@ -285,31 +251,24 @@ def bench(
     json: Json = None,
     quiet: Quiet = False,
     debug: Debug = False,
-) -> None:
+) -> Task:
     """Time models side by side, as they would be deployed on the CPU."""
     from octconvert.benchmarking.settings import bench_settings, usable
 
-    talk = _Talk(json, quiet, False, debug)
+    console = Console(json, quiet, False, debug)
     asked = {"threads": threads, "batch": batch, "rounds": rounds}
     options: dict[str, Any] = {name: whole_number(name, text) for name, text in asked.items()}
     options = {name: value for name, value in options.items() if value is not None}
     options |= {"runtimes": runtime or ("tf",), "for_inference": for_inference}
     usable(bench_settings(**options).runtimes)
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
+    loading["custom_objects"] = custom_objects
     if not models:
         raise UsageError("bench: name a model")
     for model in models:
         _check_input(model)
     _check_json(json, force, *models)
-    with talk.working("starting TensorFlow") as progress:
-        from octconvert import api
-
-        loading["custom_objects"] = _custom_objects(custom_objects)
-        with talk.converting():
-            found = api.bench(models, **options, **loading, progress=progress)
-    talk.say(lambda: jsonlib.dumps(found.to_dict(), indent=2), lambda: found)
-    if not found.measured:
-        raise CheckError(f"nothing could be measured: {found.rows[0].model}: {found.rows[0].error}")
+    return Task("bench", models, {**options, **loading}, console, _files(json))
 
 
 @app.command
@@ -341,27 +300,22 @@ def export(
     json: Json = None,
     quiet: Quiet = False,
     debug: Debug = False,
-) -> None:
+) -> Task:
     """Write MODEL for another runtime, checked against Keras."""
     from octconvert.exporting import check_target, format_of
 
-    talk = _Talk(json, quiet, False, debug)
+    console = Console(json, quiet, False, debug)
     options: dict[str, Any] = {"format": format, "batch": whole_number("batch", batch)}
     options |= {"for_inference": not no_for_inference, "overwrite": force}
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
+    loading["custom_objects"] = custom_objects
     target = format_of(Path(output), format)
     target.check_installed()
     _check_input(model)
     _check_json(json, force, model)
     _check_output(model, output, force)
     check_target(target, Path(output), force)
-    with talk.working("starting TensorFlow") as progress:
-        from octconvert import api
-
-        loading["custom_objects"] = _custom_objects(custom_objects)
-        with talk.converting():
-            found = api.export(model, output, **options, **loading, progress=progress)
-    talk.say(lambda: jsonlib.dumps(found.to_dict(), indent=2), lambda: found)
+    return Task("export", (model,), {"output": output, **options, **loading}, console, (output, *_files(json)))
 
 
 # --- reading the arguments ------------------------------------------------------------------------------------------
@@ -448,192 +402,54 @@ def _read_plan(path: str | None) -> Any:
     return None if path is None else Plan.from_file(path)
 
 
-def _custom_objects(entries: list[str] | None) -> dict[str, Any]:
-    from octconvert.io import parse_custom_object
-
-    return dict(parse_custom_object(entry) for entry in entries or ())
-
-
-# --- talking to the user --------------------------------------------------------------------------------------------
-
-
-class _Talk:
-    """Where results, progress and JSON go."""
-
-    def __init__(self, json: str | None, quiet: bool, verbose: bool, debug: bool):
-        if quiet and verbose:
-            raise UsageError("--quiet and --verbose contradict each other")
-        self.json, self.quiet, self.verbose, self.debug = json, quiet, verbose, debug
-
-    @contextlib.contextmanager
-    def working(self, stage: str) -> Iterator[Callable[[str, int, int], None] | None]:
-        """Silence libraries, keep stdout clean, and show progress where somebody watches."""
-        # Whatever a library prints belongs to stderr: stdout may be read by a program.
-        with contextlib.redirect_stdout(sys.stderr), self._progress(stage) as progress:
-            if not self.debug:
-                _start_quietly()
-            yield progress
-
-    def converting(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
-        """Silence the converters of other runtimes, which write to stderr whatever they are told."""
-        shown = not wanted or self.debug or os.environ.get(environment.LOG_LEVEL) == "0"
-        return contextlib.nullcontext() if shown else _discarded_stderr(tell=False)
-
-    @contextlib.contextmanager
-    def _progress(self, stage: str) -> Iterator[Callable[[str, int, int], None] | None]:
-        if self.quiet or self.debug or not sys.stderr.isatty():
-            yield None
-            return
-        # Its own descriptor, so that it can be seen while stderr is silenced.
-        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
-        with stream, _progress_bar(stage, stream) as show:
-            yield show
-
-    def report(self, report: Any) -> None:
-        from octconvert.report.json import to_dict
-        from octconvert.report.terminal import render
-
-        self.say(lambda: jsonlib.dumps(to_dict(report), indent=2), lambda: render(report, verbose=self.verbose))
-
-    def say(self, text: Callable[[], str], renderable: Callable[[], Any]) -> None:
-        """The same result as JSON, where it was asked for, and for people."""
-        if self.json == STDOUT:
-            print(text())
-            return
-        if self.json is not None:
-            _write_json(Path(self.json), text() + "\n")
-        if not self.quiet:
-            from rich.console import Console
-
-            console = Console()
-            with console.capture() as captured:
-                console.print(renderable(), crop=False)
-            # Written here because rich would end the process by itself where the reader has gone.
-            sys.stdout.write(captured.get())
-
-
-@contextlib.contextmanager
-def _progress_bar(stage: str, stream: TextIO) -> Iterator[Callable[[str, int, int], None]]:
-    """One line that shows the stage at hand and how long it has taken."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    # Stages have names of many lengths; padded, they do not push the bar about.
-    name = TextColumn("{task.description:<26}", markup=False)
-    columns = (name, BarColumn(20), TextColumn("{task.fields[count]:>9}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(file=stream), transient=True) as progress:
-        progress.add_task(stage, total=None, count="")
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage != progress.tasks[0].description:
-                # A new task, for one never forgets its total and when it began.
-                progress.remove_task(progress.tasks[0].id)
-                progress.add_task(stage, total=None, count="")
-            count = f"{done}/{total}" if total else ""
-            progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count)
-
-        yield show
-
-
-def _write_json(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise UsageError(f"{path}: the JSON can not be written: {error.strerror}") from error
-
-
-def _start_quietly() -> None:
-    """Import TensorFlow without its log lines, unless the user has asked to see them all."""
-    environment.set_defaults()
-    if os.environ[environment.LOG_LEVEL] == "0":
-        return
-    warnings.simplefilter("ignore")
-    with _discarded_stderr():
-        import tensorflow  # noqa: F401
-    from absl import logging
-
-    logging.set_verbosity(logging.ERROR)
-
-
-@contextlib.contextmanager
-def _discarded_stderr(tell: bool = True) -> Iterator[None]:
-    """Hold back what is written to descriptor 2, C++ included; with ``tell`` it is shown after all on an exception.
-
-    TensorFlow 2.21 logs a few lines before it looks at TF_CPP_MIN_LOG_LEVEL; converters log what they raise as well.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        saved = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(saved, 2)
-            if tell:
-                held.seek(0)
-                os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+def _files(json: str | None) -> tuple[str, ...]:
+    """What is written for --json."""
+    return () if json in (None, STDOUT) else (str(json),)
 
 
 # --- from arguments to an exit code ---------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code.
+
+    Args:
+        argv: the arguments; the task is then done in this process. None: those of this process; a process of its own
+            does the task, watched by this one.
+    """
     for stream in (sys.stdout, sys.stderr):
         # A layer's name must not break the report on a terminal that can not show it.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    sys.exit(_run(_with_json_values(sys.argv[1:] if argv is None else argv)))
+    if argv is None:
+        from octconvert.supervision import supervise
+
+        sys.exit(_run(_with_json_values(sys.argv[1:]), supervise))
+    sys.exit(_run(_with_json_values(argv), _here))
 
 
-def _run(tokens: Sequence[str]) -> int:
-    try:
-        command, arguments, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        return _fail(f"{_usage(error)} (see octconvert --help)", 2)
-    debug = arguments.arguments.get("debug", False)
-    try:
-        command(*arguments.args, **arguments.kwargs)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader of stdout has gone; what is left in its buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        models = [str(value) for value in arguments.args]
-        if isinstance(error, OctconvertError):
-            return _fail(_naming(error, models, arguments.kwargs.values()), error.exit_code)
-        return _fail(f"{' '.join(models)}: unexpected {_unexpected(error)}; --debug shows the traceback", 1)
+def _here(task: Task) -> int:
+    from octconvert.commands import perform
+
+    perform(task)
     return 0
 
 
-def _naming(error: OctconvertError, models: Sequence[str], options: Iterable[Any]) -> str:
-    """The error's line; the models' files stand in front where it is about a layer, which knows of no file."""
-    line = str(error)
-    if not models or not isinstance(error, InputError):
-        return line
-    files = [*models, *(value for value in options if isinstance(value, str) and os.path.exists(value))]
-    return line if any(file in line for file in files) else f"{' '.join(models)}: {line}"
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"octconvert: {' '.join(message.split())}", file=sys.stderr)
+def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
+    try:
+        command, arguments, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return fail(f"{_usage(error)} (see octconvert --help)", 2)
+    files = tuple(value for value in arguments.kwargs.values() if isinstance(value, str))
+    try:
+        task = command(*arguments.args, **arguments.kwargs)
+        code = work(replace(task, files=files)) if isinstance(task, Task) else 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BaseException as error:
+        models = [str(value) for value in arguments.args]
+        return explain(error, models, files, arguments.arguments.get("debug", False))
     return code
-
-
-def _unexpected(error: Exception) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    said = " ".join(str(error).split())
-    said = f": {said[:200]}{'...' if len(said) > 200 else ''}" if said else ""
-    return f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}{said}"
 
 
 def _usage(error: CycloptsError) -> str:

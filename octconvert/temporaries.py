@@ -1,7 +1,7 @@
 """Files and directories that must not outlive the work they are for.
 
-Each is registered before it is created. Whoever supervises this process listens (`listen`): what a dead process
-has left is removed then, and renames that it had begun are finished. Without a supervisor a temporary is removed where its
+Each is registered before it is created. Whoever supervises this process listens (`listen`): what a dead process has
+left is removed then, and renames that it had begun are finished. Without a supervisor a temporary is removed where its
 ``with`` block ends, by KeyboardInterrupt and SystemExit too.
 """
 
