@@ -18,7 +18,7 @@ from keras import tree
 from octconvert.copying import config_of, copy_operation, is_adapted, rebuild, settle
 from octconvert.errors import OctconvertError, RewriteError, first_line
 from octconvert.geometry import ceil_div
-from octconvert.graph import Call, functional_of, nested_arguments, nodes_in_order
+from octconvert.graph import Call, functional_of, nested_arguments, node_of, nodes_in_order, timed_model
 from octconvert.layers import OctaveMerge, portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.planning.solve import Layout
@@ -39,6 +39,18 @@ class Made:
     part: str
 
 
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """One call of a `Made` layer: its Keras node in the new model, and the source's call that it was made for.
+
+    A nested model is built once for all its calls, and so are the calls in it.
+    """
+
+    made: Made
+    call: Call
+    node: Any
+
+
 class Builder:
     """What rules work with while they rewrite: splits, names, fresh layers, weights, merged tensors.
 
@@ -50,6 +62,7 @@ class Builder:
 
     Attributes:
         made: the new layers, as they were made.
+        applied: their calls, in the order in which they were built.
         values: (path, id of a Keras tensor of the source) -> what stands for it: a Keras tensor or `Pair`.
     """
 
@@ -60,11 +73,13 @@ class Builder:
         self.notes: list[str] = []
         self.parameter_changes: dict[object, int] = {}
         self.made: list[Made] = []
+        self.applied: list[Applied] = []
         self.values: dict[tuple[tuple[str, ...], int], Any] = {}
         self._tuned = tuned or {}
         self._progress = progress
         self._done = 0
         self._made: dict[tuple, Any] = {}
+        self._items: dict[tuple, Made] = {}
         self._built: set[tuple] = set()
         self._models: dict[int, tuple] = {}
         self._merged: dict[int, tuple[Any, Any]] = {}
@@ -114,6 +129,8 @@ class Builder:
             nested = functional_of(node.operation)
             if nested is not None:
                 outputs = self._call_nested(node, nested, path, values)
+            elif timed_model(node) is not None:
+                outputs = self._call_timed(node, path, values)
             else:
                 call = self.graph.lookup[path, id(node)]
                 outputs = self._call(call, [values[id(tensor)] for tensor in node.arguments.keras_tensors])
@@ -172,7 +189,23 @@ class Builder:
         outputs = model(flat if paired else tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs)
         return _regroup(tree.flatten(outputs), splits_out)
 
-    def _build_nested(self, operation, nested, path):
+    def _call_timed(self, node, path, values) -> list:
+        """The converted model inside, in the same wrapper."""
+        wrapper = node.operation
+        if id(wrapper) not in self._models:
+            inside = functional_of(wrapper.layer)
+            model = self._build_nested(wrapper.layer, inside, (*path, wrapper.name), plain_ends=True)[0]
+            options = {
+                "name": self.own_name(wrapper.name),
+                "dtype": wrapper.dtype_policy,
+                "trainable": wrapper.trainable,
+            }
+            self._models[id(wrapper)] = (keras.layers.TimeDistributed(model, **options),)
+        tensors = {id(tensor): self.plain(values[id(tensor)]) for tensor in node.arguments.keras_tensors}
+        args, kwargs = node.arguments.fill_in(tensors)
+        return tree.flatten(self._models[id(wrapper)][0](*args, **kwargs))
+
+    def _build_nested(self, operation, nested, path, plain_ends: bool = False):
         inputs, values, splits_in, name = [], {}, [], self.own_name(operation.name)
         for tensor in nested.inputs:
             number = self.graph.values[path, id(tensor)]
@@ -185,7 +218,8 @@ class Builder:
                 values[id(tensor)] = Pair.of(made, split)
             inputs += made
             splits_in.append(split)
-        splits_out = [self.layout.splits.get(self.graph.values[path, id(tensor)]) for tensor in nested.outputs]
+        numbers = [self.graph.values[path, id(tensor)] for tensor in nested.outputs]
+        splits_out = [None if plain_ends else self.layout.splits.get(number) for number in numbers]
         outputs = []
         with self._names_of(nested, path):
             self._walk(nested, path, values)
@@ -309,13 +343,14 @@ class Builder:
         return self._filled((*call.key, part), call, part, make, fill)
 
     def _filled(self, key: tuple, call: Call, part: str, make: Callable[[], Any], fill: Callable[[Any], None]):
-        new = key not in self._made
         layer = self._once(key, make)
-        if new:
-            self.made.append(Made(layer, call, part))
+        if key not in self._items:
+            self._items[key] = Made(layer, call, part)
+            self.made.append(self._items[key])
 
         def apply(*args, **kwargs):
             output = layer(*args, **kwargs)
+            self.applied.append(Applied(self._items[key], call, node_of(tree.flatten(output)[0])))
             if key not in self._built:
                 self._built.add(key)
                 fill(layer)

@@ -1,8 +1,8 @@
 """MACs, parameters and activation memory of any Keras model, read off its call graph.
 
-MACs count convolutions, Dense layers and layers that tell their own (``layer.macs(input_shape)``); additions, pooling
-and normalisation count nothing, as in the paper. Memory counts the tensors between calls; what a layer holds inside
-while it works is not counted.
+MACs count convolutions, Dense layers and layers with a count of their own (``layer.macs(input_shape)``), those inside
+`TimeDistributed` once for each time step; additions, pooling and normalisation count nothing, as in the paper. Memory
+counts the tensors between calls; what a layer holds inside while it works is not counted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from collections.abc import Callable
 
 from keras import layers
 
-from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph, with_known_sizes
+from octconvert.graph import (
+    BOUNDARY,
+    OPERATION,
+    Call,
+    CallGraph,
+    Tensor,
+    build_graph,
+    functional_of,
+    with_input_shapes,
+    with_known_sizes,
+)
 from octconvert.report.result import Cost
 
 ASSUMED_SIZES = (224, 256, 299, 331, 512)
@@ -41,25 +51,49 @@ def cost_of(model_or_graph) -> Cost:
     return measure(model_or_graph)[1]
 
 
+def peak_bytes(graph: CallGraph) -> int:
+    """The most bytes of activations alive at once in one run, on one sample or the batch that the model fixes."""
+    batch = max((graph.tensors[number].shape[0] or 1 for number in graph.inputs), default=1)
+    return batch * _activation_bytes(graph)[1]
+
+
+def largest_tensor(graph: CallGraph) -> Tensor:
+    """The one that takes the most memory."""
+    return max(graph.tensors, key=_bytes)
+
+
 def call_macs(graph: CallGraph) -> dict[int, int]:
-    """Call index -> MACs, for the calls that have any; all sizes must be known."""
+    """Call index -> MACs for one sample, for the calls that have any; all sizes must be known."""
     found = {}
     for call in graph.calls:
         macs = _macs(graph, call) if call.kind == OPERATION else 0
         if macs:
-            found[call.index] = macs
+            found[call.index] = macs * graph.runs(call)
     return found
 
 
 def _macs(graph: CallGraph, call: Call) -> int:
     inputs = [graph.tensors[number].shape for number in call.inputs]
     outputs = [graph.tensors[number].shape for number in call.outputs]
-    own = getattr(call.operation, "macs", None)
+    return _layer_macs(call.operation, inputs, outputs)
+
+
+def _layer_macs(layer, inputs: list[tuple], outputs: list[tuple]) -> int:
+    """MACs of one call of a layer, and of what a wrapper holds."""
+    own = getattr(layer, "macs", None)
     if callable(own):
         return int(own(inputs if len(inputs) > 1 else inputs[0]))
     for kind, count in _COUNTERS:
-        if isinstance(call.operation, kind):
-            return count(call.operation, inputs[0], outputs[0])
+        if isinstance(layer, kind):
+            return count(layer, inputs[0], outputs[0])
+    if isinstance(layer, layers.TimeDistributed):
+        steps = inputs[0][1]
+        one = [[(shape[0], *shape[2:]) for shape in shapes] for shapes in (inputs, outputs)]
+        return steps * _layer_macs(layer.layer, *one)
+    if isinstance(layer, layers.Wrapper):
+        return _layer_macs(layer.layer, inputs, outputs)
+    if functional_of(layer) is not None:
+        return sum(call_macs(with_input_shapes(build_graph(layer), inputs)).values())
     return 0
 
 
@@ -105,7 +139,8 @@ def _activation_bytes(graph: CallGraph) -> tuple[int, int]:
     for call in graph.calls:
         if call.kind == BOUNDARY:
             root[call.outputs[0]] = root[call.inputs[0]]
-    sizes = {t.index: _bytes(t) for t in graph.tensors if root[t.index] == t.index}
+    runs = {number: graph.runs(call) for call in graph.calls for number in call.outputs}
+    sizes = {t.index: _bytes(t) * runs[t.index] for t in graph.tensors if root[t.index] == t.index}
     last_use = {root[number]: call.index for call in graph.calls for number in (*call.outputs, *call.inputs)}
     for number in graph.outputs:
         last_use[root[number]] = len(graph.calls)

@@ -7,6 +7,7 @@ must be rewritten alike share a `Call.key`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from keras import tree
 from keras.src.models.functional import Functional  # the class has no public name
 
 from octconvert.errors import InputError, first_line
+from octconvert.layers.time import FoldTime, UnfoldTime
 
 Shape = tuple[int | None, ...]
 
@@ -62,6 +64,8 @@ class Call:
         node: its Keras node (arguments and all).
         inputs, outputs: tensor numbers, in the order of ``node.arguments.keras_tensors`` and of the node's outputs.
         key: calls with equal keys share weights or belong to copies of one nested model, so share one decision.
+        chain: Keras nodes by which the nested models were called, the outermost first: which call of them this is in.
+        timed: tensors of (batch, time, ...) for each of whose time steps it runs once, as inside a `TimeDistributed`.
     """
 
     index: int
@@ -73,6 +77,8 @@ class Call:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     key: Any
+    chain: tuple[Any, ...] = ()
+    timed: tuple[int, ...] = ()
 
     @property
     def class_name(self) -> str:
@@ -99,6 +105,7 @@ class CallGraph:
         data_format: of the model's first layer that has one.
         consumers: tensor number -> calls that read it, in order, once for each use.
         exits: tensor numbers of the outputs of nested models.
+        every: (`Call.chain`, id of Keras tensor) -> tensor number, for all calls of nested models.
     """
 
     model: Any
@@ -112,6 +119,7 @@ class CallGraph:
     consumers: dict[int, tuple[Call, ...]]
     data_format: str
     exits: frozenset[int]
+    every: dict[tuple[tuple[Any, ...], int], int]
 
     @property
     def channel_axis(self) -> int:
@@ -129,6 +137,10 @@ class CallGraph:
         """The call that makes a tensor."""
         return self.calls[self.tensors[tensor].producer]
 
+    def runs(self, call: Call) -> int:
+        """How often the call runs for one sample; open numbers of time steps count as one."""
+        return math.prod(self.tensors[tensor].shape[1] or 1 for tensor in call.timed)
+
 
 def functional_of(operation) -> Functional | None:
     """The Functional model behind a Functional or built Sequential; None for any other operation."""
@@ -137,6 +149,25 @@ def functional_of(operation) -> Functional | None:
     if isinstance(operation, Functional) and type(operation).call is Functional.call:
         return operation
     return None
+
+
+def timed_model(node) -> Functional | None:
+    """The Functional model in a `TimeDistributed` that the node calls; None for any other call.
+
+    One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.
+    """
+    wrapper = node.operation
+    if type(wrapper) is not keras.layers.TimeDistributed or len(node.arguments.keras_tensors) != 1:
+        return None
+    inside = functional_of(wrapper.layer)
+    one_tensor = inside is not None and len(inside.inputs) == len(inside.outputs) == 1
+    return inside if one_tensor and node.arguments.kwargs.get("mask") is None else None
+
+
+def node_of(tensor):
+    """The Keras node that a Keras tensor comes from."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
 
 
 def build_graph(model) -> CallGraph:
@@ -189,6 +220,9 @@ class _Builder:
         self.lookup: dict[tuple[tuple[str, ...], int], Call] = {}
         self.seen: Counter = Counter()
         self.exits: set[int] = set()
+        self.every: dict[tuple[tuple[Any, ...], int], int] = {}
+        self.chain: tuple[Any, ...] = ()
+        self.timed: tuple[int, ...] = ()
 
     def build(self, functional) -> CallGraph:
         inputs, values = [], {}
@@ -213,6 +247,7 @@ class _Builder:
             consumers,
             self._data_format(),
             frozenset(self.exits),
+            self.every,
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -230,24 +265,51 @@ class _Builder:
                 values[id(tensor)] = number
                 if first:
                     self.values[path, id(tensor)] = number
+        self.every.update({(self.chain, key): number for key, number in values.items()})
         return values
 
     def _visit(self, node, path, values) -> list[int]:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
+        inside = timed_model(node)
+        if inside is not None:
+            return self._enter_timed(node, inside, path, values)
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
 
     def _enter(self, node, nested, path, values) -> list[int]:
-        inner_path = (*path, node.operation.name)
-        inner: dict[int, int] = {}
         arguments = nested_arguments(nested, node)
-        for tensor, argument in zip(nested.inputs, arguments, strict=True):
-            layer, outer, key = tensor._keras_history.operation, values[id(argument)], ("boundary", id(tensor))
+        return self._walk_inside(node, nested, path, [values[id(argument)] for argument in arguments])
+
+    def _enter_timed(self, node, inside, path, values) -> list[int]:
+        """`TimeDistributed`: fold, the calls of the model inside, unfold."""
+        whole, outer = node.arguments.keras_tensors[0], self.timed
+        number = values[id(whole)]
+        folded = self._add_time_call(FoldTime, node, path, [number], [whole])
+        self.timed = (*outer, number)
+        exits = self._walk_inside(node, inside, path, [folded])
+        self.timed = outer
+        return [self._add_time_call(UnfoldTime, node, path, [exits[0], number], [inside.outputs[0], whole])]
+
+    def _add_time_call(self, kind: type, node, path, inputs: list[int], like: list) -> int:
+        """A call that the model has not itself, on tensors of its own: the source's layers do not get to know it."""
+        own = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in like]
+        layer = kind(name=node.operation.name, dtype=like[0].dtype)
+        output = layer(own if len(own) > 1 else own[0])
+        return self._add_call(OPERATION, path, layer, node_of(output), inputs, [output], (kind, id(node)))[0]
+
+    def _walk_inside(self, node, nested, path, arguments: list[int]) -> list[int]:
+        """The calls of a nested model; its inputs are the tensors of these numbers."""
+        inner_path, outer_chain = (*path, node.operation.name), self.chain
+        self.chain = (*outer_chain, node)
+        inner: dict[int, int] = {}
+        for tensor, outer in zip(nested.inputs, arguments, strict=True):
+            layer, key = tensor._keras_history.operation, ("boundary", id(tensor))
             inner[id(tensor)] = self._add_call(BOUNDARY, inner_path, layer, None, [outer], [tensor], key)[0]
         inner = self._walk(nested, inner_path, inner)
+        self.chain = outer_chain
         numbers = [inner[id(tensor)] for tensor in nested.outputs]
         self.exits.update(numbers)
         return numbers
@@ -262,7 +324,9 @@ class _Builder:
             self.tensors.append(Tensor(len(self.tensors), shape, str(tensor.dtype), index, shape))
         if self.seen[name] > 1:
             name = f"{name}#{self.seen[name]}"
-        call = Call(index, kind, name, tuple(path), operation, node, tuple(inputs), tuple(numbers), key)
+        call = Call(
+            index, kind, name, tuple(path), operation, node, tuple(inputs), tuple(numbers), key, self.chain, self.timed
+        )
         self.calls.append(call)
         self.lookup.setdefault((call.path, id(node)), call)
         return numbers

@@ -1,0 +1,32 @@
+"""What `TimeDistributed` does to a map, as two steps: every time step becomes a sample, and back.
+
+They stand around the calls of the model inside in a `octconvert.graph.CallGraph`, and are never part of a saved model.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+class FoldTime(keras.layers.Layer):
+    """(batch, time, ...) -> (batch * time, ...)."""
+
+    def call(self, inputs):
+        return ops.reshape(inputs, (-1, *ops.shape(inputs)[2:]))
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, *rest = input_shape
+        return (None if batch is None or steps is None else batch * steps, *rest)
+
+
+class UnfoldTime(keras.layers.Layer):
+    """(batch * time, ...) and the tensor of (batch, time, ...) that was folded -> (batch, time, ...)."""
+
+    def call(self, inputs):
+        folded, whole = inputs
+        return ops.reshape(folded, (-1, ops.shape(whole)[1], *ops.shape(folded)[1:]))
+
+    def compute_output_shape(self, input_shape):
+        folded, whole = input_shape
+        return (*whole[:2], *folded[1:])
