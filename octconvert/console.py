@@ -92,7 +92,7 @@ class Console:
             print(text())
             return
         if self.json is not None:
-            _write_json(Path(self.json), text() + "\n")
+            write_atomically(Path(self.json), text() + "\n")
         if not self.quiet:
             from rich.console import Console as Screen
 
@@ -139,13 +139,6 @@ def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
             progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count)
 
         yield show
-
-
-def _write_json(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise UsageError(f"{path}: the JSON can not be written: {error.strerror}") from error
 
 
 def start_quietly() -> None:

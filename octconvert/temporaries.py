@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ Listener = Callable[[str, list], None]
 _registered: dict[Path, int] = {}
 """Path -> the process that it belongs to: a fork of it must not remove anything."""
 _listeners: list[Listener] = []
+_moving = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -64,20 +66,21 @@ def move(moves: Sequence[Move]) -> None:
     absolute = [(Path(os.path.abspath(old)), Path(os.path.abspath(new))) for old, new in moves]
     names = [str(path) for pair in absolute for path in pair]
     done: list[Move] = []
-    _report("moving", names)
-    try:
-        for old, new in absolute:
-            os.replace(old, new)
-            done.append((old, new))
-    except OSError:
-        for old, new in reversed(done):
-            os.replace(new, old)
-        raise
-    except BaseException:
-        finish(absolute)
-        raise
-    finally:
-        _report("moved", names)
+    with _moving:
+        _report("moving", names)
+        try:
+            for old, new in absolute:
+                os.replace(old, new)
+                done.append((old, new))
+        except OSError:
+            for old, new in reversed(done):
+                os.replace(new, old)
+            raise
+        except BaseException:
+            finish(absolute)
+            raise
+        finally:
+            _report("moved", names)
 
 
 def finish(moves: Sequence[Move]) -> None:
@@ -102,7 +105,8 @@ def remove(path: Path) -> None:
 
 
 def remove_all() -> None:
-    """Remove all that is registered in this process, which is about to end."""
+    """Remove all that is registered in this process, which is about to end; no other thread begins a `move` any more."""
+    _moving.acquire()
     for path in list(_registered):
         _discard(path)
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import re
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TextIO
 
 import numpy as np
@@ -30,7 +34,7 @@ RESET_PEAK = "5"  # as /proc/self/clear_refs takes it
 def main() -> None:
     answers = _own_stdout()
     models: dict[int, _Model] = {}
-    for line in sys.stdin:
+    for line in _orders():
         order = json.loads(line)
         number = order.pop("model")
         if "runtime" in order:
@@ -73,6 +77,21 @@ class _Model:
             self._values = dict(zip(self._names, stored.values(), strict=True))
         self._session.feed(self._values)
         return self._session
+
+
+def _orders() -> Iterator[bytes]:
+    """Lines of stdin; when nobody writes to it any more the process ends at once, whatever it is running."""
+    lines: SimpleQueue[bytes] = SimpleQueue()
+    stdin = io.FileIO(0, closefd=False)  # sys.stdin would be locked at exit
+
+    def read() -> None:
+        while line := stdin.readline():
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
 
 
 def _own_stdout() -> TextIO:

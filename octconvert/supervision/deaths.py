@@ -51,16 +51,17 @@ class Death:
         return self.stages[-1] if self.stages else STARTING
 
     @property
-    def step(self) -> str | None:
-        """The step of the calibration at the time."""
-        for stage in reversed(self.stages):
-            name = stage.removeprefix(_CALIBRATE)
-            name = _WITHIN.get(name, name)
-            if not stage.startswith(_CALIBRATE):
-                return None
-            if name != "sensitivity":  # part of the step before it, which is named first
-                return name if name in STEPS else None
-        return None
+    def steps(self) -> tuple[str, ...]:
+        """Steps of the calibration that can not be done here, the one at the time first."""
+        if not self.stage.startswith(_CALIBRATE):
+            return ()
+        name = self.stage.removeprefix(_CALIBRATE)
+        if name == "sensitivity":  # part of a step that was named before
+            parent = next((stage for stage in reversed(self.stages) if stage != self.stage), "")
+            # Both compute gradients.
+            return ("select", "refine") if parent == f"{_CALIBRATE}select" else ()
+        name = _WITHIN.get(name, name)
+        return (name,) if name in STEPS else ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Again:
 def doing(stage: str) -> str:
     """After "while"."""
     if stage.startswith(_CALIBRATE):
-        return f"calibrating (step {stage.removeprefix(_CALIBRATE)})"
+        return f"calibrating ({stage.removeprefix(_CALIBRATE)})"
     for prefix, words in zip(_MEASURING, ("exporting for ", "measuring on ", "timing layers on "), strict=True):
         if stage.startswith(prefix):
             return words + stage.removeprefix(prefix)
@@ -113,22 +114,15 @@ def _cause(death: Death) -> str:
 
 def _dispensable(task: Task, death: Death) -> tuple[str, Mapping[str, Any], str] | None:
     """(what it is called, the arguments without it, the option that says so)."""
-    if death.step is not None:
-        steps = _other_steps(task, death.step)
-        return f"step {death.step}", {"calibration_steps": steps}, _steps_option(steps)
+    if death.steps:
+        steps = tuple(step for step in task.arguments.get("calibration_steps", STEPS) if step not in death.steps)
+        option = f"--calibration-steps {','.join(steps)}" if steps else "--no-calibration"
+        return f"step {' and '.join(death.steps)}", {"calibration_steps": steps}, option
     if death.stage == "evaluate":
         return "the accuracy", {"evaluate": None}, "no --evaluate"
     if _benchmarks(task, death):
         return "the benchmark", {"benchmark": False}, "no --benchmark"
     return None
-
-
-def _other_steps(task: Task, step: str) -> tuple[str, ...]:
-    return tuple(name for name in task.arguments.get("calibration_steps", STEPS) if name != step)
-
-
-def _steps_option(steps: tuple[str, ...]) -> str:
-    return f"--calibration-steps {','.join(steps)}" if steps else "--no-calibration"
 
 
 def _benchmarks(task: Task, death: Death) -> bool:
@@ -161,6 +155,6 @@ def _ways_round(task: Task, death: Death) -> Iterator[str]:
         if death.stage.startswith(_CALIBRATE):
             less.insert(0, "fewer --calibration-samples")
         if less:
-            yield f"{' or '.join(less)} needs less memory"
+            yield f"less memory is needed with {' or '.join(less)}"
     elif os.environ.get(ONEDNN) != "0" and death.stage not in ("read", "plan", "save"):
         yield f"{ONEDNN}=0 in the environment computes without oneDNN"
