@@ -33,6 +33,7 @@ from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
 from octconvert.inference.deploy import Deployed, checked_runtime, deploy
 from octconvert.latency.objective import for_latency
 from octconvert.limits import shown
+from octconvert.memory import runnable_graph
 from octconvert.output import failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
@@ -163,7 +164,7 @@ def convert(
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
     given = plan
-    layout, plan, options = _plan(build_graph(loaded.model), options, plan)
+    layout, plan, options = _plan(runnable_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan, layout.graph))
     told_of_time: list[str] = []
@@ -265,7 +266,7 @@ def plan(
     timing = _timing(locals()) if objective != "macs" else None
     tell = progress or (lambda stage, done, total: None)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
-    layout, found, options = _plan(build_graph(loaded.model), options, plan)
+    layout, found, options = _plan(runnable_graph(loaded.model), options, plan)
     if timing is not None and found.converted:
         fastest = for_latency(layout, found, options, timing, tell)
         layout, found = fastest.layout, fastest.plan
@@ -329,7 +330,7 @@ def bench(
     for number, (name, item) in enumerate(given):
         tell("read", number, len(given))
         model = _loaded(item, input_shape, unsafe, custom_objects).model
-        cost = cost_of(model)
+        cost = cost_of(runnable_graph(model))
         name = _another(name or _label(item, model), subjects)
         subjects[name], more = _subject(name, model, cost)
         told += more
@@ -381,7 +382,7 @@ def export(
     check_target(runtime, target, overwrite)
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
-    build_graph(loaded.model)
+    runnable_graph(loaded.model)
     batch = batch_of([loaded.model], batch)
     inputs = tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in signature_of(loaded.model, batch))
     made = deploy(loaded.model, runtime.name) if for_inference else Deployed(loaded.model, ())

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from octconvert.io.text import extent
 from octconvert.io.tree import Job
 
 TIMES = 5
@@ -37,8 +38,9 @@ def bounded_variables(stored: int, job: Job) -> Iterator[None]:
             left -= math.prod(variable.shape)
             if left < 0:
                 layer, _, name = variable.path.rpartition("/")
-                shape = "x".join(str(size) for size in variable.shape)
-                what = f"declares '{name}' of shape {shape}, and the whole file holds {stored:,} numbers"
+                what = (
+                    f"declares '{name}' of shape {extent(variable.shape)}, and the whole file holds {stored:,} numbers"
+                )
                 job.refuse(f"{what}; save the whole model again", layer)
         return next_creator(**settings)
 
