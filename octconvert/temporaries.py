@@ -105,7 +105,7 @@ def remove(path: Path) -> None:
 
 
 def remove_all() -> None:
-    """Remove all that is registered in this process, which is about to end; no other thread begins a `move` any more."""
+    """Remove all that is registered in this process, which is about to end; other threads begin no `move` any more."""
     _moving.acquire()
     for path in list(_registered):
         _discard(path)

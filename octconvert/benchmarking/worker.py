@@ -14,7 +14,6 @@ import io
 import json
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Iterator
