@@ -22,6 +22,7 @@ from keras import ops, tree
 
 from octconvert import limits
 from octconvert.errors import InputError, UsageError
+from octconvert.gradients import safe_gradients
 from octconvert.graph import BOUNDARY, CallGraph, build_graph, functional_of
 from octconvert.optimizer import muon_for
 from octconvert.report.words import plural
@@ -120,7 +121,8 @@ def distill(
             jit_compile="auto" if augment is None else False,  # XLA knows few of the operations on images
         )
     moving = is_far if batch_statistics is None else batch_statistics
-    with _quick_statistics(converted, epochs * training.steps) if moving else _kept_statistics(converted):
+    statistics = _quick_statistics(converted, epochs * training.steps) if moving else _kept_statistics(converted)
+    with statistics, safe_gradients():
         return model.fit(
             training.x,
             training.y,

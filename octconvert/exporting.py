@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from octconvert.errors import CheckError, UsageError
+from octconvert import files
+from octconvert.errors import CheckError, InputError, UsageError
 from octconvert.report.result import Check
-from octconvert.runtimes import Runtime, find
+from octconvert.runtimes import Runtime, find, openvino_pair
+from octconvert.temporaries import remove
+
+if TYPE_CHECKING:
+    from keras import InputSpec
+
+    from octconvert.inference.choice import Choice
 
 FORMATS = ("litert", "onnx", "openvino", "tf")
 _DIRECTORIES = {
@@ -19,6 +24,8 @@ _DIRECTORIES = {
     "tf": {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"},
 }
 """The formats that can be a directory, and all that is ever in it."""
+_BYTES_OF_A_GRAPH, _BYTES_OF_A_WEIGHT = 2**16, 4
+"""What an export needs on the disk, about."""
 
 
 def format_of(target: Path, name: str | None = None) -> Runtime:
@@ -27,67 +34,104 @@ def format_of(target: Path, name: str | None = None) -> Runtime:
     Raises:
         UsageError: there is no such format, or the two contradict each other.
     """
-    ending = target.suffix.lower()
+    ending, called = target.suffix.lower(), files.shown(target)
     meant = next((format for format in FORMATS if find(format).suffix == ending != ""), None)
     if name is None and meant is None:
         raise UsageError(
-            f"{target}: unknown ending '{ending}'; name it .tflite, .onnx or .xml, or give --format openvino or tf "
-            "(format=) for a directory"
+            f"{called}: unknown ending '{files.shown(ending)}'; name it .tflite, .onnx or .xml, or give "
+            "--format openvino or tf (format=) for a directory"
         )
     if name is not None and name not in FORMATS:
         raise UsageError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
     if name is not None and (name != meant if meant else name not in _DIRECTORIES):
         suffix = find(name).suffix
-        raise UsageError(f"{target}: {name} is written to {f'a name ending in {suffix}' if suffix else 'a directory'}")
+        raise UsageError(f"{called}: {name} is written to {f'a name ending in {suffix}' if suffix else 'a directory'}")
     return find(name or meant or "")
 
 
-def check_target(runtime: Runtime, target: Path, overwrite: bool) -> None:
-    """Raises `UsageError` where `export_checked` could not write, before any work is done for it."""
-    place = target.resolve()
-    if not place.parent.is_dir():
-        raise UsageError(f"{target}: there is no directory {target.parent}; make it first")
-    if not os.access(place.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{target}: no permission to write into {target.parent}; choose another place")
-    try:
-        taken = [path for path in _files(runtime, place) if path.exists()]
-    except OSError as error:
-        raise UsageError(f"{target}: can not be written ({error.strerror}); choose another name") from error
-    for path in taken:
-        told = target.with_name(path.name)
-        if path.is_dir() == _is_file(runtime, place):
-            kind = "directory; name a file" if path.is_dir() else "file; name a directory"
-            raise UsageError(f"{told}: is a {kind}")
-        if path.is_dir() and _strangers(runtime, path):
-            raise UsageError(f"{target}: is a directory that holds more than an export; choose another name")
-        if not overwrite:
-            raise UsageError(f"{told}: exists already; choose another name or allow overwriting it")
+def check_target(runtime: Runtime, target: Path, overwrite: bool) -> tuple[Path, ...]:
+    """Refuse what `export_checked` could not write, before any work is done for it.
+
+    Returns:
+        The paths behind all links: a file, a directory, or a .bin and its .xml.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    is_file = _is_file(runtime, target)
+    given = _files(runtime, target)
+    places = tuple(files.check_target(each, directory=not is_file, overwrite=overwrite) for each in given)
+    if len(set(places)) < len(places):
+        raise UsageError(f"{files.shown(target)}: is the same file as {files.shown(given[0])}; choose another name")
+    if not is_file and places[0].is_dir() and _strangers(runtime, places[0]):
+        raise UsageError(f"{files.shown(target)}: is a directory that holds more than an export; choose another name")
+    return places
 
 
-def export_checked(source, model, runtime: Runtime, target: Path, batch: int, overwrite: bool) -> Check:
-    """Export ``model``, run what was written, compare with what ``source`` gives, and put it in its place.
+@dataclass(frozen=True)
+class Written:
+    """What an export has written: the inputs it takes, and its check."""
 
-    Whatever goes wrong, what was at the target stays as it was and nothing is left behind.
+    inputs: tuple[InputSpec, ...]
+    check: Check
+
+
+def export_checked(
+    source, runtime: Runtime, target: Path, batch: int, overwrite: bool, for_inference: bool
+) -> Choice[Written]:
+    """Export ``source``, run what was written, compare with what it gives itself, and put it in its place.
+
+    Where the runtime does not take the form that was asked for, the other one is tried. Whatever goes wrong, what was
+    at the target stays as it was and nothing is left behind.
 
     Raises:
         UsageError: the target can not be written, or exists and ``overwrite`` is false.
         InputError: the runtime has not what the model needs.
         CheckError: the exported file can not be run or gives something else.
     """
-    check_target(runtime, target, overwrite)
-    place = target.resolve()  # through a symbolic link to what is behind it
-    with _beside(place, target) as folder:
-        written = folder / "new" / f"model{runtime.suffix if _is_file(runtime, place) else ''}"
-        runtime.export(model, written, batch)
-        check = _compare(source, runtime, written, batch)
-        if not check.passed:
-            raise CheckError(f"check '{check.name}' failed, nothing was written: {check.detail}")
-        check_target(runtime, target, overwrite)  # somebody may have been faster
-        try:
-            _move(_files(runtime, written), _files(runtime, place), folder / "old")
-        except OSError as error:
-            raise UsageError(f"{target}: can not be written ({error.strerror}); choose another place") from error
-    return check
+    from octconvert.inference.choice import first_taken
+
+    places = check_target(runtime, target, overwrite)
+    place = places[-1]
+    try:
+        with files.beside(place) as folder:
+            folder.mkdir(mode=0o700)
+            written = folder / f"model{runtime.suffix if _is_file(runtime, target) else ''}"
+            write = partial(_written, source, runtime, written, batch, target)
+            choice = first_taken(source, runtime, (for_inference, not for_inference), write)
+            check_target(runtime, target, overwrite)  # somebody may have been faster
+            if len(places) > 1:
+                openvino_pair.put_in_place(written, place, places[0])
+            else:
+                files.put_in_place(written, place)
+    except OSError as error:
+        raise files.can_not_be_written(target, error) from error
+    return choice
+
+
+def _written(source, runtime: Runtime, path: Path, batch: int, target: Path, model) -> Written:
+    """``model`` exported to a path and checked against its source."""
+    from octconvert.runtimes.signature import signature_of
+
+    for each in _files(runtime, path):
+        remove(each)  # what was written of a form before
+    try:
+        runtime.export(model, path, batch)
+    except InputError:
+        files.check_room(path.parent, _BYTES_OF_A_GRAPH + _BYTES_OF_A_WEIGHT * model.count_params(), target)
+        raise
+    check = _compare(source, model, runtime, path, batch)
+    if not check.passed:
+        raise Failed(f"check '{check.name}' failed, nothing was written: {check.detail}", check.detail)
+    return Written(tuple(signature_of(model, batch)), check)
+
+
+class Failed(CheckError):
+    """An export failed its check; ``reason`` says why, without more."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 def written_bytes(runtime: Runtime, target: Path) -> int:
@@ -96,11 +140,11 @@ def written_bytes(runtime: Runtime, target: Path) -> int:
     return sum(path.stat().st_size for path in every if path.is_file())
 
 
-def _compare(source, runtime: Runtime, written: Path, batch: int) -> Check:
+def _compare(source, model, runtime: Runtime, written: Path, batch: int) -> Check:
     from octconvert import verify
     from octconvert.runtimes.signature import example_inputs
 
-    inputs = example_inputs(source, batch)
+    inputs = example_inputs(model, batch)
     try:
         found = runtime.open(written)(inputs)
     except Exception as error:  # runtimes raise of every kind
@@ -120,35 +164,3 @@ def _files(runtime: Runtime, place: Path) -> tuple[Path, ...]:
 
 def _strangers(runtime: Runtime, folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - _DIRECTORIES[runtime.name]
-
-
-@contextmanager
-def _beside(place: Path, target: Path) -> Iterator[Path]:
-    """A directory on the file system of the target with two in it, 'new' and 'old', for as long as it is needed."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{place.stem[:40]}.", dir=place.parent))
-        for name in ("new", "old"):
-            (folder / name).mkdir()
-    except OSError as error:
-        raise UsageError(f"{target}: can not be written ({error.strerror}); choose another place") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move(written: tuple[Path, ...], places: tuple[Path, ...], old: Path) -> None:
-    """A single file takes its place in one step; otherwise those before go aside, and back where that fails."""
-    aside = [place for place in places if place.exists() and (len(places) > 1 or place.is_dir())]
-    try:
-        for place in aside:
-            os.replace(place, old / place.name)
-        for new, place in zip(written, places, strict=True):
-            if place.is_file():
-                shutil.copymode(place, new)
-            os.replace(new, place)
-    except BaseException:
-        for place in aside:
-            if (old / place.name).exists():
-                os.replace(old / place.name, place)
-        raise

@@ -1,7 +1,7 @@
 """Targets: every file and directory that the program writes is there whole or not at all.
 
-A target is checked before any work is done for it (`check_target`), written under a temporary name beside it (`beside`),
-and then takes its place in one step (`put_in_place`). Saving, exporting and JSON all go this way.
+A target is checked before any work is done for it (`check_target`), written under a temporary name beside it
+(`beside`), and then takes its place in one step (`put_in_place`). Saving, exporting and JSON all go this way.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,9 @@ from octconvert.benchmarking.measure import Timed, measure
 from octconvert.benchmarking.process import exported
 from octconvert.benchmarking.settings import BenchSettings
 from octconvert.errors import OctconvertError
-from octconvert.inference.deploy import deploy
+from octconvert.inference.choice import Choice, first_taken, refusal_of
 from octconvert.report.bench import BenchRow
+from octconvert.runtimes import find
 
 Progress = Callable[[str, int, int], None]
 
@@ -51,27 +53,69 @@ class _Comparison:
     notes: dict[str, None] = field(default_factory=dict)
 
     def on(self, runtime: str, folder: Path) -> list[Timed]:
-        """Every model on one runtime; of those that can not be exported, why."""
-        found: dict[int, Timed] = {}
-        tasks: dict[int, dict[str, Any]] = {}
-        for number, subject in enumerate(self.subjects):
-            self.tell(f"export for {runtime}", number, len(self.subjects))
-            try:
-                tasks[number] = self._exported(subject, runtime, folder / str(number))
-            except OctconvertError as error:
-                found[number] = Timed(error=str(error))
-        show = partial(self.tell, f"measure on {runtime}")
-        found |= zip(tasks, measure(list(tasks.values()), self.settings.rounds, show), strict=True)
-        return [found[number] for number in range(len(self.subjects))]
+        """Every model on one runtime; of those that can not be measured, why.
 
-    def _exported(self, subject: Subject, runtime: str, stem: Path) -> dict[str, Any]:
-        """The task of a worker, see `octconvert.benchmarking.worker`."""
-        model = subject.model
-        if self.settings.for_inference:
-            made = deploy(model, runtime)
-            model = made.model
-            self.notes |= dict.fromkeys(f"{subject.name}: {note}" for note in made.notes)
-        return exported(model, runtime, stem, self.batch, self.settings.threads)
+        Where one can not be run in the form that was asked for, all are measured again, that one in the other form.
+        """
+        attempts = [_Attempt(subject, self.settings.for_inference) for subject in self.subjects]
+        names = (folder / str(number) for number in itertools.count())
+        show = partial(self.tell, f"measure on {runtime}")
+        while any(attempt.forms for attempt in attempts):
+            for number, attempt in enumerate(attempts):
+                self.tell(f"export for {runtime}", number, len(attempts))
+                write = lambda model: exported(model, runtime, next(names), self.batch, self.settings.threads)  # noqa: E731
+                attempt.export(runtime, write)
+            ready = [attempt for attempt in attempts if attempt.choice is not None]
+            tasks = [attempt.choice.result for attempt in ready if attempt.choice is not None]
+            for attempt, timed in zip(ready, measure(tasks, self.settings.rounds, show), strict=True):
+                attempt.take(timed)
+        for attempt in attempts:
+            self.notes |= dict.fromkeys(f"{attempt.subject.name}: {note}" for note in attempt.notes)
+        return [attempt.timed for attempt in attempts]
+
+
+class _Attempt:
+    """A model on one runtime, in one form after the other until one works.
+
+    Attributes:
+        forms: those to be tried next, see `octconvert.inference.choice`.
+        choice: the last that was exported; None: none could be.
+        timed: what was measured of it, or why nothing was.
+    """
+
+    def __init__(self, subject: Subject, for_inference: bool):
+        self.subject, self.asked = subject, for_inference
+        self.forms: tuple[bool, ...] = (for_inference, not for_inference)
+        self.choice: Choice[dict[str, Any]] | None = None
+        self.timed = Timed()
+        self._refusal, self._errors = "", dict[bool, str]()
+
+    def export(self, runtime: str, write: Callable[[Any], dict[str, Any]]) -> None:
+        """Try the next forms; ``write`` exports a model and returns the task of a worker."""
+        if not self.forms:
+            return
+        forms, self.forms, self.choice = self.forms, (), None
+        try:
+            self.choice = first_taken(self.subject.model, find(runtime), forms, write, self._refusal)
+        except OctconvertError as error:
+            self._fail(False in forms, str(error))
+
+    def take(self, timed: Timed) -> None:
+        """What was measured; where nothing was, another form may be next."""
+        assert self.choice is not None  # it was measured
+        form, self.timed = self.choice.for_inference, timed
+        if timed.error and not timed.seconds:
+            self._refusal = refusal_of(form, timed.error)
+            self.forms = (not form,) if form == self.asked else ()
+            self._fail(not form, timed.error)
+
+    def _fail(self, as_it_is: bool, error: str) -> None:
+        self._errors[as_it_is] = error
+        self.timed = Timed(error=self._errors.get(True, error))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self.choice is None or self.timed.error else self.choice.notes
 
 
 def _rows(runtime: str, subjects: Sequence[Subject], found: Sequence[Timed]) -> list[BenchRow]:

@@ -21,6 +21,7 @@ from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
 from octconvert.distillation import Distiller, RelativeSquaredError, changed, falling_rate, flip_and_shift
 from octconvert.execution import tensors_of
+from octconvert.gradients import safe_gradients
 from octconvert.optimizer import muon_for
 from octconvert.samples import Samples
 
@@ -93,7 +94,7 @@ def refine(
     model.compile(muon_for(twins.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
     watch = Watch(rate, training.steps, seconds, progress)
     # Layers that the user has frozen are fitted as well: they have to make up for what is lost before them.
-    with changed(twins.model._flatten_layers(), "trainable", lambda trainable: True):
+    with changed(twins.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         data = WholeBatches(samples, training.batch, seed)
         model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
     return watch.steps
@@ -167,8 +168,7 @@ def _samples(supply: Supply, training: Training, seed: int) -> Samples:
 class WholeBatches(keras.utils.PyDataset):
     """Samples in another order each epoch; those that fill no batch wait for another one.
 
-    TensorFlow 2.21 on CPUs overwrites memory that is not its own in the gradient of a small strided 1x1 convolution
-    with an odd number of samples, and even batches in whole keep clear of that.
+    So every step weighs a sample alike, and the training is traced for one size of batches.
     """
 
     def __init__(self, samples: Samples, size: int, seed: int):

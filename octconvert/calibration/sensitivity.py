@@ -16,6 +16,7 @@ from keras import ops
 
 from octconvert.calibration.selection import by_component, lost_detail, readers
 from octconvert.execution import observe
+from octconvert.gradients import safe_gradients
 from octconvert.graph import CallGraph
 from octconvert.planning.solve import Layout
 from octconvert.samples import Samples
@@ -68,7 +69,8 @@ def _found(changes: Callable, batch, rng: np.random.Generator) -> list[np.ndarra
     """`_changes` with random signs; None where there is no way back."""
     seed = rng.integers(2**31, size=2, dtype="int32")
     try:
-        found = changes([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
+        with safe_gradients():
+            found = changes([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
     except Exception:  # an operation without a gradient, a layer that only runs eagerly, too little memory
         return None
     return None if found is None else [ops.convert_to_numpy(squares).astype("float64") for squares in found]

@@ -8,10 +8,18 @@ from typing import Any
 from octconvert.arguments import checked
 from octconvert.errors import UsageError
 from octconvert.graph import CallGraph, build_graph
+from octconvert.inference import precision
 from octconvert.inference.emission import Forms, emitted
 from octconvert.inference.lowering import Lowering
-from octconvert.inference.program import Scaling
-from octconvert.inference.rewrites import folded, joined_inputs, joined_outputs, strided_pools, whole_images
+from octconvert.inference.program import Program
+from octconvert.inference.rewrites import (
+    folded,
+    joined_inputs,
+    joined_outputs,
+    kept_scalings,
+    strided_pools,
+    whole_images,
+)
 from octconvert.limits import shown
 
 RUNTIMES = {
@@ -29,7 +37,7 @@ _JOINED = {"separate": lambda program: program, "inputs": joined_inputs, "output
 
 @dataclass(frozen=True, eq=False)
 class Deployed:
-    """A model for inference; ``notes``: what should be known of it, one line each."""
+    """A model that is only run; ``notes``: what should be known of it, one line each."""
 
     model: Any
     notes: tuple[str, ...]
@@ -73,22 +81,40 @@ def for_inference(model, runtime: str | None = None, *, forms: Forms | None = No
     return deploy(model, runtime, forms).model
 
 
-def deploy(model, runtime: str | None = None, forms: Forms | None = None) -> Deployed:
-    """`for_inference`, and what is to be told."""
+def deploy(model, runtime: str | None = None, forms: Forms | None = None, in_float32: bool = False) -> Deployed:
+    """`for_inference`, and the notes on it; ``in_float32``: computed in float32, whatever the model's precision."""
     forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
     graph = build_graph(model)
     lowering = Lowering(graph)
-    program = whole_images(strided_pools(folded(lowering.run())), _input_sizes(graph))
-    program = _JOINED[forms.paths](program)
-    notes = []
-    if lowering.left:
-        first, more = lowering.left[0], len(lowering.left) - 1
-        others = f" and {more} more" if more else ""
-        notes.append(f"for inference, '{first}'{others} stay octave layers; rows and columns must be known for more")
-    kept = sum(isinstance(node.operation, Scaling) for node in program.live())
-    if kept:
-        notes.append(f"for inference, {kept} normalisations stay layers: what they read is read by others as well")
-    return Deployed(emitted(program, graph, forms), tuple(notes))
+    program = folded(lowering.run())
+    notes = [
+        *_notes(lowering.left, "an octave layer", "octave layers"),
+        *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
+    ]
+    program = _JOINED[forms.paths](whole_images(strided_pools(program), _input_sizes(graph)))
+    return Deployed(_emitted(program, graph, forms, in_float32), tuple(notes))
+
+
+def as_it_is(model, in_float32: bool = False) -> Deployed:
+    """The model itself, or the same in float32."""
+    if not in_float32:
+        return Deployed(model, ())
+    graph = build_graph(model)
+    return Deployed(_emitted(Lowering(graph, as_it_is=True).run(), graph, Forms(), in_float32), ())
+
+
+def _emitted(program: Program, graph: CallGraph, forms: Forms, in_float32: bool):
+    return emitted(precision.in_float32(program) if in_float32 else program, graph, forms)
+
+
+def _notes(kept: dict[str, list[str]], one: str, several: str) -> list[str]:
+    """A line for each reason for which layers stay."""
+    return [f"for inference, {_stay(names, one, several)}: {reason}" for reason, names in kept.items()]
+
+
+def _stay(names: list[str], one: str, several: str) -> str:
+    first, more = names[0], len(names) - 1
+    return f"'{first}' and {more} more stay {several}" if more else f"'{first}' stays {one}"
 
 
 def _input_sizes(graph: CallGraph) -> dict[int, tuple[int, int]]:

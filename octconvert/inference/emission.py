@@ -10,9 +10,10 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from octconvert.copying import renamed, settle
+from octconvert.copying import config_of, copy_operation, rebuild, renamed, settle
 from octconvert.graph import CallGraph, functional_of
 from octconvert.inference import program as p
+from octconvert.inference.precision import FLOAT32, float32_config, is_other
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
 
@@ -328,13 +329,21 @@ def _other(emitter: _Emitter, node: p.Node, operation: p.Other, inputs):
         kwargs |= {"training": False} if kwargs.get("training") else {}
         new = id(source) not in emitter._layers
         if new:
-            emitter._layers[id(source)] = renamed(source, emitter.name(node.name))
+            emitter._layers[id(source)] = _copied_layer(source, emitter.name(node.name), operation.policy == FLOAT32)
         made = emitter._layers[id(source)]
         emitter._calls[key] = tree.flatten(made(*args, **kwargs))
         if new and isinstance(source, keras.layers.Layer):
             made.set_weights(source.get_weights())
             settle(made)
     return emitter._calls[key][operation.output]
+
+
+def _copied_layer(source, name: str, in_float32: bool):
+    if not in_float32:
+        return renamed(source, name)
+    if isinstance(source, keras.layers.Layer):
+        return rebuild(type(source), float32_config({**config_of(source), "name": name}))
+    return copy_operation(source, name, {"dtype": FLOAT32} if is_other(getattr(source, "dtype", None)) else None)
 
 
 _EMIT: dict[type, Callable] = {

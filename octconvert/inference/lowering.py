@@ -33,6 +33,7 @@ from octconvert.inference.program import (
 )
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D, OctaveMerge
 from octconvert.layers.base import has_misplaced_bias, split_inputs
+from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.rules import rule_of
@@ -52,12 +53,13 @@ class Lowering:
     Attributes:
         graph: of the model.
         program: what is made of it.
-        left: names of octave layers that stay as they are, for sizes that are not known.
+        as_it_is: whether every call stays what it is.
+        left: names of octave layers that stay as they are, by the reason.
     """
 
-    def __init__(self, graph: CallGraph):
-        self.graph, self.program = graph, Program()
-        self.left: list[str] = []
+    def __init__(self, graph: CallGraph, as_it_is: bool = False):
+        self.graph, self.program, self.as_it_is = graph, Program(), as_it_is
+        self.left: dict[str, list[str]] = {}
         self._values: dict[int, Value] = {}
 
     def run(self) -> Program:
@@ -75,17 +77,31 @@ class Lowering:
 
     def _call(self, call: Call) -> list[Value]:
         values = [self._values[number] for number in call.inputs]
-        lower = _LOWERINGS.get(type(call.operation))
-        made = lower(self, call, values) if lower is not None else None
-        made = self._affine(call, values) if made is None else made
+        made = None if self.as_it_is else self._lowered(call, values)
         if made is not None:
             return made
-        if type(call.operation).__module__.startswith("octconvert."):
-            self.left.append(call.name)
         if len(values) == 1 and isinstance(call.operation, _CHANNELWISE) and values[0].order is not None:
             return [Value(self.add(Other(None, call), [values[0].node], call), values[0].order)]
         nodes = [self.plain(value) for value in values]
         return [Value(self.add(Other(None, call, i), nodes, call)) for i in range(len(call.outputs))]
+
+    def _lowered(self, call: Call, values: list[Value]) -> list[Value] | None:
+        lower = _LOWERINGS.get(type(call.operation))
+        made = lower(self, call, values) if lower is not None else None
+        made = self._affine(call, values) if made is None else made
+        if made is None and type(call.operation).__module__.startswith("octconvert."):
+            names = self.left.setdefault(self._reason(call, lower is not None), [])
+            if call.layer_name not in names:
+                names.append(call.layer_name)
+        return made
+
+    def _reason(self, call: Call, has_form: bool) -> str:
+        """Why an octave layer stays one."""
+        if not has_form:
+            return f"there is no form for inference of {_WITHOUT_FORM.get(type(call.operation), call.class_name)}"
+        if getattr(call.operation, "data_format", self.graph.data_format) != self.graph.data_format:
+            return "their data_format is not that of the model's first layers"
+        return "rows and columns of their maps must be known"
 
     def _affine(self, call: Call, values: list[Value]) -> list[Value] | None:
         """A scale and an offset for each channel; what does nothing at inference is left out."""
@@ -419,4 +435,9 @@ def _merge(lowering: Lowering, call: Call, values: list[Value]) -> list[Value] |
     return [Value(joined, None if layer.order is None else np.asarray(layer.order))]
 
 
-assert OctaveConv2DTranspose not in _LOWERINGS  # stays a layer of ours: no built-in layer cuts as it does
+_WITHOUT_FORM = {
+    OctaveConv2DTranspose: "transposed convolutions of pairs",  # no built-in layer cuts as it does
+    OctaveLayerNormalization: "normalisations over the channels of both maps",
+    OctaveGroupNormalization: "normalisations over groups of the channels of both maps",
+}
+assert not _WITHOUT_FORM.keys() & _LOWERINGS.keys()

@@ -61,20 +61,43 @@ def folded(program: Program) -> Program:
     return program.mapped(change)
 
 
+_ALONE = "what they read is read by others as well"
+_NO_CONVOLUTION = "there is no convolution before them whose numbers could take them up"
+_PADDED = "zeros are put around the map before them"
+
+
+def kept_scalings(program: Program) -> dict[str, list[str]]:
+    """The scalings that `folded` has left, by the reason."""
+    uses, found = program.uses(), dict[str, list[str]]()
+    for node in program.live():
+        if isinstance(node.operation, Scaling):
+            found.setdefault(_obstacle(node.inputs[0], uses, True) or _ALONE, []).append(node.name)
+    return found
+
+
 def _takes(node: Node, uses: Counter, with_offset: bool) -> bool:
     """Whether `_scaled` can be done: nobody else reads what changes."""
-    if uses[node] != 1:
-        return False
+    return _obstacle(node, uses, with_offset) is None
+
+
+def _obstacle(node: Node, uses: Counter, with_offset: bool) -> str | None:
+    """Why `_scaled` can not be done."""
     operation = node.operation
+    if not isinstance(operation, (Convolution, Scaling, Addition, Padding, *_AVERAGES)):
+        return _NO_CONVOLUTION
+    if uses[node] != 1:
+        return _ALONE
     if isinstance(operation, (Convolution, Scaling)):
-        return True
+        return None
     if isinstance(operation, Addition):
-        repeated = len(set(node.inputs)) < len(node.inputs)
-        takers = [given for given in node.inputs if _takes(given, uses, with_offset)]
-        return not repeated and bool(takers) and all(_takes(given, uses, False) for given in node.inputs)
+        if len(set(node.inputs)) < len(node.inputs):
+            return _ALONE
+        parts = [_obstacle(given, uses, False) for given in node.inputs]
+        whole = [_obstacle(given, uses, with_offset) for given in node.inputs]
+        return next(filter(None, parts), None) or (None if None in whole else whole[0])
     if isinstance(operation, Padding) and with_offset and any(max(pair) > 0 for pair in operation.pads):
-        return False
-    return isinstance(operation, (*_AVERAGES, Padding)) and _takes(node.inputs[0], uses, with_offset)
+        return _PADDED
+    return _obstacle(node.inputs[0], uses, with_offset)
 
 
 def _scaled(made: Program, node: Node, scale: np.ndarray, offset: np.ndarray | None) -> Node:

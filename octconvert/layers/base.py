@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from octconvert.geometry import ceil_div
 from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
 from octconvert.split import low_channels
 
+FEWEST_CHANNELS = 16
+"""Of a strided 1x1 window's input: below that, TensorFlow's own gradient of it writes past its memory."""
 _MODULES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 
 
@@ -209,6 +212,15 @@ class OctaveWindowLayer(keras.layers.Layer):
     def prepare_low(self, low, high):
         """(map, padding) for the operation on a low map that belongs to ``high``."""
         return prepare_low(low, sizes(high, self.data_format), self.window, self.data_format)
+
+    def convolved(self, operation: Callable[[Any, Any], Any], x, kernel):
+        """``operation(x, kernel)``, whose gradient is right on every processor: see `octconvert.gradients`."""
+        affected = tuple(kernel.shape[:2]) == (1, 1) and max(self.strides) > 1 and kernel.shape[2] < FEWEST_CHANNELS
+        if not affected or backend.backend() != "tensorflow":
+            return operation(x, kernel)
+        from octconvert.gradients import with_safe_gradient  # TensorFlow alone; the layers run on all backends
+
+        return with_safe_gradient(operation, ops.convert_to_tensor(x), ops.convert_to_tensor(kernel))
 
     def _finish(self, x, bias):
         if bias is not None:

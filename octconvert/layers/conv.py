@@ -153,10 +153,14 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     def _high_conv(self, x, kernel):
         x, padding = self.prepare_high(x)
-        return ops.conv(x, kernel, self.strides, padding, self.data_format, self.dilation_rate)
+        return self._conv(x, kernel, padding, self.dilation_rate)
 
     def _low_conv(self, x, kernel, padding):
-        return ops.conv(x, kernel, self.strides, padding, self.data_format, self.low_dilation)
+        return self._conv(x, kernel, padding, self.low_dilation)
+
+    def _conv(self, x, kernel, padding, dilation):
+        convolution = lambda x, kernel: ops.conv(x, kernel, self.strides, padding, self.data_format, dilation)  # noqa: E731
+        return self.convolved(convolution, x, kernel)
 
     def compute_output_shape(self, input_shape):
         return self._output_shapes(base.split_shapes(input_shape, self.name)[0], (self.high_filters, self.low_filters))

@@ -57,7 +57,8 @@ class OctaveConv2DTranspose(OctaveConv2D):
 
     def _spread(self, x, kernel, padding, dilation, output_padding):
         arguments = (padding, output_padding, self.data_format, dilation)
-        return ops.conv_transpose(x, kernel, self.strides, *arguments)
+        spreading = lambda x, kernel: ops.conv_transpose(x, kernel, self.strides, *arguments)  # noqa: E731
+        return self.convolved(spreading, x, kernel)
 
     def macs(self, input_shape) -> int:
         """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""

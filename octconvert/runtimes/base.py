@@ -19,6 +19,14 @@ INSTALL = "pip install 'octconvert[bench]'"
 LONGEST_REASON = 240
 
 
+class Refused(InputError):
+    """A model can not be exported; ``reason`` says why, without the model's name."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
+
+
 class Session(ABC):
     """A model that is ready to run. Called: inputs by the names of its signature -> its outputs, flat."""
 
@@ -49,6 +57,7 @@ class Runtime(ABC):
         runs_with: modules that must be importable to run a file.
         exports_with: those that must be to write one, besides TensorFlow.
         unsupported: finds the operation that the runtime has not in what it says about a model.
+        computes_in: the precisions of floating point in which it can run all layers.
     """
 
     name: ClassVar[str]
@@ -56,6 +65,7 @@ class Runtime(ABC):
     runs_with: ClassVar[tuple[str, ...]] = ()
     exports_with: ClassVar[tuple[str, ...]] = ()
     unsupported: ClassVar[str] = "$^"
+    computes_in: ClassVar[frozenset[str]] = frozenset({"float16", "bfloat16", "float32", "float64"})
 
     def missing(self) -> tuple[str, ...]:
         """Those of its modules that are not installed."""
@@ -74,7 +84,7 @@ class Runtime(ABC):
 
         Raises:
             UsageError: sizes are open, or the model fixes another batch size.
-            InputError: the runtime has not what the model needs.
+            Refused: the runtime has not what the model needs.
         """
         import keras
 
@@ -86,8 +96,8 @@ class Runtime(ABC):
             with quiet():
                 self._write(keras.Model(model.inputs, list(model.outputs)), [signature], path)
         except Exception as error:  # converters raise of every kind
-            told = f"can not be exported for {self.name}: {self.reason(error)}"
-            raise InputError(f"model '{model.name}' {told}") from error
+            reason = self.reason(error)
+            raise Refused(f"model '{model.name}' can not be exported for {self.name}: {reason}", reason) from error
 
     @abstractmethod
     def _write(self, model, signature: list, path: Path) -> None:

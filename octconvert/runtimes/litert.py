@@ -10,6 +10,7 @@ from octconvert.runtimes.base import Runtime, Session, in_order
 class LiteRT(Runtime):
     name = "litert"
     suffix = ".tflite"
+    computes_in = frozenset({"float32"})
     runs_with = ("ai_edge_litert.interpreter",)
     unsupported = r"'tf\.(\w+)' op is neither"
 

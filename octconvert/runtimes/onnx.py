@@ -14,6 +14,7 @@ ERRORS_ONLY = 3
 class Onnx(Runtime):
     name = "onnx"
     suffix = ".onnx"
+    computes_in = frozenset({"float16", "float32"})
     runs_with = ("onnxruntime",)
     exports_with = ("onnx", "tf2onnx")
     unsupported = r"No Op registered for (\w+)"

@@ -13,6 +13,7 @@ from octconvert.runtimes.base import Runtime, Session, in_order
 class OpenVino(Runtime):
     name = "openvino"
     suffix = ".xml"
+    computes_in = frozenset({"float16", "float32", "float64"})
     runs_with = ("openvino",)
     unsupported = r"No conversion rule found for operations: ([\w, ]+)"
 

@@ -33,12 +33,16 @@ def batch_of(models: Iterable, asked: int | None = None) -> int:
 def signature_of(model, batch: int) -> list[keras.InputSpec]:
     """A shape without unknowns, a dtype and a name for each input, in the model's flat order.
 
+    The names are those of the input layers: they are in the model's file, and its form for inference has them too. A
+    tensor's own name is another one where its input layer was made without.
+
     Raises:
         UsageError: the model leaves rows or columns open, or fixes another batch size.
     """
     batch_of([model], batch)
     specs = []
-    for tensor, name in zip(model.inputs, _names([tensor.name for tensor in model.inputs]), strict=True):
+    names = _names([tensor._keras_history.operation.name for tensor in model.inputs])
+    for tensor, name in zip(model.inputs, names, strict=True):
         if None in tensor.shape[1:]:
             own = words.shape(tensor.shape[1:])
             raise UsageError(f"model '{model.name}' leaves its input {own} open: give --input-shape (input_shape=)")
