@@ -30,7 +30,7 @@ from octconvert.cost import cost_of
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
 from octconvert.exporting import check_target, export_checked, format_of, written_bytes
 from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
-from octconvert.inference.deploy import Deployed, checked_runtime, deploy
+from octconvert.inference.deploy import checked_runtime, deploy
 from octconvert.latency.objective import for_latency
 from octconvert.limits import shown
 from octconvert.memory import runnable_graph
@@ -360,7 +360,8 @@ def export(
         output: a name that ends in .tflite, .onnx or .xml (OpenVINO, with a .bin beside it), or a directory.
         format: 'litert', 'onnx', 'openvino' or 'tf' (a SavedModel); None: by the ending.
         batch: samples of one run, which the export fixes with all other sizes; None: what the model fixes, else 1.
-        for_inference: write the model's form for inference, see `octconvert.for_inference`.
+        for_inference: write the model's form for inference, see `octconvert.for_inference`. Where the runtime refuses
+            what is asked for, the model as it is or that form is written, and a note says so.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         overwrite: whether what is at ``output`` may be replaced.
         unsafe: allow files that run code when loaded (Lambda layers).
@@ -384,19 +385,18 @@ def export(
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     runnable_graph(loaded.model)
     batch = batch_of([loaded.model], batch)
-    inputs = tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in signature_of(loaded.model, batch))
-    made = deploy(loaded.model, runtime.name) if for_inference else Deployed(loaded.model, ())
+    signature_of(loaded.model, batch)
     tell(f"export for {runtime.name}", 0, 1)
-    check = export_checked(loaded.model, made.model, runtime, target, batch, overwrite)
+    choice = export_checked(loaded.model, runtime, target, batch, overwrite, for_inference)
     return Exported(
         source=_label(model_or_path, loaded.model),
         target=str(output),
         runtime=runtime.name,
         bytes=written_bytes(runtime, target),
-        for_inference=for_inference,
-        inputs=inputs,
-        check=check,
-        notes=(*loaded.repairs, *made.notes),
+        for_inference=choice.for_inference,
+        inputs=tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in choice.result.inputs),
+        check=choice.result.check,
+        notes=(*loaded.repairs, *choice.notes),
     )
 
 

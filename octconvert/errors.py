@@ -6,6 +6,8 @@ shows no traceback unless ``--debug`` is given.
 
 from __future__ import annotations
 
+import re
+
 
 class OctconvertError(Exception):
     """Base of every error a user can meet; ``exit_code`` is what the command line ends with."""
@@ -48,7 +50,13 @@ class NothingToConvert(OctconvertError):
     exit_code = 3
 
 
+_PLACES = re.compile(r"(Exception encountered when calling .*|Exception from \S+:\d+:|Check .* failed at \S+:\d+:)")
+"""First lines of Keras and OpenVINO that only say where something went wrong; the reason follows."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def first_line(error: Exception) -> str:
     """What an error of a library says, in one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    reasons = [line for line in lines if not _PLACES.fullmatch(line)]
+    return (reasons or lines or [type(error).__name__])[0]

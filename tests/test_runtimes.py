@@ -71,7 +71,7 @@ def test_an_onnx_graph_holds_its_weights_as_they_are_read(tmp_path):
 def test_whole_upsampling_in_onnx_follows_the_rule_that_runtimes_are_fast_with(tmp_path, rows, rule):
     import onnx
 
-    image = keras.Input((6, 6, 3))
+    image = keras.Input((6, 6, 3), name="image")
     model = keras.Model(image, keras.layers.Resizing(rows, 18, interpolation="nearest")(image))
     path = tmp_path / "up.onnx"
     find("onnx").export(model, path, 1)
@@ -79,7 +79,7 @@ def test_whole_upsampling_in_onnx_follows_the_rule_that_runtimes_are_fast_with(t
     rules = [each.s for node in resizings for each in node.attribute if each.name == "coordinate_transformation_mode"]
     assert rules == [rule]
     x = np.random.default_rng(0).standard_normal((1, 6, 6, 3)).astype("float32")
-    (found,) = find("onnx").open(path)({image.name: x})
+    (found,) = find("onnx").open(path)({"image": x})
     np.testing.assert_array_equal(found, model(x))
 
 

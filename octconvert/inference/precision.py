@@ -8,32 +8,38 @@ from typing import Any
 import keras
 
 from octconvert.graph import CallGraph
-from octconvert.inference.program import Node, Other, Program
+from octconvert.inference.program import Node, Other, Program, Source
 
 FLOAT32 = "float32"
+_NOT_OF_NUMPY = "bfloat16"
 _OTHERS = ("float16", "bfloat16", "float64")
 _POLICIES = (*_OTHERS, *(f"mixed_{name}" for name in _OTHERS))
 
 
 def others_than(graph: CallGraph, known: frozenset[str]) -> tuple[str, ...]:
-    """The precisions, besides those known, that a model computes in; its inputs may have any."""
+    """The precisions, besides those known, that a model computes in. What NumPy has is no matter as an input's."""
     layers = [
         each for each in graph.model._flatten_layers() if not isinstance(each, (keras.Model, keras.layers.InputLayer))
     ]
     used = {each for layer in layers for each in (layer.compute_dtype, layer.variable_dtype)}
-    used |= {tensor.dtype for tensor in graph.tensors if tensor.index not in graph.inputs}
+    used |= {each.dtype for each in graph.tensors if each.index not in graph.inputs or each.dtype == _NOT_OF_NUMPY}
     return tuple(name for name in _OTHERS if name in used - known)
 
 
 def in_float32(program: Program) -> Program:
-    """The same with float32 for every other precision; the inputs stay what they are."""
+    """The same with float32 for every other precision; of the inputs, for that which NumPy does not have."""
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
         operation = node.operation
-        changes = isinstance(operation, Other) or is_other(operation.policy)
+        changes = isinstance(operation, (Other, Source)) or is_other(operation.policy)
         return made.add(replace(operation, policy=FLOAT32) if changes else operation, inputs, node.name)
 
     return program.mapped(change)
+
+
+def input_dtype(dtype: str, policy: Any) -> str:
+    """What an input of the model has."""
+    return FLOAT32 if policy == FLOAT32 and dtype == _NOT_OF_NUMPY else dtype
 
 
 def is_other(policy: Any) -> bool:

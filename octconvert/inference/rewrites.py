@@ -61,9 +61,9 @@ def folded(program: Program) -> Program:
     return program.mapped(change)
 
 
-_ALONE = "what they read is read by others as well"
-_NO_CONVOLUTION = "there is no convolution before them whose numbers could take them up"
-_PADDED = "zeros are put around the map before them"
+_ALONE = "the map before is read by others as well"
+_NO_CONVOLUTION = "the map before does not come straight from a convolution"
+_PADDED = "zeros are put around the map before"
 
 
 def kept_scalings(program: Program) -> dict[str, list[str]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from octconvert.runtimes.base import Runtime, Session, in_order
+
+
+_OUTPUT = re.compile(r"output_\d+")
 
 
 class OpenVino(Runtime):
@@ -40,7 +44,9 @@ class OpenVino(Runtime):
 class _Requested(Session):
     def __init__(self, compiled):
         self._request = compiled.create_infer_request()
-        self._names = in_order(output.get_any_name() for output in compiled.outputs)
+        # A tensor that is several outputs, or an input as well, has all their names.
+        names = {name for output in compiled.outputs for name in output.get_names()}
+        self._names = in_order(name for name in names if _OUTPUT.fullmatch(name))
 
     def feed(self, values) -> None:
         import openvino
