@@ -13,7 +13,7 @@ from keras import layers, ops, tree
 from octconvert.copying import config_of, copy_operation, rebuild, renamed, settle
 from octconvert.graph import CallGraph, functional_of
 from octconvert.inference import program as p
-from octconvert.inference.precision import FLOAT32, float32_config, is_other
+from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
 
@@ -83,7 +83,11 @@ class _Emitter:
         )
 
     def _source(self, number: int):
-        return next(t for node, t in self.tensors.items() if node.operation.key == p.Source(None, number).key)
+        return next(
+            tensor
+            for node, tensor in self.tensors.items()
+            if isinstance(node.operation, p.Source) and node.operation.tensor == number
+        )
 
     def _named(self, output, name: str):
         """Outputs go by the names of their layers, whose losses are keyed by them; a shared layer's have one name."""
@@ -145,7 +149,8 @@ def _input(emitter: _Emitter, node: p.Node, operation: p.Source, inputs):
         "sparse": bool(getattr(call.operation, "sparse", False)),
         "optional": getattr(call.operation, "optional", False),
     }
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=node.name, **more)
+    dtype = input_dtype(tensor.dtype, operation.policy)
+    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=node.name, **more)
 
 
 def _convolution(emitter: _Emitter, node: p.Node, operation: Any, inputs, activation=None):

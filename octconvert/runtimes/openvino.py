@@ -10,7 +10,6 @@ import numpy as np
 
 from octconvert.runtimes.base import Runtime, Session, in_order
 
-
 _OUTPUT = re.compile(r"output_\d+")
 
 
