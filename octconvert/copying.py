@@ -14,7 +14,7 @@ from keras.src.ops.operation import Operation
 from keras.src.saving.serialization_lib import SafeModeScope
 
 from octconvert.functions import put_back, referenced
-from octconvert.io.objects import OUTSIDE, READERS
+from octconvert.io.objects import OUTSIDE
 
 _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer, regularizers.Regularizer)
 
@@ -45,8 +45,7 @@ def rebuild(layer_class, config: dict):
     scope: dict[str, types.FunctionType] = {}
     kept = {key for key, value in config.items() if _takes_objects(layer_class) and isinstance(value, _OBJECTS)}
     config = {key: value if key in kept else referenced(value, scope) for key, value in config.items()}
-    # These open only what the layer itself has open.
-    safe = not issubclass(layer_class, (*OUTSIDE, *READERS))
+    safe = not issubclass(layer_class, OUTSIDE)  # those name what the layer itself has open
     with SafeModeScope(safe), keras.saving.CustomObjectScope(scope):
         return layer_class.from_config(config)
 

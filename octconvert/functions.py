@@ -12,7 +12,6 @@ from types import FunctionType
 from typing import Any
 
 import keras
-from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.saving import object_registration, serialization_lib
 from keras.src.utils import python_utils
 
@@ -26,14 +25,8 @@ def held(model) -> Held:
     layers = model._flatten_layers(include_self=False)
     own = frozenset(functions(layers))
     codes = (python_utils.func_dump(function)[0] for function in own if function.__name__ == LAMBDA)
-    files = (_file(layer) for layer in layers)
-    return Held(frozenset(codes), own, frozenset(name for name in files if isinstance(name, str)))
-
-
-def _file(layer) -> Any:
-    if isinstance(layer, IndexLookup):
-        return layer.input_vocabulary
-    return layer.filepath if isinstance(layer, keras.layers.TFSMLayer) else None
+    files = (layer.filepath for layer in layers if isinstance(layer, keras.layers.TFSMLayer))
+    return Held(frozenset(codes), own.union(map(type, layers)), frozenset(files))
 
 
 def functions(layers: Iterable[Any]) -> Iterator[FunctionType]:
@@ -51,8 +44,17 @@ def functions(layers: Iterable[Any]) -> Iterator[FunctionType]:
 
 def put_back(config: dict[str, Any], layer) -> dict[str, Any]:
     """A layer's configuration with the functions themselves, at any depth, where their code or name is written."""
-    forms = {_form(function): function for function in functions(layer._flatten_layers())}
-    return _replaced(config, lambda value: forms.get(_written_form(value)) if isinstance(value, dict) else None)
+    forms: dict[Hashable, set[FunctionType]] = {}
+    for function in functions(layer._flatten_layers()):
+        forms.setdefault(_form(function), set()).add(function)
+
+    def written(value: Any) -> FunctionType | None:
+        form = _written_form(value) if isinstance(value, dict) else None
+        meant = forms.get(form, set())
+        known = len(meant) == 1 or not isinstance(form, str)  # two of one name may differ, two of one code do not
+        return next(iter(meant), None) if known else None
+
+    return _replaced(config, written)
 
 
 def referenced(config: Any, scope: dict[str, FunctionType]) -> Any:
@@ -84,7 +86,7 @@ def _replaced(value: Any, change: Any) -> Any:
 def _form(function: FunctionType) -> Hashable:
     if function.__name__ == LAMBDA:
         return _code_form(*python_utils.func_dump(function))
-    return (_module(function.__module__), object_registration.get_registered_name(function))
+    return object_registration.get_registered_name(function)
 
 
 def _written_form(value: dict[str, Any]) -> Hashable:
@@ -92,11 +94,7 @@ def _written_form(value: dict[str, Any]) -> Hashable:
     if kind == "__lambda__" and isinstance(config, dict):
         dumped = config.get("value") or [config.get(key) for key in ("code", "defaults", "closure")]
         return _code_form(*dumped) if len(dumped) == 3 else None
-    return (_module(value.get("module")), config) if kind == "function" and isinstance(config, str) else None
-
-
-def _module(name: Any) -> Any:
-    return None if name == "__main__" else name  # Keras leaves it out
+    return config if kind == "function" and isinstance(config, str) else None
 
 
 def _code_form(code: Any, defaults: Any, closure: Any) -> Hashable:

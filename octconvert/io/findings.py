@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 import keras
@@ -23,6 +22,7 @@ DATA = {
     *("__typespec__", "TensorShape", "TypeSpec", "CompositeTensor"),
 }
 CODE_KEYS = {"code", "defaults", "closure"}  # of a Python function, as Keras dumps it
+CODE_STARTS = ("4w", "Yw")  # byte code in base64
 # Where Keras imports the module that an object names, in the hope of finding it there.
 IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}
 
@@ -63,12 +63,12 @@ class Held:
 
     Attributes:
         codes: The byte code of Python functions, as Keras writes it.
-        functions: Functions.
+        parts: Functions, and the classes of the layers.
         files: Names of files.
     """
 
     codes: frozenset[str] = frozenset()
-    functions: frozenset[FunctionType] = frozenset()
+    parts: frozenset[Any] = frozenset()
     files: frozenset[str] = frozenset()
 
 
@@ -104,6 +104,7 @@ class _Scan:
                 continue
             seen.add(id(value))
             if not isinstance(value, dict):
+                yield from self._code(value[0], key) if _is_dump(value) else ()
                 waiting += [(item, key, own) for item in value]
                 continue
             found = list(self._in(value, key))
@@ -113,13 +114,17 @@ class _Scan:
             waiting += [(item, key if key or name == "config" else str(name), own) for name, item in value.items()]
 
     def _finding(self, kind: Kind, key: str, what: Any = "", module: Any = "") -> Finding:
-        return Finding(kind, self.layer, key or "class_name", _short(what), str(module or ""))
+        return Finding(kind, self.layer, _short(key or "class_name"), _short(what), str(module or ""))
 
     def _is_own(self, value: Record) -> bool:
         kind = value.get("class_name")
         return isinstance(kind, str) and any(
             objects.is_of_the_user(one, self.custom_objects) for one in objects.classes(value, self.custom_objects)
         )
+
+    def _is_known(self, found: Any) -> bool:
+        # By identity: Keras' modules hold values that can not be hashed.
+        return objects.is_of_the_user(found, self.custom_objects) or any(found is one for one in self.held.parts)
 
     def _is_left_alone(self, finding: Finding) -> bool:
         return finding.kind is Kind.UNKNOWN and finding.module.split(".")[0] not in IMPORTED
@@ -158,8 +163,7 @@ class _Scan:
         if not found:
             yield self._finding(Kind.UNKNOWN, key, name, value.get("module"))
         for one in found:
-            known = objects.is_of_the_user(one, self.custom_objects) or one in self.held.functions
-            if not known and not objects.is_harmless_function(one):
+            if not self._is_known(one) and not objects.is_harmless_function(one):
                 yield self._finding(Kind.FOREIGN, key, f"{value.get('module')}.{name}")
 
     def _class(self, value: Record, key: str) -> Iterator[Finding]:
@@ -167,10 +171,8 @@ class _Scan:
         found = objects.classes(value, self.custom_objects)
         if not found:
             yield self._finding(Kind.UNKNOWN, key, kind, value.get("module"))
-        if kind == "TFSMLayer" and isinstance(config, dict) and config.get("filepath") in self.held.files:
-            return
         for one in found:
-            if not objects.is_of_the_user(one, self.custom_objects) and not objects.is_harmless_class(one):
+            if not self._is_known(one) and not objects.is_harmless_class(one):
                 yield self._finding(Kind.FOREIGN, key, f"{value.get('module') or 'keras'}.{kind}")
         if isinstance(config, dict):
             yield from self._arguments(found, config)
@@ -190,6 +192,13 @@ class _Scan:
 def _short(what: Any) -> str:
     line = " ".join(str(what).split())
     return line if len(line) <= 80 else f"{line[:77]}..."
+
+
+def _is_dump(value: Any) -> bool:
+    """Whether it is [code, defaults, closure], as Keras writes a Python function where it does not say so."""
+    return (
+        len(value) == 3 and isinstance(_first(value), str) and value[0].startswith(CODE_STARTS) and len(value[0]) > 60
+    )
 
 
 def _first(value: Any) -> Any:

@@ -36,8 +36,8 @@ PARTS = (
 # Layers that run what is no network of Keras: a SavedModel elsewhere, a pickle, functions of other libraries.
 OUTSIDE = (keras.layers.TFSMLayer, keras.layers.TorchModuleWrapper, keras.layers.JaxLayer)
 # Layers that open the file that one of these arguments names.
-READERS = (IndexLookup, keras.layers.TextVectorization)
-FILES = ("vocabulary", "idf_weights")
+READERS = (IndexLookup, keras.layers.TextVectorization, keras.layers.TFSMLayer)
+FILES = ("vocabulary", "idf_weights", "filepath")
 
 # Where functions on tensors are; what else is there builds objects from configurations.
 FUNCTIONS = {
@@ -136,8 +136,6 @@ def is_harmless_function(found: Any) -> bool:
     if found in keras.src.activations.ALL_OBJECTS_DICT.values():
         return True
     module, _, name = str(api_export.get_name_from_symbol(found)).rpartition(".")
-    if module.startswith("keras.applications.") and name == "preprocess_input":
-        return True
     return module in FUNCTIONS and name not in BUILDERS
 
 

@@ -7,9 +7,8 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 
-import keras
-
 from octconvert.cost import call_macs, measure
+from octconvert.functions import held
 from octconvert.geometry import ceil_div
 from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import convolutions
@@ -85,9 +84,8 @@ def collect(
 
 
 def _next_command(target: str, model) -> str:
-    """How to go on with a saved model; one with a Lambda loads only where it is trusted."""
-    unsafe = any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers())
-    arguments = json.dumps(target, ensure_ascii=False) + (", unsafe=True" if unsafe else "")
+    """How to go on with a saved model; one with Python code loads only where it is trusted."""
+    arguments = json.dumps(target, ensure_ascii=False) + (", unsafe=True" if held(model).codes else "")
     code = f"import octconvert; octconvert.load({arguments}).summary()"
     return f"python -c {shlex.quote(code)}" if target else ""
 
