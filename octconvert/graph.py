@@ -170,8 +170,8 @@ def node_of(tensor):
     return history.operation._inbound_nodes[history.node_index]
 
 
-def build_graph(model) -> CallGraph:
-    """Read a model into a `CallGraph`.
+def build_graph(model, open_time: bool = True) -> CallGraph:
+    """Read a model into a `CallGraph`; ``open_time``: with the calls inside each `TimeDistributed`.
 
     Raises:
         InputError: the model is subclassed (its layers can not be seen from outside), or a Sequential without input
@@ -180,7 +180,7 @@ def build_graph(model) -> CallGraph:
     functional = functional_of(model)
     if functional is None:
         raise InputError(_refusal(model))
-    return _Builder(model).build(functional)
+    return _Builder(model, open_time).build(functional)
 
 
 def nodes_in_order(functional) -> list:
@@ -212,8 +212,8 @@ def _refusal(model) -> str:
 class _Builder:
     """Collects calls and tensors while walking through the model and its nested models."""
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, open_time: bool):
+        self.model, self.open_time = model, open_time
         self.calls: list[Call] = []
         self.tensors: list[Tensor] = []
         self.values: dict[tuple[tuple[str, ...], int], int] = {}
@@ -272,7 +272,7 @@ class _Builder:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
-        inside = timed_model(node)
+        inside = timed_model(node) if self.open_time else None
         if inside is not None:
             return self._enter_timed(node, inside, path, values)
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]

@@ -20,6 +20,7 @@ from octconvert.inference.rewrites import (
     strided_pools,
     whole_images,
 )
+from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.limits import shown
 
 RUNTIMES = {
@@ -84,10 +85,10 @@ def for_inference(model, runtime: str | None = None, *, forms: Forms | None = No
 def deploy(model, runtime: str | None = None, forms: Forms | None = None, in_float32: bool = False) -> Deployed:
     """`for_inference`, and the notes on it; ``in_float32``: computed in float32, whatever the model's precision."""
     forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
-    graph = build_graph(model)
+    graph, notes = _graph(model)
     lowering = Lowering(graph)
     program = folded(lowering.run())
-    notes = [
+    notes += [
         *_notes(lowering.left, "an octave layer", "octave layers"),
         *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
     ]
@@ -99,8 +100,21 @@ def as_it_is(model, in_float32: bool = False) -> Deployed:
     """The model itself, or the same in float32."""
     if not in_float32:
         return Deployed(model, ())
-    graph = build_graph(model)
+    graph = _graph(model)[0]
     return Deployed(_emitted(Lowering(graph, as_it_is=True).run(), graph, Forms(), in_float32), ())
+
+
+def _graph(model) -> tuple[CallGraph, list[str]]:
+    """The calls of a model, and a note where a `TimeDistributed` is left closed: reshaping needs known sizes."""
+    graph = build_graph(model)
+    timed = [call for call in graph.calls if type(call.operation) in (FoldTime, UnfoldTime)]
+    shapes = (graph.tensors[call.outputs[0]].shape[1:] for call in timed)
+    if all(None not in shape for shape in shapes):
+        return graph, []
+    name = timed[0].layer_name
+    return build_graph(model, open_time=False), [
+        f"for inference, the model in '{name}' (TimeDistributed) stays as it is: time steps and sizes must be known"
+    ]
 
 
 def _emitted(program: Program, graph: CallGraph, forms: Forms, in_float32: bool):

@@ -325,6 +325,10 @@ def _reordering(emitter: _Emitter, node: p.Node, operation: p.Reordering, inputs
     return ops.take(inputs[0], operation.order.tolist(), axis=axis)
 
 
+def _reshaping(emitter: _Emitter, node: p.Node, operation: p.Reshaping, inputs):
+    return ops.reshape(inputs[0], operation.shape)
+
+
 def _other(emitter: _Emitter, node: p.Node, operation: p.Other, inputs):
     call, key = operation.call, (id(operation.call.node), *map(id, inputs))
     if key not in emitter._calls:
@@ -365,5 +369,6 @@ _EMIT: dict[type, Callable] = {
     p.Joining: _joining,
     p.Part: _part,
     p.Reordering: _reordering,
+    p.Reshaping: _reshaping,
     p.Other: _other,
 }

@@ -26,6 +26,7 @@ from octconvert.inference.program import (
     Padding,
     Program,
     Reordering,
+    Reshaping,
     Scaling,
     ShiftedAverage,
     Source,
@@ -36,6 +37,7 @@ from octconvert.layers.base import has_misplaced_bias, split_inputs
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
+from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.rules import rule_of
 
 
@@ -77,7 +79,7 @@ class Lowering:
 
     def _call(self, call: Call) -> list[Value]:
         values = [self._values[number] for number in call.inputs]
-        made = None if self.as_it_is else self._lowered(call, values)
+        made = None if self.as_it_is and type(call.operation) not in _TIME else self._lowered(call, values)
         if made is not None:
             return made
         if len(values) == 1 and isinstance(call.operation, _CHANNELWISE) and values[0].order is not None:
@@ -151,6 +153,7 @@ class Lowering:
 
 Lower = Callable[[Lowering, Call, list[Value]], "list[Value] | None"]
 _LOWERINGS: dict[type, Lower] = {}
+_TIME = (FoldTime, UnfoldTime)
 _CHANNELWISE = (
     layers.Activation,
     layers.ReLU,
@@ -183,6 +186,15 @@ def _bias(variable) -> np.ndarray | None:
 
 def _policy(call: Call):
     return getattr(call.operation, "dtype_policy", None)
+
+
+# ---- both ends of a TimeDistributed
+
+
+@_lowers(*_TIME)
+def _time(lowering: Lowering, call: Call, values: list[Value]) -> list[Value]:
+    shape = lowering.graph.tensors[call.outputs[0]].shape
+    return [Value(lowering.add(Reshaping(_policy(call), (-1, *shape[1:])), [lowering.plain(values[0])], call))]
 
 
 # ---- built-in layers

@@ -102,6 +102,13 @@ class Addition(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class Reshaping(Operation):
+    """To another shape; the first entry is -1: the batch, with the time steps of a `TimeDistributed` or without."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class AveragePooling(Operation):
     """As the Keras layer."""
 

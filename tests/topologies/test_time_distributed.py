@@ -111,3 +111,30 @@ def test_calibration_inside_the_wrapper():
     result = octconvert.convert(model, calibration=data, calibration_steps=("select", "solve", "renormalize"))
     steps = {step.name: step for step in result.report.calibration.steps}
     assert steps["solve"].kept
+
+
+def test_for_inference_the_time_steps_are_samples():
+    model = randomise(video())
+    converted = octconvert.convert(model, calibration=False).model
+    made = octconvert.for_inference(converted, "litert")
+    kinds = {type(layer).__name__ for layer in made._flatten_layers()}
+    assert not kinds & {"TimeDistributed", "OctaveConv2D", "BatchNormalization"}
+    np.testing.assert_allclose(run(made, example(model))[0], run(converted, example(model))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_for_inference_an_open_number_of_time_steps_keeps_the_wrapper():
+    model = randomise(video(None))
+    converted = octconvert.convert(model, calibration=False, runtime="litert")
+    assert any("'time' (TimeDistributed) stays as it is" in note for note in converted.report.notes)
+    frames = np.random.default_rng(0).standard_normal((2, 3, 12, 12, 3)).astype("float32")
+    reference = octconvert.convert(model, calibration=False).model
+    np.testing.assert_allclose(run(converted.model, frames)[0], run(reference, frames)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["video.tflite", "video.onnx"])
+def test_export(tmp_path, name):
+    model = randomise(
+        Model(*(lambda f: (f, layers.Flatten()(layers.TimeDistributed(cnn(), name="time")(f))))(Input((3, 12, 12, 3))))
+    )
+    exported = octconvert.export(octconvert.convert(model, calibration=False).model, tmp_path / name)
+    assert exported.check.passed and exported.for_inference
