@@ -1,0 +1,213 @@
+"""The real command line: what happens when a library, the user or the system ends its worker."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from running import ROOT, is_gone, left_behind, prepare, start, wait_for
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="elsewhere the command line has no worker")
+
+CALIBRATED = ("--calibrate", "x.npy", "--calibration-steps", "renormalize")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def here(prepared, tmp_path):
+    """A directory with models, data and own code in it."""
+    return Path(shutil.copytree(prepared, tmp_path / "here"))
+
+
+def new(here, prepared):
+    return sorted({item.name for item in here.iterdir()} - {item.name for item in prepared.iterdir()} - {"reached"})
+
+
+def assert_one_line(found, code, *said):
+    assert found[0] == code and found[1] == "", found
+    assert found[2].startswith("octconvert: ") and found[2].count("\n") == 1, found[2]
+    assert [part for part in said if part not in found[2]] == [], found[2]
+
+
+# --- the worker dies ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "death, said",
+    [("SIGSEGV", ["segmentation fault", "TF_ENABLE_ONEDNN_OPTS=0"]), ("SIGKILL", ["memory", "--calibration-samples"])],
+)
+def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, death, said):
+    (here / "out.keras").write_text("before")
+    argv = ("net.keras", "-o", "out.keras", "--force", *CALIBRATED, "--preprocess", "own.py:dies")
+    found = start(here, *argv, env={"DEATH": death}).end()
+    said = [
+        f"net.keras: {said[0]}",
+        *said,
+        f"({death})",
+        "while calibrating",
+        "nothing was written",
+        "--no-calibration",
+    ]
+    assert_one_line(found, 1, *[part for part in said if part != "net.keras: memory"])
+    assert (here / "out.keras").read_text() == "before" and new(here, prepared) == ["out.keras"]
+    assert left_behind(here) == []
+
+
+def test_what_has_a_result_without_the_step_is_done_again_without_it(here, prepared):
+    argv = ("fatal.keras", "--calibrate", "x.npy", "--calibration-steps", "solve,refine")
+    more = ("--custom-objects", "own.py:Fatal", "--json", "--evaluate", "y.npz")
+    import numpy as np
+
+    np.savez(here / "y.npz", x=np.load(here / "x.npy"), y=np.zeros(24, int))
+    code, out, err = start(here, *argv, *more, env={"DEATH": "SIGSEGV"}).end()
+    report = json.loads(out)
+    assert code == 0 and err.count("\n") == 1
+    assert "(SIGSEGV) while calibrating (refine)" in err and "--calibration-steps solve" in err
+    assert [step["name"] for step in report["calibration"]["steps"]] == ["solve"]
+    assert [note for note in report["notes"] if "refine" in note and "SIGSEGV" in note] != []
+    assert new(here, prepared) == ["fatal-octave.keras", "y.npz"] and left_behind(here) == []
+
+
+def test_a_second_death_is_the_last(here, prepared):
+    argv = ("fatal.keras", "--calibrate", "x.npy", "--calibration-steps", "solve,refine")
+    more = ("--custom-objects", "own.py:Fatal", "--preprocess", "own.py:dies_the_second_time")
+    code, out, err = start(here, *argv, *more, env={"DEATH": "SIGABRT"}).end()
+    first, second = err.splitlines()
+    assert (code, out) == (1, "") and "once more without it" in first
+    assert "(SIGABRT) while calibrating (samples); nothing was written" in second
+    assert new(here, prepared) == [] and left_behind(here) == []
+
+
+@pytest.mark.parametrize("target", ["out.keras", "out.h5"])
+def test_a_death_while_saving_leaves_what_was_there(here, prepared, target):
+    (here / target).write_text("before")
+    argv = ("saved.keras", "-o", target, "--force", "--no-calibration", "--custom-objects", "own.py:Saved")
+    assert_one_line(start(here, *argv, env={"DEATH": "SIGKILL"}).end(), 1, "while saving; nothing was written")
+    assert (here / target).read_text() == "before" and new(here, prepared) == [target] and left_behind(here) == []
+
+
+# --- the user or the system ends it ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, code, said", [("INT", 130, "interrupted"), ("TERM", 143, "terminated")])
+def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, code, said):
+    run = start(here, "saved.keras", "-o", "out.keras", "--no-calibration", "--custom-objects", "own.py:Saved")
+    worker = run.reached()
+    assert left_behind(here) != []
+    run.send(getattr(signal, f"SIG{name}"))
+    assert_one_line(run.end(), code, f"octconvert: {said} while saving; nothing was written")
+    assert new(here, prepared) == [] and left_behind(here) == [] and is_gone(worker)
+
+
+@pytest.mark.parametrize("name, code", [("INT", 130), ("HUP", 129)])
+def test_a_worker_that_is_deaf_is_ended(here, prepared, name, code):
+    run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:is_deaf")
+    worker = run.reached()
+    run.send(getattr(signal, f"SIG{name}"), group=True)  # as a terminal does
+    assert_one_line(run.end(), code, "while calibrating", "nothing was written")
+    assert new(here, prepared) == [] and left_behind(here) == [] and is_gone(worker)
+
+
+def test_a_worker_that_is_terminated_alone_cleans_up(here, prepared):
+    run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:sleeps")
+    os.kill(run.reached(), signal.SIGTERM)
+    assert_one_line(run.end(), 143, "terminated while calibrating", "nothing was written")
+    assert new(here, prepared) == [] and left_behind(here) == []
+
+
+def test_a_worker_does_not_outlive_its_parent(here, prepared):
+    run = start(here, "saved.keras", "-o", "out.keras", "--no-calibration", "--custom-objects", "own.py:Saved")
+    worker = run.reached()
+    run.send(signal.SIGKILL)
+    assert run.end() == (-signal.SIGKILL, "", "")  # the worker holds stdout and stderr until its end
+    wait_for(lambda: is_gone(worker))
+    assert new(here, prepared) == [] and left_behind(here) == []
+
+
+def test_nohup(here):
+    os.mkfifo(here / "go")
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:waits", "-q", **ignore)
+    run.reached()
+    run.send(signal.SIGHUP, group=True)
+    (here / "go").write_text("")
+    assert run.end() == (0, "", "") and (here / "net-octave.keras").exists()
+
+
+WATCHED = """
+import sys
+from octconvert.benchmarking.process import Worker, exported
+import keras
+from pathlib import Path
+model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.ReLU()])
+worker = Worker(**exported(model, "tf", Path(sys.argv[1]), 1, 1))
+worker.run(0, 1)
+print(worker._process.pid, flush=True)
+worker.run(0, 10**9)
+"""
+
+
+def test_a_process_that_measures_does_not_outlive_the_one_that_asked(tmp_path):
+    command = [sys.executable, "-c", WATCHED, str(tmp_path / "model")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        worker = int(process.stdout.readline())
+        process.kill()
+    wait_for(lambda: is_gone(worker))
+
+
+# --- it can not be started, or has odd surroundings -----------------------------------------------------------------
+
+
+def test_too_few_descriptors_to_start_a_process(here):
+    import resource
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
+
+    assert_one_line(start(here, "net.keras", preexec_fn=few).end(), 1, "can not be started")
+
+
+def test_a_tensorflow_that_can_not_be_imported(here):
+    (here / "broken" / "tensorflow").mkdir(parents=True)
+    cause = "libtensorflow.so: failed to map segment"
+    (here / "broken" / "tensorflow" / "__init__.py").write_text(
+        f"try:\n    raise OSError({cause!r})\nexcept OSError:\n    raise ImportError('long\\nstory') from None\n"
+    )
+    env = {"PYTHONPATH": os.pathsep.join((str(here / "broken"), str(ROOT)))}
+    assert_one_line(start(here, "net.keras", env=env).end(), 1, "TensorFlow can not be started: OSError", cause)
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_standard_stream_is_no_way_into_the_pipes(here, closed):
+    run = start(here, "net.keras", "--no-calibration", "--json=report.json", preexec_fn=lambda: os.close(closed))
+    code, out, err = run.end()
+    assert code == 0 and err == "" and (out == "") == (closed == 1)
+    assert json.loads((here / "report.json").read_text())["convolutions_converted"] == 2
+    assert keras.saving.load_model(here / "net-octave.keras").count_params() > 0
+
+
+def test_the_installed_command_has_a_worker_too(here):
+    script = Path(sys.executable).with_name("octconvert")
+    command = [str(script)] if script.exists() else ["-c", "from octconvert.cli import main; main()"]
+    argv = ("net.keras", *CALIBRATED, "--preprocess", "own.py:dies")
+    assert_one_line(start(here, *argv, command=command, env={"DEATH": "SIGBUS"}).end(), 1, "bus error (SIGBUS)")
+
+
+def test_the_parent_imports_nothing_slow():
+    code = (
+        "import sys, octconvert.cli, octconvert.supervision; print({'numpy', 'keras', 'tensorflow'} & {*sys.modules})"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout == "set()\n"
