@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from octconvert.runtimes.base import Runtime, Session, in_order
+from octconvert.temporaries import temporary
 
 _OUTPUT = re.compile(r"output_\d+")
 
@@ -23,7 +23,7 @@ class OpenVino(Runtime):
     def _write(self, model, signature, path: Path) -> None:
         import openvino
 
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary(path.with_name(f"{path.name}.tf")) as folder:
             model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
             found = openvino.Core().read_model(folder)
             # By default the weights would be rounded to half precision.
