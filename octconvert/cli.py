@@ -30,6 +30,7 @@ from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from octconvert.accuracy_options import NONE_GIVEN, AccuracyOptions, whole_number
 from octconvert.console import STDOUT, Console
 from octconvert.errors import InputError, UsageError
+from octconvert.files import check_target
 from octconvert.outcome import explain, fail
 from octconvert.task import Task
 
@@ -202,6 +203,7 @@ def convert(
         return Task("plan", (model,), {**arguments, "plan": _read_plan(plan)}, console, _files(json))
     target = output or _default_output(model)
     _check_output(model, target, force)
+    check_target(target, overwrite=force)
     arguments |= {"plan": _read_plan(plan), "verify": verify, "output": target, "overwrite": force, "strict": True}
     arguments |= {"for_inference": for_inference, "benchmark": benchmark}
     return Task("convert", (model,), arguments, console, (target, *_files(json)))
@@ -302,19 +304,19 @@ def export(
     debug: Debug = False,
 ) -> Task:
     """Write MODEL for another runtime, checked against Keras."""
-    from octconvert.exporting import check_target, format_of
+    from octconvert import exporting
 
     console = Console(json, quiet, False, debug)
     options: dict[str, Any] = {"format": format, "batch": whole_number("batch", batch)}
     options |= {"for_inference": not no_for_inference, "overwrite": force}
     loading: dict[str, Any] = {"unsafe": unsafe, "input_shape": _input_shape(input_shape)}
     loading["custom_objects"] = custom_objects
-    target = format_of(Path(output), format)
+    target = exporting.format_of(Path(output), format)
     target.check_installed()
     _check_input(model)
     _check_json(json, force, model)
     _check_output(model, output, force)
-    check_target(target, Path(output), force)
+    exporting.check_target(target, Path(output), force)
     return Task("export", (model,), {"output": output, **options, **loading}, console, (output, *_files(json)))
 
 
@@ -368,8 +370,10 @@ def _check_json(path: str | None, force: bool, *inputs: str | None) -> None:
     if path in (None, STDOUT):
         return
     place = Path(str(path))
-    if place.is_dir() or not place.resolve().parent.is_dir():
-        raise UsageError(f"--json={path}: no file can be made there; name one in a directory that exists")
+    try:
+        check_target(place, overwrite=True)
+    except UsageError as error:
+        raise UsageError(f"--json={error}") from error
     if any(item is not None and _same_file(place, Path(item)) for item in inputs):
         raise UsageError(f"--json={path}: is a file that is read; name another one")
     if place.exists() and not force:
