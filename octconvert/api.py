@@ -197,6 +197,8 @@ def convert(
     if benchmark:
         measured = _benchmark(loaded.model, model, timing, tell)
         notes += _slower(measured)
+    if labelled is not None:
+        tell("evaluate", 0, 1)
     report = partial(
         collect,
         layout,
