@@ -89,7 +89,7 @@ def second_try(task: Task, death: Death) -> Again | None:
         return None
     name, changed, option = left_out
     cause = _cause(death)
-    note = f"{name} is left out: the process died in it ({cause})"
+    note = f"{name} is left out: {cause} in it"
     message = f"{_models(task)}: {cause} while {doing(death.stage)}; once more without it ({option})"
     return Again(replace(task, arguments={**task.arguments, **changed}, notes=(*task.notes, note)), message)
 

@@ -41,9 +41,10 @@ def dies(batch):
 
 
 def dies_the_second_time(batch):
-    if os.path.exists("reached"):
+    if not os.path.exists("reached"):
+        _here()
+    if int(Path("reached").read_text()) != os.getpid():
         _die()
-    _here()
     return batch
 
 
@@ -96,7 +97,7 @@ def prepare(folder: Path) -> None:
     """Models, data and own code."""
     keras.utils.set_random_seed(3)
     (folder / "own.py").write_text(OWN)
-    np.save(folder / "x.npy", np.random.default_rng(0).random((24, 16, 16, 3), "float32"))
+    np.save(folder / "x.npy", np.random.default_rng(0).random((80, 16, 16, 3), "float32"))
     namespace: dict = {}
     exec(OWN, namespace)
     for name, kind in (("net", layers.Activation), ("fatal", namespace["Fatal"]), ("saved", namespace["Saved"])):

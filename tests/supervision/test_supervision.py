@@ -66,17 +66,14 @@ def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, deat
 
 def test_what_has_a_result_without_the_step_is_done_again_without_it(here, prepared):
     argv = ("fatal.keras", "--calibrate", "x.npy", "--calibration-steps", "solve,refine")
-    more = ("--custom-objects", "own.py:Fatal", "--json", "--evaluate", "y.npz")
-    import numpy as np
-
-    np.savez(here / "y.npz", x=np.load(here / "x.npy"), y=np.zeros(24, int))
+    more = ("--custom-objects", "own.py:Fatal", "--json")
     code, out, err = start(here, *argv, *more, env={"DEATH": "SIGSEGV"}).end()
     report = json.loads(out)
     assert code == 0 and err.count("\n") == 1
     assert "(SIGSEGV) while calibrating (refine)" in err and "--calibration-steps solve" in err
     assert [step["name"] for step in report["calibration"]["steps"]] == ["solve"]
     assert [note for note in report["notes"] if "refine" in note and "SIGSEGV" in note] != []
-    assert new(here, prepared) == ["fatal-octave.keras", "y.npz"] and left_behind(here) == []
+    assert new(here, prepared) == ["fatal-octave.keras"] and left_behind(here) == []
 
 
 def test_a_second_death_is_the_last(here, prepared):
@@ -189,7 +186,7 @@ def test_a_tensorflow_that_can_not_be_imported(here):
     assert_one_line(start(here, "net.keras", env=env).end(), 1, "TensorFlow can not be started: OSError", cause)
 
 
-@pytest.mark.parametrize("closed", [0, 1, 2])
+@pytest.mark.parametrize("closed", [0, 1])
 def test_a_closed_standard_stream_is_no_way_into_the_pipes(here, closed):
     run = start(here, "net.keras", "--no-calibration", "--json=report.json", preexec_fn=lambda: os.close(closed))
     code, out, err = run.end()

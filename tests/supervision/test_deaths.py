@@ -1,0 +1,100 @@
+"""What is said of a death, and what is tried without the step."""
+
+import signal
+
+import pytest
+
+from octconvert.calibration.settings import STEPS
+from octconvert.console import Console
+from octconvert.supervision.deaths import Death, doing, last_words, second_try
+from octconvert.task import Task
+
+
+def task(command="convert", **arguments):
+    return Task(command, ("net.keras",), {"output": "out.keras", **arguments}, Console(None))
+
+
+def without(task, *stages):
+    again = second_try(task, Death(signal.SIGSEGV, stages))
+    return again and {name: again.task.arguments[name] for name in again.task.arguments if name != "output"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_of_the_calibration_is_left_out(step):
+    others = tuple(name for name in STEPS if name != step)
+    assert without(task(), "read", "calibrate: start", f"calibrate: {step}") == {"calibration_steps": others}
+
+
+def test_steps_that_were_asked_for_stay_but_the_one():
+    asked = task(calibration_steps=("solve", "refine"))
+    assert without(asked, "calibrate: solve", "calibrate: least squares") == {"calibration_steps": ("refine",)}
+    assert without(task(calibration_steps=("refine",)), "calibrate: refine") == {"calibration_steps": ()}
+
+
+def test_both_steps_that_compute_gradients_go_where_one_can_not():
+    others = ("rotate", "solve", "renormalize")
+    assert without(task(), "calibrate: select", "calibrate: sensitivity") == {"calibration_steps": others}
+
+
+@pytest.mark.parametrize(
+    "arguments, stages",
+    [
+        ({}, ()),
+        ({}, ("read",)),
+        ({}, ("calibrate: samples",)),
+        ({}, ("calibrate: refine", "check")),
+        ({}, ("check", "save")),
+        ({"target_macs": 0.5}, ("calibrate: search", "calibrate: sensitivity")),
+        ({"benchmark": True, "objective": "latency"}, ("plan", "export for tf")),
+    ],
+)
+def test_there_is_no_result_without_the_other_stages(arguments, stages):
+    assert without(task(**arguments), *stages) is None
+
+
+def test_what_comes_after_the_result_is_left_out():
+    asked = task(benchmark=True, evaluate="data.npz")
+    assert without(asked, "check", "export for tf") == {"benchmark": False, "evaluate": "data.npz"}
+    assert without(asked, "check", "evaluate") == {"benchmark": True, "evaluate": None}
+
+
+def test_the_second_try_is_noted():
+    again = second_try(task(), Death(signal.SIGSEGV, ("calibrate: refine",)))
+    assert again.message == (
+        "net.keras: segmentation fault (SIGSEGV) while calibrating (refine); once more without it "
+        "(--calibration-steps rotate,select,solve,renormalize)"
+    )
+    assert again.task.notes == ("step refine is left out: segmentation fault (SIGSEGV) in it",)
+
+
+@pytest.mark.parametrize(
+    "arguments, number, stages, said",
+    [
+        ({}, signal.SIGSEGV, ("calibrate: refine",), "--calibration-steps rotate,select,solve,renormalize leaves"),
+        ({}, signal.SIGILL, ("calibrate: start",), "--no-calibration leaves that out; TF_ENABLE_ONEDNN_OPTS=0"),
+        ({"input_shape": (9, 9, 3)}, signal.SIGKILL, ("calibrate: start",), "--calibration-samples or a smaller --inp"),
+        ({"target_macs": 0.5}, signal.SIGSEGV, ("calibrate: search", "calibrate: sensitivity"), "--alpha in place of"),
+        ({"objective": "latency"}, signal.SIGSEGV, ("plan", "time layers on tf"), "--objective macs measures nothing"),
+        ({"benchmark": True}, signal.SIGSEGV, ("check", "measure on tf"), "no --benchmark leaves that out"),
+        ({"output": "out.h5"}, signal.SIGSEGV, ("save",), "disk may be full"),
+        ({}, signal.SIGSEGV, ("inference",), "without --for-inference"),
+    ],
+)
+def test_last_words_name_a_way_round(monkeypatch, arguments, number, stages, said):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    line = last_words(task(**arguments), Death(number, stages), "nothing was written")
+    assert line.startswith("net.keras: ") and number.name in line and "; nothing was written. " in line and said in line
+
+
+def test_nothing_is_said_of_onednn_where_it_is_off(monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert "ONEDNN" not in last_words(task(), Death(signal.SIGSEGV, ("check",)), "nothing was written")
+
+
+def test_stages_in_words():
+    assert [doing(stage) for stage in ("calibrate: solve", "export for tf", "save", "something")] == [
+        "calibrating (solve)",
+        "exporting for tf",
+        "saving",
+        "something",
+    ]
