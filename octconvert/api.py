@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from octconvert import io, verify
+from octconvert import finite, io, verify
 from octconvert.arguments import checked, path_of
 from octconvert.benchmarking.compare import Subject, compare
 from octconvert.benchmarking.settings import BenchSettings, bench_settings, usable
@@ -29,7 +29,7 @@ from octconvert.copying import config_of, rebuild, settle
 from octconvert.cost import cost_of
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
 from octconvert.exporting import check_target, export_checked, format_of, written_bytes
-from octconvert.graph import OPERATION, CallGraph, build_graph, functional_of
+from octconvert.graph import OPERATION, CallGraph, functional_of
 from octconvert.inference.deploy import checked_runtime, deploy
 from octconvert.latency.objective import for_latency
 from octconvert.limits import shown
@@ -167,6 +167,7 @@ def convert(
     layout, plan, options = _plan(runnable_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan, layout.graph))
+    example, told_of_source = _comparable(layout.graph, _label(model_or_path, loaded.model))
     told_of_time: list[str] = []
     if timing is not None and objective == "latency" and plan.converted:
         fastest = for_latency(layout, plan, options, timing, tell)
@@ -178,6 +179,7 @@ def convert(
     found = _converted(layout, plan, options, settings, tell)
     layout, plan, builder, model = found.layout, found.plan, found.builder, found.model
     notes = [
+        *told_of_source,
         *told_of_time,
         *_weights_note(options, plan, found),
         *found.notes,
@@ -189,7 +191,7 @@ def convert(
         *(carry_compilation(loaded.model, model, custom_objects) if deployment is None else ()),
     ]
     tell("check", 0, 1)
-    checks = _checks(layout, plan, loaded.model, model, builder, deep=verify == "deep")
+    checks = _checks(layout, plan, example, loaded.model, model, builder, deep=verify == "deep")
     trained = model
     if deployment is not None:
         tell("inference", 0, 1)
@@ -274,6 +276,7 @@ def plan(
         layout, found = fastest.layout, fastest.plan
     if settings is None or not (settings.data is not None or settings.searches) or not _calibrates(options, found):
         return found
+    _comparable(layout.graph, _label(model_or_path, loaded.model))
     return prepared_plan(layout, found, options, settings, tell)
 
 
@@ -385,9 +388,10 @@ def export(
     check_target(runtime, target, overwrite)
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
-    runnable_graph(loaded.model)
+    graph = runnable_graph(loaded.model)
     batch = batch_of([loaded.model], batch)
     signature_of(loaded.model, batch)
+    told_of_source = _comparable(graph, _label(model_or_path, loaded.model))[1]
     tell(f"export for {runtime.name}", 0, 1)
     choice = export_checked(loaded.model, runtime, target, batch, overwrite, for_inference)
     return Exported(
@@ -398,7 +402,7 @@ def export(
         for_inference=choice.for_inference,
         inputs=tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in choice.result.inputs),
         check=choice.result.check,
-        notes=(*loaded.repairs, *choice.notes),
+        notes=(*loaded.repairs, *told_of_source, *choice.notes),
     )
 
 
@@ -714,15 +718,25 @@ def _weights_note(options: Options, plan: Plan, found: Calibrated) -> list[str]:
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
 
 
-def _checks(layout: Layout, plan: Plan, source, model, builder: Builder, deep: bool) -> list[Check]:
-    samples = verify.example_inputs(model)
+def _comparable(graph: CallGraph, label: str) -> tuple[verify.Example, list[str]]:
+    """What a conversion is compared with, and notes on it; before any long work.
+
+    Raises:
+        InputError: it is nothing to compare with: the source's outputs are not finite.
+    """
+    example = verify.example(graph)
+    return example, finite.check_source(graph, example, label)
+
+
+def _checks(layout: Layout, plan: Plan, example, source, model, builder: Builder, deep: bool) -> list[Check]:
+    held = finite.unusable_weights(source)
     checks = [
         verify.check_shapes(source, model),
         verify.check_parameters(source, model, sum(builder.parameter_changes.values())),
-        verify.check_finite(source, model, samples),
+        verify.check_finite(example, model, f"the source holds such values in {finite.listed(held)}" if held else ""),
     ]
     if deep:
-        checks.append(verify.check_oracle(layout, plan, samples))
+        checks.append(verify.check_oracle(layout, plan, example))
     return checks
 
 

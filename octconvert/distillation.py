@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras import ops, tree
 
 from octconvert import limits
-from octconvert.errors import InputError, UsageError
+from octconvert.errors import CheckError, InputError, UsageError
 from octconvert.gradients import safe_gradients
 from octconvert.graph import BOUNDARY, CallGraph, build_graph, functional_of
 from octconvert.optimizer import muon_for
@@ -101,7 +101,8 @@ def distill(
 
     Raises:
         UsageError: an argument makes no sense, or the labels are missing.
-        InputError: the models do not belong together, or there is no data.
+        InputError: the models do not belong together, there is no data, or outputs are not finite.
+        CheckError: the training diverged; the weights are as before.
     """
     _check_numbers(epochs, labels_weight, temperature, batch_size, steps_per_epoch)
     graph = _check_models(source, converted)
@@ -109,8 +110,7 @@ def distill(
     read = partial(_read, model=converted, batch_size=batch_size, need_labels=labels_weight > 0)
     training = read(data, steps_per_epoch, name="data")
     validation = None if validation_data is None else read(validation_data, None, name="validation_data")
-    asked = batch_statistics is None or (learning_rate is None and optimizer is None)
-    is_far = asked and _distance_at_start(source, converted, training) > NEAR
+    is_far = _distance_at_start(source, converted, training) > NEAR
     rate = (FAR_RATE if is_far else NEAR_RATE) if learning_rate is None else learning_rate
     with converted.distribute_strategy.scope():
         distances = [_distance(kind, temperature) for kind in outputs]
@@ -122,7 +122,7 @@ def distill(
         )
     moving = is_far if batch_statistics is None else batch_statistics
     statistics = _quick_statistics(converted, epochs * training.steps) if moving else _kept_statistics(converted)
-    with statistics, safe_gradients():
+    with statistics, safe_gradients(), _finite_or_back(converted):
         return model.fit(
             training.x,
             training.y,
@@ -384,11 +384,30 @@ def _kept_statistics(model):
     return changed(_normalizations(model), "trainable", lambda trainable: False)
 
 
+@contextlib.contextmanager
+def _finite_or_back(model) -> Iterator[None]:
+    """Puts the weights back where they are no numbers in the end."""
+    before = model.get_weights()
+    yield
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        model.set_weights(before)
+        raise CheckError(
+            "the loss is no number: the training diverged, or the data hold nan; the weights are as before"
+        )
+
+
 def _distance_at_start(source, converted, data: _Data) -> float:
-    """Relative squared error of the outputs on the first batch."""
+    """Relative squared error of the outputs on the first batch.
+
+    Raises:
+        InputError: the outputs are no numbers.
+    """
     x = tree.map_structure(lambda part: part[:LOOKED_AT], data.first_inputs())
-    pairs = zip(*(tree.flatten(model(x, training=False)) for model in (source, converted)), strict=True)
-    errors = [float(ops.mean(RelativeSquaredError()(a, b))) for a, b in pairs]
+    found = [tree.flatten(model(x, training=False)) for model in (source, converted)]
+    for whose, outputs in zip(("the source's", "the converted model's"), found, strict=True):
+        if not all(bool(ops.all(ops.isfinite(output))) for output in outputs):
+            raise InputError(f"{whose} outputs on the first batch are not finite")
+    errors = [float(ops.mean(RelativeSquaredError()(a, b))) for a, b in zip(*found, strict=True)]
     return sum(errors) / len(errors)
 
 

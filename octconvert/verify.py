@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from octconvert.build import Builder
 from octconvert.errors import first_line
 from octconvert.execution import run
-from octconvert.graph import build_graph, with_known_sizes
+from octconvert.graph import CallGraph, build_graph, with_known_sizes
 from octconvert.planning.make import layout_from_plan
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Plan
@@ -25,6 +24,9 @@ INFERENCE_TOLERANCE = 1e-5
 """The same for a model and its form for inference, where normalisation is folded into kernels."""
 _HALF_TOLERANCES = {"float16": 1e-2, "bfloat16": 8e-2}
 """About ten roundings: sums in another order differ by that much in half precision."""
+LARGE = (1.0, 255.0)
+"""Least and largest value of inputs for a model that gives no finite outputs for 0..1."""
+NOTHING_TO_COMPARE = "the model's own outputs on a random input are not finite: there is nothing to compare with"
 SAMPLE_SIZES = (64, 96, 128, 224, 256, 331, 512)
 """Rows and columns of the test input where the model leaves them open: the first at which it works."""
 
@@ -35,7 +37,7 @@ def example_inputs(model, seed: int = 0, batch: int = 1) -> list[np.ndarray]:
     ``batch``: how many, where the model does not fix that.
     """
     rng = np.random.default_rng(seed)
-    graph = with_known_sizes(build_graph(model), SAMPLE_SIZES)
+    graph = with_known_sizes(model if isinstance(model, CallGraph) else build_graph(model), SAMPLE_SIZES)
     return [_sample(rng, graph.tensors[number], batch) for number in graph.inputs]
 
 
@@ -47,6 +49,36 @@ def _sample(rng, tensor, batch: int) -> np.ndarray:
     if "int" in tensor.dtype or tensor.dtype == "bool":
         return (values > 0.5).astype(tensor.dtype)
     return values.astype("float32")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """Samples for a model, and its outputs for them; all flat."""
+
+    samples: list[np.ndarray]
+    outputs: list[np.ndarray]
+
+    @property
+    def is_finite(self) -> bool:
+        return all(np.isfinite(output).all() for output in self.outputs)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the outputs tell something: they have numbers, infinite ones among them, but no nan."""
+        return all(np.isfinite(output).any() and not np.isnan(output).any() for output in self.outputs if output.size)
+
+
+def example(model, batch: int = 1) -> Example:
+    """`example_inputs`, or larger ones where the model's outputs are finite only for those (a logarithm, for one)."""
+    found = [_run_example(model, batch, 0.0, 1.0)]
+    if not found[0].is_finite:
+        found.append(_run_example(model, batch, *LARGE))
+    return next((each for each in found if each.is_finite), found[0])
+
+
+def _run_example(model, batch: int, least: float, most: float) -> Example:
+    samples = [least + (most - least) * x if x.dtype == "float32" else x for x in example_inputs(model, batch=batch)]
+    return Example(samples, run(model, samples))
 
 
 def largest_difference(expected: list[np.ndarray], found: list[np.ndarray]) -> float:
@@ -86,28 +118,25 @@ def check_parameters(source, converted, expected_difference: int) -> Check:
     return Check("parameters", True, f"{after:,}{told or ', as before'}")
 
 
-def check_finite(source, converted, samples) -> Check:
-    """Outputs on a random input are finite, or the source's are not either."""
-    finite = all(np.isfinite(output).all() for output in run(converted, samples))
-    if finite:
+def check_finite(source: Example, converted, because: str = "") -> Check:
+    """Outputs are finite, or infinite where the source's may be, too; ``because``: what may be the reason if not."""
+    outputs = run(converted, source.samples)
+    if not source.is_comparable:
+        return Check("finite outputs", False, NOTHING_TO_COMPARE)
+    if all(np.isfinite(output).all() for output in outputs):
         return Check("finite outputs", True, "on a random input")
-    if not all(np.isfinite(output).all() for output in run(source, samples)):
-        return Check("finite outputs", True, "not finite, but the source's are not either")
-    held = [layer.path for layer in source.weights if not np.isfinite(_array(layer)).all()]
-    because = f"; the source holds such values in {', '.join(held[:3])}" if held else ""
-    return Check("finite outputs", False, f"nan or infinity on a random input where the source is finite{because}")
+    if source.is_finite or any(np.isnan(output).any() for output in outputs):
+        told = "nan or infinity on a random input where the source is finite"
+        return Check("finite outputs", False, f"{told}; {because}" if because else told)
+    return Check("finite outputs", True, "infinite on a random input, as the source's are")
 
 
-def _array(variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable), dtype="float64")
-
-
-def check_oracle(layout: Layout, plan: Plan, samples) -> Check:
+def check_oracle(layout: Layout, plan: Plan, source: Example) -> Check:
     """With octave=1 the same rewrite must be the source's function, on the user's own weights."""
     plan = dataclasses.replace(plan, octave=1, weights="slice", stride_mode="keep")
     options = plan.options()
     twin = Builder(layout_from_plan(layout.graph, plan), options).build()
-    difference = largest_difference(run(layout.graph.model, samples), run(twin, samples))
+    difference = largest_difference(run(layout.graph.model, source.samples), run(twin, source.samples))
     allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(layout.graph), 0.0))
     detail = f"largest difference {difference:.1e} of the output's scale at octave=1 (allowed {allowed:.0e})"
     return Check("octave=1 oracle", difference <= allowed, detail)
@@ -123,8 +152,10 @@ def check_inference(model, deployed) -> Check:
     shapes = check_shapes(model, deployed)
     if not shapes.passed:
         return dataclasses.replace(shapes, name="inference")
-    samples = example_inputs(model)
-    difference = largest_difference(run(model, samples), run(deployed, samples))
+    own = example(model)
+    if not own.is_comparable:
+        return Check("inference", False, NOTHING_TO_COMPARE)
+    difference = largest_difference(own.outputs, run(deployed, own.samples))
     allowed = max(INFERENCE_TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
     detail = f"the form for inference predicts the same (largest difference {difference:.1e}, allowed {allowed:.0e})"
     return Check("inference", difference <= allowed, detail)
@@ -144,7 +175,10 @@ def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.n
 
 def check_exported(model, samples, found: list[np.ndarray]) -> Check:
     """``found``, what an exported file gives for the samples, is what the model gives."""
-    difference = largest_difference(run(model, samples), [np.asarray(output, dtype="float64") for output in found])
+    own = Example(list(samples), run(model, samples))
+    if not own.is_comparable:
+        return Check("export", False, NOTHING_TO_COMPARE)
+    difference = largest_difference(own.outputs, [np.asarray(output, dtype="float64") for output in found])
     allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
     detail = f"the exported file predicts the same (largest difference {difference:.1e}, allowed {allowed:.0e})"
     return Check("export", difference <= allowed, detail)

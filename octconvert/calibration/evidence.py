@@ -51,13 +51,17 @@ class Outputs:
         return self.arrays[0].ndim == 2 and self.arrays[0].shape[1] > 1
 
     def agreement(self, other: Outputs) -> float:
-        """Share of the samples with the same largest output."""
-        return float((self.arrays[0].argmax(axis=1) == other.arrays[0].argmax(axis=1)).mean())
+        """Share of the samples with the same largest output; nan is the same as nothing."""
+        own, found = self.arrays[0], other.arrays[0]
+        same = (own.argmax(axis=1) == found.argmax(axis=1)) & ~np.isnan(own + found).any(axis=1)
+        return float(same.mean())
 
     def decibels(self, other: Outputs) -> float:
-        """Peak signal to noise ratio of the first output; the peak is the range of these values."""
+        """Peak signal to noise ratio of the first output, 0 where it is no number; the peak is these values' range."""
         own, found = self.arrays[0], other.arrays[0]
         noise = float(np.square(own - found).mean())
+        if not np.isfinite(noise):
+            return 0.0
         peak = float(own.max() - own.min())
         return min(10 * np.log10(peak**2 / noise), WORST_DECIBELS) if noise and peak else WORST_DECIBELS
 
@@ -94,7 +98,7 @@ def accuracy(model, samples: Samples, batch_size: int = 64) -> float:
     if labels.size != samples.count:
         raise InputError(f"{samples.origin}: expected one label a sample, received {labels.shape[1:]} for each")
     guessed = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0] > _threshold(graph)
-    return float((guessed == labels.reshape(-1)).mean())
+    return float(((guessed == labels.reshape(-1)) & ~np.isnan(found).any(axis=1)).mean())
 
 
 def _threshold(graph: CallGraph) -> float:

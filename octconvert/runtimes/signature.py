@@ -52,7 +52,7 @@ def signature_of(model, batch: int) -> list[keras.InputSpec]:
 
 def example_inputs(model, batch: int) -> dict[str, np.ndarray]:
     """Random inputs by the names of `signature_of`, in its order."""
-    samples = zip(signature_of(model, batch), verify.example_inputs(model, batch=batch), strict=True)
+    samples = zip(signature_of(model, batch), verify.example(model, batch).samples, strict=True)
     return {spec.name: sample.astype(spec.dtype) for spec, sample in samples}
 
 
