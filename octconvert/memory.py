@@ -32,7 +32,7 @@ def runnable_graph(model) -> CallGraph:
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)
     needed, there = batch * cost_of(sized).peak_activation_bytes, total_bytes()
     if needed > SHARE * there:
-        largest = max(sized.tensors, key=lambda tensor: math.prod(tensor.shape[1:]))
+        largest = max(sized.tensors, key=lambda tensor: math.prod(size or 1 for size in tensor.shape[1:]))
         inputs = ", ".join(extent(sized.tensors[number].shape[1:]) for number in sized.inputs)
         raise InputError(
             f"model '{model.name}': one run on an input of {inputs} needs {_gigabytes(needed)} for activations "

@@ -107,33 +107,49 @@ def inspect(path: Path) -> Contents:
 
 
 def _inspected(path: Path, kind: str, seconds: int) -> dict[str, Any]:
-    """The script's answer. Ctrl-C ends the script, too: `subprocess.run` kills it on any exception."""
+    """The script's answer."""
     task = json.dumps({"path": os.path.abspath(path), "kind": kind, "seconds": seconds})
-    paths = os.pathsep.join(entry for entry in sys.path if entry)
-    threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}  # each takes address space
-    plugins = {"HDF5_PLUGIN_PRELOAD": "::"}  # no filter is loaded because a file asks for it
     try:
-        done = subprocess.run(
-            [sys.executable, "-S", "-P", str(SCRIPT)],
-            input=task.encode(),
-            capture_output=True,
-            timeout=seconds,
-            env={**os.environ, **threads, **plugins, "PYTHONPATH": paths},
-        )
+        code, output, errors = _run(task, seconds)
     except subprocess.TimeoutExpired:
         raise InputError(f"{path}: {DAMAGED[kind]} (looking through it took over {seconds} seconds)") from None
     except OSError as error:
         raise InputError(f"{path}: can not be looked through ({error.strerror or error}); try again") from None
-    if done.returncode < 0:
+    if code < 0:
         raise InputError(f"{path}: {DAMAGED[kind]}")
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(output)
     except ValueError:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+        last = errors.strip().splitlines()[-1:] or [f"exit {code}"]
         raise InputError(f"{path}: can not be looked through ({last[0][:200]}); try again") from None
     if "refusal" in answer:
         raise InputError(f"{path}: {answer['refusal']}")
     return answer["contents"]
+
+
+def _run(task: str, seconds: int) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of the script; it never outlives this call."""
+    paths = os.pathsep.join(entry for entry in sys.path if entry)
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}  # each takes address space
+    plugins = {"HDF5_PLUGIN_PRELOAD": "::"}  # no filter is loaded because a file asks for it
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-P", str(SCRIPT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, **threads, **plugins, "PYTHONPATH": paths},
+    )
+    with process:
+        try:
+            output, errors = process.communicate(task, timeout=seconds)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return process.returncode, output, errors
 
 
 def _hdf5(path: Path, stamp: Stamp, found: dict[str, Any]) -> Contents:

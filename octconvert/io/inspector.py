@@ -312,20 +312,19 @@ def _names(group: Any, key: str) -> list[str]:
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 def check_json(text: str) -> None:
     """An architecture that is small enough to be read; whether it is JSON at all is not asked here."""
-    depth = count = 0
+    if sum(text.count(sign) for sign in ",[{") > TOKENS:
+        raise Refusal(f"has more than {TOKENS:,} values in its architecture; no model needs that, save it again")
+    depth = 0
     for token in _TOKEN.finditer(text):
         sign = text[token.start()]
-        count += sign in ",[{"
         depth += (sign in "[{") - (sign in "]}")
         if depth > DEPTH:
             raise Refusal(f"nests its architecture more than {DEPTH} levels deep; no model needs that, save it again")
-    if count > TOKENS:
-        raise Refusal(f"has more than {TOKENS:,} values in its architecture; no model needs that, save it again")
 
 
 # -- .keras ------------------------------------------------------------------------------------------------------------
