@@ -1,4 +1,4 @@
-"""60 kills at random moments: the target is whole, old or new, and nothing temporary stays where anything can be done."""
+"""60 kills at random moments: the target is whole, old or new, and nothing temporary stays where that can be helped."""
 
 import os
 import random
