@@ -53,10 +53,50 @@ class NothingToConvert(OctconvertError):
 _PLACES = re.compile(r"(Exception encountered when calling .*|Exception from \S+:\d+:|Check .* failed at \S+:\d+:)")
 """First lines of Keras and OpenVINO that only say where something went wrong; the reason follows."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_BEFORE = re.compile(
+    r"Exception encountered: |Exception encountered when calling [^\n]*\n|Example error message for object [^\n]*:\n"
+)
+"""What Keras writes in front of the error that it caught."""
+_BEHIND = re.compile(
+    r"\s*(?:Arguments received by |List of objects that could not be loaded:|Full object config: |(?:using )?config=\{)"
+)
+"""What Keras writes behind it."""
 
 
-def first_line(error: Exception) -> str:
+_INSTEAD = re.compile(r"We could not automatically infer the shape of the Lambda's output")
+"""What Keras says in the place of an error that it caught."""
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong in the first place: Keras wraps an error into others, with configurations of any length."""
+    text = _text(_root(error))
+    inner = _BEHIND.split(_BEFORE.split(text)[-1])[0].strip()
+    return inner or text
+
+
+def kind(error: BaseException) -> str:
+    """The class of the error that went wrong in the first place."""
+    return type(_root(error)).__name__
+
+
+def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line."""
-    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    lines = [line.strip() for line in cause(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not _PLACES.fullmatch(line)]
     return (reasons or lines or [type(error).__name__])[0]
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost of the errors that repeat, one in the other, the same message."""
+    seen = {id(error)}
+    while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
+        text = _text(inner)
+        if not (text and text in _text(error)) and not _INSTEAD.search(_text(error)):
+            break
+        seen.add(id(inner))
+        error = inner
+    return error
+
+
+def _text(error: BaseException) -> str:
+    return _COLOURS.sub("", str(error)).strip()

@@ -20,6 +20,8 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "BatchNormalizationV2": ("BatchNormalization", {}),
     "SyncBatchNormalization": ("BatchNormalization", {"synchronized": True}),
     "ThresholdedReLU": ("ReLU", {}),
+    "RandomHeight": ("Identity", {}),  # which they are at inference
+    "RandomWidth": ("Identity", {}),
 }
 RENAMED = {
     "LeakyReLU": {"alpha": "negative_slope"},
@@ -51,18 +53,22 @@ HARMLESS: dict[tuple[str, str], Any] = {
     ("BatchNormalization", "renorm_clipping"): ANY,  # without renorm these two do nothing
     ("BatchNormalization", "renorm_momentum"): ANY,
     ("BatchNormalization", "virtual_batch_size"): (None,),
-    ("DepthwiseConv2D", "filters"): ANY,
-    ("DepthwiseConv2D", "kernel_initializer"): ANY,
-    ("DepthwiseConv2D", "kernel_regularizer"): ANY,
-    ("DepthwiseConv2D", "kernel_constraint"): ANY,
-    ("SeparableConv2D", "kernel_initializer"): ANY,
-    ("SeparableConv2D", "kernel_regularizer"): ANY,
-    ("SeparableConv2D", "kernel_constraint"): ANY,
     ("MultiHeadAttention", "query_shape"): ANY,  # found again from the inputs
     ("MultiHeadAttention", "key_shape"): ANY,
     ("MultiHeadAttention", "value_shape"): ANY,
     ("Resizing", "crop_to_aspect_ratio"): (False,),
 }
+# Layers whose depthwise and pointwise kernels are one kernel for the base class: its settings mean nothing.
+SEPARABLE = ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+# Layers that do nothing at inference, so that no argument of theirs means anything there.
+IDLE = (
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout"),
+    *("Identity", "GaussianNoise", "ActivityRegularization", "AutoContrast", "AugMix", "CutMix", "MixUp"),
+    *("RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform"),
+    *("RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
+    *("RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness"),
+    *("RandAugment", "RandomShear", "RandomTranslation", "RandomZoom"),
+)
 # Accepted by a base class, but set by the layer itself.
 FIXED = {"rank", "pool_mode", "pool_dimensions", "cell"}
 # What only training looks at; part name -> how Keras reads it.
@@ -115,11 +121,27 @@ def clean(model: Record, job: Job) -> None:
 
 def _class(record: Record, job: Job) -> None:
     kind = record["class_name"]
-    if kind in CLASSES and kind not in job.custom_objects and "module" not in record:
+    ours = str(record.get("module") or "keras.layers").startswith("keras.layers")
+    if kind in CLASSES and kind not in job.custom_objects and ours:
         new, extra = CLASSES[kind]
         record["class_name"] = new
         record["config"].update(extra)
-        job.notes.add(f"'{kind}' is called '{new}' today", name_of(record))
+        job.notes.add(
+            f"'{kind}' was replaced by 'Identity', which is what it does at inference"
+            if new == "Identity"
+            else f"'{kind}' is called '{new}' today",
+            name_of(record),
+        )
+    if kind == "RandomCrop" and (job.version, job.minor) < (3, 6) and own_class(record, job) is not None:
+        _random_crop(record, job)
+
+
+def _random_crop(record: Record, job: Job) -> None:
+    """At inference it fitted the image into the size, up to Keras 3.5; after that it does other things, or nothing."""
+    record["class_name"] = "Resizing"
+    record["config"]["crop_to_aspect_ratio"] = True
+    record["config"].pop("seed", None)
+    job.notes.add("RandomCrop was replaced by Resizing, which is what it did at inference", name_of(record))
 
 
 def _layer(record: Record, layer: type, job: Job) -> None:
@@ -129,15 +151,38 @@ def _layer(record: Record, layer: type, job: Job) -> None:
             config[new] = config.pop(old)
     _values(config)
     _axis(config)
+    if config.get("score_mode") == "dot":
+        del config["score_mode"]  # the default, which the reader of .h5 files takes for the function of that name
     _training_only(config, name, job)
     if record["class_name"] == "Lambda":
-        return  # Keras translates its old forms itself
+        _lambda(config)
     known = accepted(layer)
     unknown = [key for key in config if key not in known]
     if unknown and job.version >= 3 and _constructs(layer, config, job):
         return  # Keras 3 wrote it and takes it, by some other way than a named argument
     for key in unknown:
         _drop(record["class_name"], key, config.pop(key), name, job)
+
+
+def _lambda(config: dict[str, Any]) -> None:
+    """Functions in Keras 3's form; in an archive Keras itself reads no other."""
+    for key in ("function", "output_shape", "mask"):
+        value, form = config.get(key), config.pop(f"{key}_type", None)
+        config.pop(f"{key}_module", None)
+        if form == "lambda" or (key == "function" and isinstance(value, list)):
+            code, defaults, closure = value if isinstance(value, list) else (value, None, None)
+            value = {"class_name": "__lambda__", "config": {"code": code, "defaults": defaults, "closure": closure}}
+        if isinstance(value, dict) and value.get("class_name") == "__lambda__":
+            parts = value["config"]
+            if isinstance(parts.get("defaults"), list) and isinstance(parts["code"], str):
+                # In JSON a tuple became a list; Keras undoes that only where all three are one list.
+                whole = [parts["code"], parts["defaults"], parts["closure"]]
+                value = {**value, "config": {**parts, "code": whole}}
+        elif form == "function" and isinstance(value, str):
+            value = {"module": "builtins", "class_name": "function", "config": value, "registered_name": "function"}
+        if key in config:
+            config[key] = value
+    config.pop("module", None)
 
 
 def _constructs(layer: Any, config: dict[str, Any], job: Job) -> bool:
@@ -150,7 +195,12 @@ def _constructs(layer: Any, config: dict[str, Any], job: Job) -> bool:
 
 
 def _drop(kind: str, key: str, value: Any, name: str, job: Job) -> None:
+    if kind in IDLE and key != "trainable":
+        job.notes.add(f"the argument '{key}' was dropped; Keras 3 does not know it, and it means nothing here", name)
+        return
     harmless = HARMLESS.get((kind, key), HARMLESS.get(("", key), (None, False)))
+    if kind in SEPARABLE and (key == "filters" or key.removeprefix("kernel") in TRAINING):
+        harmless = ANY
     if harmless is not ANY and not any(value is one or value == one for one in harmless):
         shown = str(value) if len(str(value)) <= 60 else f"{str(value)[:57]}..."
         job.refuse(f"({kind}) has the argument {key}={shown}, which Keras 3 does not know; save it without that", name)

@@ -2,45 +2,95 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from octconvert.io.tree import Job, Record, is_model, name_of, walk
 
 # Keras 1 and 2: clip(0.2 x + 0.5, 0, 1). Keras 3: clip(x / 6 + 0.5, 0, 1).
 NAME = "hard_sigmoid"
+NOTE = "the hard_sigmoid of Keras 2 was spelled out; Keras 3 has another function of that name"
+
+# Layers that apply their activation last of all.
+LAST = (
+    *("Activation", "Dense", "EinsumDense"),
+    *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
+    *("LocallyConnected1D", "LocallyConnected2D", "Convolution2D", "Deconvolution2D", "SeparableConvolution2D"),
+)
 
 
-def keep_hard_sigmoid(model: Record, job: Job, *, may_nest: bool) -> None:
+def keep_hard_sigmoid(model: Record, job: Job) -> None:
     """Spells out the hard_sigmoid of Keras 1 and 2 as Rescaling and ReLU, in place.
 
-    Args:
-        may_nest: Whether a layer may become a small Sequential. In a .keras file the place of the weights depends on
-            the order of the classes, so there it may not.
-
-    Raises:
-        InputError: The function sits where it can not be replaced.
+    Behind a layer that applies it last, or else, as in recurrent layers, as the layer's activation: a small Sequential.
     """
+    if NAME in job.custom_objects:
+        return
     # Collected first: what is put in must not be walked again.
     for record in list(walk(model)):
         config = record["config"]
         if is_model(record) or not isinstance(config, dict):
             continue
-        if config.get("recurrent_activation") == NAME or (config.get("activation") == NAME and not may_nest):
-            job.refuse("uses the hard_sigmoid of Keras 2, which is another function in Keras 3", name_of(record))
-        if config.get("activation") == NAME:
+        if config.get("activation") == NAME and record["class_name"] in LAST:
             _spell_out(record, job)
+        else:
+            _in_place(config, config.get("dtype"), name_of(record), job)
+
+
+def _in_place(config: Record, dtype: Any, name: str, job: Job) -> None:
+    """Puts it where an activation is named, in cells of recurrent layers, too."""
+    for key, value in config.items():
+        if value == NAME and key.endswith("activation"):
+            inner = [{**step, "module": "keras.layers", "registered_name": None} for step in _steps(f"{name}_{key}")]
+            for step in inner:
+                step["config"]["dtype"] = _policy(dtype)
+            config[key] = {
+                "module": "keras",
+                "class_name": "Sequential",
+                "config": {"name": f"{name}_{key}", "layers": inner},
+                "registered_name": None,
+            }
+            job.notes.add(NOTE, name)
+        elif isinstance(value, dict):
+            _in_place(value, dtype, name, job)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict):
+                    _in_place(item, dtype, name, job)
+
+
+def _policy(dtype: Any) -> str:
+    config = dtype.get("config") if isinstance(dtype, dict) else None
+    name = config.get("name") if isinstance(config, dict) else dtype
+    return name if isinstance(name, str) else "float32"
+
+
+def _steps(name: str) -> list[Record]:
+    return [
+        {"class_name": "Rescaling", "config": {"name": f"{name}_slope", "scale": 0.2, "offset": 0.5}},
+        {"class_name": "ReLU", "config": {"name": f"{name}_clip", "max_value": 1.0}},
+    ]
 
 
 def _spell_out(record: Record, job: Job) -> None:
     name, old = name_of(record), dict(record["config"])
-    steps: list[Record] = [
-        {"class_name": "Rescaling", "config": {"name": f"{name}_slope", "scale": 0.2, "offset": 0.5}},
-        {"class_name": "ReLU", "config": {"name": f"{name}_clip", "max_value": 1.0}},
-    ]
+    steps = _steps(name)
     if record["class_name"] != "Activation":
         inner = {**old, "activation": "linear", "name": f"{name}_inner"}
-        steps.insert(0, {"class_name": record["class_name"], "config": inner})
+        steps.insert(0, {**_kind(record), "config": inner})
+    if "module" in record:
+        steps = [{"module": "keras.layers", "registered_name": None, **step} for step in steps]
+        record.update(module="keras", registered_name=None)
+        record.pop("build_config", None)
+    for step in steps:
+        step["config"].setdefault("dtype", old.get("dtype", "float32"))
     record["class_name"] = "Sequential"
     record["config"] = {"name": name, "layers": steps}
-    job.notes.add("the hard_sigmoid of Keras 2 was spelled out; Keras 3 has another function of that name", name)
+    job.notes.add(NOTE, name)
+
+
+def _kind(record: Record) -> Record:
+    return {key: record[key] for key in ("module", "class_name", "registered_name", "build_config") if key in record}
 
 
 # -- Theano's 'same' padding -------------------------------------------------------------------------------------------

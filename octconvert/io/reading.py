@@ -17,6 +17,7 @@ from keras.src.saving import saving_lib, serialization_lib
 from octconvert.errors import InputError, OctconvertError, UsageError
 from octconvert.io import (
     archive,
+    axes,
     calls,
     inspection,
     keras1,
@@ -84,7 +85,8 @@ def read(
     place = Path(path)
     _check_shape(input_shape)
     contents = inspection.inspect(place)
-    job = Job(place, _major(contents.version), unsafe, dict(custom_objects or {}), input_shape)
+    major, minor = _release(contents.version)
+    job = Job(place, major, unsafe, dict(custom_objects or {}), input_shape, minor=minor)
     try:
         safe = serialization_lib.SafeModeScope(not job.unsafe)  # around everything that is made from the file
         with quiet(), safe, bounded_variables(contents.elements, job):
@@ -110,9 +112,12 @@ def _check_shape(shape: tuple | None) -> None:
 def _read_h5(contents: Contents, job: Job) -> Any:
     record = _record(contents.config, json_utils.decode, job)
     job.theano, job.stored = weights.from_theano(contents), weights.stored_shapes(contents)
-    repair(record, job, may_nest=True)
+    repair(record, job)
     model = _build(record, job)
     weights.put(contents, model, job)
+    for layer in model._flatten_layers():
+        if layer.weights and callable(getattr(layer, "finalize_state", None)):
+            layer.finalize_state()  # Normalization keeps numbers that follow from its weights
     if contents.training is not None:
         training.restore(model, contents.training, job)
     return model
@@ -123,7 +128,8 @@ def _build(record: Record, job: Job) -> Any:
     safe = serialization_lib.SafeModeScope(not job.unsafe)
     try:
         with legacy, safe, keras.saving.CustomObjectScope(job.custom_objects):
-            model = saving_utils.model_from_config(record, custom_objects=job.custom_objects)
+            known = {**job.custom_objects, **axes.keep(record, job)}
+            model = saving_utils.model_from_config(record, custom_objects=known)
     except InputError:
         raise
     except Exception as error:
@@ -138,50 +144,58 @@ def _build(record: Record, job: Job) -> Any:
 
 def _read_keras(contents: Contents, job: Job) -> Any:
     record = _record(contents.config, json.loads, job)
+    settings = record.get("compile_config")
     if job.version < 3:
         archive.modernise(record)
-    repair(record, job, may_nest=False)
+    repair(record, job)
+    if job.version >= 3:
+        settings = record.get("compile_config")  # what is not trusted was taken out
     try:
         with _opened(contents, record, job) as stream:
             contents.stamp.check(job.path)
-            model = _load_keras(stream, job)
+            model = _load_keras(stream, settings, job)
             contents.stamp.check(job.path)
     except (zipfile.BadZipFile, OSError) as error:
         job.refuse(f"is a damaged or incomplete .keras file ({one_line(error)}); download or save it again")
+    archive.check_order(model, record, job)
     return model
 
 
 def _opened(contents: Contents, record: Record, job: Job) -> IO[bytes]:
     """The archive for Keras: as it is, or with what had to be repaired."""
-    if contents.extra or contents.old or record != json.loads(contents.config):
-        return archive.rewritten(job.path, record, old_place=contents.old)
+    old = json.loads(contents.config)
+    if contents.extra or contents.old or record != old:
+        return archive.rewritten(job, old, record)
     return open(job.path, "rb")
 
 
-def _load_keras(stream: IO[bytes], job: Job) -> Any:
+def _load_keras(stream: IO[bytes], settings: Any, job: Job) -> Any:
     def attempt(compiled: bool) -> Any:
         stream.seek(0)
         return saving_lib.load_model(stream, job.custom_objects, compiled, safe_mode=not job.unsafe)
 
-    try:
-        return attempt(True)
-    except OctconvertError:
-        raise
-    except Exception as first:
+    if job.version >= 3:
         try:
-            model = attempt(False)
+            return attempt(True)  # with the state of the optimizer
         except OctconvertError:
             raise
-        except Exception as error:
-            raise InputError(f"{job.path}: Keras can not load this model: {one_line(error)}") from error
-        job.notes.add(f"the training settings could not be restored ({one_line(first)}); the model is not compiled")
-        return model
+        except Exception:  # the training settings, perhaps; without them its own reason is known
+            pass
+    try:
+        model = attempt(False)
+    except OctconvertError:
+        raise
+    except Exception as error:
+        raise InputError(f"{job.path}: Keras can not load this model: {one_line(error)}") from error
+    if isinstance(settings, dict):
+        training.restore(model, settings, job)
+    return model
 
 
 # -- both --------------------------------------------------------------------------------------------------------------
 
 
-def repair(record: Record, job: Job, *, may_nest: bool) -> None:
+def repair(record: Record, job: Job) -> None:
     """All repairs of a configuration, in the order they build on each other; in place.
 
     Raises:
@@ -194,7 +208,7 @@ def repair(record: Record, job: Job, *, may_nest: bool) -> None:
     if job.version < 3:
         calls.renumber(record)
         calls.revive(record)
-        meaning.keep_hard_sigmoid(record, job, may_nest=may_nest)
+        meaning.keep_hard_sigmoid(record, job)
     if job.theano:
         meaning.keep_theano_padding(record, job)
     structure.rename(record, job)
@@ -216,9 +230,11 @@ def _record(text: str, decode: Callable[[str], Any], job: Job) -> Record:
     return record
 
 
-def _major(version: str | None) -> int:
-    first = (version or "1").split(".")[0]
-    return int(first) if first.isdigit() else 1
+def _release(version: str | None) -> tuple[int, int]:
+    """Major and minor version; a file that names none is of Keras 1."""
+    parts = [*(version or "1").split("."), "0"]
+    major, minor = (int(part) if part.isdigit() else None for part in parts[:2])
+    return (1 if major is None else major), minor or 0
 
 
 def _check_promises(model: Any, job: Job) -> None:
@@ -228,6 +244,3 @@ def _check_promises(model: Any, job: Job) -> None:
         found = tuple(layers[job.renamed.get(name, name)].output.shape)
         if found[1:] != tuple(shape)[1:]:
             job.refuse(f"gave the shape {tuple(shape)} in Keras 1 and gives {found} in Keras 3", name)
-    for name in job.merged:
-        if len({len(tensor.shape) for tensor in layers[name].input}) > 1:
-            job.refuse("merges tensors with different numbers of axes, in TensorFlow's way and not in Keras'", name)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import warnings
 from collections.abc import Iterable, Iterator
 
 from absl import logging
 
+from octconvert.errors import cause, kind
+
 
 def one_line(error: BaseException, most: int = 240) -> str:
-    """``ValueError: what it says`` on one line, shortened."""
-    said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())  # Keras colours some of its messages
-    whole = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    """``ValueError: what it says`` on one line, shortened; of an error that Keras wrapped, what is inside."""
+    said = " ".join(cause(error).split())
+    whole = f"{kind(error)}: {said}" if said else kind(error)
     return whole if len(whole) <= most else whole[: most - 3] + "..."
 
 

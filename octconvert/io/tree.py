@@ -53,7 +53,7 @@ class Job:
     stored: dict[str, list[tuple]] = field(default_factory=dict)  # layer name -> shapes of its weights in the file
     notes: Notes = field(default_factory=Notes)
     renamed: dict[str, str] = field(default_factory=dict)  # layer name in the file -> layer name in the model
-    merged: list[str] = field(default_factory=list)  # merging layers that were TensorFlow operations
+    minor: int = 0  # Keras' minor version
     shapes: dict[str, tuple] = field(default_factory=dict)  # output shapes the file promises, checked at the end
 
     def refuse(self, why: str, layer: str | None = None) -> NoReturn:
