@@ -17,6 +17,13 @@ from keras.src.utils import python_utils
 
 from octconvert.io.findings import Held
 
+_HOLDERS = (
+    keras.Initializer,
+    keras.Regularizer,
+    keras.constraints.Constraint,
+    keras.Loss,
+    serialization_lib.SerializableDict,  # the settings of compile()
+)
 LAMBDA = "<lambda>"  # Keras writes the code of these, and the names of others
 
 
@@ -30,16 +37,24 @@ def held(model) -> Held:
 
 
 def functions(layers: Iterable[Any]) -> Iterator[FunctionType]:
-    """The Python functions among the attributes of layers, and in the lists and dicts that are attributes."""
+    """The Python functions among the attributes of layers, and in the objects that a configuration is made from."""
     for layer in layers:
         waiting, seen = list(vars(layer).values()), set()
         while waiting:
             value = waiting.pop()
             if isinstance(value, FunctionType):
                 yield value
-            elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            elif id(value) not in seen:
                 seen.add(id(value))
-                waiting += value.values() if isinstance(value, Mapping) else value
+                waiting += _inside(value)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    return vars(value).values() if isinstance(value, _HOLDERS) else ()
 
 
 def put_back(config: dict[str, Any], layer) -> dict[str, Any]:
@@ -47,6 +62,7 @@ def put_back(config: dict[str, Any], layer) -> dict[str, Any]:
     forms: dict[Hashable, set[FunctionType]] = {}
     for function in functions(layer._flatten_layers()):
         forms.setdefault(_form(function), set()).add(function)
+    forms.pop(None, None)
 
     def written(value: Any) -> FunctionType | None:
         form = _written_form(value) if isinstance(value, dict) else None
@@ -98,5 +114,8 @@ def _written_form(value: dict[str, Any]) -> Hashable:
 
 
 def _code_form(code: Any, defaults: Any, closure: Any) -> Hashable:
-    values = [serialization_lib.serialize_keras_object(part) for part in (defaults, closure)]
-    return code, json.dumps(values, default=repr, sort_keys=True)
+    try:
+        values = [serialization_lib.serialize_keras_object(part) for part in (defaults, closure)]
+        return code, json.dumps(values, default=repr, sort_keys=True)
+    except Exception:  # what Keras can not write is in no configuration
+        return None

@@ -58,8 +58,8 @@ def _is_safe(path: Path, model, custom_objects: Mapping[str, Any] | None) -> boo
     new = next(_unsafe(written, mine, functions.held(model)), None)
     if new is not None:
         raise CheckError(
-            f"nothing was written: layer '{new.layer}' {new}, and the model in memory holds that in no form that runs; "
-            f"build the layer without it"
+            f"nothing was written: layer '{new.layer}' {new}, and none of the model's own functions is that; "
+            "build the layer anew"
         )
     return next(_unsafe(written, mine, NOTHING), None) is None
 

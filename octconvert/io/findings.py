@@ -104,7 +104,7 @@ class _Scan:
                 continue
             seen.add(id(value))
             if not isinstance(value, dict):
-                yield from self._code(value[0], key) if _is_dump(value) else ()
+                yield from self._code(_first(value), key) if _is_dump(value) else ()
                 waiting += [(item, key, own) for item in value]
                 continue
             found = list(self._in(value, key))

@@ -67,6 +67,26 @@ def test_copies_have_the_functions_themselves():
     assert rebuild(type(third), config_of(third))._standardize is third._standardize
 
 
+def test_a_layer_may_hold_functions_that_no_configuration_can():
+    class Bound(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.shift = lambda x: x + len(self.weights)
+
+        def call(self, x):
+            return self.shift(x)
+
+    assert rebuild(Bound, config_of(Bound(name="bound"))).name == "bound"
+
+
+def test_settings_of_a_nested_model_are_its_own(tmp_path):
+    inner = keras.Sequential([keras.Input((16, 16, 8)), layers.BatchNormalization()], name="inner")
+    inner.compile("sgd", loss=lambda a, b: keras.ops.mean(a - b))
+    model = network(layers.TimeDistributed(layers.Activation("relu"), name="td"), inner)
+    converted(model).save(tmp_path / "out.keras")
+    assert (tmp_path / "out.keras").exists()
+
+
 def test_functions_of_one_code_are_told_apart():
     def scaled(factor):
         return layers.Lambda(lambda x: x * factor, name=f"by_{factor}")
