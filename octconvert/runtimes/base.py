@@ -7,11 +7,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar
 
 from octconvert.errors import InputError, UsageError, first_line
+
+if TYPE_CHECKING:
+    import numpy as np
 
 INSTALL = "pip install 'octconvert[bench]'"
 """What brings every package that a runtime needs."""

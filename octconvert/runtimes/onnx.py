@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from octconvert.runtimes.base import Runtime, Session
 
 ERRORS_ONLY = 3
@@ -56,6 +54,8 @@ class _Bound(Session):
             self._places.bind_output(output.name)
 
     def feed(self, values) -> None:
+        import numpy as np
+
         for name, value in values.items():
             self._places.bind_cpu_input(name, np.ascontiguousarray(value))
 

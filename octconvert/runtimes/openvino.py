@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
 from octconvert.runtimes.base import Runtime, Session, in_order
 from octconvert.temporaries import temporary
 
@@ -48,6 +46,7 @@ class _Requested(Session):
         self._names = in_order(name for name in names if _OUTPUT.fullmatch(name))
 
     def feed(self, values) -> None:
+        import numpy as np
         import openvino
 
         for name, value in values.items():
@@ -57,6 +56,8 @@ class _Requested(Session):
         self._request.infer()
 
     def fetch(self):
+        import numpy as np
+
         return [np.array(self._request.get_tensor(name).data) for name in self._names]
 
 

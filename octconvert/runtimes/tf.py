@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from octconvert.runtimes.base import Runtime, Session, in_order
 
 MOST_FROZEN = 2**28
@@ -35,7 +33,7 @@ class TensorFlow(Runtime):
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        if sum(np.prod(value.shape) * value.dtype.size for value in served.variables) > MOST_FROZEN:
+        if sum(value.shape.num_elements() * value.dtype.size for value in served.variables) > MOST_FROZEN:
             return tf.function(lambda values: served(**values), autograph=False)
         # TensorFlow flattens dictionaries by sorted keys.
         inputs, outputs = (sorted(names) for names in (served.structured_input_signature[1], served.structured_outputs))
@@ -72,4 +70,6 @@ class _Graph(Session):
         self._found = self._function(self._values)
 
     def fetch(self):
+        import numpy as np
+
         return [np.asarray(self._found[name]) for name in self._outputs]
