@@ -35,6 +35,8 @@ def explain(error: BaseException, models: Sequence[str], files: Iterable[str], d
         return READER_GONE
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, MemoryError):
+        return fail(f"{' '.join(models)}: there is not enough memory", FAILED)
     if isinstance(error, OctconvertError):
         return fail(_naming(error, models, files), error.exit_code)
     return fail(f"{' '.join(models)}: unexpected {_unexpected(error)}; --debug shows the traceback", FAILED)
@@ -48,6 +50,8 @@ def fail(message: str, code: int) -> int:
 
 def say(message: str) -> None:
     """One line on stderr."""
+    if sys.stderr is None:  # closed; print would take stdout
+        return
     with contextlib.suppress(OSError):  # nobody reads it any more
         print(f"octconvert: {' '.join(message.split())}", file=sys.stderr, flush=True)
 

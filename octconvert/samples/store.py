@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 
 from octconvert.errors import InputError
 from octconvert.io.text import one_line
+from octconvert.temporaries import temporary_folder
 
 LARGE = 256 * 2**20
 """Bytes above which samples are kept in temporary files."""
@@ -104,5 +103,4 @@ class Folder:
     """A temporary directory that goes when nothing refers to this object any more, at exit at the latest."""
 
     def __init__(self):
-        self.path = Path(tempfile.mkdtemp(prefix="octconvert-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self.path = temporary_folder(self)
