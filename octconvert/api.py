@@ -24,7 +24,7 @@ from octconvert.build import Builder
 from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
 from octconvert.calibration.evidence import accuracy
 from octconvert.calibration.settings import STEPS, Settings
-from octconvert.compilation import carry_compilation
+from octconvert.compilation import carry_class, carry_compilation
 from octconvert.copying import config_of, rebuild, settle
 from octconvert.cost import cost_of
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
@@ -177,8 +177,10 @@ def convert(
             raise NothingToConvert(f"{_label(model_or_path, loaded.model)}: {fastest.notes[0]}")
     labelled = _labelled(evaluate, loaded.model, preprocess, seed)
     found = _converted(layout, plan, options, settings, tell)
-    layout, plan, builder, model = found.layout, found.plan, found.builder, found.model
+    layout, plan, builder = found.layout, found.plan, found.builder
+    model, lost = carry_class(loaded.model, found.model, custom_objects)
     notes = [
+        *lost,
         *told_of_source,
         *told_of_time,
         *_weights_note(options, plan, found),

@@ -1,4 +1,4 @@
-"""Compiles a converted model as its source is."""
+"""Gives a converted model the class of its source, and compiles it as its source is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,48 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional, functional_like_constructor
 
 from octconvert.errors import first_line
+
+_NOT_OWN = ("keras", "tensorflow", "builtins")
+
+
+def carry_class(source, target, custom_objects: Mapping[str, Any] | None) -> tuple[Any, list[str]]:
+    """The converted model as an instance of the source's class, as `keras.models.clone_model` makes it.
+
+    Returns:
+        ``target`` itself where the class is Keras' own or can not be kept, and what is lost then, as notes.
+    """
+    own = [base for base in type(source).__mro__ if base.__module__.split(".")[0] not in _NOT_OWN]
+    if not own:
+        return target, []
+    reason = _reason_against(source, dict(custom_objects or {}))
+    if reason is None:
+        try:
+            model = type(source)(
+                target._inputs_struct, target._outputs_struct, name=target.name, trainable=target.trainable
+            )
+            if len(model.weights) == len(target.weights):
+                return model, []
+            reason = "has weights beside its layers"
+        except Exception as error:
+            reason = f"can not be made of inputs and outputs: {first_line(error)}"
+    methods = sorted({name for base in own for name in vars(base) if hasattr(Functional, name) and name[:2] != "__"})
+    lost = f", and with it {', '.join(methods)}" if methods else ""
+    note = f"the class {type(source).__name__} was left out{lost}: it {reason}; the result is a plain functional model"
+    return target, [note]
+
+
+def _reason_against(source, custom_objects: dict[str, Any]) -> str | None:
+    name = keras.saving.get_registered_name(type(source))
+    if not isinstance(source, Functional):
+        return "is built layer by layer"
+    if not functional_like_constructor(type(source)):
+        return "takes other arguments than inputs and outputs"
+    if keras.saving.get_registered_object(name, custom_objects) is None:
+        return "is neither registered (keras.saving.register_keras_serializable) nor a custom object"
+    return None
 
 
 def carry_compilation(source, target, custom_objects: Mapping[str, Any] | None) -> list[str]:

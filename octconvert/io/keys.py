@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from octconvert.io import lambdas
 from octconvert.io.findings import Kind, findings
 from octconvert.io.tree import Job, Record, is_model, name_of, walk
 
@@ -63,7 +64,7 @@ SEPARABLE = ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "Separable
 # Layers that do nothing at inference, so that no argument of theirs means anything there.
 IDLE = (
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout"),
-    *("Identity", "GaussianNoise", "ActivityRegularization", "AutoContrast", "AugMix", "CutMix", "MixUp"),
+    *("Identity", "GaussianNoise", "ActivityRegularization", "AugMix", "CutMix", "MixUp"),
     *("RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform"),
     *("RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert"),
     *("RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness"),
@@ -155,34 +156,35 @@ def _layer(record: Record, layer: type, job: Job) -> None:
         del config["score_mode"]  # the default, which the reader of .h5 files takes for the function of that name
     _training_only(config, name, job)
     if record["class_name"] == "Lambda":
-        _lambda(config)
+        lambdas.translate(record, job)
     known = accepted(layer)
     unknown = [key for key in config if key not in known]
     if unknown and job.version >= 3 and _constructs(layer, config, job):
         return  # Keras 3 wrote it and takes it, by some other way than a named argument
     for key in unknown:
         _drop(record["class_name"], key, config.pop(key), name, job)
+    if record["class_name"] in IDLE:
+        _idle(record, layer, job)
 
 
-def _lambda(config: dict[str, Any]) -> None:
-    """Functions in Keras 3's form; in an archive Keras itself reads no other."""
-    for key in ("function", "output_shape", "mask"):
-        value, form = config.get(key), config.pop(f"{key}_type", None)
-        config.pop(f"{key}_module", None)
-        if form == "lambda" or (key == "function" and isinstance(value, list)):
-            code, defaults, closure = value if isinstance(value, list) else (value, None, None)
-            value = {"class_name": "__lambda__", "config": {"code": code, "defaults": defaults, "closure": closure}}
-        if isinstance(value, dict) and value.get("class_name") == "__lambda__":
-            parts = value["config"]
-            if isinstance(parts.get("defaults"), list) and isinstance(parts["code"], str):
-                # In JSON a tuple became a list; Keras undoes that only where all three are one list.
-                whole = [parts["code"], parts["defaults"], parts["closure"]]
-                value = {**value, "config": {**parts, "code": whole}}
-        elif form == "function" and isinstance(value, str):
-            value = {"module": "builtins", "class_name": "function", "config": value, "registered_name": "function"}
-        if key in config:
-            config[key] = value
-    config.pop("module", None)
+def _idle(record: Record, layer: type, job: Job) -> None:
+    """Makes a layer that does nothing at inference one that this Keras can make, without what it does not take."""
+    config, name = record["config"], name_of(record)
+    if _constructs(layer, config, job):
+        return
+    kept = {key: config[key] for key in ("name", "trainable", "dtype") if key in config}
+    for key in config.keys() - kept.keys():
+        without = {other: value for other, value in config.items() if other != key}
+        if _constructs(layer, without, job):
+            record["config"] = without
+            job.notes.add(
+                f"the argument '{key}' was dropped; Keras 3 does not take it, and it means nothing here", name
+            )
+            return
+    if _constructs(keras.layers.Identity, kept, job):
+        kind = record["class_name"]
+        record.update(class_name="Identity", config=kept)
+        job.notes.add(f"'{kind}' was replaced by 'Identity', which is what it does at inference", name)
 
 
 def _constructs(layer: Any, config: dict[str, Any], job: Job) -> bool:

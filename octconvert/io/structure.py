@@ -77,7 +77,10 @@ def _plain_functional(record: Record, job: Job) -> None:
     if "module" in record:
         record.update(module="keras.src.models.functional", registered_name="Functional")
     if kind not in FUNCTIONAL:
-        job.notes.add(f"its own class '{kind}' was left out; it is a plain functional model now", name_of(record))
+        job.notes.add(
+            f"its own class '{kind}' was left out, which is no custom object; it is a plain functional model now",
+            name_of(record),
+        )
 
 
 # -- Keras 1: Sequential([Merge([Sequential, Sequential]), ...]) ------------------------------------------------------
