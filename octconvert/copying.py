@@ -15,6 +15,7 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from octconvert.functions import put_back, referenced
 from octconvert.io.objects import OUTSIDE
+from octconvert.known_functions import standard
 
 _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer, regularizers.Regularizer)
 
@@ -27,6 +28,7 @@ def config_of(layer) -> dict:
         return {**config, **kept, "output_shape": layer._output_shape}
     if _takes_objects(type(layer)):
         own = {key: getattr(layer, key, None) for key in config}
+        own["activation"] = standard(own.get("activation"))
         config = {**config, **{key: value for key, value in own.items() if isinstance(value, _OBJECTS)}}
     return put_back(config, layer)
 

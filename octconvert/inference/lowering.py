@@ -39,6 +39,7 @@ from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.rules import rule_of
+from octconvert.rules.activations import own_call
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +144,8 @@ class Lowering:
         function = call.operation.activation
         if function is None or function is keras.activations.linear:
             return node
+        if isinstance(function, layers.Layer):
+            return self.add(Other(None, own_call(call)), [node], call, f"{suffix}-activation")
         return self.add(Activation(_policy(call), function), [node], call, f"{suffix}-activation")
 
     def is_standard(self, call: Call) -> bool:

@@ -16,7 +16,7 @@ from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2D, portable
 from octconvert.layers.spatial import Window
 from octconvert.rules import depthwise
-from octconvert.rules.activations import linear_part, produce
+from octconvert.rules.activations import activated, linear_part, produce, without_layer
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
@@ -89,7 +89,7 @@ class Convolution(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), out = values, build.split(call)
         if depthwise.is_depthwise(call.operation, build.source_shape(call)[build.graph.channel_axis]):
-            return [depthwise.rewrite(call, value, build)]
+            return [activated(call, depthwise.rewrite(call, value, build), build)]
         if build.graph.is_vector(build.source_shape(call)):
             return [rewrite_on_vector(call, value, out, build)]
         return [octave_convolution(call, value, out, build, _plain_conv_config(call.operation))]
@@ -166,7 +166,7 @@ def _plain_conv_config(layer) -> dict:
 
 def octave_convolution(call: Call, value, out: ChannelSplit | None, build, config: dict, kernel=None):
     """The octave layer for one convolution, called; ``config`` is a Conv2D's, ``kernel`` its kernel if not its own."""
-    value, config = _pool_the_stride(call, value, build, config)
+    value, config = _pool_the_stride(call, value, build, without_layer(config, call.operation))
     if isinstance(value, Pair) and value.pads is not None:
         if config["padding"] == "valid":
             config = {**config, "padding": value.pads}
@@ -181,7 +181,7 @@ def octave_convolution(call: Call, value, out: ChannelSplit | None, build, confi
         _move_weights(call, layer, value, out, build, config, kernel)
 
     outputs = build.filled(call, "octave", lambda: _make_layer(call, build, config), fill)(tensors)
-    return outputs if out is None else Pair.of(outputs, out)
+    return activated(call, outputs if out is None else Pair.of(outputs, out), build)
 
 
 def _make_layer(call: Call, build, config: dict):
@@ -305,11 +305,12 @@ def vector_layer(call: Call, value, out: ChannelSplit | None, build, width_key: 
         kernel = kernel[..., order[:, None], columns] if groups == 1 else kernel[..., columns]
         return [kernel] if layer.bias is None else [kernel, keras.ops.convert_to_numpy(layer.bias)[columns]]
 
+    linear = without_layer({}, layer)
     if out is None:
         everything = np.arange(layer.kernel.shape[-1])
-        return build.clone(call, weights=lambda: weights(everything))(value)
+        return activated(call, build.clone(call, changes=linear, weights=lambda: weights(everything))(value), build)
     parts = [
-        build.clone(call, suffix, {width_key: len(columns)}, lambda columns=columns: weights(columns))(value)
+        build.clone(call, suffix, {**linear, width_key: len(columns)}, lambda columns=columns: weights(columns))(value)
         for suffix, columns in zip(("-H", "-L"), (out.high, out.low), strict=True)
     ]
-    return Pair.of(parts, out)
+    return activated(call, Pair.of(parts, out), build)

@@ -10,7 +10,7 @@ from octconvert.copying import config_of
 from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.spatial import Window
-from octconvert.rules.activations import joins_channels, linear_part
+from octconvert.rules.activations import activated, linear_part, refusal, without_layer
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 from octconvert.split import ChannelSplit, Pair
@@ -52,7 +52,7 @@ class DepthwiseConvolution(Rule):
         return trace(call, flow)
 
     def rewrite(self, call: Call, values: list, build) -> list:
-        return [rewrite(call, values[0], build)]
+        return [activated(call, rewrite(call, values[0], build), build)]
 
     def linear_output(self, call: Call, part: str, inputs: list):
         return linear_part(call.operation, inputs)
@@ -65,14 +65,13 @@ def trace(call: Call, flow: Flow) -> Trace:
         return Trace((None,), reads=False)
     if layer.data_format != flow.graph.data_format:
         return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
-    reason = (
-        flow.bias_refusal() or flow.portable_refusal() or joins_channels(layer.activation, flow.options.elementwise)
-    )
+    multiplier = (flow.output_shape()[flow.graph.channel_axis] or 0) // len(channels)
+    reason = flow.bias_refusal() or flow.portable_refusal()
+    reason = reason or refusal(layer.activation, flow, multiplier * len(channels))
     if reason:
         return stop(call, reason)
     if flow.is_vector():
         return stop(call, "1x1 map, nothing to halve")
-    multiplier = (flow.output_shape()[flow.graph.channel_axis] or 0) // len(channels)
     return Trace((np.repeat(channels, multiplier),), gains=True)
 
 
@@ -96,7 +95,7 @@ def _depthwise_kernel(layer) -> np.ndarray:
 def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = "", kernel=None):
     """The depthwise layer, called. A plain value stays plain (the depthwise half of a separable convolution)."""
     layer = call.operation
-    config = depthwise_config(layer) if config is None else config
+    config = without_layer(depthwise_config(layer), layer) if config is None else config
     kernel = _depthwise_kernel(layer) if kernel is None else keras.ops.convert_to_numpy(kernel)
     bias = layer.bias if config["use_bias"] else None
     name = build.once(call, "depthwise name", lambda: _name(layer, suffix, build))

@@ -9,7 +9,7 @@ from keras import layers
 
 from octconvert.graph import Call
 from octconvert.layers.spatial import pool_octave
-from octconvert.rules.activations import activation_name, elementwise, rectifier_limit
+from octconvert.rules.activations import activated, rectifier_limit, refusal
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 
@@ -51,11 +51,8 @@ class ElementWise(Rule):
 
     def rectifier(self, call: Call) -> float | None:
         layer = call.operation
-        if isinstance(layer, layers.ReLU):
-            plain = not float(layer.negative_slope) and not float(layer.threshold)
-            return (math.inf if layer.max_value is None else float(layer.max_value)) if plain else None
         if isinstance(layer, keras.layers.Layer):
-            return rectifier_limit(getattr(layer, "activation", None))
+            return rectifier_limit(getattr(layer, "activation", layer))
         return {"Relu": math.inf, "Relu6": 6.0}.get(type(layer).__name__)
 
 
@@ -69,17 +66,21 @@ def _plain_numbers(operation) -> bool:
 
 @register
 class Activation(ElementWise):
-    """Activation with any function that is known to be element-wise; softmax and the like join channels."""
+    """Activation with any function that is known to be element-wise, or with a layer that may stand in its place."""
 
     layers: tuple[type, ...] = (layers.Activation,)
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if not elementwise(call.operation.activation, flow.options.elementwise):
-            return stop(
-                call, f"activation {activation_name(call.operation.activation)} is not known to be element-wise"
-            )
-        return carry(flow.channels())
+        channels = flow.channels()
+        assert channels is not None  # asked only where the input may be a pair
+        reason = refusal(call.operation.activation, flow, len(channels))
+        return stop(call, reason) if reason else carry(channels)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        if isinstance(call.operation.activation, layers.Layer):
+            return [activated(call, values[0], build)]
+        return super().rewrite(call, values, build)
 
 
 @register

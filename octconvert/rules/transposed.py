@@ -9,6 +9,7 @@ from keras import layers
 from octconvert.copying import config_of
 from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2DTranspose
+from octconvert.rules.activations import activated, without_layer
 from octconvert.rules.base import Flow, Rule, Trace
 from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
 from octconvert.rules.registry import register
@@ -32,7 +33,7 @@ class TransposedConvolution(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), out, layer = values, build.split(call), call.operation
         tensors = build.settled(value) if isinstance(value, Pair) else value
-        config = config_of(layer)
+        config = without_layer(config_of(layer), layer)
         kept = {key: config[key] for key in (*CONV_ARGUMENTS, "filters", "kernel_size", "padding") if key in config}
         config = {
             **kept,
@@ -47,7 +48,7 @@ class TransposedConvolution(Rule):
 
         made = build.filled(call, "octave", lambda: build.make(OctaveConv2DTranspose, config), fill)
         outputs = made(tensors)
-        return [outputs if out is None else Pair.of(outputs, out)]
+        return [activated(call, outputs if out is None else Pair.of(outputs, out), build)]
 
 
 def _fill(call: Call, made, value, out, build) -> None:

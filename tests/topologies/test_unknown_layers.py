@@ -73,7 +73,7 @@ UNKNOWN = {
     "Permute": (lambda x: layers.Permute((2, 1, 3))(x), "no rule for Permute"),
     "RandomFlip": (lambda x: layers.RandomFlip()(x), "no rule for RandomFlip"),
     "Resizing that cuts": (lambda x: layers.Resizing(8, 8, crop_to_aspect_ratio=True)(x), "keeps the aspect ratio"),
-    "Activation softmax": (lambda x: layers.Activation("softmax")(x), "not known to be element-wise"),
+    "Activation softmax": (lambda x: layers.Activation("softmax")(x), "joins channels"),
     "Activation unknown": (lambda x: layers.Activation(by_offset(1.0))(x), "not known to be element-wise"),
 }
 
