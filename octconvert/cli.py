@@ -450,6 +450,8 @@ def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
         code = work(replace(task, files=files)) if isinstance(task, Task) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
+    except SystemExit:
+        raise
     except BaseException as error:
         models = [str(value) for value in arguments.args]
         return explain(error, models, files, arguments.arguments.get("debug", False))

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from octconvert.errors import UsageError
-from octconvert.temporaries import move, temporary
+from octconvert.temporaries import move, renaming, temporary
 
 _KINDS = {
     stat.S_IFCHR: "a device",
@@ -120,11 +120,12 @@ def put_in_place(new: Path, place: Path) -> None:
     exists = os.path.lexists(place)
     if exists:
         shutil.copymode(place, new)
-    if not exists or not place.is_dir():
-        os.replace(new, place)
-    elif not exchange(new, place):
-        with beside(place) as old:
-            move([(place, old), (new, place)])
+    with renaming:
+        if not exists or not place.is_dir():
+            os.replace(new, place)
+        elif not exchange(new, place):
+            with beside(place) as old:
+                move([(place, old), (new, place)])
     _flush_directory(place.parent)
 
 

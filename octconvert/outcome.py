@@ -21,12 +21,7 @@ def explain(error: BaseException, models: Sequence[str], files: Iterable[str], d
         models: the files that the command line was about.
         files: others that it named.
         debug: whether a traceback is shown.
-
-    Raises:
-        SystemExit: as it was.
     """
-    if isinstance(error, SystemExit):
-        raise error
     if isinstance(error, KeyboardInterrupt):
         return fail("interrupted", INTERRUPTED)
     if isinstance(error, BrokenPipeError):

@@ -26,7 +26,8 @@ Listener = Callable[[str, list], None]
 _registered: dict[Path, int] = {}
 """Path -> the process that it belongs to: a fork of it must not remove anything."""
 _listeners: list[Listener] = []
-_moving = threading.RLock()
+renaming = threading.RLock()
+"""Held while something takes its place: `remove_all` of another thread waits for that; nothing does so afterwards."""
 
 
 @contextlib.contextmanager
@@ -66,7 +67,7 @@ def move(moves: Sequence[Move]) -> None:
     absolute = [(Path(os.path.abspath(old)), Path(os.path.abspath(new))) for old, new in moves]
     names = [str(path) for pair in absolute for path in pair]
     done: list[Move] = []
-    with _moving:
+    with renaming:
         _report("moving", names)
         try:
             for old, new in absolute:
@@ -105,8 +106,8 @@ def remove(path: Path) -> None:
 
 
 def remove_all() -> None:
-    """Remove all that is registered in this process, which is about to end; other threads begin no `move` any more."""
-    _moving.acquire()
+    """Remove all that is registered in this process, which is about to end; see `renaming`."""
+    renaming.acquire()
     for path in list(_registered):
         _discard(path)
 

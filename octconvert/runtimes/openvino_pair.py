@@ -21,7 +21,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from octconvert import files
-from octconvert.temporaries import finish, move
+from octconvert.temporaries import finish, move, renaming
 
 _ALIGNMENT = 64
 _COMMITTED = 2
@@ -59,10 +59,11 @@ def put_in_place(new: Path, place: Path, weights: Path) -> None:
             files.flush(path)
             if target.exists():
                 shutil.copymode(target, path)
-        if is_whole:
-            _step(steps, aside)
-        else:
-            move(steps)
+        with renaming:
+            if is_whole:
+                _step(steps, aside)
+            else:
+                move(steps)
 
 
 def _step(steps: list[tuple[Path, Path]], aside: Path) -> None:

@@ -41,7 +41,7 @@ _MEASURING = ("export for ", "measure on ", "time layers on ")
 
 @dataclass(frozen=True)
 class Death:
-    """A signal, and the stages that the process had begun, in order."""
+    """A signal, 0 where the process ended without one and without a word; and the stages it had begun, in order."""
 
     signal: int
     stages: tuple[str, ...]
@@ -84,7 +84,7 @@ def doing(stage: str) -> str:
 
 def second_try(task: Task, death: Death) -> Again | None:
     """The task without the step in which the process died, where it has a result without; None where it has not."""
-    left_out = _dispensable(task, death)
+    left_out = _dispensable(task, death) if death.signal else None
     if left_out is None:
         return None
     name, changed, option = left_out
@@ -105,6 +105,8 @@ def _models(task: Task) -> str:
 
 
 def _cause(death: Death) -> str:
+    if death.signal == 0:
+        return "the process was ended by code that it ran"
     try:
         name = signal.Signals(death.signal).name
     except ValueError:
@@ -131,6 +133,8 @@ def _benchmarks(task: Task, death: Death) -> bool:
 
 
 def _ways_round(task: Task, death: Death) -> Iterator[str]:
+    if not death.signal:
+        return
     arguments = task.arguments
     dispensable = _dispensable(task, death)
     if dispensable is not None:

@@ -80,9 +80,11 @@ def _attempt(task: Task, folder: Path | None, stopping: _Stopping) -> int | Deat
             temporaries.remove(path)
     if heard.code is not None:  # how Python and the libraries come to their end afterwards is all the same
         return heard.code
+    if code > 0 and not heard.stages and not stopping.caught:
+        return code  # it has said why it can not begin
     stopped = (number for number in STOPPING if code in (exit_code(number), -number))
     number = next(iter(stopping.caught), None) or next(stopped, None) or max(-code, 0)
-    return Death(number, tuple(heard.stages)) if number else code
+    return Death(number, tuple(heard.stages))
 
 
 def _run(task: Task, folder: Path | None, heard: _Heard, stopping: _Stopping) -> int:
@@ -158,7 +160,7 @@ class _Heard:
     def listen(self, descriptor: int) -> None:
         with open(descriptor, encoding="ascii") as lines:
             for line in lines:
-                if line.endswith("\n"):  # else it died while writing
+                with contextlib.suppress(ValueError):  # it died while writing
                     self._take(*json.loads(line))
 
     def _take(self, kind: str, value: Any) -> None:

@@ -94,6 +94,13 @@ def test_a_death_while_saving_leaves_what_was_there(here, prepared, target):
     assert (here / target).read_text() == "before" and new(here, prepared) == [target] and left_behind(here) == []
 
 
+@pytest.mark.parametrize("function, said", [("ends", "ended by code that it ran while cal"), ("exits", "SystemExit")])
+def test_code_that_ends_the_process_is_no_success(here, prepared, function, said):
+    argv = ("net.keras", *CALIBRATED, "--preprocess", f"own.py:{function}")
+    assert_one_line(start(here, *argv).end(), 1, "net.keras", said)
+    assert new(here, prepared) == [] and left_behind(here) == []
+
+
 # --- the user or the system ends it ---------------------------------------------------------------------------------
 
 
