@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,7 @@ def export_checked(
     place = places[-1]
     try:
         with files.beside(place) as folder:
-            folder.mkdir(mode=0o700)
+            os.mkdir(folder, 0o700)
             written = folder / f"model{runtime.suffix if _is_file(runtime, target) else ''}"
             write = partial(_written, source, runtime, written, batch, target)
             choice = first_taken(source, runtime, (for_inference, not for_inference), write)

@@ -22,6 +22,7 @@ from platformdirs import user_cache_path
 from octconvert.benchmarking.process import Worker, WorkerError, exported
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.files import write_atomically
+from octconvert.inference.choice import first_taken
 from octconvert.runtimes import find
 
 ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
@@ -80,11 +81,14 @@ class Stopwatch(AbstractContextManager):
         return {key: float(np.quantile(seconds, LOW)) for key, seconds in times.items() if seconds}
 
     def _open(self, worker: Worker, number: int, model) -> bool:
+        write = lambda model: exported(  # noqa: E731
+            model, self._runtime, self._folder / str(number), self._batch, self._threads
+        )
         try:
-            task = exported(model, self._runtime, self._folder / str(number), self._batch, self._threads)
+            choice = first_taken(model, find(self._runtime), (False,), write)  # in a precision that the runtime has
         except OctconvertError:
             return False
-        worker.open(number, **task)
+        worker.open(number, **choice.result)
         return True
 
     def _runs(self, worker: Worker, number: int) -> int:
