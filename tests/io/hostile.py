@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
+import io
 import json
 import marshal
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +32,10 @@ def network() -> keras.Model:
 
 def edited(path: Path, change: Callable[[dict], None], model: keras.Model | None = None) -> Path:
     """A saved model whose configuration was changed by hand."""
-    (model or network()).save(path)
+    if model is None:
+        path.write_bytes(_saved(path.suffix))
+    else:
+        model.save(path)
     if path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
             config = json.loads(file.attrs["model_config"])
@@ -42,6 +48,27 @@ def edited(path: Path, change: Callable[[dict], None], model: keras.Model | None
     change(config)
     _write(path, {**parts, "config.json": json.dumps(config).encode()})
     return path
+
+
+@functools.cache
+def _saved(suffix: str) -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / f"net{suffix}"
+        network().save(path)
+        return path.read_bytes()
+
+
+def configuration(suffix: str, change: Callable[[dict], None]) -> dict:
+    """The configuration alone, changed by hand."""
+    stored = io.BytesIO(_saved(suffix))
+    if suffix == ".h5":
+        with h5py.File(stored, "r") as file:
+            config = json.loads(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(stored) as archive:
+            config = json.loads(archive.read("config.json"))
+    change(config)
+    return config
 
 
 def record(config: dict, name: str) -> dict:

@@ -16,6 +16,8 @@ from keras import layers
 
 from octconvert import io
 from octconvert.errors import InputError
+from octconvert.io.reading import repair
+from octconvert.io.tree import Job
 
 RELU = function("builtins", "relu")
 
@@ -26,6 +28,13 @@ def refused(path: Path, **options) -> str:
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     return message
+
+
+def refused_alone(suffix: str, change) -> str:
+    """The same for the configuration without a file around it."""
+    with pytest.raises(InputError) as caught:
+        repair(hostile.configuration(suffix, change), Job(Path("model"), 3))
+    return str(caught.value)
 
 
 def put(name: str, key: str, value) -> object:
@@ -168,8 +177,8 @@ FOREIGN = [
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("value", [row[1] for row in FOREIGN], ids=[row[0] for row in FOREIGN])
-def test_only_functions_on_tensors_may_be_named(value, suffix, tmp_path):
-    message = refused(edited(tmp_path / f"bad{suffix}", turned_into("r", "Lambda", function=value)))
+def test_only_functions_on_tensors_may_be_named(value, suffix):
+    message = refused_alone(suffix, turned_into("r", "Lambda", function=value))
     assert "layer 'r'" in message and value["config"] in message
 
 
@@ -188,22 +197,19 @@ CLASSES = [
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("module, kind, config", [row[1:] for row in CLASSES], ids=[row[0] for row in CLASSES])
-def test_only_parts_of_networks_are_built(module, kind, config, suffix, tmp_path):
-    value = {"module": module, "class_name": kind, "config": config, "registered_name": None}
-    plain = {"class_name": kind, "config": config}
-    for number, one in enumerate((value, plain)):
-        as_argument = turned_into("r", "Lambda", function=RELU, arguments={"x": one})
-        assert str(kind) in refused(edited(tmp_path / f"argument{number}{suffix}", as_argument))
+def test_only_parts_of_networks_are_built(module, kind, config, suffix):
+    written = {"module": module, "class_name": kind, "config": config, "registered_name": None}
+    for value in (written, {"class_name": kind, "config": config}):
+        change = turned_into("r", "Lambda", function=RELU, arguments={"x": value})
+        assert str(kind) in refused_alone(suffix, change)
 
     def as_layer(model: dict) -> None:
-        record(model, "r").update(class_name=kind, config={"name": "r", **config})
-        if "module" in record(model, "r"):
-            record(model, "r")["module"] = module
+        found = record(model, "r")
+        found.update(class_name=kind, config={"name": "r", **config})
+        if "module" in found:
+            found["module"] = module
 
-    refused(edited(tmp_path / f"layer{suffix}", as_layer))
-    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(
-        f"{name}{suffix}" for name in ("argument0", "argument1", "layer")
-    )
+    assert str(kind) in refused_alone(suffix, as_layer)
 
 
 def test_no_module_is_imported_for_a_file(tmp_path, monkeypatch):
@@ -242,7 +248,7 @@ def settings(mark: Path) -> dict[str, object]:
 @pytest.mark.parametrize("key", ["loss", "metrics", "optimizer", "loss_weights"])
 def test_training_settings_with_code_are_left_out(key, tmp_path):
     model, mark = hostile.network(), tmp_path / "mark"
-    model.compile("adam", "mse", ["mae"])
+    model.compile("adam", "mse", metrics=["mae"])
 
     def change(config: dict) -> None:
         config["compile_config"][key] = settings(mark)[key]
@@ -269,7 +275,7 @@ def test_training_settings_of_a_nested_model_too(tmp_path):
 @pytest.mark.parametrize("key", ["loss", "metrics", "optimizer_config"])
 def test_training_settings_of_h5_files_with_code_are_left_out(key, tmp_path):
     model, mark, path = hostile.network(), tmp_path / "mark", tmp_path / "bad.h5"
-    model.compile("adam", "mse", ["mae"])
+    model.compile("adam", "mse", metrics=["mae"])
     model.save(path)
     with h5py.File(path, "r+") as file:
         told = json.loads(file.attrs["training_config"])
@@ -278,7 +284,7 @@ def test_training_settings_of_h5_files_with_code_are_left_out(key, tmp_path):
     loaded = io.read(path)
     assert not mark.exists()
     assert any("could not be restored" in note for note in loaded.repairs)
-    assert loaded.model.compiled == (key == "metrics")  # Keras compiles without metrics
+    assert loaded.model.compiled == (key != "loss")  # without a loss there is nothing to compile for
 
 
 # -- other files -------------------------------------------------------------------------------------------------------
@@ -394,7 +400,9 @@ def test_honest_files_load(suffix, tmp_path):
     x = layers.TimeDistributed(layers.Dense(3), name="td")(Passed(name="passed")(x))
     x = layers.Bidirectional(layers.LSTM(2))(layers.Reshape((36, 3))(x))
     model = keras.Model(image, x)
-    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)), "mse", ["mae"])
+    model.compile(
+        keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)), "mse", metrics=["mae"]
+    )
     model.save(tmp_path / f"m{suffix}")
     mine = {"times": times, "Passed": Passed}
     loaded = io.load(tmp_path / f"m{suffix}", custom_objects=mine)

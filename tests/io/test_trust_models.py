@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hostile import SUFFIXES, code, edited, function, hidden, turned_into
 from keras import layers
+from keras.src.saving.serialization_lib import SafeModeScope, in_safe_mode
 
 import octconvert
 from octconvert import io
@@ -156,19 +157,19 @@ def test_code_in_a_layer_s_configuration_is_not_run_by_copies(tmp_path):
 
 
 def test_safe_mode_is_as_before_after_a_file(tmp_path):
-    before = keras.src.saving.serialization_lib.in_safe_mode()
+    before = in_safe_mode()
     network(layers.Lambda(lambda x: x, name="same")).save(tmp_path / "m.keras")
     io.load(tmp_path / "m.keras", unsafe=True)
     with pytest.raises(InputError):
         io.load(tmp_path / "m.keras")
-    assert keras.src.saving.serialization_lib.in_safe_mode() is before
+    assert in_safe_mode() is before
 
 
 def test_the_user_s_own_switch_does_not_open_files_to_octconvert(tmp_path):
     """Keras' switch is for the user's own loading; here the word is unsafe=True."""
     mark = tmp_path / "mark"
     path = edited(tmp_path / "bad.keras", turned_into("r", "Lambda", function=code(mark)))
-    with keras.src.saving.serialization_lib.SafeModeScope(False), pytest.raises(InputError):
+    with SafeModeScope(False), pytest.raises(InputError):
         io.load(path)
     assert not mark.exists()
 
@@ -180,3 +181,38 @@ def test_unsafe_runs_the_code_of_the_file(tmp_path):
         change = turned_into("r", "Lambda", function=code(mark), output_shape=[8, 8, 4], arguments={})
         io.load(edited(tmp_path / f"m{suffix}", change), unsafe=True)(np.ones((1, 8, 8, 2)))
         assert mark.exists()
+
+
+MODES: dict[str, set] = {}
+
+
+def recording(base):
+    class Recording(base):
+        def __init__(self, *arguments, **options):
+            MODES.setdefault(base.__name__, set()).add(in_safe_mode())
+            super().__init__(*arguments, **options)
+
+    return keras.saving.register_keras_serializable("test_trust_models", base.__name__)(Recording)
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_all_that_is_made_from_a_file_is_made_in_safe_mode(suffix, unsafe, tmp_path):
+    layer, initializer, loss, metric, optimizer = map(
+        recording,
+        (
+            layers.Conv2D,
+            keras.initializers.HeNormal,
+            keras.losses.MeanSquaredError,
+            keras.metrics.AUC,
+            keras.optimizers.SGD,
+        ),
+    )
+    model = network(layer(4, 3, kernel_initializer=initializer(), name="mine"))
+    model.compile(optimizer(), loss(), metrics=[metric()])
+    model.save(tmp_path / f"m{suffix}")
+    MODES.clear()
+    loaded = io.read(tmp_path / f"m{suffix}", unsafe=unsafe)
+    assert {key: {not unsafe} for key in ("Conv2D", "HeNormal", "MeanSquaredError", "AUC", "SGD")} == MODES, (
+        loaded.repairs
+    )
