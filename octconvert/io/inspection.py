@@ -133,7 +133,7 @@ def _run(task: str, seconds: int) -> tuple[int, str, str]:
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}  # each takes address space
     plugins = {"HDF5_PLUGIN_PRELOAD": "::"}  # no filter is loaded because a file asks for it
     process = subprocess.Popen(
-        [sys.executable, "-S", "-P", str(SCRIPT)],
+        [sys.executable or "python3", "-S", "-P", str(SCRIPT)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

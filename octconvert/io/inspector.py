@@ -459,6 +459,7 @@ def _stored(file: h5py.File, size: int, end: int) -> dict[str, Any]:
     data = _Data(size, end)
     for name, dataset in datasets.items():
         data.add(name, dataset)
+        _text(h5py.Dataset(dataset), "dtype")  # Keras reads this one, of each
     data.read()
     return {"elements": data.elements, "old": OLD_PLACE in file}
 

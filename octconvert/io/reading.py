@@ -16,6 +16,7 @@ from keras.src.saving import saving_lib, serialization_lib
 
 from octconvert.errors import InputError, OctconvertError, UsageError
 from octconvert.io import (
+    allowance,
     archive,
     axes,
     calls,
@@ -29,7 +30,6 @@ from octconvert.io import (
     trust,
     weights,
 )
-from octconvert.io.allowance import bounded_variables
 from octconvert.io.inspection import Contents
 from octconvert.io.text import one_line, quiet
 from octconvert.io.tree import Job, Record
@@ -89,7 +89,7 @@ def read(
     job = Job(place, major, unsafe, dict(custom_objects or {}), input_shape, minor=minor)
     try:
         safe = serialization_lib.SafeModeScope(not job.unsafe)  # around everything that is made from the file
-        with quiet(), safe, bounded_variables(contents.elements, job):
+        with quiet(), safe, allowance.bounded_variables(contents.elements, job):
             model = _read_h5(contents, job) if contents.kind == "h5" else _read_keras(contents, job)
         _check_promises(model, job)
     except OctconvertError:
@@ -212,6 +212,7 @@ def repair(record: Record, job: Job) -> None:
     if job.theano:
         meaning.keep_theano_padding(record, job)
     structure.rename(record, job)
+    allowance.check_sizes(record, job)
     trust.check(record, job)
     keys.clean(record, job)
     tfops.translate(record, job)

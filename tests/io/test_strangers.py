@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -241,9 +242,29 @@ def test_layers_inside_layers_are_counted(tmp_path):
     assert "gru" in line and "declares" in line
 
 
+SIZES = {
+    "input": {"class_name": "Rescaling", "config": {"name": "x", "scale": 2.0, "offset": 0.0}},
+    "normalization": {"class_name": "Normalization", "config": {"name": "x", "mean": 0.5, "variance": 1.0}},
+    "lookup": {"class_name": "IntegerLookup", "config": {"name": "x", "vocabulary": [1], "num_oov_indices": 10**9}},
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_what_is_built_without_weights_has_bounds_too(case, tmp_path):
+    path = tmp_path / "model.h5"
+    shape = {"input": [None, 10**5, 10**5], "normalization": [None, 10**9], "lookup": [None, 4]}[case]
+    image = {"class_name": "InputLayer", "config": {"name": "image", "batch_shape": shape}}
+    record = {"class_name": "Sequential", "config": {"name": "s", "layers": [image, SIZES[case]]}}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(record), "3.15.1"
+        file.create_group("model_weights").attrs["layer_names"] = []
+    line = refused(path)
+    assert "num_oov_indices=10" in line if case == "lookup" else "declares an input" in line
+
+
 RUNS = {
     "upsampling": ("up", {"size": [10**5, 10**5]}),
-    "input": ("image", {"batch_shape": [None, 10**5, 10**5, 3]}),
+    "input": ("image", {"batch_shape": [None, 25_000, 25_000, 3]}),
     "open input": ("up", {"size": [10**6, 10**6]}),
     "batch": ("image", {"batch_shape": [10**9, 12, 12, 3]}),
     "no number of this world": ("up", {"size": [10**30, 10**30]}),
@@ -252,7 +273,8 @@ RUNS = {
 
 @pytest.mark.parametrize("case", RUNS)
 @pytest.mark.parametrize("use", ["convert", "bench", "export"])
-def test_a_run_that_does_not_fit_into_memory_is_not_tried(case, use, tmp_path):
+def test_a_run_that_does_not_fit_into_memory_is_not_tried(case, use, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "total_bytes", lambda: 8 * 10**9)  # as on any laptop
     name, values = RUNS[case]
 
     def change(record):
