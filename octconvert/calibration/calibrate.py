@@ -6,32 +6,36 @@
 
 The result is measured on held-out samples after each of 3, 4 and 5, and what does not come closer to the source's
 outputs is taken back; the start is the better one of sliced and folded weights.
+
+How many samples each of them gets is laid out so that all fit into the budget; each also ends by the clock, with what
+it has by then (`effort`).
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from octconvert.build import Builder, weights_by_name
-from octconvert.calibration import budget, refine, rotation, selection
-from octconvert.calibration.effort import FAR, Allowance, seconds_a_sample, told_seconds
+from octconvert.calibration import refine, rotation, selection
+from octconvert.calibration.budget import EVEN, Market, OutOfReach, with_alphas
+from octconvert.calibration.doubts import doubt
+from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, seconds_a_sample, told_seconds
 from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.sensitivity import sensitivity
 from octconvert.calibration.settings import Settings
 from octconvert.calibration.statistics import renormalize
-from octconvert.calibration.supply import Supply, given_supply, synthetic_supply
+from octconvert.calibration.supply import Generator, Supply, generator_of, given_supply
 from octconvert.calibration.sweep import Fit, Sweep
 from octconvert.cost import measure
-from octconvert.errors import OctconvertError, UsageError, first_line
-from octconvert.graph import CallGraph
+from octconvert.errors import InputError, OctconvertError, UsageError, first_line
+from octconvert.graph import CallGraph, build_graph
 from octconvert.planning.make import layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
@@ -45,21 +49,28 @@ Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]
 BATCH_BYTES = 2**28
 """Activations of one batch at the most."""
 MOST_BATCH, LEAST_BATCHES = 256, 8
-SURVEYING, SOLVING, RENORMALIZING = 2.0, 12.0, 2.0
-"""What a step takes for each sample, in runs of the source."""
+SURVEYING, SOLVING, RENORMALIZING, EVALUATING = 2.0, 12.0, 2.0, 8.0
+"""What a step takes for each sample, in runs of the source; evaluations of held-out samples all together."""
 SENSED, LEAST_SENSED, SENSING, SENSING_SHARE = 256, 8, 8.0, 0.1
 """Samples for the sensitivity at the most and the least, what each takes as above, and its share of the time."""
 RENORMALIZED = 256
 """Samples for statistics behind solved layers, whose means are right already: there is little to be had."""
-OVERTIME = 2.0
-"""The clock ends the refinement after so many budgets."""
-TIMED = 64
-"""Samples that are run to measure the time they take."""
+TIMED, TIMED_SHARE = 64, 0.02
+"""Samples that are run to measure the time they take, at the most, and their share of the time."""
 TRIES = 5
 """Runs at the most for that."""
-SHARE = 0.6
-"""Of the time, for everything before the refinement."""
-LEAST_SYNTHETIC, MOST_SYNTHETIC, SYNTHETIC_HELD_OUT = 8, 1024, 64
+SHARE, SURVEY_SHARE, EVIDENCE_SHARE = 0.6, 0.2, 0.2
+"""Of the time, for everything before the refinement; for one survey; for all evaluations."""
+UNIT_SHARE = 0.05
+"""Of the time, for one batch at the most: it is the least that can be left out."""
+CLOCK_SHARES = {"samples": 0.25, "rotate": 0.15, "search": 0.25, "select": 0.25, "solve": 0.75, "renormalize": 0.3}
+"""Of the time that the clock leaves, for each step at the most; the refinement takes the rest."""
+LEAST_SYNTHETIC, MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 8, 1024, 2, 64
+LEAST_GIVEN, LEAST_SURVEYED = 64, 16
+"""Samples that are laid out in any case, of the user's own and for a survey; the clock may end them."""
+SHORT = "the time was over (--calibration-budget)"
+DROP_SHARE = 0.5
+"""Of the time that the clock leaves, for trying what ``max_drop`` allows."""
 DROP_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45)
 """Shares of the MACs that are tried for ``max_drop``."""
 
@@ -107,17 +118,25 @@ def calibrate(
     Raises:
         InputError, UsageError: the data can not be used, or a target is out of reach.
     """
-    run = _Run.start(layout, settings, tell)
-    if run is None:
-        note = "not calibrated: no samples can be made up for these inputs; give some with --calibrate"
+    try:
+        run = _Run.start(layout, settings, tell)
+        if run is None:
+            note = "not calibrated: no samples can be made up for these inputs; give some with --calibrate"
+            return _uncalibrated(layout, plan, options, build, note)
+        if run.expected.unusable:
+            note = f"not calibrated: {run.check_outputs()}; give samples with --calibrate"
+            return _uncalibrated(layout, plan, options, build, note)
+        plain = replace(options, portable=False)  # the same function, and the layers that can be fitted
+        best = run.base(layout, plan, plain, build)
+    except OutOfTime:
+        note = f"not calibrated: the model takes too long for a budget of {settings.seconds:g} s (--calibration-budget)"
         return _uncalibrated(layout, plan, options, build, note)
-    plain = replace(options, portable=False)  # the same function, and the layers that can be fitted
-    best = run.base(layout, plan, plain, build)
     start = best.outputs
     best = run.solved(best, plan, plain, build)
     best = run.renormalized(best)
     best = run.refined(best)
-    errors = errors_by_layer(Twins(best.layout, best.builder, best.model), run.supply.held_out, run.batch)
+    best = run.trusted(best, layout, plan, plain, build)
+    errors = run.errors(best)
     report = run.report(start, best.outputs)
     if options.portable:
         builder = Builder(best.layout, options, tuned=best.builder.tuned_weights())
@@ -128,7 +147,10 @@ def calibrate(
 
 def prepared_plan(layout: Layout, plan: Plan, options: Options, settings: Settings, tell: Progress) -> Plan:
     """The plan that `calibrate` follows: channels selected, alphas chosen."""
-    run = _Run.start(layout, settings, tell)
+    try:
+        run = _Run.start(layout, settings, tell)
+    except OutOfTime:
+        raise UsageError(f"calibration_budget {settings.seconds:g}: the model takes too long to choose in it") from None
     if run is None:
         raise UsageError("no samples can be made up for these inputs; give some with --calibrate")
     if settings.max_drop is not None:
@@ -150,43 +172,51 @@ class _Run:
     tell: Progress
     batch: int
     costs: Cost
-    allowance: Allowance
+    budget: Budget
     expected: Outputs
-    started: float
+    evaluation: float
     steps: list[Step] = field(default_factory=list)
+    left: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def start(cls, layout: Layout, settings: Settings, tell: Progress) -> _Run | None:
-        started = time.monotonic()
-        tell("calibrate: samples", 0, 0)
-        graph = layout.graph
-        sized, costs = measure(graph)
-        trial = synthetic_supply(graph, settings, TIMED, 2) if settings.synthetic else given_supply(graph, settings)
-        if trial is None:
-            return None
-        costs = _at_size(costs, sized, trial.held_out)
-        batch = int(np.clip(BATCH_BYTES // max(costs.peak_activation_bytes, 1), 1, MOST_BATCH))
-        told = told_seconds(costs, len(graph.calls) / min(batch, trial.fit.count))
-        measured = _measured_seconds(layout, trial, batch, FAR * told)
-        allowance = Allowance(settings.seconds, seconds_a_sample(told, measured))
-        supply = trial
-        if settings.synthetic:
-            wanted = allowance.samples(SHARE, SOLVING) // 8 * 8
-            count = int(np.clip(wanted, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
-            made = synthetic_supply(graph, settings, count, SYNTHETIC_HELD_OUT)
-            assert made is not None  # as the trial was not
-            supply = made
-        expected = Outputs.of(graph, supply.held_out, batch)
-        return cls(supply, settings, tell, batch, costs, allowance, expected, started)
+        """None where there are no samples.
 
-    @property
-    def overtime(self) -> float:
-        """Seconds by the clock after which no more is begun."""
-        return OVERTIME * self.settings.seconds - (time.monotonic() - self.started)
+        Raises:
+            OutOfTime: the source itself is too slow.
+        """
+        budget, graph = Budget(settings.seconds, settings.clock), layout.graph
+        tell("calibrate: samples", 0, 0)
+        sized, costs = measure(graph)
+        pace = budget.pace(CLOCK_SHARES["samples"])
+        generator = generator_of(graph, settings, pace) if settings.synthetic else None
+        if settings.synthetic and generator is None:
+            return None
+        given, trial = _trial(graph, settings, generator, costs, budget)
+        costs = _at_size(costs, sized, trial)
+        batch = int(np.clip(BATCH_BYTES // max(costs.peak_activation_bytes, 1), 1, MOST_BATCH))
+        told = told_seconds(costs, len(graph.calls) / min(batch, trial.count))
+        measured = _measured_seconds(layout, trial, batch, FAR * told, budget)
+        budget.seconds_a_sample = seconds_a_sample(told, measured)
+        batch = int(np.clip(UNIT_SHARE * budget.seconds / budget.seconds_a_sample, 1, batch))
+        supply = given if generator is None else _synthetic(generator, settings, budget)
+        assert supply is not None  # one of them there is
+        evaluated = np.clip(budget.samples(EVIDENCE_SHARE, EVALUATING), LEAST_HELD_OUT, supply.held_out.count)
+        if evaluated < supply.held_out.count:
+            supply = replace(supply, held_out=supply.held_out.subset(range(int(evaluated))))
+        budget.spend(supply.held_out.count, EVALUATING)
+        began = budget.elapsed
+        expected = Outputs.of(graph, supply.held_out, batch, budget.pace())
+        return cls(supply, settings, tell, batch, costs, budget, expected, budget.elapsed - began)
+
+    def pace(self, step: str) -> Pace:
+        """The time of a step by the clock; what follows it in any case is set aside."""
+        return self.budget.pace(CLOCK_SHARES.get(step, 1.0), reserve=3 * self.evaluation)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self.supply.notes
+        return (*self.supply.notes, *self.left, *self.doubts)
 
     def wants(self, step: str) -> bool:
         return step in self.settings.steps
@@ -194,34 +224,47 @@ class _Run:
     @contextmanager
     def timed(self, name: str) -> Iterator[_Outcome]:
         """Adds the step to the report; an error of a library is told there and changes nothing."""
-        outcome, started = _Outcome(), time.monotonic()
+        outcome, started = _Outcome(), self.budget.elapsed
         self.tell(f"calibrate: {name}", 0, 0)
         try:
             yield outcome
         except OctconvertError:
             raise
+        except OutOfTime:
+            told = f"{outcome.detail}; " if outcome.detail else ""
+            outcome.kept, outcome.detail = False, told + SHORT
         except Exception as error:  # TensorFlow raises many kinds: too little memory, odd shapes
             outcome.kept, outcome.detail = False, f"failed: {first_line(error)}"
-        self.steps.append(Step(name, outcome.kept, outcome.detail, time.monotonic() - started))
+        self.steps.append(Step(name, outcome.kept, outcome.detail, self.budget.elapsed - started))
 
     # ---- candidates
 
     def candidate(self, built: tuple[Layout, Plan, Builder, Any]) -> Candidate:
         layout, plan, builder, model = built
-        found = Candidate(layout, plan, builder, model, self.expected, np.inf)
-        self.measure(found)
-        return found
+        return Candidate(layout, plan, builder, model, self.expected, np.inf)
 
-    def measure(self, candidate: Candidate) -> None:
-        graph = Twins(candidate.layout, candidate.builder, candidate.model).converted
-        candidate.outputs = Outputs.of(graph, self.supply.held_out, self.batch)
+    def measure(self, candidate: Candidate, in_any_case: bool = False) -> Candidate:
+        """
+        Raises:
+            OutOfTime: it can not be measured in time.
+        """
+        graph, pace = build_graph(candidate.model), Pace() if in_any_case else self.budget.pace()
+        if pace.left < self.evaluation:
+            raise OutOfTime
+        candidate.outputs = Outputs.of(graph, self.supply.held_out, self.batch, pace)
         candidate.error = self.expected.error(candidate.outputs)
+        return candidate
 
     def base(self, layout: Layout, plan: Plan, options: Options, build: Build) -> Candidate:
         """The better one of sliced and folded weights, channels as planned."""
         self.tell("calibrate: start", 0, 0)
-        ways = ("slice", "fold")
-        found = [self.candidate(build(layout, plan, replace(options, weights=way))) for way in ways]
+        found: list[Candidate] = []
+        for way in ("slice", "fold"):
+            try:
+                found.append(self.measure(self.candidate(build(layout, plan, replace(options, weights=way)))))
+            except OutOfTime:
+                if not found:
+                    raise
         return min(found, key=lambda candidate: candidate.error)
 
     # ---- rotate, select
@@ -231,6 +274,7 @@ class _Run:
         kept = layout, plan
         if self.wants("rotate") and options.octave > 1:
             with self.timed("rotate") as outcome:
+                outcome.kept = False
                 layout, outcome.detail = self._rotated(layout, plan, options)
                 outcome.kept = layout is not kept[0]
         if target is not None:
@@ -246,49 +290,62 @@ class _Run:
         if not groups:
             return layout, "no tensor that only linear layers touch"
         wanted = rotation.measured_tensors(layout, groups)
-        found = self._survey(layout, options, wanted)
+        found, cut = self._survey(layout, options, self.pace("rotate"), wanted)
         count = sum(len(group.branches) for group in groups)
-        return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions"
+        return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions{cut}"
 
     def _selected(self, layout: Layout, plan: Plan, options: Options) -> tuple[Plan, str]:
-        damages, how = self._damages(layout, options)
+        damages, how = self._damages(layout, options, self.pace("select"))
         given = sum(group.selection is not None for group in plan.groups)
         chosen = selection.select(layout, plan, damages)
         told = f"{len(plan.groups) - given} groups" + (f", {given} as planned" if given else "") + how
         return chosen, told
 
-    def _damages(self, layout: Layout, options: Options) -> tuple[np.ndarray, str]:
+    def _damages(self, layout: Layout, options: Options, pace: Pace, least: int = 0) -> tuple[np.ndarray, str]:
         """Of the components of tied channels, and what the report should tell of how they were found."""
-        rough = selection.roughness(layout, self._survey(layout, options))
-        sensed = self._sensitivity(layout, options)
-        return selection.damage(rough, sensed), ", by the next layers alone" if sensed is None else ""
+        found, cut = self._survey(layout, options, pace.part(0.5), least=least)
+        sensed, how = self._sensitivity(layout, options, pace)
+        return selection.damage(selection.roughness(layout, found), sensed), how + cut
 
-    def _survey(self, layout: Layout, options: Options, wanted: Iterable[int] | None = None):
-        self.allowance.spend(self.supply.fit.count, SURVEYING)
-        return selection.survey(layout, self.supply.fit.batches(self.batch), options.octave, wanted, self.settings.seed)
+    def _survey(self, layout: Layout, options: Options, pace: Pace, wanted: Iterable[int] | None = None, least=0):
+        """Moments, and what the report should tell of where the time was short.
+
+        Raises:
+            OutOfTime: not even the ``least`` batches, or one, are done.
+        """
+        count = min(max(self.budget.samples(SURVEY_SHARE, SURVEYING), LEAST_SURVEYED), self.supply.fit.count)
+        self.budget.spend(count, SURVEYING)
+        batches = _Counted(pace.units(self.supply.fit.batches(self.batch, range(count)), least))
+        found = selection.survey(layout, batches, options.octave, wanted, self.settings.seed)
+        if not batches.samples:
+            raise OutOfTime
+        return found, batches.told(count) if pace.cut else ""
 
     def _searched(self, layout: Layout, plan: Plan, options: Options, target: float) -> tuple[Layout, Plan]:
         """Alphas for a share of the MACs."""
         with self.timed("search") as outcome:
-            even = budget.with_alphas(layout, plan, (budget.EVEN,) * len(plan.groups))
-            damages, how = self._damages(even, options)
-            market = budget.Market(even, measure(even.graph)[0], damages, options.octave)
+            even = with_alphas(layout, plan, (EVEN,) * len(plan.groups))
+            damages, how = self._damages(even, options, self.pace("search"), least=1)
+            market = Market(even, measure(even.graph)[0], damages, options.octave)
             choice = market.choose(target)
-            layout = budget.with_alphas(even, plan_of(even, options), choice.alphas)
+            layout = with_alphas(even, plan_of(even, options), choice.alphas)
             plan = plan_of(layout, options)
             found = f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
             outcome.detail = found + how
         return layout, plan
 
-    def _sensitivity(self, layout: Layout, options: Options) -> np.ndarray | None:
-        """On as many samples as the time allows; None where that is too few."""
-        count = min(SENSED, self.supply.fit.count, self.allowance.samples(SENSING_SHARE, SENSING))
+    def _sensitivity(self, layout: Layout, options: Options, pace: Pace) -> tuple[np.ndarray | None, str]:
+        """On as many samples as the time allows; None where that is too few, with what the report should tell."""
+        count = min(SENSED, self.supply.fit.count, self.budget.samples(SENSING_SHARE, SENSING))
         if count < LEAST_SENSED:
-            return None
-        self.allowance.spend(count, SENSING)
-        samples, batch = self.supply.fit.subset(range(count)), refine.training_batch(self.costs.activation_bytes)
+            return None, ", by the next layers alone"
+        self.budget.spend(count, SENSING)
+        samples = self.supply.fit.subset(range(count))
+        batch = min(self.batch, refine.training_batch(self.costs.activation_bytes))
         tell = lambda done, total: self.tell("calibrate: sensitivity", done, total)  # noqa: E731
-        return sensitivity(layout, samples, batch, self.expected.spreads, options.octave, self.settings.seed, tell)
+        spreads, seed = self.expected.spreads, self.settings.seed
+        found = sensitivity(layout, samples, batch, spreads, options.octave, seed, tell, pace)
+        return found, ", by the next layers alone" if found is None else ""
 
     # ---- solve
 
@@ -297,33 +354,44 @@ class _Run:
         if self.settings.max_drop is not None:
             target = self._largest_saving(base, plan, options, build)
         layout, chosen = self.prepared(base.layout, base.plan, options, target)
-        built = build(layout, chosen, replace(options, weights="slice"))
-        candidate = self.candidate(built)
-        if self.wants("solve"):
+        candidate = self.candidate(build(layout, chosen, replace(options, weights="slice")))
+        if not self.wants("solve"):
+            with suppress(OutOfTime):
+                self.measure(candidate)
+        else:
             with self.timed("solve") as outcome:
-                fits = self._solve(candidate, options, build, self._fitted_samples())
+                told = self._solve(candidate, options, build, self._fitted_samples(), self.pace("solve"))
                 self.measure(candidate)
                 outcome.kept = candidate.error < base.error or self.settings.searches
-                outcome.detail = _told_fits(fits) if outcome.kept else self._no_better(base, candidate)
+                outcome.detail = told if outcome.kept else f"{_change(base.error, candidate.error)}, taken back"
+        if self.settings.searches and not np.isfinite(candidate.error):  # it is taken however far it is
+            self.measure(candidate, in_any_case=True)
         if candidate.error < base.error or self.settings.searches:
             return candidate
         for step in self.steps:
-            if step.name in ("rotate", "select"):
+            if step.name in ("rotate", "select") and step.kept:
                 self.steps[self.steps.index(step)] = replace(step, kept=False, detail=f"{step.detail}: no better")
         return base
 
-    def _solve(self, candidate: Candidate, options: Options, build: Build, samples) -> list[Fit]:
+    def _solve(self, candidate: Candidate, options: Options, build: Build, samples: Samples, pace: Pace) -> str:
+        """Fit the candidate's layers; what the report should tell."""
+        if pace.left <= 0:
+            raise OutOfTime
         twins = Twins(candidate.layout, candidate.builder, candidate.model)
         folded = build(candidate.layout, candidate.plan, replace(options, weights="fold"))[2]
         prior = _matched(candidate.builder, folded)
         batch = max(1, min(self.batch, samples.count // LEAST_BATCHES))
-        self.allowance.spend(samples.count, SOLVING)
+        self.budget.spend(samples.count, SOLVING)
         tell = lambda done, total: self.tell("calibrate: least squares", done, total)  # noqa: E731
-        return Sweep(twins, samples, batch, self.settings.seed, (prior,), tell).run()
+        sweep = Sweep(twins, samples, batch, self.settings.seed, (prior,), tell, pace)
+        fits = sweep.run()
+        self.left = sweep.left
+        return _told_fits(fits) + _told_cut(sweep)
 
     def _fitted_samples(self):
         """All of them, or as many as the time allows."""
-        count = max(self.allowance.samples(SHARE, SOLVING), 64 if not self.settings.synthetic else LEAST_SYNTHETIC)
+        least = LEAST_SYNTHETIC if self.settings.synthetic else LEAST_GIVEN
+        count = max(self.budget.samples(SHARE, SOLVING), least)
         samples = self.supply.fit
         if count >= samples.count:
             return samples
@@ -335,15 +403,17 @@ class _Run:
         if not self.expected.classes:
             raise UsageError("max_drop is about classes, and the model's first output is none; give target_macs")
         steps, reached = list(self.steps), 1.0
-        for target in DROP_TARGETS:
+        pace = self.budget.pace(DROP_SHARE, reserve=3 * self.evaluation)
+        for target in pace.units(DROP_TARGETS, least=1):
             try:
                 layout, chosen = self.prepared(base.layout, base.plan, options, target)
-            except budget.OutOfReach:
+            except OutOfReach:
                 break
             candidate = self.candidate(build(layout, chosen, replace(options, weights="slice")))
             few = self.supply.fit.subset(range(min(self.supply.fit.count, 512)))
-            self._solve(candidate, options, build, few)
-            self.measure(candidate)
+            with suppress(OutOfTime):
+                self._solve(candidate, options, build, few, pace.part(0.5))
+            self.measure(candidate, in_any_case=True)
             if 1 - self.expected.agreement(candidate.outputs) > (self.settings.max_drop or 0.0):
                 break
             reached = target
@@ -352,6 +422,8 @@ class _Run:
             raise UsageError(
                 f"max_drop {self.settings.max_drop:g}: already {DROP_TARGETS[0]:.0%} of the MACs lose more"
             )
+        if pace.cut:
+            self.steps.append(Step("max_drop", True, f"tried down to {reached:.0%} of the MACs, then {SHORT}", 0.0))
         return reached
 
     # ---- renormalize, refine
@@ -360,55 +432,106 @@ class _Run:
         if not self.wants("renormalize"):
             return best
         with self.timed("renormalize") as outcome, self._or_back(best, outcome):
-            twins = Twins(best.layout, best.builder, best.model)
+            pace = self.pace("renormalize")
             samples = self._fitted_samples()
             if any(step.name == "solve" and step.kept for step in self.steps):
                 samples = samples.subset(range(min(samples.count, RENORMALIZED)))
-            self.allowance.spend(samples.count, RENORMALIZING)
-            outcome.detail = f"{renormalize(twins, samples, self.batch)} layers"
+            self.budget.spend(samples.count, RENORMALIZING)
+            batches = _Counted(pace.units(samples.batches(self.batch)))
+            layers = renormalize(Twins(best.layout, best.builder, best.model), batches)
+            if not batches.samples:
+                raise OutOfTime
+            outcome.detail = f"{layers} layers" + (batches.told(samples.count) if pace.cut else "")
         return best
 
     def refined(self, best: Candidate) -> Candidate:
         if not self.wants("refine"):
             return best
-        twins = Twins(best.layout, best.builder, best.model)
-        seconds, sample = self.allowance.left, self.allowance.seconds_a_sample
-        training = refine.planned(self.supply, seconds, sample, self.costs.activation_bytes)
-        tell = lambda done, total: self.tell("calibrate: refine", done, total)  # noqa: E731
         with self.timed("refine") as outcome:
+            pace = self.pace("refine")
+            seconds, sample = min(self.budget.left, max(pace.left, 0.0)), self.budget.seconds_a_sample
+            training = refine.planned(self.supply, seconds, sample, self.costs.activation_bytes)
             if not training.steps:
                 outcome.kept, outcome.detail = False, training.reason
                 return best
+            tell = lambda done, total: self.tell("calibrate: refine", done, total)  # noqa: E731
+            twins = Twins(best.layout, best.builder, best.model)
             with self._or_back(best, outcome):
-                limits = (best.error, max(self.overtime, seconds), self.settings.seed)
-                steps = refine.refine(twins, self.supply, training, *limits, tell)
+                steps = refine.refine(twins, self.supply, training, best.error, pace, self.settings.seed, tell)
                 cut = steps < training.steps
                 of = f" of {training.steps:,}" if cut else ""
                 outcome.detail = f"{steps:,}{of} steps of {plural(training.batch, 'sample')}"
                 outcome.detail += ", then the time was over" if cut else ""
         return best
 
+    # ---- is it of use for other data
+
+    def check_outputs(self) -> str:
+        """What is wrong with the source's outputs, if any.
+
+        Raises:
+            InputError: they are not finite for data of the user.
+        """
+        of = f"{self.expected.unusable:,} of {plural(self.supply.held_out.count, 'held-out sample')}"
+        told = f"the source's outputs are not finite for {of}"
+        if self.settings.synthetic:
+            return told
+        raise InputError(f"{self.supply.told}: {told}")
+
+    def trusted(self, best: Candidate, layout: Layout, plan: Plan, options: Options, build: Build) -> Candidate:
+        """Sliced weights in place of a calibration on doubtful data, where those do better on synthetic images."""
+        fitted = not self.settings.synthetic and any(step.kept for step in self.steps)
+        reason = doubt(layout.graph, self.supply) if fitted else ""
+        if not reason:
+            return best
+        chosen = ("search", "rotate", "select") if self.settings.searches else ()
+        kept = (best.layout, best.plan) if chosen else (layout, plan)
+        sliced = self.candidate(build(*kept, replace(options, weights="slice")))
+        before, after = self._synthetic_errors(layout.graph, (sliced, best))
+        told = f"the data do not look like what the model was trained on ({reason})"
+        if after <= before:
+            self.doubts = (f"{told}: what is fitted to them may do worse on others",)
+            return best
+        change = f"on synthetic images {_change(before, after)}"
+        self.doubts = (f"{told}: the calibration made the model worse ({change}), and the sliced weights are kept",)
+        undone = {step for step in self.steps if step.kept and step.name not in chosen}
+        self.steps = [replace(s, kept=False, detail=f"{s.detail}; not kept") if s in undone else s for s in self.steps]
+        return self.measure(sliced, in_any_case=True)
+
+    def _synthetic_errors(self, graph: CallGraph, candidates: Iterable[Candidate]) -> list[float]:
+        """All the same where no samples can be made up; whatever the time: it is little."""
+        generator = generator_of(graph, replace(self.settings, preprocess=None))
+        graphs = [build_graph(candidate.model) for candidate in candidates]
+        if generator is None:
+            return [0.0] * len(graphs)
+        samples = generator.make(SYNTHETIC_HELD_OUT, self.settings.seed + 2)
+        source, *others = (Outputs.of(each, samples, self.batch) for each in (graph, *graphs))
+        return [source.error(other) for other in others]
+
+    def errors(self, best: Candidate) -> dict[str, float]:
+        """Of the layers, on the held-out samples that there is time for."""
+        self.tell("calibrate: errors of the layers", 0, 0)
+        twins, pace = Twins(best.layout, best.builder, best.model), self.budget.pace()
+        return errors_by_layer(twins, pace.units(self.supply.held_out.batches(self.batch)))
+
     @contextmanager
     def _or_back(self, best: Candidate, outcome: _Outcome) -> Iterator[None]:
         """What is done to the weights inside is taken back unless the error is lower."""
         weights, outputs, error = best.weights(), best.outputs, best.error
-        done = False
+        best.error = np.inf
         try:
             yield
             self.measure(best)
-            done = best.error < error
         finally:
-            if not done:
+            if best.error < error:
+                outcome.detail += f": {_change(error, best.error)}"
+            else:
                 outcome.kept = False
-                outcome.detail = outcome.detail and f"{outcome.detail}: {_change(error, best.error)}, taken back"
+                told = _change(error, best.error) if np.isfinite(best.error) else "not measured"
+                outcome.detail = outcome.detail and f"{outcome.detail}: {told}, taken back"
                 for variable, value in zip(best.model.weights, weights, strict=True):
                     variable.assign(value)
                 best.outputs, best.error = outputs, error
-            else:
-                outcome.detail += f": {_change(error, best.error)}"
-
-    def _no_better(self, base: Candidate, candidate: Candidate) -> str:
-        return f"{_change(base.error, candidate.error)}, taken back"
 
     def report(self, before: Outputs, after: Outputs) -> CalibrationReport:
         return CalibrationReport(
@@ -419,7 +542,7 @@ class _Run:
             held_out=self.supply.held_out.count,
             measures=measures(self.expected, before, after),
             steps=tuple(self.steps),
-            seconds=time.monotonic() - self.started,
+            seconds=self.budget.elapsed,
         )
 
 
@@ -439,20 +562,79 @@ def _told_fits(fits: list[Fit]) -> str:
     return f"{len(changed)} layers" + (f", {len(left)} as they were" if left else "")
 
 
-def _measured_seconds(layout: Layout, supply: Supply, batch: int, expected: float) -> float:
+class _Counted:
+    """Batches that count the samples they hand out."""
+
+    def __init__(self, batches: Iterable[list[np.ndarray]]):
+        self._batches, self.samples = batches, 0
+
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
+        for batch in self._batches:
+            self.samples += len(batch[0])
+            yield batch
+
+    def told(self, total: int) -> str:
+        """Where they were cut off."""
+        return f", on {self.samples:,} of {plural(total, 'sample')}, then the time was over"
+
+
+def _told_cut(sweep: Sweep) -> str:
+    """What was left out for the time."""
+    if not sweep.pace.cut and not sweep.unsolved:
+        return ""
+    used = min(sweep.batches * sweep.batch_size, sweep.samples.count)
+    some = f", {sweep.unsolved} left out" if sweep.unsolved else ""
+    return f"{some}, on {used:,} of {plural(sweep.samples.count, 'sample')}: the time was short"
+
+
+def _trial(
+    graph: CallGraph, settings: Settings, generator: Generator | None, costs: Cost, budget: Budget
+) -> tuple[Supply | None, Samples]:
+    """The user's own samples, all that can be of use, and samples that are timed."""
+    told = told_seconds(costs, 0.0)
+    if generator is not None:
+        return None, generator.noise(int(np.clip(TIMED_SHARE * budget.seconds / told, 1, TIMED)))
+    given = given_supply(graph, settings, int(budget.seconds / told), budget.pace(CLOCK_SHARES["samples"]))
+    return given, given.fit
+
+
+def _synthetic(generator: Generator, settings: Settings, budget: Budget) -> Supply:
+    """As many samples as the budget allows; made so that the time for each counts with what is done with it."""
+    held_out = budget.samples(EVIDENCE_SHARE, EVALUATING, generator.seconds)
+    held_out = int(np.clip(held_out, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT))
+    wanted = budget.samples(SHARE, SOLVING, generator.seconds)
+    count = int(np.clip(wanted // 8 * 8, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
+    supply = generator.supply(count, held_out, settings.seed, budget.pace(CLOCK_SHARES["samples"]))
+    budget.spend_seconds((supply.count + supply.held_out.count) * generator.seconds)
+    return supply
+
+
+def _measured_seconds(layout: Layout, samples: Samples, batch: int, expected: float, budget: Budget) -> float:
     """Of one run of the source for one sample, once its operations are warm.
 
-    What takes more than ``expected`` is run again: something else may have held the machine.
+    Begins with one sample and goes on to as many as a batch of the model may take. What takes more than ``expected`` is
+    run again: something else may have held the machine.
     """
-    few = supply.fit.subset(range(min(supply.fit.count, TIMED, batch)))
-    Outputs.of(layout.graph, few, few.count)
-    best = math.inf
-    for _ in range(TRIES):
-        started = time.perf_counter()
-        Outputs.of(layout.graph, few, few.count)
-        best = min(best, (time.perf_counter() - started) / few.count)
+
+    def seconds(count: int) -> float:
+        if budget.pace().left <= 0:
+            raise OutOfTime
+        few, started = samples.subset(range(count)), budget.elapsed
+        Outputs.of(layout.graph, few, count)
+        return budget.elapsed - started
+
+    most, allowed = min(samples.count, TIMED, batch), UNIT_SHARE * budget.seconds
+    count, took = 1, seconds(1)
+    if took <= budget.seconds / 2:  # else the warm one may not fit, nor change anything
+        took = seconds(1)
+    while count < most and 2 * took <= allowed:
+        count = min(2 * count, most)
+        took = seconds(count)
+    best = took / count
+    for _ in budget.pace(UNIT_SHARE).units(range(TRIES)):
         if best <= expected:
             break
+        best = min(best, seconds(count) / count)
     return best
 
 

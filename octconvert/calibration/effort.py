@@ -1,12 +1,22 @@
-"""What the steps of a calibration cost, in seconds of a usual machine with two cores.
+"""What a calibration may take: the work is laid out by the model's arithmetic, and the clock ends it.
 
-Told by the model's arithmetic and activations, not by a clock: so the same command does the same work wherever it runs,
-beside whatever else. Only a model that is far slower than that tells (large depthwise kernels, for one) is timed.
+The seconds that are laid out are those of a usual machine with two cores, told by the model's arithmetic and
+activations: so the same command does the same work wherever it runs, beside whatever else. Only a model that is far
+slower than that tells (large depthwise kernels, for one) is timed. The clock is asked before each unit of work (a batch
+of samples, a layer), and no more is begun that would end after `OVERTIME` budgets.
 """
 
 from __future__ import annotations
 
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
 from octconvert.report.result import Cost
+
+Clock = Callable[[], float]
+Item = TypeVar("Item")
 
 MACS_A_SECOND, BYTES_A_SECOND = 5e10, 3e9
 """Measured on keras.applications, call by call: both are needed for every call, so the times add up."""
@@ -14,6 +24,8 @@ CALL_SECONDS = 5e-4
 """Of a call from Python, whatever it does; all there is in a tiny model."""
 FAR = 4.0
 """The measured time counts where it is more than so many times what was told."""
+OVERTIME = 2.0
+"""Budgets after which the clock ends the work."""
 
 
 def told_seconds(costs: Cost, calls: float) -> float:
@@ -26,20 +38,89 @@ def seconds_a_sample(told: float, measured: float) -> float:
     return measured if measured > FAR * told else told
 
 
-class Allowance:
-    """The seconds of a budget, and what of them is spent."""
+_END = object()
 
-    def __init__(self, seconds: float, seconds_a_sample: float):
-        self._left, self.seconds_a_sample = seconds, seconds_a_sample
+
+class OutOfTime(Exception):
+    """What was begun can not be ended in time."""
+
+
+class Pace:
+    """The time of one step: asked before each unit of work whether one more like the last fits.
+
+    Attributes:
+        until: time of the clock at which the step ends.
+        cut: whether something was left out for it.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic, until: float = float("inf")):
+        self.clock, self.until, self.cut = clock, until, False
 
     @property
     def left(self) -> float:
+        """Seconds."""
+        return self.until - self.clock()
+
+    def units(self, items: Iterable[Item], least: int = 0) -> Iterator[Item]:
+        """The items, the ``least`` first ones in any case, for as long as there is time for one more like the last.
+
+        An item takes what passes until the next one is asked for, with what it takes to make it.
+        """
+        iterator, took = iter(items), 0.0
+        for number in itertools.count():
+            started = self.clock()
+            is_over = number >= least and started + took >= self.until
+            item = next(iterator, _END)
+            if is_over or item is _END:
+                self.cut = self.cut or item is not _END
+                return
+            yield item  # type: ignore[misc]
+            took = self.clock() - started
+
+    def part(self, share: float) -> Pace:
+        """For a part of the work that may take a share of what is left."""
+        now = self.clock()
+        return Pace(self.clock, now + min(share, 1.0) * max(self.until - now, 0.0))
+
+
+class Budget:
+    """The seconds of a calibration: what of them is laid out, and what the clock says.
+
+    Args:
+        seconds: to lay out; the clock ends the work after `OVERTIME` times as many.
+        clock: a count of seconds that only goes up.
+
+    Attributes:
+        seconds_a_sample: one run of the source for one sample, as it is laid out.
+    """
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic):
+        self.seconds, self.clock, self.started = seconds, clock, clock()
+        self.seconds_a_sample = 1e-6
+        self._left = seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that are not yet laid out."""
         return max(self._left, 0.0)
 
     def spend(self, samples: int, runs: float) -> None:
-        """Some samples, each run through the source, or something as long, so many times."""
+        """Lay out some samples, each run through the source, or something as long, so many times."""
         self._left -= samples * runs * self.seconds_a_sample
 
-    def samples(self, share: float, runs: float) -> int:
-        """How many a share of what is left pays for."""
-        return int(share * self.left / (runs * self.seconds_a_sample))
+    def spend_seconds(self, seconds: float) -> None:
+        """Lay out seconds of other work."""
+        self._left -= seconds
+
+    def samples(self, share: float, runs: float, each: float = 0.0) -> int:
+        """How many a share of what is left pays for; ``each``: seconds of other work for each of them."""
+        return int(share * self.left / (runs * self.seconds_a_sample + each))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds by the clock."""
+        return self.clock() - self.started
+
+    def pace(self, share: float = 1.0, reserve: float = 0.0) -> Pace:
+        """For a step that may take a share of the time by the clock that is left, less a reserve for what follows."""
+        return Pace(self.clock, self.started + OVERTIME * self.seconds - reserve).part(share)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.targets import target_of
 from octconvert.errors import InputError
@@ -28,8 +29,15 @@ class Outputs:
     arrays: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, graph: CallGraph, samples: Samples, batch_size: int) -> Outputs:
-        parts = [_outputs(graph, batch) for batch in samples.batches(batch_size)]
+    def of(cls, graph: CallGraph, samples: Samples, batch_size: int, pace: Pace | None = None) -> Outputs:
+        """
+        Raises:
+            OutOfTime: not all of them can be run in time.
+        """
+        pace = pace or Pace()
+        parts = [_outputs(graph, batch) for batch in pace.units(samples.batches(batch_size))]
+        if pace.cut:
+            raise OutOfTime
         return cls(tuple(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     @property
@@ -44,6 +52,12 @@ class Outputs:
         errors = [float(np.square(own - found).mean()) / spread for own, found, spread in pairs]
         mean = float(np.mean(errors))
         return mean if np.isfinite(mean) else np.inf
+
+    @property
+    def unusable(self) -> int:
+        """Samples for which an output is not finite."""
+        finite = [np.isfinite(own).reshape(len(own), -1).all(axis=1) for own in self.arrays]
+        return int((~np.logical_and.reduce(finite)).sum())
 
     @property
     def classes(self) -> bool:
@@ -111,31 +125,36 @@ def _threshold(graph: CallGraph) -> float:
     return 0.5 if is_sigmoid else 0.0
 
 
-def errors_by_layer(twins: Twins, samples: Samples, batch_size: int) -> dict[str, float]:
-    """Layer name -> mean squared difference of its output (of the sum it goes into) over the source's variance."""
+def errors_by_layer(twins: Twins, batches: Iterable[list[np.ndarray]]) -> dict[str, float]:
+    """Layer name -> mean squared difference of its output (of the sum it goes into) over the source's variance.
+
+    Of a layer that is called more than once it is the mean over its calls.
+    """
     places = _places(twins)
-    sums: dict[int, np.ndarray] = {tensor: np.zeros(4) for tensor in places.values()}
-    for batch in samples.batches(batch_size):
+    sums: dict[int, np.ndarray] = {tensor: np.zeros(4) for tensors in places.values() for tensor in tensors}
+    for batch in batches:
         _add_errors(twins, batch, sums)
-    errors = {}
-    for name, tensor in places.items():
-        count, total, squares, difference = sums[tensor]
-        variance = squares / max(count, 1) - (total / max(count, 1)) ** 2
-        if count and np.isfinite(difference):
-            errors[name] = float(difference / count / max(variance, 1e-30))
-    return errors
+    errors = {name: [_relative(*sums[tensor]) for tensor in tensors] for name, tensors in places.items()}
+    return {name: float(np.mean(found)) for name, found in errors.items() if np.isfinite(found).all()}
 
 
-def _places(twins: Twins) -> dict[str, int]:
-    """Layer name -> the source tensor at which its error is measured."""
+def _relative(count: float, total: float, squares: float, difference: float) -> float:
+    if not count:
+        return np.nan
+    variance = squares / count - (total / count) ** 2
+    return difference / count / max(variance, 1e-30)
+
+
+def _places(twins: Twins) -> dict[str, list[int]]:
+    """Layer name -> the source tensors at which its error is measured, one for each call."""
     everything = set(range(len(twins.converted.tensors)))
-    found = {}
+    found: dict[str, dict[int, int]] = {}
     for unit in twins.units:
         target = target_of(twins, unit, everything)
         tensor = unit.source.outputs[0] if target is None or target.total is None else target.total
         if tensor in twins.counterparts:
-            found[unit.source.layer_name] = tensor
-    return found
+            found.setdefault(unit.source.layer_name, {})[unit.source.index] = tensor
+    return {name: list(tensors.values()) for name, tensors in found.items()}
 
 
 def _add_errors(twins: Twins, batch: list[np.ndarray], sums: dict[int, np.ndarray]) -> None:

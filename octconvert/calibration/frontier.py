@@ -37,6 +37,14 @@ class Frontier:
             values[number] = keras.ops.convert_to_tensor(array)
         return values
 
+    def forget(self, batch: int) -> None:
+        """Drop a batch's values."""
+        for array in self._held.pop(batch, {}).values():
+            if isinstance(array, _File):
+                array.path.unlink()
+            else:
+                self._room += array.nbytes
+
     def put(self, batch: int, values: dict[int, object]) -> None:
         held: dict[int, np.ndarray | _File] = {}
         for number, tensor in values.items():

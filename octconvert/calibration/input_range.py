@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.synthetic import DEVIATION, MEAN, dead_leaves
 from octconvert.errors import UsageError
 from octconvert.execution import run_call
@@ -24,6 +25,7 @@ _CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _NEW_EXTENT = (layers.ZeroPadding2D, layers.Cropping2D, layers.CenterCrop, layers.Resizing)
 _OPEN_SIZE = 64  # rows and columns where the model leaves them open, and the most that images are made with
 _IMAGES = 64
+_LEAST_IMAGES = 8
 _CLOSE = 0.5  # how far a known range may be off, as `_distance` tells it
 _POOR_FIT = 2.0  # `_Responses.score` from which on a fit explains nothing
 _PRIOR = 0.04  # ridge of the offset: means are met to about 0.2 deviations, offsets lie within about 1 of mean 0
@@ -54,7 +56,11 @@ def image_like(graph: CallGraph, input_index: int = 0) -> bool:
 
 
 def find_range(
-    graph: CallGraph, input_index: int = 0, given: tuple[float, float] | None = None, images: np.ndarray | None = None
+    graph: CallGraph,
+    input_index: int = 0,
+    given: tuple[float, float] | None = None,
+    images: np.ndarray | None = None,
+    pace: Pace | None = None,
 ) -> InputRange:
     """The range of one model input.
 
@@ -63,6 +69,7 @@ def find_range(
         input_index: number of the input, in the model's flat order.
         given: (LO, HI), what black and white are; asked nothing further.
         images: (count, rows, columns, channels) in [0, 1] to run a first convolution on; default: 64 `dead_leaves`.
+        pace: the time it may take.
 
     Raises:
         UsageError: ``given`` is no range.
@@ -72,11 +79,15 @@ def find_range(
     if given is not None:
         return _as_given(given, channels)
     if len(shape) == 4:
-        paths = list(_paths(graph, graph.inputs[input_index], channels))
-        found = _from_arithmetic(paths) or _from_statistics(paths) or _from_convolutions(graph, paths, images)
+        pace = pace or Pace()
+        paths = list(_paths(graph, graph.inputs[input_index], channels, pace))
+        found = _from_arithmetic(paths) or _from_statistics(paths) or _from_convolutions(graph, paths, images, pace)
         if found:
             return found
-    how = "assumed: mean 0, deviation 1 (nothing in the model tells the range; --input-range LO,HI does)"
+    why = (
+        "the time was too short to look for the range" if pace and pace.cut else "nothing in the model tells the range"
+    )
+    how = f"assumed: mean 0, deviation 1 ({why}; --input-range LO,HI does)"
     return _range(_STANDARD, channels, how, known=False)
 
 
@@ -177,7 +188,7 @@ class _Path:
         return (mean - self.shift) @ inverse, deviation @ abs(inverse)
 
 
-def _paths(graph: CallGraph, start: int, channels: int) -> Iterator[_Path]:
+def _paths(graph: CallGraph, start: int, channels: int, pace: Pace) -> Iterator[_Path]:
     """One path for each call that the input arrives at as an affine map of its channels, the same in every pixel.
 
     Branches that meet again are followed: `preprocess_input` takes the channels apart and stacks them the other way.
@@ -187,7 +198,7 @@ def _paths(graph: CallGraph, start: int, channels: int) -> Iterator[_Path]:
         arriving = [reached[number] for number in dict.fromkeys(call.inputs) if number in reached]
         if not arriving:
             continue
-        longer = _extended(graph, arriving, call) if len(arriving) == len(set(call.inputs)) else None
+        longer = _extended(graph, arriving, call, pace) if len(arriving) == len(set(call.inputs)) else None
         if longer:
             reached[longer.end] = longer
         else:
@@ -195,7 +206,7 @@ def _paths(graph: CallGraph, start: int, channels: int) -> Iterator[_Path]:
     yield from (path for number, path in reached.items() if number not in graph.consumers)
 
 
-def _extended(graph: CallGraph, arriving: list[_Path], call: Call) -> _Path | None:
+def _extended(graph: CallGraph, arriving: list[_Path], call: Call, pace: Pace) -> _Path | None:
     """The path on to the call's output; None where that is no such map any more."""
     if len(call.outputs) != 1:
         return None
@@ -205,7 +216,7 @@ def _extended(graph: CallGraph, arriving: list[_Path], call: Call) -> _Path | No
     longer = replace(path, end=call.outputs[0], calls=_ordered(calls), told=_ordered(told))
     if call.kind == BOUNDARY or _is_augmentation(call):
         return longer
-    found = _probe(graph, longer) if _may_be_affine(graph, call) else None
+    found = _probe(graph, longer, pace) if _may_be_affine(graph, call) else None
     if found is None:
         return None
     matrix, shift = found
@@ -246,14 +257,17 @@ def _extent(graph: CallGraph, shape) -> tuple | None:
     return tuple(shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else None
 
 
-def _probe(graph: CallGraph, path: _Path) -> tuple[np.ndarray, np.ndarray] | None:
+def _probe(graph: CallGraph, path: _Path, pace: Pace) -> tuple[np.ndarray, np.ndarray] | None:
     """The path's (matrix, shift), found by running it on images of one colour; None where it is no affine map."""
     size = tuple(size or _OPEN_SIZE for size in _extent(graph, graph.tensors[path.start].shape) or ())
     channels = len(path.matrix)
     colours = np.random.default_rng(0).normal(0, 50, (channels + 4, channels))
     try:
-        outputs = [_run(graph, path.start, path.calls, np.broadcast_to(c, (1, *size, channels))) for c in colours]
+        inputs = (np.broadcast_to(colour, (1, *size, channels)) for colour in pace.units(colours))
+        outputs = [_run(graph, path.start, path.calls, image) for image in inputs]
     except Exception:  # whatever user code raises about numbers or a batch it was not made for
+        return None
+    if len(outputs) < len(colours):
         return None
     found = np.stack([np.ravel(output[0, output.shape[1] // 2, output.shape[2] // 2]) for output in outputs])
     if not np.isfinite(found).all():
@@ -355,10 +369,12 @@ def _from_statistics(paths: list[_Path]) -> InputRange | None:
     return None
 
 
-def _from_convolutions(graph: CallGraph, paths: list[_Path], images: np.ndarray | None) -> InputRange | None:
+def _from_convolutions(
+    graph: CallGraph, paths: list[_Path], images: np.ndarray | None, pace: Pace
+) -> InputRange | None:
     """The range in which the first convolutions put out what their BatchNormalization saw in training."""
     pairs = [(path, norm) for path in paths for norm in _norms_behind(graph, path.next)]
-    if not pairs:
+    if not pairs or pace.left <= 0:
         return None
     channels = len(pairs[0][0].matrix)
     if images is None:
@@ -366,7 +382,12 @@ def _from_convolutions(graph: CallGraph, paths: list[_Path], images: np.ndarray 
         rows, columns = (min(shape[axis] or _OPEN_SIZE, _OPEN_SIZE) for axis in graph.spatial_axes)
         images = dead_leaves(_IMAGES, rows, columns, channels)
     try:
-        responses = _joined([_measure(graph, path, norm, images) for path, norm in pairs])
+        shares = (pace.part(1 / (len(pairs) - i)) for i in range(len(pairs)))
+        parts = [_measure(graph, *pair, images, share) for pair, share in zip(pairs, shares, strict=True)]
+        responses = _joined(parts)
+    except OutOfTime:
+        pace.cut = True
+        return None
     except Exception:  # a layer that works at the model's own size only
         return None
     return _fit(responses, channels, f"{_named([norm for _, norm in pairs])} behind {_named_next(pairs)}")
@@ -423,8 +444,12 @@ class _Responses:
         return float(np.minimum(ratios, 9).mean() + np.minimum(shifts, 9).mean())
 
 
-def _measure(graph: CallGraph, path: _Path, norm: Call, images: np.ndarray) -> _Responses:
-    """Run the path and its convolution on every channel of the images alone, and on every channel full."""
+def _measure(graph: CallGraph, path: _Path, norm: Call, images: np.ndarray, pace: Pace) -> _Responses:
+    """Run the path and its convolution on every channel of the images alone, and on every channel full.
+
+    Raises:
+        OutOfTime: there is no time for `_LEAST_IMAGES` of them.
+    """
     calls, channels = (*path.calls, path.next), images.shape[-1]
     masks = np.eye(channels, dtype="float32")
 
@@ -432,7 +457,14 @@ def _measure(graph: CallGraph, path: _Path, norm: Call, images: np.ndarray) -> _
         return _thinned(_run(graph, path.start, calls, inputs)).astype("float64")
 
     zero = output(np.zeros_like(images[:1]))
-    full = [output(np.broadcast_to(mask, images[:1].shape)) - zero for mask in masks]
+    full, once = [], math.inf
+    for mask in pace.units(masks):
+        started = pace.clock()
+        full.append(output(np.broadcast_to(mask, images[:1].shape)) - zero)
+        once = min(once, pace.clock() - started)  # the first run of a layer takes longer
+    images = images[: int(min(pace.left / max(once * channels, 1e-9), len(images)))]
+    if len(images) < _LEAST_IMAGES or len(full) < channels:
+        raise OutOfTime
     count, total, products = 0, np.zeros(()), np.zeros(())
     step = max(1, _ELEMENTS // ((2 * channels + 1) * zero.size))
     for begin in range(0, len(images), step):

@@ -9,8 +9,8 @@ from typing import Any
 
 from keras import ops
 
-from octconvert.build import Builder, Made
-from octconvert.graph import OPERATION, Call, CallGraph, build_graph
+from octconvert.build import Builder
+from octconvert.graph import OPERATION, Call, CallGraph, build_graph, node_of
 from octconvert.layers.spatial import pool_octave
 from octconvert.planning.solve import Layout
 from octconvert.split import ChannelSplit, Pair
@@ -26,7 +26,7 @@ class Counterpart:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A layer of the converted model that is called once, and the source's call it stands for.
+    """One call of a layer of the converted model, and the source's call it stands for.
 
     Attributes:
         layer, part: see `octconvert.build.Made`.
@@ -48,43 +48,59 @@ class Twins:
         source, converted: the two graphs.
         model: the converted model.
         counterparts: number of a source tensor -> its `Counterpart`; missing where there is none (padding that is
-            still to be applied; later calls of a nested model).
+            still to be applied).
     """
 
     def __init__(self, layout: Layout, builder: Builder, model):
         self.layout, self.model, self.source = layout, model, layout.graph
         self.converted: CallGraph = build_graph(model)
-        self._made = builder.made
-        self.counterparts = self._match(builder)
+        self._applied = builder.applied
+        values: dict[int, Any] = {}  # what stands for a Keras tensor; a nested model is built once for all its calls
+        for (_, tensor), value in builder.values.items():
+            values[tensor] = value
+        self._chains = self._match_chains(values)
+        self.counterparts = self._match(values)
 
-    def _match(self, builder: Builder) -> dict[int, Counterpart]:
-        numbers: dict[int, int] = {}
-        for (_, tensor), number in self.converted.values.items():
-            numbers.setdefault(tensor, number)
-        found = {}
-        for key, value in builder.values.items():
-            source = self.source.values.get(key)
-            parts = [value.high, value.low] if isinstance(value, Pair) else [value]
-            pending = isinstance(value, Pair) and value.pads is not None
-            if source is None or pending or any(id(part) not in numbers for part in parts):
+    def _match_chains(self, values: dict[int, Any]) -> dict[tuple, tuple]:
+        """Chain of a call in a nested model of the source -> that of the converted model's."""
+        chains = {call.chain for call in self.source.calls}
+        return {chain: tuple(node_of(_parts(values[id(n.outputs[0])])[0]) for n in chain) for chain in chains}
+
+    def _match(self, values: dict[int, Any]) -> dict[int, Counterpart]:
+        numbers, found = self.converted.every, {}
+        for (chain, tensor), number in self.source.every.items():
+            value = values.get(tensor)
+            if value is None or (isinstance(value, Pair) and value.pads is not None):
                 continue
-            split = value.split if isinstance(value, Pair) else None
-            found[source] = Counterpart(tuple(numbers[id(part)] for part in parts), split)
+            keys = [(self._chains[chain], id(part)) for part in _parts(value)]
+            if all(key in numbers for key in keys):
+                split = value.split if isinstance(value, Pair) else None
+                found[number] = Counterpart(tuple(numbers[key] for key in keys), split)
         return found
 
     @cached_property
     def units(self) -> list[Unit]:
-        """Layers that are called once in both models, in execution order of the converted one."""
-        calls = [call for call in self.converted.calls if call.kind == OPERATION]
-        often = Counter(id(call.operation) for call in calls)
-        source_calls = Counter(call.key for call in self.source.calls)
-        made: dict[int, Made] = {id(item.layer): item for item in self._made}
+        """Calls of layers that stand for one call of the source each, in execution order of the converted model."""
+        applied = {id(item.node): item for item in self._applied}
+        back = {converted: source for source, converted in self._chains.items()}
+        source_calls = {(call.chain, id(call.node)): call for call in self.source.calls if call.kind == OPERATION}
         found = []
-        for call in calls:
-            item = made.get(id(call.operation))
-            if item is not None and often[id(call.operation)] == 1 and source_calls[item.call.key] == 1:
-                found.append(Unit(item.layer, item.part, call, item.call))
+        for call in self.converted.calls:
+            item = applied.get(id(call.node)) if call.kind == OPERATION else None
+            source = source_calls.get((back.get(call.chain, ()), id(item.call.node))) if item is not None else None
+            if item is not None and source is not None:
+                found.append(Unit(item.made.layer, item.made.part, call, source))
         return found
+
+    @cached_property
+    def layers(self) -> list[list[Unit]]:
+        """The units of each layer that can be fitted: one for each of its calls in the converted model."""
+        calls = Counter(id(call.operation) for call in self.converted.calls if call.kind == OPERATION)
+        groups: dict[int, list[Unit]] = {}
+        for unit in self.units:
+            groups.setdefault(id(unit.layer), []).append(unit)
+        every = groups.values()
+        return [g for g in every if len(g) == calls[id(g[0].layer)] == len({unit.source.index for unit in g})]
 
     def parts(self, tensor, split: ChannelSplit | None) -> list:
         """A tensor of the source as the converted model should hold it: [whole], or [high, pooled low]."""
@@ -95,3 +111,8 @@ class Twins:
         if len(tensor.shape) == 4:
             low = pool_octave(low, split.octave, self.source.data_format)
         return [ops.take(tensor, split.high, axis=axis), low]
+
+
+def _parts(value) -> list:
+    """The Keras tensors of a value of the builder: [high, low] or [plain]."""
+    return [value.high, value.low] if isinstance(value, Pair) else [value]

@@ -8,7 +8,6 @@ statistics stay as they were fitted, and small batches bring no noise.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from octconvert.calibration.effort import Pace
 from octconvert.calibration.linear import regressions
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
@@ -40,15 +40,24 @@ LEARNING_RATE, USUAL_ERROR = 2e-3, 0.03
 INNER_WEIGHT = 3.0
 """Of the tensors inside, all together, where the outputs have 1."""
 SYNTHETIC_SAMPLES = 8_192
+GENERATED_SHARE = 0.3
+"""Of the time for making them."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Whether there is enough for a training, and how long it is: ``steps``; ``reason`` tells why it is left out."""
+    """Whether there is enough for a training, and how long it is.
+
+    Attributes:
+        steps, batch: of so many samples each.
+        reason: why it is left out.
+        samples: synthetic ones to make for it at the most.
+    """
 
     steps: int
     batch: int = BATCH
     reason: str = ""
+    samples: int = SYNTHETIC_SAMPLES
 
 
 def planned(supply: Supply, seconds: float, seconds_a_sample: float, activation_bytes: int) -> Training:
@@ -57,12 +66,15 @@ def planned(supply: Supply, seconds: float, seconds_a_sample: float, activation_
         reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}"
         return Training(0, reason=reason)
     batch = training_batch(activation_bytes)
-    a_step = RUNS * batch * seconds_a_sample
+    samples, a_step = SYNTHETIC_SAMPLES, RUNS * batch * seconds_a_sample
+    if supply.more is not None and supply.more_seconds:
+        samples = max(batch, min(samples, int(GENERATED_SHARE * seconds / supply.more_seconds)))
+        seconds -= samples * supply.more_seconds
     steps = min(int(seconds / a_step), MOST_STEPS)
     if steps < LEAST_STEPS:
         needed = f"about {LEAST_STEPS * a_step:.0f} s, {max(seconds, 0):.0f} s were left (--calibration-budget)"
         return Training(0, reason=f"needs {needed}")
-    return Training(steps, batch)
+    return Training(steps, batch, samples=samples)
 
 
 def training_batch(activation_bytes: int) -> int:
@@ -76,23 +88,23 @@ def refine(
     supply: Supply,
     training: Training,
     error: float,
-    seconds: float,
+    pace: Pace,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Train the converted model of ``twins``, whose relative error is ``error``, in place.
 
-    Ends after ``seconds`` by the clock, if that comes first.
+    Ends when its time is over by the clock, if that comes first.
 
     Returns:
         Steps that were made.
     """
     keras.utils.set_random_seed(seed)
-    samples = _samples(supply, training, seed)
+    samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
     model = trained_model(twins, supply.images and len(samples.arrays) == 1)
     rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
     model.compile(muon_for(twins.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
-    watch = Watch(rate, training.steps, seconds, progress)
+    watch = Watch(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to make up for what is lost before them.
     with changed(twins.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         data = WholeBatches(samples, training.batch, seed)
@@ -159,10 +171,10 @@ def _shares(twins: Twins, tensor: int) -> list[float]:
     return [len(split.high) / count, len(split.low) / count]
 
 
-def _samples(supply: Supply, training: Training, seed: int) -> Samples:
+def _samples(supply: Supply, training: Training, pace: Pace, seed: int) -> Samples:
     if supply.more is None:
         return supply.fit
-    return supply.more(min(SYNTHETIC_SAMPLES, training.steps * training.batch), seed + 3)
+    return supply.more(min(training.samples, training.steps * training.batch), seed + 3, pace)
 
 
 class WholeBatches(keras.utils.PyDataset):
@@ -197,15 +209,16 @@ class Watch(keras.callbacks.Callback):
     Args:
         peak: of the learning rate.
         steps: to make.
-        seconds: in which they have to be made.
+        pace: the time in which they have to be made.
         progress: called with (steps done, steps in all).
     """
 
-    def __init__(self, peak: float, steps: int, seconds: float, progress: Callable[[int, int], None]):
+    def __init__(self, peak: float, steps: int, pace: Pace, progress: Callable[[int, int], None]):
         super().__init__()
-        self.steps, self._most, self._seconds, self._progress = 0, steps, seconds, progress
+        self.steps, self._most, self._pace, self._progress = 0, steps, pace, progress
         self._rate = falling_rate(peak, steps)
-        self._started = self._warm = time.monotonic()
+        self._started = self._warm = pace.clock()
+        self._seconds = pace.until - self._started
 
     def on_train_batch_begin(self, batch, logs=None):
         self.model.optimizer.learning_rate = self._rate(self._way * self._most)
@@ -214,7 +227,7 @@ class Watch(keras.callbacks.Callback):
         self.steps += 1
         self._progress(self.steps, self._most)
         if self.steps == 1:  # the first step builds the graph
-            self._warm = time.monotonic()
+            self._warm = self._pace.clock()
         too_slow = self.steps == PROBED and self._steps_in_time() < min(LEAST_STEPS, self._most)
         if self._way >= 1 or too_slow:
             self.model.stop_training = True
@@ -222,10 +235,9 @@ class Watch(keras.callbacks.Callback):
     @property
     def _way(self) -> float:
         """What of it is done, 0..1."""
-        spent = time.monotonic() - self._started
+        spent = self._pace.clock() - self._started
         return max(self.steps / self._most, min(1.0, spent / self._seconds) if self._seconds > 0 else 1.0)
 
     def _steps_in_time(self) -> float:
-        now = time.monotonic()
-        a_step = (now - self._warm) / (self.steps - 1)
-        return self.steps + (self._seconds - (now - self._started)) / max(a_step, 1e-9)
+        a_step = (self._pace.clock() - self._warm) / (self.steps - 1)
+        return self.steps + self._pace.left / max(a_step, 1e-9)

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from octconvert.calibration.effort import Pace
 from octconvert.calibration.selection import by_component, lost_detail, readers
 from octconvert.execution import observe
 from octconvert.gradients import safe_gradients
@@ -33,6 +34,7 @@ def sensitivity(
     octave: int,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    pace: Pace | None = None,
 ) -> np.ndarray | None:
     """Squared change of the source's outputs without the detail of a channel, as a share of their variance.
 
@@ -41,6 +43,7 @@ def sensitivity(
         samples: inputs of the source.
         spreads: variance of each output.
         progress: called with (samples done, samples in all), counted in every pass.
+        pace: the time it may take; what was seen by then counts.
 
     Returns:
         One value for each component of tied channels, the mean over samples, summed over the places at which it is
@@ -51,15 +54,17 @@ def sensitivity(
     changes = tf.function(lambda batch, seed: _changes(graph, batch, seed, places, spreads, octave))
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
-    for _ in range(PASSES):
-        for batch in samples.batches(batch_size):
-            found = _found(changes, batch, rng)
-            if found is None:
-                return None
-            sums = [total + squares for total, squares in zip(sums, found, strict=True)]
-            done += len(batch[0])
-            progress(done, PASSES * samples.count)
-    means = [total / max(done, 1) for total in sums]
+    batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))
+    for batch in (pace or Pace()).units(batches):
+        found = _found(changes, batch, rng)
+        if found is None:
+            return None
+        sums = [total + squares for total, squares in zip(sums, found, strict=True)]
+        done += len(batch[0])
+        progress(done, PASSES * samples.count)
+    if not done:
+        return None
+    means = [total / done for total in sums]
     if not all(np.isfinite(mean).all() for mean in means):
         return None
     return by_component(layout, dict(zip(places, means, strict=True)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ class Settings:
         seed: of everything that is drawn.
         target_macs: share of the source's MACs that alphas are chosen for; None: alphas as given.
         max_drop: most top-1 agreement with the source that may be lost, 0..1; alphas are chosen for it.
+        clock: counts the seconds after which the calibration ends.
     """
 
     data: Any = None
@@ -39,6 +42,7 @@ class Settings:
     seed: int = 0
     target_macs: float | None = None
     max_drop: float | None = None
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self):
         unknown = [step for step in self.steps if step not in STEPS]

@@ -8,30 +8,34 @@ maps, whose variance is smaller because they are pooled, back to the variance of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import ops
 
 from octconvert.calibration.pairing import Twins, Unit
 from octconvert.execution import observe
-from octconvert.samples import Samples
 
 LARGEST_CHANGE = 4.0
 """Most that a variance is multiplied or divided by."""
 
 
-def renormalize(twins: Twins, samples: Samples, batch_size: int) -> int:
-    """Move the statistics of every BatchNormalization, in one pass; how many layers were changed."""
-    units = _normalizations(twins)
-    sums = {unit.call.index: np.zeros((2, 3, _width(unit))) for unit in units}
-    for batch in samples.batches(batch_size):
-        _add(twins, batch, units, sums)
-    return sum(_move(unit.layer, sums[unit.call.index]) for unit in units)
+def renormalize(twins: Twins, batches: Iterable[list[np.ndarray]]) -> int:
+    """Move the statistics of every BatchNormalization, in one pass; how many layers were changed.
+
+    One that is called more than once gets the statistics of all its calls.
+    """
+    layers = _normalizations(twins)
+    sums = {id(units[0].layer): np.zeros((2, 3, _width(units[0]))) for units in layers}
+    for batch in batches:
+        _add(twins, batch, [unit for units in layers for unit in units], sums)
+    return sum(_move(units[0].layer, sums[id(units[0].layer)]) for units in layers)
 
 
-def _normalizations(twins: Twins) -> list[Unit]:
-    is_one = lambda unit: isinstance(unit.layer, keras.layers.BatchNormalization)  # noqa: E731
-    return [unit for unit in twins.units if is_one(unit) and unit.source.inputs[0] in twins.counterparts]
+def _normalizations(twins: Twins) -> list[list[Unit]]:
+    found = [units for units in twins.layers if isinstance(units[0].layer, keras.layers.BatchNormalization)]
+    return [units for units in found if all(unit.source.inputs[0] in twins.counterparts for unit in units)]
 
 
 def _width(unit: Unit) -> int:
@@ -48,10 +52,10 @@ def _add(twins: Twins, batch, units: list[Unit], sums: dict[int, np.ndarray]) ->
         for unit in by_source[tensor]:
             split = None if unit.part == "clone" else twins.counterparts[tensor].split  # a copy reads the merged map
             parts = twins.parts(value, split)
-            sums[unit.call.index][0] += _moments(parts[-1 if unit.part == "clone-L" else 0], unit.layer.axis)
+            sums[id(unit.layer)][0] += _moments(parts[-1 if unit.part == "clone-L" else 0], unit.layer.axis)
     for tensor, value in observe(twins.converted, batch, by_converted):
         for unit in by_converted[tensor]:
-            sums[unit.call.index][1] += _moments(value, unit.layer.axis)
+            sums[id(unit.layer)][1] += _moments(value, unit.layer.axis)
 
 
 def _moments(x, axis: int) -> np.ndarray:

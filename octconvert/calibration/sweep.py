@@ -4,24 +4,31 @@ Both models run side by side, batch by batch. The layers whose inputs are there 
 up to it, sums for the regressions are collected, the layers are solved and the next wave starts with their new
 weights: each layer sees what the converted model really feeds it. Between waves only the tensors that are still to
 be read are kept (`Frontier`), so every call runs once for each batch, and memory does not grow with the data.
+
+A layer that is called more than once is fitted to all its calls together, when their inputs are there. Where a later
+call reads what the layer itself has a part in, that never comes; such a call is fitted on what it should read: the
+source's own tensors, split and pooled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from octconvert.calibration.effort import CALL_SECONDS, MACS_A_SECOND, Pace
 from octconvert.calibration.frontier import Frontier
 from octconvert.calibration.least_squares import NormalEquations, Solution
 from octconvert.calibration.linear import Regression, draw_positions, regressions
 from octconvert.calibration.pairing import Twins, Unit
 from octconvert.calibration.targets import Target, target_of
+from octconvert.cost import call_macs
 from octconvert.execution import Uses, run_call
-from octconvert.graph import SOURCE_INPUT, Call
+from octconvert.graph import SOURCE_INPUT, Call, with_input_shapes
 from octconvert.samples import Samples
 
 WORK = 2e11
@@ -29,17 +36,78 @@ WORK = 2e11
 LEAST_ROWS, MOST_ROWS = 4_000, 400_000
 MOST_NUMBERS = 40_000_000
 """Numbers in one batch's rows at most."""
-HELD_OUT = 4
-"""Every fourth batch is for choosing the ridge."""
+HELD_OUT, FIRST_HELD_OUT = 4, 1
+"""Every fourth batch is for choosing the ridge, the second one is the first of them."""
+GATHERED, LEAST_SHARE = 300.0, 0.1
+"""Multiply-accumulates that take as long as to gather one number; of the time that is left, for each wave."""
+LEAST_SOLVED = FIRST_HELD_OUT + 1
+"""Batches at the least: one to fit to, one to choose the ridge by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One call of a layer as it is fitted.
+
+    Attributes:
+        target: what it should put out.
+        ideal: (source tensor, part of it) for each input, where the converted model's own are not there in time.
+    """
+
+    target: Target
+    ideal: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def unit(self) -> Unit:
+        return self.target.unit
+
+    @property
+    def needs(self) -> tuple[int, ...]:
+        """Source tensors."""
+        return (*self.target.needs(), *(tensor for tensor, _ in self.ideal))
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Converted tensors."""
+        return (*(() if self.ideal else self.unit.call.inputs), *self.target.borrows())
+
+    def inputs(self, twins: Twins, source: dict[int, object], converted: dict[int, object]) -> list:
+        if not self.ideal:
+            return [converted[number] for number in self.unit.call.inputs]
+        return [twins.parts(source[tensor], twins.counterparts[tensor].split)[part] for tensor, part in self.ideal]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """A layer and all its calls."""
+
+    layer: Any
+    readings: tuple[Reading, ...]
+
+    @property
+    def name(self) -> str:
+        return self.readings[0].unit.source.layer_name
 
 
 @dataclass(frozen=True, eq=False)
 class Wave:
-    """Calls of the converted model that run first, then units whose inputs are there."""
+    """Calls of the converted model that run first, then layers whose inputs are there.
+
+    ``left``: layers that can not be fitted, and why.
+    """
 
     calls: tuple[Call, ...]
-    units: tuple[Unit, ...]
-    targets: tuple[Target, ...]
+    fittings: tuple[Fitting, ...]
+    left: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> set[int]:
+        """Source tensors that are looked at."""
+        return {n for fitting in self.fittings for reading in fitting.readings for n in reading.needs}
+
+    @property
+    def reads(self) -> set[int]:
+        """Converted tensors that are looked at."""
+        return {n for fitting in self.fittings for reading in fitting.readings for n in reading.reads}
 
 
 @dataclass(frozen=True)
@@ -104,49 +172,76 @@ class _Shift:
         self._variable.assign(values if self._mean is None else self._mean - values)
 
 
-def shift_of(twins: Twins, unit: Unit, regression: Regression) -> _Shift | None:
-    """Where the intercept of a regression goes; None: nowhere."""
+def shift_of(twins: Twins, units: Sequence[Unit], regression: Regression) -> _Shift | None:
+    """Where the intercept of a regression goes; None: nowhere. ``units``: all calls of its layer."""
     if regression.bias_variable is not None:
         return _Shift(regression.bias_variable)
-    tensor = unit.call.outputs[regression.output]
+    following = [_normalization_behind(twins, unit, regression.output) for unit in units]
+    first = following[0]
+    if first is None or any(other is None or other.layer is not first.layer for other in following):
+        return None
+    if not any(group[0].layer is first.layer and len(group) == len(units) for group in twins.layers):
+        return None  # it normalises what other layers put out as well
+    mean = np.asarray(ops.convert_to_numpy(first.source.operation.moving_mean), dtype="float64")
+    split = twins.layout.splits.get(first.source.inputs[0])
+    if first.part != "clone" and split is not None:
+        mean = mean[split.low if first.part == "clone-L" else split.high]
+    variable = first.layer.moving_mean
+    return _Shift(variable, mean) if mean.shape == tuple(variable.shape) else None
+
+
+def _normalization_behind(twins: Twins, unit: Unit, output: int) -> Unit | None:
+    """The BatchNormalization that alone reads an output of a call."""
+    tensor = unit.call.outputs[output]
     consumers = twins.converted.consumers.get(tensor, ())
     if len(consumers) != 1 or tensor in twins.converted.outputs:
         return None
     following = next((each for each in twins.units if each.call is consumers[0]), None)
-    if following is None or not isinstance(following.layer, keras.layers.BatchNormalization):
-        return None
-    mean = np.asarray(ops.convert_to_numpy(following.source.operation.moving_mean), dtype="float64")
-    split = twins.layout.splits.get(following.source.inputs[0])
-    if following.part != "clone" and split is not None:
-        mean = mean[split.low if following.part == "clone-L" else split.high]
-    variable = following.layer.moving_mean
-    return _Shift(variable, mean) if mean.shape == tuple(variable.shape) else None
+    is_one = following is not None and isinstance(following.layer, keras.layers.BatchNormalization)
+    return following if is_one else None
 
 
 def waves_of(twins: Twins) -> list[Wave]:
     """All waves, planned before anything runs."""
-    units = {unit.call.index: unit for unit in twins.units if regressions(unit.layer)}
+    left = {id(units[0].layer): units for units in twins.layers if regressions(units[0].layer)}
+    of_call = {unit.call.index: key for key, units in left.items() for unit in units}
     available = set(twins.converted.inputs)
     pending = [call for call in twins.converted.calls if call.kind != SOURCE_INPUT]
-    released: set[int] = set()
     waves = []
     while pending:
-        ran, waiting, blocked = [], [], []
+        ran, blocked = [], []
         for call in pending:
-            if not available.issuperset(call.inputs):
-                blocked.append(call)
-            elif call.index in units and call.index not in released:
-                waiting.append(units[call.index])
+            if of_call.get(call.index) in left or not available.issuperset(call.inputs):
                 blocked.append(call)
             else:
                 ran.append(call)
                 available.update(call.outputs)
-        found = [(unit, target_of(twins, unit, available)) for unit in waiting]
-        fitted = [(unit, target) for unit, target in found if target is not None]
-        waves.append(Wave(tuple(ran), tuple(u for u, _ in fitted), tuple(t for _, t in fitted)))
-        released.update(unit.call.index for unit in waiting)
+        begun = [key for key, units in left.items() if any(available.issuperset(u.call.inputs) for u in units)]
+        ready = [key for key in begun if all(available.issuperset(u.call.inputs) for u in left[key])]
+        fittings, reasons = [], []
+        for key in ready or begun[:1]:  # a layer that waits for itself goes when nothing else can
+            found = _fitting(twins, left.pop(key), available)
+            if isinstance(found, Fitting):
+                fittings.append(found)
+            elif found:
+                reasons.append(found)
+        waves.append(Wave(tuple(ran), tuple(fittings), tuple(reasons)))
         pending = blocked
     return waves
+
+
+def _fitting(twins: Twins, units: list[Unit], available: set[int]) -> Fitting | str:
+    """The layer with all its calls, or why it can not be fitted."""
+    origins = {n: (tensor, i) for tensor, c in twins.counterparts.items() for i, n in enumerate(c.numbers)}
+    readings = []
+    for unit in units:
+        target = target_of(twins, unit, available)
+        there = available.issuperset(unit.call.inputs)
+        if target is None or not (there or all(number in origins for number in unit.call.inputs)):
+            name, reason = unit.source.layer_name, "reads its own output in a form that the source does not have"
+            return f"'{name}' is not fitted: one of its calls {reason}" if len(units) > 1 else ""
+        readings.append(Reading(target, () if there else tuple(origins[number] for number in unit.call.inputs)))
+    return Fitting(units[0].layer, tuple(readings))
 
 
 @dataclass(eq=False)
@@ -160,6 +255,10 @@ class Sweep:
         seed: for drawing positions.
         priors: other weights the ridge may pull to: id of a layer -> weights by name.
         progress: called with (waves done, waves in all).
+        pace: the time it may take. Where that is short, batches are left out from some wave on, and in the end layers.
+        batches: that were used to the end.
+        unsolved: layers that were left out for the time.
+        left: layers that can not be fitted, and why.
     """
 
     twins: Twins
@@ -168,44 +267,103 @@ class Sweep:
     seed: int = 0
     priors: Sequence[Mapping[int, Mapping[str, np.ndarray]]] = ()
     progress: Callable[[int, int], None] = lambda done, total: None
+    pace: Pace = field(default_factory=Pace)
+    batches: int = field(init=False)
+    unsolved: int = field(init=False, default=0)
+    left: tuple[str, ...] = field(init=False, default=())
+
+    def __post_init__(self):
+        self.batches = -(-self.samples.count // self.batch_size)
 
     def run(self) -> list[Fit]:
         """Solve every wave; what came of each layer."""
         waves = waves_of(self.twins)
+        self.left = tuple(reason for wave in waves for reason in wave.left)
         source_calls = [call for call in self.twins.source.calls if call.kind != SOURCE_INPUT]
         self._frontiers, self._source_left = (Frontier(), Frontier()), source_calls
+        weights = self._weights(waves)
         fits: list[Fit] = []
         for number in range(len(waves)):
             self.progress(number, len(waves))
-            if any(later.units for later in waves[number:]):
-                fits += self._wave(number, waves)
+            following = sum(len(later.fittings) for later in waves[number:])
+            if not following:
+                break
+            share = max(2 * weights[number] / sum(weights[number:]), LEAST_SHARE)  # the weights are rough
+            found = self._wave(number, waves, self.pace.part(share))
+            if found is None:
+                self.unsolved += following
+                break
+            fits += found
         return fits
 
-    def _wave(self, number: int, waves: list[Wave]) -> list[Fit]:
+    def _weights(self, waves: list[Wave]) -> list[float]:
+        """About how long each wave takes, in seconds."""
+        shapes = [(None, *array.shape[1:]) for array in self.samples.arrays]
+        macs = call_macs(with_input_shapes(self.twins.source, shapes))
+        return [self._weight(wave, macs) for wave in waves]
+
+    def _weight(self, wave: Wave, macs: Mapping[int, int]) -> float:
+        work = 0.0
+        for fitting in wave.fittings:
+            sources = {reading.unit.source.index for reading in fitting.readings}
+            work += 3.0 * self.samples.count * sum(macs.get(index, 0) for index in sources)
+            for regression in regressions(fitting.layer):
+                features = regression.weights().shape[1]
+                rows = self._rows(regression, len(fitting.readings)) * self.batches * len(fitting.readings)
+                work += regression.blocks * features**2 * (rows + 10 * features)  # the Gram matrix, and to solve it
+                work += GATHERED * regression.blocks * features * rows
+        return work / MACS_A_SECOND + self.batches * CALL_SECONDS * (1 + len(wave.calls) + 10 * len(wave.fittings))
+
+    def _wave(self, number: int, waves: list[Wave], pace: Pace) -> list[Fit] | None:
+        """Fit one wave's layers, on fewer batches where the time is short; None where it is over."""
         wave, kept = waves[number], _Kept.after(self.twins, waves, number)
-        wanted = {n for target in wave.targets for n in target.needs()}
+        wanted = wave.needs
         last = max((self.twins.source.tensors[n].producer for n in wanted), default=-1)
         ahead = [call for call in self._source_left if call.index <= last]
         self._source_left = self._source_left[len(ahead) :]
         source_kept = kept.source | {n for call in self._source_left for n in call.inputs}
-        problems = [
-            [_Problem(r, shift_of(self.twins, unit, r)) for r in regressions(unit.layer)] for unit in wave.units
-        ]
+        problems = [self._problems(fitting) for fitting in wave.fittings]
         rng = np.random.default_rng((self.seed, number))
-        for batch in range(self._batches):
+        is_last = not any(later.fittings for later in waves[number + 1 :])
+        done = 0
+        for batch in self._in_time(pace):
             source, converted = self._values(batch, first=number == 0)
             _advance(ahead, source, source_kept | wanted)
-            _advance(wave.calls, converted, kept.converted | _read_by(wave))
-            for target, each in zip(wave.targets, problems, strict=True):
-                self._collect(target, each, source, converted, rng, batch)
-            if any(later.units for later in waves[number + 1 :]):
+            _advance(wave.calls, converted, kept.converted | wave.reads)
+            for fitting, each in zip(wave.fittings, problems, strict=True):
+                self._collect(fitting, each, source, converted, rng, batch)
+            if not is_last:
                 self._frontiers[0].put(batch, {n: v for n, v in source.items() if n in source_kept})
                 self._frontiers[1].put(batch, {n: v for n, v in converted.items() if n in kept.converted})
-        return [fit for unit, each in zip(wave.units, problems, strict=True) for fit in self._solved(unit, each)]
+            done += 1
+        for batch in range(done, self.batches):
+            for frontier in self._frontiers:
+                frontier.forget(batch)
+        if done < min(self.batches, LEAST_SOLVED):
+            return None
+        self.batches = done
+        fits: list[Fit] = []
+        for count, (fitting, each) in enumerate(zip(wave.fittings, problems, strict=True)):
+            if self.pace.left <= 0:
+                self.pace.cut, self.unsolved = True, self.unsolved + len(wave.fittings) - count
+                break
+            fits += self._solved(fitting, each)
+        return fits
 
-    @property
-    def _batches(self) -> int:
-        return -(-self.samples.count // self.batch_size)
+    def _in_time(self, pace: Pace) -> Iterator[int]:
+        """The batches; the first ones end with the sweep's time, the others with the wave's."""
+        took = 0.0
+        for batch in range(self.batches):
+            started = self.pace.clock()
+            if started + took >= (self.pace if batch < LEAST_SOLVED else pace).until:
+                self.pace.cut = True
+                return
+            yield batch
+            took = self.pace.clock() - started
+
+    def _problems(self, fitting: Fitting) -> list[_Problem]:
+        units = [reading.unit for reading in fitting.readings]
+        return [_Problem(each, shift_of(self.twins, units, each)) for each in regressions(fitting.layer)]
 
     def _values(self, batch: int, first: bool):
         """(source's, converted model's) tensors of a batch as the last wave left them; the inputs for the first."""
@@ -217,25 +375,33 @@ class Sweep:
         source, converted = (dict(zip(graph.inputs, tensors, strict=True)) for graph in graphs)
         return source, converted
 
-    def _collect(self, target: Target, problems: list[_Problem], source, converted, rng, batch: int) -> None:
-        wanted = target.compute(self.twins, source, converted)
-        inputs = [converted[n] for n in target.unit.call.inputs]
-        for problem, y in zip(problems, wanted, strict=False):
-            if bool(ops.all(ops.isfinite(y))):
-                problem.add(rng, inputs, y, self._rows(problem.regression), int(batch % HELD_OUT == HELD_OUT - 1))
+    def _collect(self, fitting: Fitting, problems: list[_Problem], source, converted, rng, batch: int) -> None:
+        folds = (0, 1) if self._all_batches == 1 else (int(batch % HELD_OUT == FIRST_HELD_OUT),)
+        for reading in fitting.readings:
+            wanted = reading.target.compute(self.twins, source, converted)
+            inputs = reading.inputs(self.twins, source, converted)
+            for problem, y in zip(problems, wanted, strict=False):
+                if bool(ops.all(ops.isfinite(y))):
+                    limit = self._rows(problem.regression, len(fitting.readings)) // len(folds)
+                    for fold in folds:
+                        problem.add(rng, inputs, y, max(limit, 1), fold)
 
-    def _rows(self, regression: Regression) -> int:
-        """Positions to draw from one batch."""
+    def _rows(self, regression: Regression, calls: int) -> int:
+        """Positions to draw from one batch at each of the layer's calls."""
         size = regression.blocks * regression.weights().shape[1]
         total = int(np.clip(WORK / (size * size / regression.blocks), LEAST_ROWS, MOST_ROWS))
-        return max(1, min(total // self._batches, MOST_NUMBERS // size))
+        return max(1, min(total // self._all_batches // calls, MOST_NUMBERS // size))
 
-    def _solved(self, unit: Unit, problems: list[_Problem]) -> Iterator[Fit]:
-        others = [prior[id(unit.layer)] for prior in self.priors if id(unit.layer) in prior]
+    @property
+    def _all_batches(self) -> int:
+        return -(-self.samples.count // self.batch_size)
+
+    def _solved(self, fitting: Fitting, problems: list[_Problem]) -> Iterator[Fit]:
+        others = [prior[id(fitting.layer)] for prior in self.priors if id(fitting.layer) in prior]
         for problem in problems:
             solution = problem.solve(others)
             if solution is not None:
-                yield Fit(unit.source.layer_name, problem.regression.output, solution)
+                yield Fit(fitting.name, problem.regression.output, solution)
 
 
 @dataclass(frozen=True)
@@ -248,18 +414,12 @@ class _Kept:
     @classmethod
     def after(cls, twins: Twins, waves: list[Wave], number: int) -> _Kept:
         later = waves[number + 1 :]
-        targets = [target for wave in later for target in wave.targets]
         reads = {n for wave in later for call in wave.calls for n in call.inputs}
-        reads |= {n for wave in waves[number:] for unit in wave.units for n in unit.call.inputs}
+        reads |= {n for wave in waves[number:] for f in wave.fittings for r in f.readings for n in r.unit.call.inputs}
         return cls(
-            frozenset(n for target in targets for n in target.needs()),
-            frozenset(reads | {n for target in targets for n in target.borrows()}),
+            frozenset(n for wave in later for n in wave.needs),
+            frozenset(reads.union(*(wave.reads for wave in later))),
         )
-
-
-def _read_by(wave: Wave) -> set[int]:
-    inputs = {n for unit in wave.units for n in unit.call.inputs}
-    return inputs | {n for target in wave.targets for n in target.borrows()}
 
 
 def _advance(calls: Sequence[Call], values: dict[int, object], kept) -> None:

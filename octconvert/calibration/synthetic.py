@@ -8,6 +8,7 @@ from a bank of masks, painted as numbers, and coloured all at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,18 @@ def dead_leaves(count: int, rows: int, columns: int, channels: int = 3, seed: in
     Returns:
         float32 (count, rows, columns, channels) in [0, 1], with about `MEAN` and `DEVIATION` over the whole set.
     """
+    parts = list(dead_leaves_in_parts(count, rows, columns, channels, seed))
+    return np.concatenate(parts) if parts else np.empty((0, rows, columns, channels), "float32")
+
+
+def dead_leaves_in_parts(count: int, rows: int, columns: int, channels: int = 3, seed: int = 0) -> Iterator[np.ndarray]:
+    """The images of `dead_leaves`, a few at a time."""
     rng = np.random.default_rng(seed)
-    images = np.empty((count, rows, columns, channels), "float32")
     bank = _make_bank(rng, _FINE * rows, _FINE * columns)
     step = max(1, _CHUNK // (_FINE * _FINE * rows * columns))
     for start in range(0, count, step):
-        part = images[start : start + step]
-        numbers, leaves = _paint(rng, bank, len(part), channels)
-        part[:] = _defocus(rng, _expose(rng, _light(rng, _colour(bank, numbers, leaves))))
-    return images
+        numbers, leaves = _paint(rng, bank, min(step, count - start), channels)
+        yield _defocus(rng, _expose(rng, _light(rng, _colour(bank, numbers, leaves)))).astype("float32", copy=False)
 
 
 def power_noise(count: int, rows: int, columns: int, channels: int, exponent: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -51,14 +55,20 @@ def power_noise(count: int, rows: int, columns: int, channels: int, exponent: fl
         float32 (count, rows, columns, channels), mean 0 and deviation 1 in every channel of every image (all 0 where
         there is but one pixel).
     """
+    parts = list(power_noise_in_parts(count, rows, columns, channels, exponent, seed))
+    return np.concatenate(parts) if parts else np.empty((0, rows, columns, channels), "float32")
+
+
+def power_noise_in_parts(
+    count: int, rows: int, columns: int, channels: int, exponent: float = 1.0, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """The samples of `power_noise`, a few at a time."""
     rng = np.random.default_rng(seed)
     filters = _amplitude(rows, columns, exponent)
-    noise = np.empty((count, rows, columns, channels), "float32")
     step = max(1, _CHUNK // (rows * columns * channels))
     for start in range(0, count, step):
-        part = noise[start : start + step]
-        part[:] = np.moveaxis(_filtered(rng, (len(part), channels), filters, columns), 1, -1)
-    return noise
+        part = _filtered(rng, (min(step, count - start), channels), filters, columns)
+        yield np.ascontiguousarray(np.moveaxis(part, 1, -1), dtype="float32")
 
 
 def _amplitude(rows: int, columns: int, exponent: float, stretch: float = 1.0, angle: float = 0.0) -> np.ndarray:

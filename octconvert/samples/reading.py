@@ -5,11 +5,13 @@ Every kind of data becomes a `Source`: chunks of a few samples. `Intake` prepare
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from octconvert.errors import InputError, UsageError
 from octconvert.graph import build_graph
-from octconvert.samples.chunks import Choice
+from octconvert.samples.chunks import Choice, Chunk
 from octconvert.samples.inputs import Input, inputs_of, miscount, misfit, scales_itself
 from octconvert.samples.intake import Intake
 from octconvert.samples.preprocess import Function, preprocess_function
@@ -28,6 +30,7 @@ def read_samples(
     seed: int = 0,
     where: str = "calibration",
     need_labels: bool = False,
+    ended: Callable[[Iterable[Chunk]], Iterable[Chunk]] = iter,
 ) -> Samples:
     """Read data for a model's inputs.
 
@@ -46,6 +49,7 @@ def read_samples(
         seed: of that choice.
         where: what errors call ``data`` that has no path.
         need_labels: whether data without labels are refused.
+        ended: chunks of samples -> those of them that are taken, where reading has to end early.
 
     Raises:
         InputError: the data can not be read, do not fit the model, hold nan or infinity, or nothing at all.
@@ -64,7 +68,7 @@ def read_samples(
         function = preprocess_function(preprocess, graph.data_format)
         source = source_of(data, graph, inputs, Choice(int(limit), seed), where)
         with Intake(source, inputs, function) as intake:
-            for arrays, labels in source.chunks:
+            for arrays, labels in ended(source.chunks):
                 intake.take(arrays, labels)
             raw = preprocess is None and intake.seen_bytes and not scales_itself(graph)
             label, samples = source.label, intake.samples((RAW_NOTE,) if raw else ())

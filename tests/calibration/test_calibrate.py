@@ -15,17 +15,20 @@ from octconvert.errors import InputError, UsageError
 from octconvert.graph import build_graph
 
 SOLVE = ("rotate", "select", "solve")
-QUICK = dict(min_size=1, calibration_budget=5.0)
+QUICK = dict(min_size=1, calibration_budget=3_600.0)
+"""Of the time there is enough on every machine: the data and the steps bound the work."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Few rows, and still many more than weights; as many batches as there have to be; a training of a few steps."""
+    """Few rows, and still many more than weights; as many batches as there have to be; a training of a few steps on few
+    images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep, "MOST_ROWS", 8_000)
         patch.setattr(calibrate, "LEAST_BATCHES", sweep.HELD_OUT)
         patch.setattr(refine, "LEAST_STEPS", 30)
         patch.setattr(refine, "MOST_STEPS", 30)
+        patch.setattr(refine, "SYNTHETIC_SAMPLES", 256)
         yield
 
 
@@ -126,7 +129,7 @@ def test_the_seed_decides():
 def test_saved_and_loaded(usual, tmp_path):
     model, x, _, path, result = usual
     assert largest_difference(run(result.model, [x]), run(octconvert.load(path), [x])) < 1e-6
-    plan, options = tmp_path / "plan.json", dict(calibration_budget=5.0, calibration_steps=SOLVE)
+    plan, options = tmp_path / "plan.json", dict(calibration_budget=3_600.0, calibration_steps=SOLVE)
     plan.write_text(result.plan.to_json())
     again = octconvert.convert(model, plan=plan, calibration=nets.images(32), **options)
     assert again.plan.groups == result.plan.groups
@@ -141,7 +144,7 @@ def test_what_a_plan_selects_is_kept():
     mine = type(group)(**{**vars(group), "selection": tuple(tuple(range(low)) for low in group.low)})
     groups = (plan.groups[0], mine, *plan.groups[2:])
     given = type(plan)(**{**vars(plan), "groups": groups})
-    result = octconvert.convert(model, plan=given, calibration=nets.images(16), calibration_budget=5.0)
+    result = octconvert.convert(model, plan=given, calibration=nets.images(16), calibration_budget=3_600.0)
     assert result.plan.groups[1].selection == mine.selection
 
 

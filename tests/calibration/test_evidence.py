@@ -64,10 +64,10 @@ def test_outputs_of_all_batches():
 def test_errors_by_layer(make):
     model = make()
     samples = nets.samples(*(nets.images(8, t.shape[1], t.shape[3]) for t in model.inputs))
-    same = errors_by_layer(nets.twins_of(model, octave=1), samples, 3)
+    same = errors_by_layer(nets.twins_of(model, octave=1), samples.batches(3))
     assert len(same) >= 3 and max(same.values()) < 1e-6
     twins = nets.twins_of(model, octave=2)
-    found = errors_by_layer(twins, samples, 3)
+    found = errors_by_layer(twins, samples.batches(3))
     assert set(found) == set(same)
     assert set(found) <= {call.layer_name for call in twins.source.calls}
     assert all(np.isfinite(value) for value in found.values()) and max(found.values()) > 1e-3
@@ -75,7 +75,7 @@ def test_errors_by_layer(make):
 
 def test_layer_errors_do_not_depend_on_the_batches():
     twins = nets.twins_of(nets.small())
-    first, second = (errors_by_layer(twins, nets.samples(nets.images(8)), size) for size in (8, 3))
+    first, second = (errors_by_layer(twins, nets.samples(nets.images(8)).batches(size)) for size in (8, 3))
     assert all(first[name] == pytest.approx(second[name], rel=1e-3) for name in first)
 
 

@@ -1,12 +1,14 @@
 """Which tensors stand for which: with octave=1 they hold the same numbers."""
 
+import keras
 import numpy as np
 import pytest
 import twin_models as nets
-from keras import ops
+from keras import layers, ops
+from oracle import randomise
 
 
-@pytest.mark.parametrize("make", [nets.residual, *nets.TOPOLOGIES, nets.dense_net])
+@pytest.mark.parametrize("make", [nets.residual, *nets.TOPOLOGIES, nets.dense_net, *nets.CALLED_OFTEN[1:]])
 def test_counterparts_hold_the_channels_of_the_source(make):
     model = make()
     twins = nets.twins_of(model, octave=1)
@@ -46,16 +48,29 @@ def test_vectors_are_split_without_pooling():
         assert [part.shape for part in parts] == [other.shape for other in found]
 
 
-def test_units_are_layers_that_are_called_once():
-    twins = nets.twins_of(nets.shared())
-    names = [unit.source.layer_name for unit in twins.units]
-    assert "again" not in names
-    kernels = [call for call in twins.source.calls if call.class_name == "Conv2D" and call.layer_name != "again"]
-    assert {call.layer_name for call in kernels} <= set(names)
+@pytest.mark.parametrize("make", [nets.small, nets.nested, *nets.CALLED_OFTEN])
+def test_every_call_of_a_convolution_is_a_unit(make):
+    twins = nets.twins_of(make())
+    names = {unit.source.name for unit in twins.units}
+    assert {call.name for call in twins.source.calls if call.class_name == "Conv2D"} <= names
     positions = [unit.call.index for unit in twins.units]
     assert positions == sorted(positions)
+    every = [unit for units in twins.layers for unit in units]
+    assert len(every) == len(twins.units)
+    assert all(unit.layer is units[0].layer for units in twins.layers for unit in units)
 
 
-def test_layers_of_a_nested_model_are_units_when_it_is_called_once():
-    names = [unit.source.layer_name for unit in nets.twins_of(nets.nested()).units]
-    assert sum(name.startswith("backbone/conv2d") for name in names) == 2
+def test_calls_of_a_net_do_not_depend_on_their_order():
+    """The second image goes a longer way before it meets the net, in the source as in its conversion."""
+    first, second, part = keras.Input((16, 16, 3)), keras.Input((16, 16, 3)), nets.backbone()
+    longer = layers.Conv2D(3, 3, padding="same")(layers.Conv2D(8, 3, padding="same", activation="relu")(second))
+    model = randomise(keras.Model([first, second], nets.head(layers.Concatenate()([part(longer), part(first)]))))
+    twins = nets.twins_of(model, octave=1)
+    inputs = [nets.images(2, seed=1), nets.images(2, seed=2)]
+    source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
+    looked_at = 0
+    for number, counterpart in twins.counterparts.items():
+        for part, other in zip(twins.parts(source[number], counterpart.split), counterpart.numbers, strict=True):
+            assert np.allclose(part, converted[other], atol=1e-4)
+            looked_at += 1
+    assert looked_at > 20

@@ -25,7 +25,7 @@ def test_nothing_moves_at_octave_1(make):
     model = make()
     twins = nets.twins_of(model, octave=1)
     before = twins.model.get_weights()
-    count = renormalize(twins, nets.samples(nets.images(16, model.inputs[0].shape[1])), 8)
+    count = renormalize(twins, nets.samples(nets.images(16, model.inputs[0].shape[1])).batches(8))
     assert count >= len(normalisations(model))
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(before, twins.model.get_weights(), strict=True))
 
@@ -38,7 +38,7 @@ def test_moves_by_what_became_of_the_input():
     x = nets.images(32)
     value = np.asarray(nets.everything(twins.converted, [x])[first.call.inputs[0]], dtype="float64")
     convolution.hh_kernel.assign(1.5 * np.array(convolution.hh_kernel))
-    renormalize(twins, nets.samples(x), 8)
+    renormalize(twins, nets.samples(x).batches(8))
     assert np.allclose(first.layer.moving_mean, mean + 0.5 * value.mean((0, 1, 2)), atol=1e-3)
     assert np.allclose(first.layer.moving_variance, 2.25 * variance, rtol=1e-3)
 
@@ -49,7 +49,7 @@ def test_variances_change_by_a_factor_at_most():
     convolution = next(unit.layer for unit in twins.units if unit.part == "octave")
     variance = np.array(first.layer.moving_variance)
     convolution.hh_kernel.assign(10 * np.array(convolution.hh_kernel))
-    renormalize(twins, nets.samples(), 8)
+    renormalize(twins, nets.samples().batches(8))
     assert np.allclose(first.layer.moving_variance, LARGEST_CHANGE * variance, rtol=1e-4)
 
 
@@ -60,7 +60,7 @@ def test_pooled_maps_are_held_against_pooled_maps():
     x = layers.ReLU()(layers.BatchNormalization()(x))
     twins = nets.twins_of(randomise(keras.Model(inputs, nets.head(layers.Conv2D(4, 3)(x)))), octave=2)
     before = twins.model.get_weights()
-    assert renormalize(twins, nets.samples(), 8) == 2
+    assert renormalize(twins, nets.samples().batches(8)) == 2
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(before, twins.model.get_weights(), strict=True))
 
 
@@ -77,7 +77,7 @@ def test_a_smaller_first_convolution_is_made_up_for():
         kernel.assign(0.8 * np.array(kernel))
     expected = Outputs.of(twins.source, samples, 16)
     before = expected.error(Outputs.of(twins.converted, samples, 16))
-    renormalize(twins, samples, 8)
+    renormalize(twins, samples.batches(8))
     assert expected.error(Outputs.of(twins.converted, samples, 16)) < 0.01 * before
 
 
@@ -87,7 +87,7 @@ def test_normalisation_of_rows_reads_the_merged_map(axis):
     x = nets.conv_bn(nets.conv_bn(inputs, 8), 8)
     outputs = [layers.BatchNormalization(axis=axis)(x), nets.head(layers.Conv2D(4, 3)(x))]
     twins = nets.twins_of(randomise(keras.Model(inputs, outputs)))
-    assert renormalize(twins, nets.samples(), 8) == 5
+    assert renormalize(twins, nets.samples().batches(8)) == 5
 
 
 def test_what_is_no_number_moves_nothing():
@@ -95,13 +95,13 @@ def test_what_is_no_number_moves_nothing():
     model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.inf))
     twins = nets.twins_of(model)
     before = twins.model.get_weights()
-    assert renormalize(twins, nets.samples(), 8) == 0
+    assert renormalize(twins, nets.samples().batches(8)) == 0
     assert all(np.array_equal(a, b, True) for a, b in zip(before, twins.model.get_weights(), strict=True))
 
 
 def test_constant_channels_keep_their_variance():
     twins = nets.twins_of(nets.small())
     before = {id(layer): np.array(layer.moving_variance) for layer in normalisations(twins.model)[:2]}
-    renormalize(twins, nets.samples(np.zeros((8, 16, 16, 3), "float32")), 8)
+    renormalize(twins, nets.samples(np.zeros((8, 16, 16, 3), "float32")).batches(8))
     assert all(np.isfinite(weight).all() for weight in twins.model.get_weights())
     assert all(np.array_equal(before[id(layer)], layer.moving_variance) for layer in normalisations(twins.model)[:2])

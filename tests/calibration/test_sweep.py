@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import twin_models as nets
-from oracle import randomise
 
 from octconvert.calibration import frontier, sweep
 from octconvert.calibration.evidence import Outputs
@@ -56,6 +55,7 @@ def fitted(model, samples, seed=0, damage=0.0, **options):
         nets.two_inputs,
         nets.dense_net,
         nets.transformer_tail,
+        *nets.CALLED_OFTEN,
     ],
 )
 def test_repairs_damaged_weights_at_octave_1(make):
@@ -119,22 +119,11 @@ def test_the_source_is_left_alone():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("make", [nets.shared, nets.unet, nets.nested])
+@pytest.mark.parametrize("make", [*nets.CALLED_OFTEN, nets.unet, nets.nested])
 def test_other_nets_come_nearer(make):
     model = make()
     twins, before, fits = fitted(model, images_for(model), octave=2)
     assert fits and error(twins, images_for(model)) < before
-
-
-def test_a_net_that_is_called_twice_is_left_as_it_is():
-    part_input = keras.Input((16, 16, 8))
-    part = keras.Model(part_input, nets.conv_bn(part_input, 8), name="part")
-    inputs = keras.Input((16, 16, 3))
-    x = nets.conv_bn(inputs, 8)
-    model = randomise(keras.Model(inputs, nets.head(nets.conv_bn(part(part(x)), 8))))
-    twins, before, fits = fitted(model, few())
-    assert error(twins, few()) < before
-    assert not [fit for fit in fits if fit.name.startswith("part")]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -12,26 +12,30 @@ from octconvert.calibration.linear import draw_positions, regressions
 from octconvert.calibration.sweep import waves_of
 
 
+def readings_of(twins):
+    return [each for wave in waves_of(twins) for fitting in wave.fittings for each in fitting.readings]
+
+
 def check(model, **options):
     """Compares all targets; unit name -> target."""
     twins = nets.twins_of(model, octave=1, **options)
     inputs = [np.random.default_rng(0).standard_normal((4, *t.shape[1:])).astype("float32") for t in model.inputs]
     source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
     found = {}
-    for wave in waves_of(twins):
-        for unit, target in zip(wave.units, wave.targets, strict=True):
-            wanted = target.compute(twins, source, converted)
-            made = regressions(unit.layer)
-            assert len(wanted) == len(made), unit.source.layer_name
-            for regression, y in zip(made, wanted, strict=True):
-                positions = draw_positions(np.random.default_rng(1), regression.last(y).shape, 2_000)
-                rows = regression.rows([converted[n] for n in unit.call.inputs], positions)
-                own = np.asarray(rows, dtype="float64") @ regression.weights()
-                if regression.bias_variable is not None:
-                    own += np.asarray(regression.bias_variable).reshape(len(own), 1, -1)
-                expected = np.asarray(regression.targets(ops.cast(y, "float32"), positions))
-                assert np.abs(own - expected).max() <= 2e-4 * np.abs(own).max(), (unit.source.layer_name, unit.part)
-            found[unit.source.layer_name, unit.part] = target
+    for reading in readings_of(twins):
+        unit, target = reading.unit, reading.target
+        wanted = target.compute(twins, source, converted)
+        inputs = reading.inputs(twins, source, converted)
+        made = regressions(unit.layer)
+        assert len(wanted) == len(made), unit.source.name
+        for regression, y in zip(made, wanted, strict=True):
+            positions = draw_positions(np.random.default_rng(1), regression.last(y).shape, 2_000)
+            own = np.asarray(regression.rows(inputs, positions), dtype="float64") @ regression.weights()
+            if regression.bias_variable is not None:
+                own += np.asarray(regression.bias_variable).reshape(len(own), 1, -1)
+            expected = np.asarray(regression.targets(ops.cast(y, "float32"), positions))
+            assert np.abs(own - expected).max() <= 2e-4 * np.abs(own).max(), (unit.source.name, unit.part)
+        found[unit.source.name, unit.part] = target
     return found
 
 
@@ -50,7 +54,9 @@ def test_inverted_residual_blocks_with_gates():
     assert kinds(found)[0] == 2
 
 
-@pytest.mark.parametrize("make", [nets.assorted, nets.nested, nets.two_inputs, nets.unet, nets.dense_net])
+@pytest.mark.parametrize(
+    "make", [nets.assorted, nets.nested, *nets.CALLED_OFTEN, nets.two_inputs, nets.unet, nets.dense_net]
+)
 def test_other_nets(make):
     assert len(check(make())) >= 3
 
@@ -106,8 +112,8 @@ def test_low_cells_aim_at_the_mean_of_what_the_rectifier_lets_through():
     twins = nets.twins_of(model, octave=2)
     inputs = [nets.images(4)]
     source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
-    units = [(u, t) for w in waves_of(twins) for u, t in zip(w.units, w.targets, strict=True) if t.limit is not None]
-    unit, target = units[0]
+    target = next(each.target for each in readings_of(twins) if each.target.limit is not None)
+    unit = target.unit
     low = np.asarray(target.compute(twins, source, converted)[1])
     split = target.split
     after = np.maximum(low * target.scale[split.low] + target.offset[split.low], 0)

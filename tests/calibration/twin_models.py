@@ -15,6 +15,21 @@ from octconvert.planning.make import layout_from_options, plan_of
 from octconvert.samples import Samples
 
 
+class Clock:
+    """A count of seconds that the tests move on; ``each``: by itself, whenever it is asked."""
+
+    def __init__(self, each: float = 0.0):
+        self.now, self.asked, self._each = 0.0, 0, each
+
+    def __call__(self) -> float:
+        self.asked += 1
+        self.now += self._each
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def planned(model, **options):
     """(layout, plan, options) of a model or graph."""
     options = Options(**{"min_size": 1, **options})
@@ -141,6 +156,55 @@ def shared(seed=0):
     return randomise(keras.Model(inputs, head(conv_bn(x, 8))), seed)
 
 
+def backbone(width=8):
+    """A small residual net to be called as a layer."""
+    inputs = keras.Input((16, 16, 3))
+    x = conv_bn(inputs, width)
+    x = layers.ReLU()(layers.Add()([x, conv_bn(conv_bn(x, width), width, activation=None)]))
+    return keras.Model(inputs, x, name="backbone")
+
+
+def siamese(seed=0):
+    """A backbone with two images."""
+    first, second, part = keras.Input((16, 16, 3)), keras.Input((16, 16, 3)), backbone()
+    joined = layers.Concatenate()([part(first), part(second)])
+    return randomise(keras.Model([first, second], head(conv_bn(joined, 8)), name="siamese"), seed)
+
+
+def again_and_again(seed=0):
+    """A net that reads what it puts out, three times."""
+    part_input = keras.Input((16, 16, 8))
+    part = keras.Model(part_input, conv_bn(conv_bn(part_input, 8), 8), name="part")
+    inputs = keras.Input((16, 16, 3))
+    x = conv_bn(inputs, 8)
+    for _ in range(3):
+        x = part(x)
+    return randomise(keras.Model(inputs, head(conv_bn(x, 8))), seed)
+
+
+def heads_on_scales(seed=0):
+    """Two shared convolutions on maps of three sizes, as in detectors, each with normalisations of its own."""
+    inputs = keras.Input((32, 32, 3))
+    x, outputs = conv_bn(inputs, 8), []
+    first, second = (layers.Conv2D(8, 3, padding="same", use_bias=False, name=f"shared{i}") for i in range(2))
+    for strides in (1, 2, 2):
+        x = conv_bn(x, 8, strides=strides)
+        y = layers.ReLU()(layers.BatchNormalization()(first(x)))
+        outputs.append(head(layers.ReLU()(layers.BatchNormalization()(second(y)))))
+    return randomise(keras.Model(inputs, outputs), seed)
+
+
+def nested_twice(seed=0):
+    """A net called twice within a net that is called twice."""
+    inner_input = keras.Input((16, 16, 8))
+    inner = keras.Model(inner_input, conv_bn(inner_input, 8), name="inner")
+    outer_input = keras.Input((16, 16, 3))
+    outer = keras.Model(outer_input, inner(inner(conv_bn(outer_input, 8))), name="outer")
+    first, second = keras.Input((16, 16, 3)), keras.Input((16, 16, 3))
+    joined = layers.Subtract()([outer(first), outer(second)])
+    return randomise(keras.Model([first, second], head(conv_bn(joined, 8))), seed)
+
+
 def two_inputs(seed=0):
     first, second = keras.Input((16, 16, 3), name="image"), keras.Input((16, 16, 2), name="more")
     x = layers.Add()([conv_bn(first, 8, activation=None), conv_bn(second, 8, activation=None)])
@@ -174,5 +238,7 @@ def transformer_tail(seed=0):
     return randomise(keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x))), seed)
 
 
+CALLED_OFTEN = [shared, siamese, again_and_again, heads_on_scales, nested_twice]
+"""Layers and nets that are called more than once."""
 TOPOLOGIES = [inverted_residual, assorted, nested, shared, two_inputs, unet]
 """One of each kind of wiring; what a test is about may need more."""

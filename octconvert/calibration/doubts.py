@@ -1,0 +1,70 @@
+"""Whether the data of a calibration look like what the model was trained on.
+
+Held-out samples of the same data can not tell: a model that is fitted to images that are all alike, or 255 times too
+bright, is near to its source on such images and on no others. The statistics of the model's first normalisation can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from keras import layers, ops
+
+from octconvert.calibration.supply import Supply
+from octconvert.execution import tensors_of
+from octconvert.graph import OPERATION, Call, CallGraph
+from octconvert.samples import Samples
+
+FAR = 10.0
+"""Deviations of values from the model's own, or the other way round: more than any other camera or light makes."""
+SEEN = 64
+"""Samples that are looked at for that."""
+
+
+def doubt(graph: CallGraph, supply: Supply) -> str:
+    """Why a calibration on these samples may be of no use for others; empty where nothing speaks against it."""
+    copies = supply.fit.count // supply.count  # mirror images stand behind their originals
+    pairs = zip(supply.fit.arrays, supply.held_out.arrays, strict=True)
+    if all(_are_alike(fit[0], (*fit[::copies], *held_out)) for fit, held_out in pairs):
+        return f"all {supply.count + supply.held_out.count:,} samples are the same"
+    call = next((call for call in graph.calls if call.kind == OPERATION and _statistics(call) is not None), None)
+    return "" if call is None else _far_off(graph, call, supply.fit)
+
+
+def _are_alike(first: np.ndarray, others: Iterable[np.ndarray]) -> bool:
+    return all(np.array_equal(first, other) for other in others)
+
+
+def _statistics(call: Call) -> tuple[np.ndarray, np.ndarray] | None:
+    """(mean, variance) of the values that a layer met in training."""
+    layer = call.operation
+    if isinstance(layer, layers.BatchNormalization):
+        pair = layer.moving_mean, layer.moving_variance
+    elif isinstance(layer, layers.Normalization) and layer.built and not layer.invert:
+        pair = layer.mean, layer.variance
+    else:
+        return None
+    mean, variance = (np.asarray(ops.convert_to_numpy(each), dtype="float64").reshape(-1) for each in pair)
+    return mean, variance
+
+
+def _far_off(graph: CallGraph, call: Call, samples: Samples) -> str:
+    """By the median over the channels."""
+    number = call.inputs[0]
+    batch = next(samples.batches(min(SEEN, samples.count)))
+    values = np.asarray(ops.convert_to_numpy(tensors_of(graph, batch, [number])[number]), dtype="float64")
+    mean, variance = _statistics(call) or (np.zeros(1), np.ones(1))
+    axis = getattr(call.operation, "axis", -1)
+    axis = axis[0] if isinstance(axis, (tuple, list)) and len(axis) == 1 else axis
+    if not isinstance(axis, int) or values.shape[axis] != len(mean):
+        return ""
+    rows = np.moveaxis(values, axis, -1).reshape(-1, len(mean))
+    usual = np.sqrt(np.maximum(variance, 1e-12))
+    spread = float(np.median(np.sqrt(np.square(rows - mean).mean(axis=0)) / usual))
+    deviation = float(np.median(rows.std(axis=0) / usual))
+    if spread > FAR:
+        return f"what '{call.layer_name}' receives is {spread:,.0f} times as far spread as in the model's training"
+    if deviation < 1 / FAR:
+        return f"what '{call.layer_name}' receives hardly varies: {deviation:.2g} of its spread in the model's training"
+    return ""

@@ -1,0 +1,178 @@
+"""A calibration ends in time, whatever a unit of its work takes: the clock is one that the tests move on."""
+
+import keras
+import numpy as np
+import pytest
+import twin_models as nets
+from keras import layers
+from oracle import randomise
+
+from octconvert.build import Builder
+from octconvert.calibration import calibrate, refine, sweep
+from octconvert.calibration.effort import OVERTIME, Budget, Pace
+from octconvert.calibration.settings import Settings
+from octconvert.calibration.supply import given_supply
+from octconvert.calibration.sweep import Sweep
+from octconvert.graph import build_graph
+
+BUDGET = 20.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_ROWS", 2_000)
+    monkeypatch.setattr(sweep, "LEAST_ROWS", 2_000)
+    monkeypatch.setattr(refine, "MOST_STEPS", 30)
+    monkeypatch.setattr(refine, "LEAST_STEPS", 30)
+    Costly.clock = nets.Clock()
+
+
+class Costly(layers.Layer):
+    """Passes on what it gets; each sample takes ``seconds`` of the clock."""
+
+    clock = nets.Clock()
+
+    def __init__(self, seconds: float, **options):
+        super().__init__(**options)
+        self.seconds = seconds
+
+    def call(self, inputs):
+        if isinstance(inputs, keras.KerasTensor) or not hasattr(inputs, "numpy"):
+            return inputs  # only what really runs takes time
+        Costly.clock.pass_by(self.seconds * len(inputs))
+        return inputs
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "seconds": self.seconds}
+
+
+def costly(seconds: float):
+    """A small net, each of whose runs takes so many seconds for one sample."""
+    inputs = keras.Input((16, 16, 3))
+    x = nets.conv_bn(Costly(seconds)(inputs), 8)
+    y = nets.conv_bn(nets.conv_bn(x, 8), 8, activation=None)
+    return randomise(keras.Model(inputs, nets.head(layers.ReLU()(layers.Add()([x, y])))))
+
+
+def calibrated(model, clock, **settings):
+    layout, plan, options = nets.planned(model)
+    settings = Settings(**{"budget": BUDGET, "clock": clock, **settings})
+
+    def build(layout, plan, options):
+        builder = Builder(layout, options)
+        return layout, plan, builder, builder.build()
+
+    return calibrate.calibrate(layout, plan, options, settings, build, lambda *_: None)
+
+
+@pytest.mark.parametrize("data", [None, 48])
+@pytest.mark.parametrize("seconds", [1e-3, 0.02, 0.4, 3.0, 100.0])
+def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
+    model, images = costly(seconds), None if data is None else nets.images(data)
+    done = calibrated(model, Costly.clock, data=images)
+    batch = max(seconds, calibrate.UNIT_SHARE * BUDGET)  # a unit of work
+    assert Costly.clock.now <= OVERTIME * BUDGET + 2 * batch
+    assert done.model.count_params() == model.count_params()
+    if done.report is None:
+        assert seconds > 1 and "--calibration-budget" in done.notes[0]
+    else:
+        assert done.report.seconds == pytest.approx(Costly.clock.now)
+        error = next(each for each in done.report.measures if each.name == "relative error")
+        assert error.after <= error.before
+        cut = [step for step in done.report.steps if "time was" in step.detail or "were left" in step.detail]
+        assert cut or seconds < 0.02
+    assert (done.report is None) == (seconds == 100.0)
+
+
+@pytest.mark.parametrize("each", [0.01, 0.3, 4.0])
+def test_the_clock_ends_it_whatever_a_unit_of_work_takes(each):
+    """Every question to the clock takes time, and every unit of work is one."""
+    clock = nets.Clock(each)
+    done = calibrated(nets.small(), clock, samples=64)
+    assert clock.now <= OVERTIME * BUDGET + 16 * each  # each step asks once or twice to learn that it is left out
+    told = {step.name: step.detail for step in done.report.steps} if done.report else {}
+    assert not told or each < 4 or "time was over" in told["solve"] + told["select"]
+
+
+@pytest.mark.parametrize("options", [dict(target_macs=0.7), dict(max_drop=0.9)])
+def test_what_chooses_alphas_ends_as_well(options):
+    model = costly(0.05)
+    done = calibrated(model, Costly.clock, data=nets.images(48), **options)
+    assert Costly.clock.now <= OVERTIME * BUDGET + 3.0
+    assert done.report is not None and any(step.name == "search" and step.kept for step in done.report.steps)
+
+
+def test_a_budget_that_is_enough_leaves_nothing_out():
+    done = calibrated(costly(1e-4), Costly.clock, data=nets.images(48), budget=1e4)
+    told = {step.name: step.detail for step in done.report.steps}
+    assert not [detail for detail in told.values() if "time was" in detail]
+    assert done.report.steps[-1].detail.startswith("30 steps")
+
+
+def test_data_that_are_slow_to_read():
+    clock = nets.Clock()
+
+    def slow():
+        for image in nets.images(200):
+            clock.pass_by(0.5)
+            yield image
+
+    model, budget = nets.two_convolutions(), Budget(BUDGET, clock)
+    supply = given_supply(build_graph(model), Settings(data=slow()), pace=budget.pace(0.5))
+    assert 2 <= supply.count + supply.held_out.count < 200
+    assert clock.now < OVERTIME * BUDGET
+    assert any("reading ended" in note for note in supply.notes)
+
+
+def test_the_sweep_takes_fewer_batches_when_they_are_slow():
+    """The first wave is quick, the second one is not: what it can not do in time, nobody does any more."""
+    samples, twins = nets.samples(nets.images(32)), nets.twins_of(costly(0.0))
+    clock = nets.Clock()
+    waves = Sweep(twins, samples, 4, pace=Pace(clock))
+    whole = waves.run()
+    assert waves.batches == 8 and not waves.unsolved and not waves.pace.cut
+    clock = nets.Clock(1.0)
+    short = Sweep(nets.twins_of(costly(0.0)), samples, 4, pace=Pace(clock, until=50.0))
+    fits = short.run()
+    assert short.pace.cut and clock.now <= 60.0
+    assert 2 <= short.batches < 8 and 0 < len(fits) <= len(whole)
+
+
+def test_items_that_are_taken_in_time():
+    clock = nets.Clock()
+
+    def items(each):
+        for number in range(10):
+            clock.pass_by(each)
+            yield number
+
+    pace = Pace(clock, until=11.0)
+    taken = []
+    for number in pace.units(items(1.0)):
+        clock.pass_by(1.0)
+        taken.append(number)
+    assert taken == [0, 1, 2, 3, 4] and pace.cut  # one more would end with the time
+    every = Pace(clock, until=1e9)
+    assert list(every.units(items(1.0))) == list(range(10)) and not every.cut
+    over = Pace(clock, until=0.0)
+    assert list(over.units(range(3), least=2)) == [0, 1] and over.cut
+    assert not list(Pace(clock, until=0.0).units(range(3)))
+
+
+def test_a_budget_is_laid_out_and_ends_by_the_clock():
+    clock = nets.Clock()
+    budget = Budget(60.0, clock)
+    budget.seconds_a_sample = 0.01
+    assert budget.samples(0.5, 10) == 300 and budget.samples(0.5, 10, each=0.1) == 150
+    budget.spend(300, 10)
+    budget.spend_seconds(10.0)
+    assert budget.left == pytest.approx(20.0)
+    budget.spend(10_000, 10)
+    assert budget.left == 0 and budget.samples(1.0, 1) == 0
+    clock.pass_by(20.0)
+    assert budget.elapsed == 20.0 and budget.pace().left == 100.0
+    assert budget.pace(0.5, reserve=40.0).left == 30.0 and budget.pace(reserve=200.0).left <= 0
+    assert np.isinf(Pace().left)
