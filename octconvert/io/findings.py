@@ -17,10 +17,7 @@ from octconvert.io import objects
 from octconvert.io.tree import Record, children, name_of, walk
 
 # Values that are written like objects and hold nothing but data.
-DATA = {
-    *("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__"),
-    *("__typespec__", "TensorShape", "TypeSpec", "CompositeTensor"),
-}
+DATA = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
 CODE_KEYS = {"code", "defaults", "closure"}  # of a Python function, as Keras dumps it
 CODE_STARTS = ("4w", "Yw")  # byte code in base64
 # Where Keras imports the module that an object names, in the hope of finding it there.
@@ -145,6 +142,8 @@ class _Scan:
             yield from self._lambda(value.get("config"), key)
         elif kind == "function":
             yield from self._function(value, key)
+        elif kind == "__typespec__":  # of TensorFlow; Keras looks for it among its own classes
+            yield self._finding(Kind.UNKNOWN, key, value.get("spec_name"), value.get("module"))
         elif "config" in value:
             yield from self._class(value, key)
 

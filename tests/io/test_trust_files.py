@@ -212,20 +212,28 @@ def test_only_parts_of_networks_are_built(module, kind, config, suffix):
     assert str(kind) in refused_alone(suffix, as_layer)
 
 
-def test_no_module_is_imported_for_a_file(tmp_path, monkeypatch):
-    (tmp_path / "keras_hub").mkdir()
-    (tmp_path / "keras_hub" / "__init__.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
-    (tmp_path / "payload.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
+IMPORTS = [
+    ("class", {"class_name": "Thing", "config": {}, "registered_name": "Thing"}),
+    ("function", {"class_name": "function", "config": "Thing", "registered_name": "Thing"}),
+    ("type", {"class_name": "__typespec__", "spec_name": "Thing", "config": [], "registered_name": None}),
+    ("class with the name of a value", {"class_name": "TypeSpec", "config": {}, "registered_name": None}),
+]
+
+
+@pytest.mark.parametrize("module", ["payload", "keras_hub", "keras.payload"])
+@pytest.mark.parametrize("value", [row[1] for row in IMPORTS], ids=[row[0] for row in IMPORTS])
+def test_no_module_is_imported_for_a_file(value, module, tmp_path, monkeypatch):
+    package = tmp_path / "keras_hub"
+    package.mkdir()
+    for place in (package / "__init__.py", tmp_path / "payload.py"):
+        place.write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
-    for module in ("payload", "keras_hub"):
-        value = {"module": module, "class_name": "Thing", "config": {}, "registered_name": "Thing"}
-        for key in ("kernel_initializer", "activation"):
-            path = edited(tmp_path / "bad.keras", put("a", key, value))
-            try:
-                io.read(path)
-            except InputError as error:
-                assert "Thing" in str(error)
-        assert not (tmp_path / "mark").exists()
+    monkeypatch.setattr(keras, "__path__", [*keras.__path__, str(tmp_path)])
+    change = turned_into("r", "Lambda", function=RELU, arguments={"x": {**value, "module": module}})
+    assert "layer 'r'" in refused_alone(".keras", change)
+    change = put("a", "kernel_initializer", {**value, "module": module})
+    repair(hostile.configuration(".keras", change), Job(Path("model"), 3))  # only training needs it: left out
+    assert not (tmp_path / "mark").exists()
 
 
 # -- training settings -------------------------------------------------------------------------------------------------
