@@ -231,7 +231,8 @@ def test_no_module_is_imported_for_a_file(value, module, tmp_path, monkeypatch):
     monkeypatch.setattr(keras, "__path__", [*keras.__path__, str(tmp_path)])
     change = turned_into("r", "Lambda", function=RELU, arguments={"x": {**value, "module": module}})
     assert "layer 'r'" in refused_alone(".keras", change)
-    change = put("a", "kernel_initializer", {**value, "module": module})
+    around = {"module": "keras.initializers", "class_name": "Constant", "registered_name": None}
+    change = put("a", "kernel_initializer", {**around, "config": {"value": {**value, "module": module}}})
     repair(hostile.configuration(".keras", change), Job(Path("model"), 3))  # only training needs it: left out
     assert not (tmp_path / "mark").exists()
 
