@@ -466,13 +466,14 @@ class Builder:
         joined = keras.layers.Concatenate(axis=self.channel_axis(high), name=self.name(name), dtype=high.dtype)
         return joined([high, low])
 
-    def dual(self, call: Call, inputs: list, weights=None, changes=(None, None)) -> Pair:
+    def dual(self, call: Call, inputs: list, weights=None, changes=(None, None), constants=None) -> Pair:
         """Call the layer once on the high and once on the low tensors.
 
         Args:
             inputs: values of the call's inputs; plain tensors go to both.
             weights: function from ``slice`` of channels (index array) to the arrays of that copy; None: none to move.
             changes: configuration entries to replace in the high and in the low copy.
+            constants: function from (args, kwargs, channels) to those of a call with the constants of these channels.
         """
         split = self.split(call)
         assert split is not None  # a rule rewrites map by map only what was planned as a pair
@@ -480,6 +481,8 @@ class Builder:
         outputs = []
         for i, (suffix, channels) in enumerate(zip(SUFFIXES, (split.high, split.low), strict=True)):
             args, kwargs = self.arguments(call, [part[i] for part in parts])
+            if constants is not None:
+                args, kwargs = constants(args, kwargs, channels)
             values = (lambda channels=channels: weights(channels)) if weights is not None else list
             outputs.append(self.clone(call, suffix, changes[i], values)(*args, **kwargs))
         return Pair.of(outputs, split)

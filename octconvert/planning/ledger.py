@@ -175,6 +175,7 @@ def _choose(state: np.ndarray, members: np.ndarray, alpha: float, blocks: int, r
         if roughness is not None:
             open_channels = open_channels[np.argsort(-roughness[open_channels], kind="stable")]
         missing = low_channels(alpha, len(block)) - int((state[block] == 1).sum())
-        cut = len(open_channels) - min(max(missing, 0), len(open_channels))
-        state[open_channels[:cut]] = 0
-        state[open_channels[cut:]] = 1
+        members, first, counts = np.unique(open_channels, return_index=True, return_counts=True)
+        order = np.argsort(first)[::-1]  # channels of one number are tied to one another, and stay together
+        low = np.cumsum(counts[order]) <= missing
+        state[members[order]] = low

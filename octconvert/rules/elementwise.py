@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import keras
+import numpy as np
 from keras import layers
 
 from octconvert.graph import Call
@@ -13,13 +14,26 @@ from octconvert.rules.activations import activated, rectifier_limit, refusal
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 
-_NN = "celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu"
-_NN += " sigmoid silu soft_shrink softplus softsign sparse_sigmoid squareplus tanh_shrink threshold"
-_NUMPY = "absolute clip exp expm1 log1p negative sqrt square tanh"
+_OPERATIONS = {
+    "nn": """celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu
+        sigmoid silu soft_shrink softplus softsign sparse_plus sparse_sigmoid squareplus tanh_shrink threshold""",
+    "numpy": """abs absolute angle arccos arccosh arcsin arcsinh arctan arctanh bitwise_invert bitwise_not cbrt ceil
+        clip conj conjugate copy cos cosh deg2rad exp exp2 expm1 fabs floor i0 imag isfinite isinf isnan isneginf
+        isposinf isreal log log10 log1p log2 logical_not nan_to_num negative ones_like rad2deg real reciprocal round
+        sign signbit
+        sin sinc sinh sqrt square tan tanh trunc zeros_like""",
+    "math": "erf erfc erfinv rsqrt",
+    "core": "cast saturate_cast stop_gradient",
+}
 
 
-def _class_name(function: str) -> str:
-    return "".join(part.capitalize() for part in function.split("_"))
+def class_names(table: dict[str, str]) -> tuple[str, ...]:
+    """Full names of the classes behind functions of ``keras.ops``, which are listed by module."""
+    return tuple(
+        f"keras.src.ops.{module}." + "".join(part.capitalize() for part in function.split("_"))
+        for module, functions in table.items()
+        for function in functions.split()
+    )
 
 
 @register
@@ -36,10 +50,7 @@ class ElementWise(Rule):
         layers.ActivityRegularization,
         layers.Identity,
     )
-    operations = (
-        *(f"keras.src.ops.nn.{_class_name(name)}" for name in _NN.split()),
-        *(f"keras.src.ops.numpy.{_class_name(name)}" for name in _NUMPY.split()),
-    )
+    operations = class_names(_OPERATIONS)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         if not _plain_numbers(call.operation):
@@ -91,9 +102,23 @@ class Rescaling(ElementWise):
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if any(not isinstance(value, (int, float)) for value in (call.operation.scale, call.operation.offset)):
-            return stop(call, "rescales each channel by its own number")
+        values = (call.operation.scale, call.operation.offset)
+        if all(np.ndim(value) == 0 for value in values):
+            return carry(flow.channels())
+        shape, rank = flow.shape(), len(flow.shape())
+        on_channels = rank == 2 or flow.graph.channel_axis == rank - 1
+        if not on_channels or any(np.shape(value) not in ((), (1,), (shape[-1],)) for value in values):
+            return stop(call, "rescales by numbers that are not one for each channel")
         return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        split, layer = build.split(call), call.operation
+        numbers = {"scale": np.asarray(layer.scale), "offset": np.asarray(layer.offset)}
+        changes = tuple(
+            {key: (array if array.size == 1 else array[channels]).tolist() for key, array in numbers.items()}
+            for channels in (split.high, split.low)
+        )
+        return [build.dual(call, values, changes=changes)]
 
 
 @register

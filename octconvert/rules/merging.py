@@ -10,6 +10,7 @@ from octconvert.graph import Call
 from octconvert.layers import portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.elementwise import class_names
 from octconvert.rules.registry import register
 from octconvert.split import Pair
 
@@ -23,21 +24,26 @@ class ElementWiseJoin(Rule):
     """
 
     layers = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
-    operations = tuple(
-        f"keras.src.ops.numpy.{name}"
-        for name in ["Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"]
+    operations = class_names(
+        {
+            "numpy": """add arctan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor
+            divide divide_no_nan equal floor_divide fmax fmin fmod full_like greater greater_equal heaviside hypot
+            isclose ldexp left_shift less less_equal logaddexp logaddexp2 logical_and logical_or logical_xor maximum
+            minimum mod multiply nextafter not_equal power right_shift subtract true_divide where"""
+        }
     )
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if not _only_numbers_besides(call):
-            return stop(call, "joins a constant array")
+        reason = "has several outputs" if len(call.outputs) > 1 else _refused_constant(call, flow)
+        if reason:
+            return stop(call, reason)
         if _may_go_astray(call, flow):
             return stop(call, "Keras may add the vector to the columns, in channels_first")
         found = [flow.channels(i) for i in range(len(call.inputs))]
         arrays = [numbers for numbers in found if numbers is not None]
         width = len(flow.output_shape()) and flow.output_shape()[_channel_axis(flow, flow.output_shape())]
         for i, numbers in enumerate(found):
-            if numbers is None and not _goes_to_both(flow, flow.shape(i)):
+            if numbers is None and not _goes_to_both(flow, i):
                 return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
             if numbers is not None and (len(numbers) != width or len(flow.shape(i)) != len(flow.output_shape())):
                 return stop(call, "joins tensors of different numbers of channels")
@@ -59,12 +65,14 @@ class ElementWiseJoin(Rule):
         split = build.split(call)
         fitted = []
         for i, value in enumerate(values):
-            if isinstance(value, Pair) or split.octave == 1 or build.graph.is_vector(build.source_shape(call, i)):
+            shape = build.source_shape(call, i)
+            if isinstance(value, Pair) or split.octave == 1 or len(shape) != 4 or build.graph.is_vector(shape):
                 fitted.append(value)
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
                 fitted.append(Pair(value, portable.pool_octave(value, build.octave, build.data_format, name), split))
-        return build.dual(call, fitted, weights)
+        constants = None if isinstance(call.operation, keras.layers.Layer) else cut_constants
+        return build.dual(call, fitted, weights, constants=constants)
 
 
 def _may_go_astray(call: Call, flow: Flow) -> bool:
@@ -75,19 +83,73 @@ def _may_go_astray(call: Call, flow: Flow) -> bool:
     return spread and not flow.graph.is_vector(flow.output_shape())
 
 
-def _only_numbers_besides(call: Call) -> bool:
-    """Whether the call's arguments besides tensors are numbers."""
-    leaves = keras.tree.flatten((call.node.arguments.args, call.node.arguments.kwargs))
-    return all(isinstance(leaf, (keras.KerasTensor, int, float, bool, str, type(None))) for leaf in leaves)
+def _constants(call: Call) -> list:
+    """The call's arguments that are neither tensors nor plain values: arrays, and lists of numbers."""
+    arguments = call.node.arguments
+    given = [*arguments.args, *arguments.kwargs.values()]
+    if isinstance(call.operation, keras.layers.Layer):
+        given = keras.tree.flatten(given)
+    return [value for value in given if not _is_plain(value)]
+
+
+def _is_plain(value) -> bool:
+    return isinstance(value, (keras.KerasTensor, int, float, bool, str, type(None)))
+
+
+def _refused_constant(call: Call, flow: Flow) -> str:
+    """Why an argument besides tensors and numbers can not be cut with the channels; empty where there is none."""
+    shape = flow.output_shape()
+    for value in _constants(call):
+        if isinstance(value, keras.Variable):
+            return "joins a variable that is no weight of a layer"
+        try:
+            array = _array(value)
+        except Exception:  # whatever it is
+            return f"joins a {type(value).__name__}"
+        extents = [axis - array.ndim for axis in range(array.ndim) if array.shape[axis] != 1]
+        channels = _channel_axis(flow, shape) - len(shape)
+        if extents not in ([], [channels]):
+            return f"joins a constant array of shape {array.shape}, which has more axes than that of the channels"
+    return ""
+
+
+def _array(value) -> np.ndarray:
+    """A constant argument as an array.
+
+    Raises:
+        Exception: it holds tensors, or what is no number.
+    """
+    if any(isinstance(leaf, (keras.KerasTensor, keras.Variable)) for leaf in keras.tree.flatten(value)):
+        raise TypeError("tensors")
+    array = np.asarray(keras.ops.convert_to_numpy(value))
+    if array.dtype.kind not in "biuf":
+        raise TypeError(str(array.dtype))
+    return array
+
+
+def cut_constants(args: list, kwargs: dict, channels: np.ndarray) -> tuple[list, dict]:
+    """The arguments with the entries of these channels out of the constant arrays."""
+
+    def cut(value):
+        if _is_plain(value):
+            return value
+        array = _array(value)
+        axes = [axis for axis, size in enumerate(array.shape) if size != 1]
+        return array.take(channels, axis=axes[0]) if axes else array
+
+    return [cut(value) for value in args], {key: cut(value) for key, value in kwargs.items()}
 
 
 def _channel_axis(flow: Flow, shape) -> int:
     return flow.graph.channel_axis if len(shape) == 4 else len(shape) - 1
 
 
-def _goes_to_both(flow: Flow, shape) -> bool:
-    """A plain tensor with one channel (or none) means the same to every channel."""
-    return len(shape) in (0, 4) and (len(shape) == 0 or shape[flow.graph.channel_axis] == 1)
+def _goes_to_both(flow: Flow, argument: int) -> bool:
+    """A plain tensor with one channel (or none) means the same to every channel; a map of them can be averaged."""
+    shape, dtype = flow.shape(argument), flow.graph.tensors[flow.call.inputs[argument]].dtype
+    if len(shape) not in (0, 4) or (len(shape) == 4 and shape[flow.graph.channel_axis] != 1):
+        return False
+    return len(shape) == 0 or flow.graph.is_vector(shape) or "float" in dtype
 
 
 def _producer(flow: Flow, argument: int) -> str:

@@ -13,6 +13,7 @@ from octconvert.graph import Call
 from octconvert.layers import portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.raw import RawReshaping
 from octconvert.rules.registry import register
 from octconvert.split import Pair
 
@@ -58,10 +59,14 @@ class Slice(_Runs):
 
     operations = ("keras.src.ops.numpy.GetItem",)
 
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        return _NEW_AXES.trace(call, flow) if _adds_axes(call) else super().trace(call, flow)
+
+    def rewrite(self, call: Call, values: list, build) -> list:
+        return _NEW_AXES.rewrite(call, values, build) if _adds_axes(call) else super().rewrite(call, values, build)
+
     def runs(self, call: Call, rank: int, axis: int, width: int) -> list[tuple[int, int]]:
-        arguments = call.node.arguments
-        key = arguments.kwargs["key"] if "key" in arguments.kwargs else arguments.args[1]
-        parts = list(key) if isinstance(key, (tuple, list)) else [key]
+        parts = _key(call)
         if Ellipsis in parts:
             place = parts.index(Ellipsis)
             parts[place : place + 1] = [slice(None)] * (rank - len(parts) + 1)
@@ -75,6 +80,26 @@ class Slice(_Runs):
         except TypeError:  # the limits are tensors
             return []
         return [(start, end)] if step == 1 and start < end else []
+
+
+def _key(call: Call) -> list:
+    arguments = call.node.arguments
+    key = arguments.kwargs["key"] if "key" in arguments.kwargs else arguments.args[1]
+    return list(key) if isinstance(key, (tuple, list)) else [key]
+
+
+def _adds_axes(call: Call) -> bool:
+    """Whether the call is ``x[:, None, None]`` and no more."""
+    parts = _key(call)
+    whole = all(part is None or part is Ellipsis or part == slice(None) for part in parts)
+    return whole and any(part is None for part in parts)
+
+
+class _NewAxes(RawReshaping):
+    """``x[:, None, None, :]``: a vector as a 1x1 map."""
+
+
+_NEW_AXES = _NewAxes()
 
 
 @register
