@@ -625,6 +625,8 @@ def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Load
     if isinstance(model_or_path, (str, os.PathLike)):
         model_or_path = path_of("a model", model_or_path)
         loaded = read(model_or_path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
+    elif io.is_keras2(model_or_path):
+        loaded = io.from_keras2(model_or_path, custom_objects=custom_objects)
     else:
         if not isinstance(model_or_path, keras.Model):
             raise InputError(f"expected a Keras model or the path of one, received {shown(model_or_path)}")

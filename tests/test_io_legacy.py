@@ -52,8 +52,8 @@ def test_the_loaded_model_survives_saving_as_keras(path, tmp_path):
 
 def test_all_versions_are_there():
     versions = {path.name.split("_")[0] for path in FILES}
-    assert versions == {"keras1", "keras2", "tf2"}
-    assert len(FILES) >= 25
+    assert versions == {"keras1", "keras2", "keras3", "tf2"}
+    assert len(FILES) >= 37
 
 
 @pytest.mark.parametrize(

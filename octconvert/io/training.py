@@ -59,15 +59,18 @@ def _optimizer(value: Any, job: Job) -> Any:
 def _metrics(value: Any, model: Any, job: Job) -> Any:
     """The metrics, without those that can not be made; where they go by outputs, every output keeps its place."""
     if isinstance(value, dict) and "class_name" not in value:
-        names = {job.renamed.get(key, key): item for key, item in value.items()}
-        return {key: _metrics(item, model, job) for key, item in names.items()}
+        return {job.renamed.get(key, key): _of_one_output(item, model, job) for key, item in value.items()}
     if not isinstance(value, list):
         return _metric(value, model, job)
-    made = [
-        _metrics(item, model, job) if isinstance(item, list | dict) else _metric(item, model, job) for item in value
-    ]
-    several = len(model.outputs) > 1 and len(value) == len(model.outputs)
-    return [[] if item is None else item for item in made] if several else [item for item in made if item is not None]
+    made = [_of_one_output(item, model, job) for item in value]
+    return made if len(value) == len(model.outputs) > 1 else [item for item in made if item is not None]
+
+
+def _of_one_output(value: Any, model: Any, job: Job) -> Any:
+    if isinstance(value, list):
+        made = [_metric(item, model, job) for item in value]
+        return [item for item in made if item is not None]
+    return _metric(value, model, job)
 
 
 def _metric(value: Any, model: Any, job: Job) -> Any:
