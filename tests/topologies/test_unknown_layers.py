@@ -90,14 +90,6 @@ def test_pair_ends_with_the_reason(name):
     assert any(reason in text for text in ends(both).values()), ends(both)
 
 
-def test_time_distributed():
-    inputs = Input((3, 8, 8, 3))
-    per_frame = Sequential([Input((8, 8, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()])
-    x = layers.LSTM(4)(layers.TimeDistributed(per_frame)(inputs))
-    result = assert_oracle(Model(inputs, layers.Dense(2)(x)), converted=0)
-    assert result.plan.convolutions == ()
-
-
 def test_flatten_of_a_map():
     inputs = Input((8, 8, 3))
     x = conv(inputs, "a")
