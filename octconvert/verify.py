@@ -157,8 +157,7 @@ def check_inference(model, deployed) -> Check:
         return Check("inference", False, NOTHING_TO_COMPARE)
     difference = largest_difference(own.outputs, run(deployed, own.samples))
     allowed = max(INFERENCE_TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
-    detail = f"the form for inference predicts the same (largest difference {difference:.1e}, allowed {allowed:.0e})"
-    return Check("inference", difference <= allowed, detail)
+    return _same("inference", "the form for inference", difference, allowed)
 
 
 def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.ndarray], samples) -> Check:
@@ -169,8 +168,7 @@ def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.n
         hint = "" if path.suffix == ".keras" else " (raw keras.ops need the .keras format)"
         return Check("reload", False, f"the saved file does not load: {first_line(error)}{hint}")
     difference = largest_difference(expected, run(reloaded, samples))
-    passed = difference <= TOLERANCE
-    return Check("reload", passed, f"the saved file predicts the same (largest difference {difference:.1e})")
+    return _same("reload", "the saved file", difference, TOLERANCE)
 
 
 def check_exported(model, samples, found: list[np.ndarray]) -> Check:
@@ -180,5 +178,10 @@ def check_exported(model, samples, found: list[np.ndarray]) -> Check:
         return Check("export", False, NOTHING_TO_COMPARE)
     difference = largest_difference(own.outputs, [np.asarray(output, dtype="float64") for output in found])
     allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
-    detail = f"the exported file predicts the same (largest difference {difference:.1e}, allowed {allowed:.0e})"
-    return Check("export", difference <= allowed, detail)
+    return _same("export", "the exported file", difference, allowed)
+
+
+def _same(check: str, what: str, difference: float, allowed: float) -> Check:
+    passed = difference <= allowed
+    found = f"predicts {'the same' if passed else 'something else'}"
+    return Check(check, passed, f"{what} {found} (largest difference {difference:.1e}, allowed {allowed:.0e})")
