@@ -480,17 +480,18 @@ class _Run:
 
     def trusted(self, best: Candidate, layout: Layout, plan: Plan, options: Options, build: Build) -> Candidate:
         """Sliced weights in place of a calibration on doubtful data, where those do better on synthetic images."""
-        fitted = not self.settings.synthetic and any(step.kept for step in self.steps)
-        reason = doubt(layout.graph, self.supply) if fitted else ""
+        reason = "" if self.settings.synthetic else doubt(layout.graph, self.supply, self.batch, self.budget.pace(0.5))
         if not reason:
+            return best
+        told = f"the data do not look like what the model was trained on ({reason})"
+        self.doubts = (f"{told}: what is fitted to them and measured on them may not hold for others",)
+        if not any(step.kept for step in self.steps):
             return best
         chosen = ("search", "rotate", "select") if self.settings.searches else ()
         kept = (best.layout, best.plan) if chosen else (layout, plan)
         sliced = self.candidate(build(*kept, replace(options, weights="slice")))
         before, after = self._synthetic_errors(layout.graph, (sliced, best))
-        told = f"the data do not look like what the model was trained on ({reason})"
         if after <= before:
-            self.doubts = (f"{told}: what is fitted to them may do worse on others",)
             return best
         change = f"on synthetic images {_change(before, after)}"
         self.doubts = (f"{told}: the calibration made the model worse ({change}), and the sliced weights are kept",)

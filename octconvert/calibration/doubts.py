@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 from keras import layers, ops
 
+from octconvert.calibration.effort import Pace
 from octconvert.calibration.supply import Supply
-from octconvert.execution import tensors_of
+from octconvert.execution import observe
 from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.samples import Samples
 
@@ -22,14 +23,17 @@ SEEN = 64
 """Samples that are looked at for that."""
 
 
-def doubt(graph: CallGraph, supply: Supply) -> str:
-    """Why a calibration on these samples may be of no use for others; empty where nothing speaks against it."""
+def doubt(graph: CallGraph, supply: Supply, batch_size: int = SEEN, pace: Pace | None = None) -> str:
+    """Why a calibration on these samples may be of no use for others; empty where nothing speaks against it.
+
+    Looks at as many samples as there is time for.
+    """
     copies = supply.fit.count // supply.count  # mirror images stand behind their originals
     pairs = zip(supply.fit.arrays, supply.held_out.arrays, strict=True)
     if all(_are_alike(fit[0], (*fit[::copies], *held_out)) for fit, held_out in pairs):
         return f"all {supply.count + supply.held_out.count:,} samples are the same"
     call = next((call for call in graph.calls if call.kind == OPERATION and _statistics(call) is not None), None)
-    return "" if call is None else _far_off(graph, call, supply.fit)
+    return "" if call is None else _far_off(graph, call, supply.fit, batch_size, pace or Pace())
 
 
 def _are_alike(first: np.ndarray, others: Iterable[np.ndarray]) -> bool:
@@ -49,20 +53,26 @@ def _statistics(call: Call) -> tuple[np.ndarray, np.ndarray] | None:
     return mean, variance
 
 
-def _far_off(graph: CallGraph, call: Call, samples: Samples) -> str:
+def _far_off(graph: CallGraph, call: Call, samples: Samples, batch_size: int, pace: Pace) -> str:
     """By the median over the channels."""
-    number = call.inputs[0]
-    batch = next(samples.batches(min(SEEN, samples.count)))
-    values = np.asarray(ops.convert_to_numpy(tensors_of(graph, batch, [number])[number]), dtype="float64")
     mean, variance = _statistics(call) or (np.zeros(1), np.ones(1))
     axis = getattr(call.operation, "axis", -1)
     axis = axis[0] if isinstance(axis, (tuple, list)) and len(axis) == 1 else axis
-    if not isinstance(axis, int) or values.shape[axis] != len(mean):
+    if not isinstance(axis, int):
         return ""
-    rows = np.moveaxis(values, axis, -1).reshape(-1, len(mean))
+    count, total, squares = 0, np.zeros(len(mean)), np.zeros(len(mean))
+    for batch in pace.units(samples.batches(batch_size, range(min(SEEN, samples.count)))):
+        _, values = next(iter(observe(graph, batch, call.inputs[:1])))  # what comes behind it is not run
+        values = np.asarray(ops.convert_to_numpy(values), dtype="float64")
+        if values.shape[axis] != len(mean):
+            return ""
+        rows = np.moveaxis(values, axis, -1).reshape(-1, len(mean)) - mean
+        count, total, squares = count + len(rows), total + rows.sum(axis=0), squares + np.square(rows).sum(axis=0)
+    if not count:
+        return ""
     usual = np.sqrt(np.maximum(variance, 1e-12))
-    spread = float(np.median(np.sqrt(np.square(rows - mean).mean(axis=0)) / usual))
-    deviation = float(np.median(rows.std(axis=0) / usual))
+    spread = float(np.median(np.sqrt(squares / count) / usual))
+    deviation = float(np.median(np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0)) / usual))
     if spread > FAR:
         return f"what '{call.layer_name}' receives is {spread:,.0f} times as far spread as in the model's training"
     if deviation < 1 / FAR:

@@ -38,7 +38,7 @@ MOST_NUMBERS = 40_000_000
 """Numbers in one batch's rows at most."""
 HELD_OUT, FIRST_HELD_OUT = 4, 1
 """Every fourth batch is for choosing the ridge, the second one is the first of them."""
-GATHERED, LEAST_SHARE = 300.0, 0.1
+GATHERED, LEAST_SHARE = 300.0, 0.2
 """Multiply-accumulates that take as long as to gather one number; of the time that is left, for each wave."""
 LEAST_SOLVED = FIRST_HELD_OUT + 1
 """Batches at the least: one to fit to, one to choose the ridge by."""

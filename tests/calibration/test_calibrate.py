@@ -74,6 +74,21 @@ def test_never_further_from_the_source_than_moved_weights(make, count):
     assert result.model.count_params() == plain.count_params()
 
 
+def test_a_net_that_is_called_on_two_images_is_as_near_as_it_is_on_one():
+    """The same net, the same images: what two calls of it are fitted to is what one is."""
+    part, images = nets.backbone_with_head(), nets.images(40)
+    alone = convert(part, images, calibration_steps=SOLVE).report
+    first, second = keras.Input((16, 16, 3)), keras.Input((16, 16, 3))
+    twice = keras.Model([first, second], keras.layers.Concatenate()([part(first), part(second)]))
+    both = convert(twice, [images, images[::-1].copy()], calibration_steps=SOLVE).report
+    single, joined = named(alone, "relative error"), named(both, "relative error")
+    assert joined.after < 2 * single.after + 1e-3
+    assert joined.after < 0.25 * joined.before and single.after < 0.25 * single.before
+    told = [{step.name: step for step in each.calibration.steps}["solve"] for each in (alone, both)]
+    assert told[1].kept and told[1].detail == told[0].detail
+    assert not [note for note in both.notes if "not fitted" in note]
+
+
 def test_built_in_layers_compute_the_same():
     model, data = nets.inverted_residual(blocks=1), nets.images(16)
     octave = convert(model, data, calibration_steps=SOLVE)

@@ -68,8 +68,7 @@ def calibrated(model, clock, **settings):
     return calibrate.calibrate(layout, plan, options, settings, build, lambda *_: None)
 
 
-@pytest.mark.parametrize("data", [None, 48])
-@pytest.mark.parametrize("seconds", [1e-3, 0.02, 0.4, 3.0, 100.0])
+@pytest.mark.parametrize("seconds, data", [(0.02, 48), (0.4, None), (0.4, 48), (3.0, None), (100.0, 48)])
 def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     model, images = costly(seconds), None if data is None else nets.images(data)
     done = calibrated(model, Costly.clock, data=images)
@@ -87,7 +86,7 @@ def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     assert (done.report is None) == (seconds == 100.0)
 
 
-@pytest.mark.parametrize("each", [0.01, 0.3, 4.0])
+@pytest.mark.parametrize("each", [0.3, 4.0])
 def test_the_clock_ends_it_whatever_a_unit_of_work_takes(each):
     """Every question to the clock takes time, and every unit of work is one."""
     clock = nets.Clock(each)

@@ -164,6 +164,11 @@ def backbone(width=8):
     return keras.Model(inputs, x, name="backbone")
 
 
+def backbone_with_head(seed=0):
+    inputs = keras.Input((16, 16, 3))
+    return randomise(keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D()(backbone()(inputs)))), seed)
+
+
 def siamese(seed=0):
     """A backbone with two images."""
     first, second, part = keras.Input((16, 16, 3)), keras.Input((16, 16, 3)), backbone()
