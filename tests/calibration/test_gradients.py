@@ -17,6 +17,7 @@ from oracle import randomise
 from tensorflow.python.framework.ops import get_gradient_function
 
 import octconvert
+from octconvert.calibration.effort import Pace
 from octconvert.calibration.refine import Training, refine
 from octconvert.calibration.supply import Supply
 from octconvert.distillation import distill, flip_and_shift
@@ -227,7 +228,7 @@ def train() -> None:
     supply = Supply(nets.samples(x), nets.samples(x), "test", "", len(x), images=True)
     twins = nets.twins_of(source, nets.planned(source, exclude=("shortcut",))[0])
     assert isinstance(twins.model.get_layer("shortcut"), layers.Conv2D)
-    assert refine(twins, supply, Training(STEPS), 0.03, 1e9, 0) == STEPS
+    assert refine(twins, supply, Training(STEPS), 0.03, Pace(), 0) == STEPS
     converted = octconvert.convert(source, calibration=False, min_size=1).model
     distill(source, converted, x, 4, augment=flip_and_shift, batch_size=13, verbose=0)
     assert all(np.isfinite(weight).all() for weight in converted.get_weights())
