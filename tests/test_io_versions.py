@@ -79,6 +79,9 @@ def test_a_class_of_ones_own_inside_keeps_its_weights_without_the_class(tmp_path
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
     expected = model.predict(x, verbose=0)
     del keras.saving.get_custom_objects()["test_io_versions>Inner"]
+    known = io.load(tmp_path / "model.keras", custom_objects={"Inner": Inner})
+    assert type(known.get_layer("two")) is Inner
+    np.testing.assert_allclose(known.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
     loaded = io.read(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
     assert "'Inner'" in loaded.repairs[0]

@@ -23,6 +23,7 @@ CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "ThresholdedReLU": ("ReLU", {}),
     "RandomHeight": ("Identity", {}),  # which they are at inference
     "RandomWidth": ("Identity", {}),
+    "Cast": ("Identity", {}),  # an operation that .h5 files of Keras 3 name like a layer; layers cast what they are fed
 }
 RENAMED = {
     "LeakyReLU": {"alpha": "negative_slope"},
@@ -128,7 +129,7 @@ def _class(record: Record, job: Job) -> None:
         record["class_name"] = new
         record["config"].update(extra)
         job.notes.add(
-            f"'{kind}' was replaced by 'Identity', which is what it does at inference"
+            f"'{kind}' was replaced by 'Identity', which is what it is at inference"
             if new == "Identity"
             else f"'{kind}' is called '{new}' today",
             name_of(record),

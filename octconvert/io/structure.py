@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from octconvert.io import objects
 from octconvert.io.tree import (
     FUNCTIONAL,
     Job,
@@ -24,6 +25,7 @@ SHAPE_KEYS = ("batch_input_shape", "batch_shape")
 
 def straighten(model: Record, job: Job) -> None:
     """Puts Keras 1's ways to write a Sequential into today's form, in place; the names of layers may still be old."""
+    _own_names(model, job)
     _sequential_lists(model, job)
     _two_branches(model, job)
 
@@ -50,6 +52,18 @@ def _single_ends(model: Record, job: Job) -> None:
                 ends = record["config"][key]
                 if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
                     record["config"][key] = ends[0]
+
+
+def _own_names(model: Record, job: Job) -> None:
+    """A class that was registered as ``package>Name`` is found where the user passes it as ``Name``, too."""
+    for record in walk(model):
+        registered = str(record.get("registered_name") or record["class_name"])
+        name = registered.split(">")[-1]
+        unknown = objects.of_the_user(registered, job.custom_objects) is None
+        if ">" in registered and unknown and name in job.custom_objects:
+            record["class_name"] = name
+            if "registered_name" in record:
+                record["registered_name"] = name
 
 
 def _sequential_lists(model: Record, job: Job) -> None:
