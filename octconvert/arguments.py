@@ -102,6 +102,11 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     return names
 
 
+def _steps(name: str, value: Any) -> tuple[str, ...]:
+    """As `_texts`, or none at all."""
+    return () if isinstance(value, (tuple, list)) and not value else _texts(name, value)
+
+
 def _function(name: str, value: Any) -> Any:
     if not callable(value):
         raise UsageError(f"{name} takes a function, received {shown(value)}")
@@ -129,7 +134,8 @@ CHECKERS: dict[str, Checker] = {
     **dict.fromkeys(("overwrite", "unsafe", "strict", "portable", "for_inference", "benchmark"), _flag),
     **dict.fromkeys(("verify", "stride_mode", "weights", "objective"), _text),
     **dict.fromkeys(("preset", "runtime", "format"), _optional(_text)),
-    **dict.fromkeys(("calibration_steps", "runtimes"), _texts),
+    "calibration_steps": _steps,
+    "runtimes": _texts,
     **dict.fromkeys(("model_or_path", "a", "b", "model"), _model),
     **dict.fromkeys(("min_size", "calibration_samples", "seed", "threads", "rounds"), limits.whole),
     **dict.fromkeys(("calibration_budget", "target_macs", "max_drop"), _optional(limits.real)),

@@ -191,9 +191,13 @@ def test_no_steps_at_all():
 
 
 def test_a_second_is_enough_to_say_something():
+    """What is done in it is for the machine to tell; that it is done, or said, is not."""
     result = convert(nets.small(), nets.images(16), calibration_budget=1.0)
-    told = named(result.report, "relative error")
-    assert told.after <= told.before
+    if result.report.calibration is None:
+        assert any("--calibration-budget" in note for note in result.report.notes)
+    else:
+        told = named(result.report, "relative error")
+        assert told.after <= told.before
 
 
 @pytest.mark.parametrize("kind", ["zeros", "two"])
@@ -208,8 +212,8 @@ def test_degenerate_data(kind):
 def test_a_source_whose_outputs_are_no_numbers():
     model = nets.small()
     model.layers[-1].bias.assign([np.nan] * 5)
-    result = convert(model, nets.images(16), calibration_steps=SOLVE)
-    assert result.report.calibration is not None
+    with pytest.raises(InputError, match="not finite"):
+        convert(model, nets.images(16), calibration_steps=SOLVE)
 
 
 def test_one_sample_is_too_few():
