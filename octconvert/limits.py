@@ -36,7 +36,7 @@ def whole(name: str, value: Any, label: str = "") -> int:
         UsageError: it is not; the message starts with ``label``, or else the name.
     """
     least, most = WHOLE[name]
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most:
+    if _is_whole(value) and least <= int(value) <= most:
         return int(value)
     raise UsageError(f"{label or name} takes a whole number from {least} to {most}, received {shown(value)}")
 
@@ -48,8 +48,7 @@ def octave(value: Any, label: str = "octave") -> int:
         UsageError: it is not.
     """
     least, most = WHOLE["octave"]
-    right = isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most
-    if not right or int(value) & (int(value) - 1):
+    if not _is_whole(value) or not least <= int(value) <= most or int(value) & (int(value) - 1):
         raise UsageError(f"{label} must be a power of two (1, 2, 4 ... {most}), received {shown(value)}")
     return int(value)
 
@@ -64,6 +63,10 @@ def real(name: str, value: Any, label: str = "") -> float:
     if is_number(value) and least < value < most:
         return float(value)
     raise UsageError(f"{label or name} takes {words}, received {shown(value)}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:

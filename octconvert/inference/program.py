@@ -105,7 +105,7 @@ class Addition(Operation):
 class Reshaping(Operation):
     """To another shape; the first entry is -1: the batch, with the time steps of a `TimeDistributed` or without."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
