@@ -179,9 +179,9 @@ def test_bad_usage_is_one_line(nets, command, argv, said):
     [
         ({"runtimes": ()}, "needs a runtime"),
         ({"runtimes": "tvm"}, "no runtime 'tvm'"),
-        ({"threads": 0}, "threads must be"),
-        ({"rounds": True}, "rounds must be"),
-        ({"batch": 1.5}, "batch must be"),
+        ({"threads": 0}, "threads takes a whole number"),
+        ({"rounds": True}, "rounds takes a whole number"),
+        ({"batch": 1.5}, "batch takes a whole number"),
     ],
 )
 def test_options_that_make_no_sense(options, said):

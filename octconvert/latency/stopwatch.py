@@ -64,7 +64,7 @@ class Stopwatch(AbstractContextManager):
             self._known.add(self._gross(missing))
         gross = self._gross(models)
         calls = {key: self.known(f"empty {_ends(models[key])}") or 0.0 for key in gross}
-        found = {key: max(seconds - calls[key], LEAST_SHARE * seconds) for key, seconds in gross.items()}
+        found = {key: without_call(seconds, calls[key]) for key, seconds in gross.items()}
         self._known.add(found)
         return found
 
@@ -101,6 +101,11 @@ class Stopwatch(AbstractContextManager):
             return worker.run(1, timed, model=number, whole=False)[0]
         except WorkerError:
             return []
+
+
+def without_call(seconds: float, call: float) -> float:
+    """What of a run is the model's own, where any call takes ``call`` seconds; never nothing, nor less than that."""
+    return max(seconds - call, LEAST_SHARE * seconds)
 
 
 def _ends(model) -> tuple[int, int]:
