@@ -378,12 +378,14 @@ def _asset(entry: zipfile.ZipInfo) -> bool:
 
 def _check_member(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
-    if name.startswith("/") or ".." in re.split(r"[/\\]", name) or "\\" in name or ":" in name or "\0" in name:
+    if re.match(r"/|[A-Za-z]:", name) or "\\" in name or ".." in name.split("/"):
         raise Refusal(f"holds a file '{name[:80]}' that would lie outside of the archive; get it from its source again")
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise Refusal(f"holds '{name[:80]}', a symbolic link{LINKED}")
     if entry.flag_bits & 1:
         raise Refusal("is encrypted; unpack it and zip it again without a password")
+    if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
+        raise Refusal(DAMAGED_ZIP)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Refusal("is zipped in a way that Keras never uses; unpack it and zip it again with plain deflate")
 

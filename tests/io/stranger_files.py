@@ -20,12 +20,13 @@ KINDS = tuple(KERNELS)
 def honest(folder: Path, kind: str) -> Path:
     """A small model's file in ``folder``."""
     path = folder / f"model.{kind}"
-    path.write_bytes(_saved(kind))
+    path.write_bytes(saved(kind))
     return path
 
 
 @functools.cache
-def _saved(kind: str) -> bytes:
+def saved(kind: str) -> bytes:
+    """The same as bytes."""
     image = keras.Input((12, 12, 3), name="image")
     x = layers.Conv2D(8, 3, padding="same", name="a")(image)
     x = layers.UpSampling2D(2, name="up")(x)
