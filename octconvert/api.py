@@ -602,19 +602,26 @@ def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
 
 
 def _unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
-    """Layers of other packages that are made of convolutions: their inner calls are no part of the model's graph."""
-    found = {}
+    """Notes on layers that are made of convolutions, and have no rule: wrappers of Keras, and layers of other packages."""
+    wrappers, others = {}, {}
     for call in graph.calls:
         is_layer = call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer)
         if is_layer and rule_of(call, elementwise) is None:
             inner = call.operation._flatten_layers(include_self=False)
             if any(getattr(find_rule(layer), "produces", False) for layer in inner):
-                found[call.layer_name] = call.class_name
-    if not found:
-        return []
-    (name, class_name), *more = found.items()
-    others = f" and {len(more)} more" if more else ""
-    return [f"'{name}' ({class_name}){others} may hold convolutions inside, which can not be seen; left as they are"]
+                kind = wrappers if isinstance(call.operation, keras.layers.Wrapper) else others
+                kind[call.layer_name] = call.class_name
+    notes = {
+        "holds a convolution that is left as it is: no pair goes through a wrapper": wrappers,
+        "may hold convolutions inside, which can not be seen; left as it is": others,
+    }
+    return [f"{_some(names)} {note}" for note, names in notes.items() if names]
+
+
+def _some(classes: dict[str, str]) -> str:
+    """The first layer with its class, and how many more there are."""
+    (name, class_name), *more = classes.items()
+    return f"'{name}' ({class_name}){f' (and {len(more)} more)' if more else ''}"
 
 
 def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:
