@@ -602,7 +602,7 @@ def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
 
 
 def _unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
-    """Notes on layers that are made of convolutions, and have no rule: wrappers of Keras, and layers of other packages."""
+    """Notes on layers without a rule that are made of convolutions: wrappers of Keras, layers of other packages."""
     wrappers, others = {}, {}
     for call in graph.calls:
         is_layer = call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer)
