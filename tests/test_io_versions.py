@@ -17,7 +17,7 @@ from keras import layers
 
 import octconvert
 from octconvert import InputError, io
-from octconvert.io import training
+from octconvert.io import keys, training
 from octconvert.io.tree import Job
 
 LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"
@@ -255,6 +255,22 @@ def test_a_layer_idle_at_inference_is_made_anew_or_left_out(tmp_path):
         np.testing.assert_allclose(loaded.model(data["x0"], training=False), data["y"], rtol=1e-4, atol=1e-4)
     assert any("'RandomZoom' was replaced by 'Identity'" in note for note in loaded.repairs)
     assert any("'fill_mode' was dropped" in note for note in loaded.repairs)
+
+
+NUMBERS = {
+    **dict.fromkeys(("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout2D"), (0.1,)),
+    **dict.fromkeys(("RandomBrightness", "RandomColorDegeneration", "RandomContrast", "RandomHue"), (0.2,)),
+    **dict.fromkeys(("RandomRotation", "RandomSaturation", "RandomSharpness", "RandomZoom"), (0.2,)),
+    **{"RandomPosterization": (4,), "RandomTranslation": (0.1, 0.1)},
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(keys.IDLE) - {"SpatialDropout1D", "SpatialDropout3D"}))
+def test_layers_called_idle_do_nothing_at_inference(name):
+    layer = getattr(layers, name)(*NUMBERS.get(name, ()))
+    x = np.random.default_rng(0).uniform(0, 255, (2, 12, 12, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((12, 12, 3)), layer])
+    np.testing.assert_array_equal(model(x, training=False), x)
 
 
 # -- classes of one's own ----------------------------------------------------------------------------------------------

@@ -26,8 +26,10 @@ from octconvert.io.tree import Job, Record, children, is_model, name_of, named, 
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 OLD_PLACE = "_layer_checkpoint_dependencies"
-# What is called otherwise in Keras 3: of MultiHeadAttention, and of models where nothing else is known.
-RENAMED = {f"_{part}_dense": f"{part}_dense" for part in ("query", "key", "value", "output")} | {OLD_PLACE: "layers"}
+# Layers inside of layers that are called otherwise in Keras 3.
+RENAMED = {
+    "MultiHeadAttention": {f"_{part}_dense": f"{part}_dense" for part in ("query", "key", "value", "output")},
+}
 
 
 def modernise(model: Record) -> None:
@@ -123,7 +125,7 @@ def _copy(name: str, item: h5py.Dataset | h5py.Group, target: h5py.File, moves: 
     ends = (n for n in range(len(parts), 0, -1) if "/".join(parts[:n]) in moves)
     at = next(ends, 0)
     place = [moves["/".join(parts[:at])], *parts[at:]] if at else parts
-    target["/".join(RENAMED.get(part, part) for part in "/".join(place).split("/"))] = item[()]
+    target["/".join("layers" if part == OLD_PLACE else part for part in "/".join(place).split("/"))] = item[()]
 
 
 def _moves(group: h5py.Group, old: Record, new: Record, at: tuple[str, str], job: Job) -> Iterator[tuple[str, str]]:
@@ -143,16 +145,24 @@ def _moves(group: h5py.Group, old: Record, new: Record, at: tuple[str, str], job
             yield from _moves(group[folder][place], layer, layers[name], (f"{here}/", f"{there}/"), job)
         else:
             yield here, there + _inside(layers[name], f"{name}_inner", job)
+            yield from _renamed(layer, here, there, job)
             yield from _in_wrapper(group[folder][place], layer, layers[name], (f"{here}/", f"{there}/"), job)
 
 
 def _in_wrapper(
     group: h5py.Group, old: Record, new: Record, at: tuple[str, str], job: Job
 ) -> Iterator[tuple[str, str]]:
-    """A model in a wrapper, as TimeDistributed."""
+    """What is in a wrapper, as TimeDistributed."""
     for inner, fresh in zip(children(old), children(new), strict=False):
         if is_model(inner) and "layer" in group:
             yield from _moves(group["layer"], inner, fresh, (f"{at[0]}layer/", f"{at[1]}layer/"), job)
+        yield from _renamed(inner, f"{at[0]}layer", f"{at[1]}layer", job)
+
+
+def _renamed(layer: Record, here: str, there: str, job: Job) -> Iterator[tuple[str, str]]:
+    if job.version < 3 and layer["class_name"] not in job.custom_objects:
+        for old, new in RENAMED.get(layer["class_name"], {}).items():
+            yield f"{here}/{old}", f"{there}/{new}"
 
 
 def _inside(record: Record, name: str, job: Job) -> str:
