@@ -131,12 +131,13 @@ def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
         progress.add_task(stage, total=None, count="")
 
         def show(stage: str, done: int, total: int) -> None:
-            if stage != progress.tasks[0].description:
+            begins = stage != progress.tasks[0].description
+            if begins:
                 # A new task, for one never forgets its total and when it began.
                 progress.remove_task(progress.tasks[0].id)
                 progress.add_task(stage, total=None, count="")
             count = f"{done}/{total}" if total else ""
-            progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count)
+            progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count, refresh=begins)
 
         yield show
 
