@@ -200,12 +200,17 @@ def test_a_second_is_enough_to_say_something():
         assert told.after <= told.before
 
 
-@pytest.mark.parametrize("kind", ["zeros", "two"])
-def test_degenerate_data(kind):
-    data = np.zeros((16, 16, 16, 3), "float32") if kind == "zeros" else nets.images(2)
-    result = convert(nets.small(), data)
+def test_two_samples():
+    result = convert(nets.small(), nets.images(2))
     told = named(result.report, "relative error")
     assert told.after <= told.before
+    assert all(np.isfinite(weight).all() for weight in result.model.get_weights())
+
+
+def test_samples_that_are_all_zero_are_doubted():
+    """Nearer on them may be further on all else, so no error on them is asked for; see `test_doubts`."""
+    result = convert(nets.small(), np.zeros((16, 16, 16, 3), "float32"))
+    assert any("16 samples are the same" in note for note in result.report.notes)
     assert all(np.isfinite(weight).all() for weight in result.model.get_weights())
 
 
