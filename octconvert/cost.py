@@ -18,7 +18,6 @@ from octconvert.graph import (
     OPERATION,
     Call,
     CallGraph,
-    Tensor,
     build_graph,
     functional_of,
     with_input_shapes,
@@ -49,17 +48,6 @@ def measure(model_or_graph) -> tuple[CallGraph, Cost]:
 def cost_of(model_or_graph) -> Cost:
     """The second half of `measure`."""
     return measure(model_or_graph)[1]
-
-
-def peak_bytes(graph: CallGraph) -> int:
-    """The most bytes of activations alive at once in one run, on one sample or the batch that the model fixes."""
-    batch = max((graph.tensors[number].shape[0] or 1 for number in graph.inputs), default=1)
-    return batch * _activation_bytes(graph)[1]
-
-
-def largest_tensor(graph: CallGraph) -> Tensor:
-    """The one that takes the most memory."""
-    return max(graph.tensors, key=_bytes)
 
 
 def call_macs(graph: CallGraph) -> dict[int, int]:

@@ -65,7 +65,7 @@ def _unusable(model) -> Iterator[Unusable]:
             if id(variable) in seen or "float" not in variable.dtype:
                 continue
             seen.add(id(variable))
-            values = np.asarray(keras.ops.convert_to_numpy(variable)).astype("float64")
+            values = np.asarray(keras.ops.convert_to_numpy(variable))
             broken = ~np.isfinite(values)
             if broken.any():
                 yield Unusable(layer.name, variable.name, int(broken.sum()), values.size, "nan or infinity")
