@@ -160,6 +160,8 @@ def convert(
     deployment = checked_runtime(runtime) if for_inference or runtime is not None else None
     timing = _timing(locals()) if benchmark or objective != "macs" else None
     measured: Bench | None = None
+    if output is not None:
+        io.check_target(output, overwrite=overwrite)
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)

@@ -313,3 +313,13 @@ def test_what_is_no_functional_model_is_refused():
         octconvert.convert(keras.Sequential([layers.Conv2D(4, 3)]), calibration=False)
     with pytest.raises(octconvert.InputError, match="expected a Keras model"):
         octconvert.convert(42, calibration=False)
+
+
+def test_a_target_that_can_not_be_written_is_refused_before_the_model_is_read(tmp_path):
+    existing = tmp_path / "there.keras"
+    existing.write_bytes(b"mine")
+    stages = []
+    for output in (existing, tmp_path / "none" / "x.keras", tmp_path / "x.txt", tmp_path):
+        with pytest.raises(octconvert.UsageError):
+            octconvert.convert("missing.keras", output=output, progress=lambda stage, done, total: stages.append(stage))
+    assert not stages and existing.read_bytes() == b"mine"
