@@ -142,17 +142,21 @@ class Builder:
     def _names_of(self, functional, path):
         """Names are unique within one (nested) model."""
         self._names.append({operation.name for operation in functional.operations})
-        self._reserved.append(self._names_of_paired_outputs(functional, path))
+        self._reserved.append(set() if path else self._names_of_later_outputs(functional))
         yield
         self._names.pop()
         self._reserved.pop()
 
-    def _names_of_paired_outputs(self, functional, path) -> set[str]:
-        """Layers whose name the merged output of the model has to carry (it is what losses are keyed by)."""
-        if path:
-            return set()
-        numbers = ((tensor, self.graph.values[path, id(tensor)]) for tensor in functional.outputs)
-        return {_output_name(tensor) for tensor, number in numbers if number in self.layout.splits}
+    def _names_of_later_outputs(self, functional) -> set[str]:
+        """Layers whose name what comes behind them has to carry, a merge or an activation: losses are keyed by it."""
+        return {_output_name(tensor) for tensor in functional.outputs if self._has_more_behind(tensor)}
+
+    def _has_more_behind(self, tensor) -> bool:
+        number = self.graph.values[(), id(tensor)]
+        call = self.graph.producer(number)
+        activation = getattr(call.operation, "activation", None)
+        apart = isinstance(activation, keras.layers.Layer) and not call.path and self.layout.reads(call)
+        return number in self.layout.splits or (apart and any(part in self.layout.splits for part in call.inputs))
 
     def _call(self, call: Call, inputs: list) -> list:
         self._done += 1
@@ -359,7 +363,7 @@ class Builder:
         return apply
 
     def _copy(self, source, suffix: str, changes):
-        name = self.name(source.name + suffix) if suffix else source.name
+        name = self.name(source.name + suffix) if suffix else self.own_name(source.name)
         if not isinstance(source, keras.layers.Layer):
             return copy_operation(source, name, changes)
         return self.make(type(source), {**config_of(source), **(changes or {}), "name": name})

@@ -164,3 +164,19 @@ def test_a_function_with_numbers_given_beforehand():
     assert known_functions.is_elementwise(functools.partial(tf.nn.leaky_relu, alpha=0.1))
     assert not known_functions.is_elementwise(functools.partial(ops.leaky_relu, negative_slope=np.ones(3)))
     assert known_functions.standard(functools.partial(ops.relu)) is not keras.activations.relu
+
+
+@pytest.mark.parametrize("activation", ["LeakyReLU", "PReLU"])
+@pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind != "Activation"), "Dense of a vector"])
+def test_an_output_keeps_its_name_where_the_activation_comes_behind(kind, activation):
+    """Losses are keyed by it, and two layers of one name are no model."""
+    x = inputs = Input((9, 10, 3))
+    x = layers.Conv2D(8, 3, padding="same")(x)
+    options = {"activation": ELEMENTWISE[activation](), "name": "answer"}
+    if kind == "Dense of a vector":
+        x = layers.Dense(5, **options)(layers.GlobalAveragePooling2D()(x))
+    elif kind == "DepthwiseConv2D":
+        x = layers.DepthwiseConv2D(3, **options)(x)
+    else:
+        x = KINDS[kind](5, **({} if kind == "Dense" else {"kernel_size": 3}), **options)(x)
+    assert "plain" not in roles(assert_oracle(Model(inputs, x))).values()  # asks for the names, too
