@@ -25,7 +25,7 @@ from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_pla
 from octconvert.calibration.evidence import accuracy
 from octconvert.calibration.settings import STEPS, Settings
 from octconvert.compilation import carry_class, carry_compilation
-from octconvert.copying import config_of, rebuild, settle
+from octconvert.copying import renamed, settle
 from octconvert.cost import cost_of
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
 from octconvert.exporting import check_target, export_checked, format_of, written_bytes
@@ -667,7 +667,7 @@ def _with_input_shape(model, shape: tuple[int, ...]):
         raise UsageError(f"input_shape: {shape} does not fit the model's own {own}")
     name = tensor._keras_history.operation.name
     fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=name)
-    fresh = lambda layer: rebuild(type(layer), config_of(layer))  # noqa: E731
+    fresh = lambda operation: renamed(operation, operation.name)  # noqa: E731
     try:
         copy = keras.models.clone_model(functional, input_tensors=fixed, clone_function=fresh)
     except Exception as error:  # whatever a layer raises about a shape it can not work on

@@ -183,6 +183,17 @@ def test_input_shape_fixes_an_open_size():
         octconvert.convert(small_model(), input_shape=(20, 24, 3), calibration=False)
 
 
+def test_input_shape_of_a_model_with_raw_operations():
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    x = keras.ops.depth_to_space(keras.ops.relu(x) * 0.5 + x, 2)
+    model = randomise(keras.Model(inputs, layers.Conv2D(4, 3, padding="same")(x)))
+    result = octconvert.convert(model, input_shape=(10, 12, 3), alpha=0.0, calibration=False)
+    assert result.model.input_shape == (None, 10, 12, 3)
+    x = np.random.default_rng(0).standard_normal((2, 10, 12, 3)).astype("float32")
+    np.testing.assert_allclose(run(result.model, x)[0], run(model, x)[0], atol=1e-6)
+
+
 def test_compilation_is_carried_over():
     model = small_model()
     model.compile(optimizer=keras.optimizers.Adam(0.01), loss={"scores": "mse"}, metrics={"scores": ["mae"]})

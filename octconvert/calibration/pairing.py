@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import keras
 from keras import ops
 
 from octconvert.build import Builder
@@ -106,6 +107,8 @@ class Twins:
         """A tensor of the source as the converted model should hold it: [whole], or [high, pooled low]."""
         if split is None:
             return [tensor]
+        if "float" not in keras.backend.standardize_dtype(tensor.dtype):  # of a comparison: the share of each cell
+            tensor = ops.cast(tensor, "float32")
         axis = self.source.channel_axis if len(tensor.shape) == 4 else len(tensor.shape) - 1
         low = ops.take(tensor, split.low, axis=axis)
         if len(tensor.shape) == 4:

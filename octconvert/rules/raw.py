@@ -24,6 +24,7 @@ from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.merging import cut_constants
 from octconvert.rules.registry import find_rule, register
+from octconvert.rules.resizing import fitted
 from octconvert.split import Pair
 
 # Layers that stand for raw operations; one for each, so that it has one name and one copy.
@@ -85,6 +86,23 @@ class WindowPooling(_AsLayer):
 
 
 @register
+class Repeat(_AsLayer):
+    """``keras.ops.repeat`` of rows or of columns: nearest upsampling."""
+
+    operations = ("keras.src.ops.numpy.Repeat",)
+
+    def layer(self, call: Call, graph):
+        axis, times = call.operation.axis, call.operation.repeats
+        rank = len(call.node.outputs[0].shape)
+        if axis is None or rank != 4 or axis % rank not in graph.spatial_axes:
+            return "repeats something else than rows or columns"
+        if np.ndim(times) or int(times) < 1:
+            return "repeats rows or columns different numbers of times"
+        size = [int(times) if axis % rank == one else 1 for one in graph.spatial_axes]
+        return layers.UpSampling2D(tuple(size), graph.data_format, **_shared(call))
+
+
+@register
 class UnitLength(_AsLayer):
     """``keras.ops.normalize`` by the Euclidean norm."""
 
@@ -138,6 +156,14 @@ class RawBatchNormalization(Rule):
         return [build.dual(call, values, constants=cut_constants)]
 
 
+def _not_whole(sizes: list[int | None], cell: int) -> str:
+    """What keeps rows and columns from being whole cells; empty where they are."""
+    if None in sizes:
+        return "rows or columns whose number is not known"
+    odd = [size for size in sizes if size is not None and size % cell]
+    return f"{odd[0]} rows or columns, not a multiple of {cell}" if odd else ""
+
+
 # -- turned and shuffled positions -------------------------------------------------------------------------------------
 
 
@@ -159,8 +185,9 @@ class Flip(Rule):
         if 0 in axes:
             return stop(call, "turns the batch round")
         turned = [] if flow.is_vector() else [axis for axis in axes if axis != own]
-        if any(shape[axis] is None or shape[axis] % flow.options.octave for axis in turned):
-            return stop(call, f"turns rows or columns round that are not a multiple of {flow.options.octave}")
+        reason = _not_whole([shape[axis] for axis in turned], flow.options.octave)
+        if reason:
+            return stop(call, f"turns round {reason}")
         return carry(channels[::-1] if own in axes else channels)
 
     def rewrite(self, call: Call, values: list, build) -> list:
@@ -178,16 +205,15 @@ class DepthToSpace(Rule):
         assert channels is not None  # asked only where the input may be a pair
         if (operation.data_format or keras.config.image_data_format()) != flow.graph.data_format:
             return stop(call, "another data format")
-        rows = flow.shape()
-        if any(rows[axis] is None or rows[axis] % flow.options.octave for axis in flow.graph.spatial_axes):
-            return stop(call, f"its rows and columns are not a multiple of {flow.options.octave}")
+        if flow.portable_refusal():
+            return stop(call, flow.portable_refusal())
         merged = channels.reshape(operation.block_size**2, -1)
         for other in merged[1:]:
             flow.tie(merged[0], other)
         return carry(merged[0])
 
     def rewrite(self, call: Call, values: list, build) -> list:
-        return [build.dual(call, values)]
+        return [fitted(call, build.dual(call, values), build)]
 
 
 @register
@@ -202,8 +228,9 @@ class SpaceToDepth(Rule):
         if (operation.data_format or keras.config.image_data_format()) != flow.graph.data_format:
             return stop(call, "another data format")
         shape, whole = flow.shape(), flow.options.octave * operation.block_size
-        if any(shape[axis] is None or shape[axis] % whole for axis in flow.graph.spatial_axes):
-            return stop(call, f"its rows and columns are not a multiple of {whole}")
+        reason = _not_whole([shape[axis] for axis in flow.graph.spatial_axes], whole)
+        if reason:
+            return stop(call, f"takes apart {reason}")
         return carry(np.tile(channels, operation.block_size**2))
 
     def rewrite(self, call: Call, values: list, build) -> list:

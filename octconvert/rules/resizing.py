@@ -31,12 +31,12 @@ class UpSampling(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         octave, size = build.split(call).octave, call.operation.size
         if values[0].split.octave == octave:
-            return [_fitted(call, build.dual(call, values), build)]
+            return [fitted(call, build.dual(call, values), build)]
         low = {"size": tuple(ceil_div(factor, octave) for factor in size)}  # of a 1x1 map
         return [build.dual(call, values, changes=(None, low))]
 
 
-def _fitted(call: Call, pair: Pair, build) -> Pair:
+def fitted(call: Call, pair: Pair, build) -> Pair:
     """The low map cut to ceil(size / octave)."""
     octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}-L-fit"
     if octave == 1:

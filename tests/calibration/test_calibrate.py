@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import twin_models as nets
-from oracle import largest_difference, run
+from oracle import largest_difference, randomise, run
 
 import octconvert
 from octconvert.calibration import calibrate, refine, sweep
@@ -249,3 +249,14 @@ def test_outputs_that_can_not_be_asked_leave_the_choice_to_the_next_layers():
         told = {step.name: step for step in steps}
         assert all(told[name].kept for name in ("search", "select", "solve"))
         assert all(("by the next layers alone" in told[name].detail) == wanted for name in ("search", "select"))
+
+
+def test_comparisons_between_the_layers():
+    """What they give is no number, and can be a pair all the same."""
+    x = inputs = keras.Input((16, 16, 3))
+    for _ in range(2):
+        x = keras.layers.Conv2D(8, 3, padding="same")(x)
+        x = keras.ops.where(keras.ops.logical_and(x > 0, x < 1), x, 0.1 * x)
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    result = convert(randomise(keras.Model(inputs, outputs)), nets.images(32, size=16))
+    assert len(result.plan.converted) == 2 and named(result.report, "relative error").after < 1

@@ -103,7 +103,8 @@ GROUPS = {
     "places": [
         lambda x: ops.flip(x, axis=-1),
         lambda x: ops.flip(x, axis=[3]),
-        lambda x: ops.depth_to_space(ops.pad(x, [[0, 0], [0, 1], [0, 0], [0, 0]]), 2),
+        lambda x: ops.depth_to_space(x, 2),
+        lambda x: ops.repeat(ops.repeat(x, 3, axis=1), 2, axis=-2),
         lambda x: ops.space_to_depth(ops.image.resize(x, (8, 12)), 2),
         lambda x: ops.flip(ops.image.resize(x, (8, 12)), axis=[1, 2]),
         lambda x: ops.max_pool(x, 2, 2, "same"),
@@ -201,7 +202,9 @@ REASONS = {
     "mean of all": (lambda x: ops.mean(x, axis=[1, 2, 3], keepdims=True) + x, "reduces axes [1, 2, 3]"),
     "std of channels": (lambda x: ops.std(x, axis=-1, keepdims=True) + x, "can not be joined"),
     "flip of odd rows": (lambda x: ops.flip(x, axis=1), "not a multiple of 2"),
-    "odd depth to space": (lambda x: ops.depth_to_space(x, 2), "not a multiple of 2"),
+    "odd space to depth": (lambda x: ops.space_to_depth(ops.image.resize(x, (10, 10)), 2), "10 rows or columns, not"),
+    "repeated channels": (lambda x: ops.repeat(x, 2, axis=-1), "repeats something else than rows or columns"),
+    "unequal repeats": (lambda x: ops.repeat(x, np.arange(9), axis=1), "different numbers of times"),
     "constant map": (lambda x: x * np.ones((9, 10, 1), "float32"), "more axes than that of the channels"),
     "norm of order 1": (lambda x: ops.normalize(x, axis=-1, order=1), "norm of order 1"),
     "roll": (lambda x: ops.roll(x, 1, axis=1), "no rule for Roll"),
@@ -214,6 +217,25 @@ def test_the_reason_is_the_true_one(operation):
     make, reason = REASONS[operation]
     found = ends(octconvert.plan(between(make), min_size=1)).values()
     assert any(reason in one for one in found), found
+
+
+@pytest.mark.parametrize("operation", ["flip", "space_to_depth"])
+def test_open_sizes_are_the_reason_where_they_are(operation):
+    inputs = Input((None, None, 3))
+    x = conv(inputs)
+    y = ops.flip(x, axis=1) if operation == "flip" else ops.space_to_depth(x, 2)
+    found = ends(octconvert.plan(Model(inputs, [conv(x), conv(y)]))).values()
+    assert any("rows or columns whose number is not known" in one for one in found), found
+
+
+@pytest.mark.parametrize("operation", [lambda x: ops.depth_to_space(x, 2), lambda x: ops.repeat(x, 2, axis=1)])
+def test_upsampling_at_any_size(operation):
+    inputs = Input((None, None, 3))
+    model = Model(inputs, conv(operation(conv(inputs)), 4))
+    result = assert_oracle(model, converted=2)
+    for size in (7, 10):
+        sample = example(model, size=size)
+        assert run(result.model, sample)[0].shape == run(model, sample)[0].shape
 
 
 @pytest.mark.parametrize("operation", CARRIED)
