@@ -353,7 +353,7 @@ class Builder:
             self.made.append(self._items[key])
 
         def apply(*args, **kwargs):
-            output = layer(*args, **kwargs)
+            output = portable.called(layer, *args, **kwargs) if self.options.portable else layer(*args, **kwargs)
             self.applied.append(Applied(self._items[key], call, node_of(tree.flatten(output)[0])))
             if key not in self._built:
                 self._built.add(key)

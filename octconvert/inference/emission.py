@@ -340,7 +340,7 @@ def _other(emitter: _Emitter, node: p.Node, operation: p.Other, inputs):
         if new:
             emitter._layers[id(source)] = _copied_layer(source, emitter.name(node.name), operation.policy == FLOAT32)
         made = emitter._layers[id(source)]
-        emitter._calls[key] = tree.flatten(made(*args, **kwargs))
+        emitter._calls[key] = tree.flatten(portable.called(made, *args, **kwargs))
         if new and isinstance(source, keras.layers.Layer):
             made.set_weights(source.get_weights())
             settle(made)

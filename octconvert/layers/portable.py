@@ -93,6 +93,49 @@ def upsample_to(x, octave: int, like, data_format: str, name: str):
     return pad_or_crop(x, ((0, rows - x.shape[axes[0]]), (0, columns - x.shape[axes[1]])), data_format, name)
 
 
+_SLOPE_OF_FUSED = 0.2
+
+
+def called(layer, *args, **kwargs):
+    """``layer(*args, **kwargs)``; a rectifier with a slope out of other layers where TensorFlow would take another one.
+
+    With oneDNN, TensorFlow 2.21 makes one operation of a convolution, its bias, a sum and a LeakyRelu in any graph
+    (``predict``), and loses the slope: it computes with 0.2 (`_FusedConv2D`, ``leakyrelu_alpha``).
+    """
+    slope = _slope(layer)
+    if slope in (None, 0.0, _SLOPE_OF_FUSED) or len(args) != 1 or not _is_sum_of_biased(args[0]):
+        return layer(*args, **kwargs)
+    (x,), options = args, {"dtype": getattr(layer, "dtype_policy", None) or args[0].dtype}
+    sloped = layers.Rescaling(slope, name=f"{layer.name}-slope", **options)(x)
+    join = layers.Maximum if slope <= 1 else layers.Minimum
+    return join(name=layer.name, **options)([x, sloped])
+
+
+def _slope(layer) -> float | None:
+    """Of a layer or raw operation that TensorFlow computes by its LeakyRelu; None of any other."""
+    bounded = getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0)
+    return None if bounded or not hasattr(layer, "negative_slope") else float(layer.negative_slope)
+
+
+_NOTHING_AT_INFERENCE = (layers.Dropout, layers.GaussianDropout, layers.GaussianNoise, layers.Identity)
+
+
+def _is_sum_of_biased(x) -> bool:
+    """Whether a Keras tensor is a sum at inference, one term of which is a convolution that adds a bias."""
+    maker, read = _made_by(x)
+    while isinstance(maker, _NOTHING_AT_INFERENCE):
+        maker, read = _made_by(read[0])
+    terms = [_made_by(term)[0] for term in read] if type(maker).__name__ == "Add" else []
+    return any(isinstance(term, layers.Conv2D) and term.use_bias for term in terms)
+
+
+def _made_by(x) -> tuple:
+    """(operation, tensors that it read) of a Keras tensor."""
+    history = x._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, node.arguments.keras_tensors
+
+
 def merge(high, low, octave: int, order, data_format: str, name: str):
     """The built-in twin of `OctaveMerge`."""
     low = upsample_to(low, octave, high, data_format, f"{name}-up")

@@ -269,3 +269,37 @@ def test_the_model_itself_is_not_changed():
     octconvert.for_inference(model)
     assert all(np.array_equal(a, np.array(b)) for a, b in zip(before, model.weights, strict=True))
     assert nodes == [len(layer._inbound_nodes) for layer in all_layers(model)]
+
+
+def sloped(kind: str):
+    """A rectifier with a slope behind convolutions; other slopes than 0.2, which TensorFlow falls back to."""
+    x = inputs = keras.Input((16, 16, 3))
+    for _ in range(3):
+        x = layers.Conv2D(8, 3, padding="same", use_bias=kind != "normalised")(x)
+        if kind == "normalised":
+            x = layers.BatchNormalization()(x)
+        if kind == "dropped":
+            x = layers.SpatialDropout2D(0.1)(x)
+        x = {
+            "raw": lambda x: keras.ops.leaky_relu(x, 0.05),
+            "steep": layers.LeakyReLU(negative_slope=1.5),
+            "ReLU": layers.ReLU(negative_slope=0.5),
+        }.get(kind, layers.LeakyReLU(negative_slope=0.1))(x)
+    return randomise(keras.Model(inputs, layers.Conv2D(2, 1)(x)))
+
+
+@pytest.mark.parametrize("kind", ["layer", "normalised", "dropped", "raw", "steep", "ReLU"])
+def test_slopes_are_the_same_in_the_graph_of_predict(kind):
+    """With oneDNN, TensorFlow fuses convolution, bias, sum and LeakyRelu, and forgets the slope."""
+    model = sloped(kind)
+    sample = example(model)
+    convert = lambda **options: octconvert.convert(model, min_size=1, calibration=False, **options).model  # noqa: E731
+    octave = convert()
+    right = run(octave, sample)
+    for made in (
+        convert(portable=True),
+        octconvert.for_inference(octave, "tf"),
+        octconvert.for_inference(octave, "onnx"),
+    ):
+        assert largest_difference(right, run(made, sample)) < 1e-5
+        assert largest_difference(right, [made.predict(sample, verbose=0)]) < 1e-5
