@@ -96,9 +96,11 @@ class Console:
         if not self.quiet:
             from rich.console import Console as Screen
 
+            from octconvert.report.layout import Printable
+
             screen = Screen()
             with screen.capture() as captured:
-                screen.print(renderable(), crop=False)
+                screen.print(Printable(renderable()), crop=False)
             # Written here because rich would end the process by itself where the reader has gone.
             sys.stdout.write(captured.get())
 

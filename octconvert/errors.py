@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 
+from octconvert.printable import line
+
 
 class OctconvertError(Exception):
-    """Base of every error a user can meet; ``exit_code`` is what the command line ends with."""
+    """Base of every error a user can meet; ``exit_code`` is what the command line ends with.
+
+    Names in a message may come from a file of a stranger: it is one line of bounded length, without control characters.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: object = ""):
+        super().__init__(line(str(message)))
 
 
 class InputError(OctconvertError):
@@ -81,8 +89,10 @@ def kind(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line."""
-    lines = [line.strip() for line in cause(error).splitlines() if line.strip()]
-    reasons = [line for line in lines if not _PLACES.fullmatch(line)]
+    lines = [text.strip() for text in cause(error).splitlines() if text.strip()]
+    if lines and lines[0] == "in user code:":  # TensorFlow puts the whole way to the error in front of it
+        lines = lines[-1:]
+    reasons = [text for text in lines if not _PLACES.fullmatch(text)]
     return (reasons or lines or [type(error).__name__])[0]
 
 

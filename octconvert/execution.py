@@ -14,8 +14,9 @@ import tensorflow as tf
 from keras import tree
 
 from octconvert.environment import ONEDNN
-from octconvert.errors import InputError
+from octconvert.errors import InputError, OctconvertError
 from octconvert.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, build_graph
+from octconvert.io.text import one_line
 
 
 def run_call(call: Call, values: dict[int, object]) -> None:
@@ -34,14 +35,16 @@ def _called(call: Call, args, kwargs):
     """The operation's result.
 
     Raises:
-        InputError: TensorFlow has it not for this processor, as convolutions with the channels first.
+        InputError: TensorFlow has it not for this processor, as convolutions with the channels first, or it fails.
     """
     try:
         return call.operation(*args, **kwargs)
-    except tf.errors.OpError as error:
-        lacking = _LACKING.search(str(error))
+    except (OctconvertError, MemoryError):
+        raise
+    except Exception as error:  # of a layer that a file describes, or of the user's own
+        lacking = _LACKING.search(str(error)) if isinstance(error, tf.errors.OpError) else None
         if lacking is None:
-            raise
+            raise InputError(f"layer '{call.name}' can not be run ({one_line(error)})") from error
         hint = "" if os.environ.get(ONEDNN) == "1" else f"; {ONEDNN}=1 in the environment brings more operations"
         raise InputError(f"TensorFlow can not run layer '{call.name}' here ({lacking[0]}){hint}") from error
 

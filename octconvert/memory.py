@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+import keras
+
 from octconvert.cost import cost_of
 from octconvert.errors import InputError
 from octconvert.graph import CallGraph, build_graph, with_known_sizes
@@ -14,6 +16,8 @@ from octconvert.verify import SAMPLE_SIZES
 
 SHARE = 0.25
 """Of the memory for the activations of one run: a second copy of the outputs and the insides of kernels come on top."""
+MACS = 10**16
+STEPS = 10_000
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -29,6 +33,7 @@ def runnable_graph(model) -> CallGraph:
         sized = with_known_sizes(graph, SAMPLE_SIZES)
     except InputError:  # it works at no usual size: whoever needs one says so
         return graph
+    _check_work(sized)
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)
     needed, there = batch * cost_of(sized).peak_activation_bytes, total_bytes()
     if needed > SHARE * there:
@@ -40,6 +45,19 @@ def runnable_graph(model) -> CallGraph:
             f"{_gigabytes(there)} of memory; give a smaller --input-shape or rebuild the model"
         )
     return graph
+
+
+def _check_work(graph: CallGraph) -> None:
+    """Refuses a run that would not end in any time that somebody waits."""
+    for call in graph.calls:
+        layer = call.operation
+        counted = isinstance(layer, keras.layers.TimeDistributed) or getattr(layer, "unroll", False)
+        steps = max((graph.tensors[number].shape[1] or 0 for number in call.inputs), default=0) if counted else 0
+        if steps > STEPS:
+            raise InputError(f"layer '{call.name}' runs {steps:,} steps one by one; the most is {STEPS:,}")
+    macs = cost_of(graph).macs
+    if macs > MACS:
+        raise InputError(f"one run needs {macs:.0e} multiplications, over {MACS:.0e}; no processor ends that in a day")
 
 
 def total_bytes() -> int:

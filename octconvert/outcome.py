@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from octconvert import printable
 from octconvert.errors import InputError, OctconvertError
 
 FAILED, INTERRUPTED, READER_GONE = 1, 130, 141
@@ -48,7 +49,7 @@ def say(message: str) -> None:
     if sys.stderr is None:  # closed; print would take stdout
         return
     with contextlib.suppress(OSError):  # nobody reads it any more
-        print(f"octconvert: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"octconvert: {printable.line(message, most=8000)}", file=sys.stderr, flush=True)
 
 
 def _naming(error: OctconvertError, models: Sequence[str], files: Iterable[str]) -> str:

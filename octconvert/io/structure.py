@@ -14,12 +14,14 @@ from octconvert.io.tree import (
     all_references,
     children,
     is_functional,
-    is_model,
     is_sequential,
     name_of,
     walk,
 )
+from octconvert.printable import printable
 
+SLASH = "a '/' in the name was replaced by '_', which is all that Keras 3 allows"
+HIDDEN = "what can not be printed was replaced by '_' in the name"
 SHAPE_KEYS = ("batch_input_shape", "batch_shape")
 
 
@@ -211,10 +213,8 @@ def _needs_shape(model: Record, job: Job) -> None:
 
 
 def rename(model: Record, job: Job) -> None:
-    """Takes the ``/`` out of layer names, everywhere a name is mentioned; Keras 3 allows none."""
+    """Takes the ``/`` out of layer names, everywhere a name is mentioned, and what can not be printed."""
     for record in walk(model):
-        if not is_model(record):
-            continue
         new = _new_names([name_of(layer) for layer in children(record)])
         if is_functional(record):
             for reference in list(all_references(record)):
@@ -224,19 +224,24 @@ def rename(model: Record, job: Job) -> None:
             if old in new:
                 _set_name(layer, new[old])
                 job.renamed[old] = new[old]
-                job.notes.add("a '/' in the name was replaced by '_', which is all that Keras 3 allows", old)
-    if "/" in name_of(model):
-        _set_name(model, name_of(model).replace("/", "_"))
+                job.notes.add(SLASH if "/" in old else HIDDEN, old)
+    if name_of(model) != _allowed(name_of(model)):
+        _set_name(model, _allowed(name_of(model)))
+
+
+def _allowed(name: str) -> str:
+    return printable(name.replace("/", "_"), "_")
 
 
 def _new_names(names: list[str]) -> dict[str, str]:
-    taken = {name for name in names if "/" not in name}
+    taken = {name for name in names if name == _allowed(name)}
     new: dict[str, str] = {}
     for name in names:
-        if "/" in name and name not in new:
-            fresh, number = name.replace("/", "_"), 1
+        allowed = _allowed(name)
+        if name != allowed and name not in new:
+            fresh, number = allowed, 1
             while fresh in taken:
-                fresh, number = f"{name.replace('/', '_')}_{number}", number + 1
+                fresh, number = f"{allowed}_{number}", number + 1
             taken.add(fresh)
             new[name] = fresh
     return new

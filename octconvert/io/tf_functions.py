@@ -20,6 +20,7 @@ from octconvert.io.tf_values import (
     Outputs,
     Untranslatable,
     axes,
+    check_size,
     constant,
     constant_tensor,
     integers,
@@ -842,7 +843,9 @@ def roll(input, shift, axis):
 def broadcast_to(input, shape):
     wanted = [tensor(input).shape[i] if isinstance(n, Open) else n for i, n in enumerate(shape)]
     if None in wanted or len(wanted) != rank(input):
-        ones = np.ones([1 if isinstance(n, Open) else n for n in shape], dtype=input.dtype)
+        sizes = [1 if isinstance(n, Open) else n for n in shape]
+        check_size(sizes)
+        ones = np.ones(sizes, dtype=input.dtype)
         if any(isinstance(n, Open) and input.shape[i] is not None for i, n in enumerate(shape)):
             raise Untranslatable("to a size that is not known before the model runs")
         return ops.multiply(input, ones)
@@ -864,6 +867,7 @@ def fill(dims, value):
     sizes = _items_of(dims)
     opens = [n for n in sizes if isinstance(n, Open)]
     if not opens:
+        check_size(sizes)
         return ops.full(integers(sizes, "a shape"), value) if is_tensor(value) else np.full(sizes, value).tolist()
     source = opens[0].tensor
     if sizes != list(shape(source)) and not _is_shape_of(sizes, source):

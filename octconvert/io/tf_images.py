@@ -12,6 +12,7 @@ from octconvert.io.tf_functions import REASONS, getitem, identity, minus, named,
 from octconvert.io.tf_values import (
     Open,
     Untranslatable,
+    check_size,
     constant_tensor,
     integers,
     is_float,
@@ -175,6 +176,7 @@ def batch_normalization(x, mean, variance, offset, scale, variance_epsilon):
 @named("nn.local_response_normalization", "nn.lrn")
 def local_response_normalization(input, depth_radius=5, bias=1, alpha=1, beta=0.5):
     channels = known_size(require_float(tensor(input)), rank(input) - 1)
+    check_size([channels, channels])
     distance = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels)))
     near = (distance <= depth_radius).astype(input.dtype)
     total = ops.matmul(ops.square(input), near)
@@ -295,6 +297,7 @@ def _resized_axis(x: Any, axis: int, target: int, method: str, align_corners: bo
     length = known_size(x, axis)
     if length == target:
         return x
+    check_size([target, 1 if method == "nearest" else length])
     aligned = align_corners and target > 1
     scale = np.float32((length - 1) / (target - 1) if aligned else length / target)
     places = np.arange(target, dtype="float32") * scale
@@ -487,6 +490,8 @@ def extract_patches(images, sizes, strides, rates, padding):
     window, steps, rate = (_spatial(value, tensor(images), "channels_last", name) for name, value in given.items())
     if rate[0] != rate[1]:
         raise Untranslatable(f"with rates {rate}")
+    channels = known_size(images, rank(images) - 1)
+    check_size([math.prod(window) * channels] * 2)  # Keras cuts with the kernel of a convolution
     return ops.image.extract_patches(
         require_float(tensor(images)), window, steps, rate[0], padding=str(padding).lower(), data_format="channels_last"
     )

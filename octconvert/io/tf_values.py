@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+
+from octconvert.io.text import extent
+
+CONSTANT = 2**24
+"""Numbers of a constant that is computed while a model is built."""
 
 
 class Untranslatable(Exception):
@@ -79,6 +86,17 @@ def pair(first: Any, second: Any) -> tuple[Any, Any]:
         return first, second
     dtype = tensor(first if is_tensor(first) else second).dtype
     return constant(first, dtype), constant(second, dtype)
+
+
+def check_size(shape: Iterable[int]) -> None:
+    """Refuses a constant that is larger than any that stands in a file.
+
+    Raises:
+        Untranslatable: It has over `CONSTANT` numbers.
+    """
+    sizes = integers(list(shape), "a shape")
+    if math.prod(map(abs, sizes)) > CONSTANT:
+        raise Untranslatable(f"with a constant of {extent(sizes)} numbers")
 
 
 def rank(value: Any) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from octconvert.errors import InputError
+from octconvert.printable import line
 
 Record = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Notes:
             names.append(layer)
 
     def sentences(self) -> tuple[str, ...]:
-        return tuple(f"{named(names)}: {what}." if names else f"{what}." for what, names in self._layers.items())
+        return tuple(line(f"{named(names)}: {what}." if names else f"{what}.") for what, names in self._layers.items())
 
 
 def named(names: list[str], most: int = 3) -> str:

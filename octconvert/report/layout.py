@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from rich.box import Box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from octconvert.planning.values import PLAIN
+from octconvert.printable import printable
 from octconvert.report import words
 
 ALL_ROWS = 32  # tables up to this length are shown whole
@@ -31,6 +33,18 @@ class Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield self.build(options.max_width)
+
+
+@dataclass(frozen=True)
+class Printable:
+    """A renderable without what a terminal would obey: names in it may come from a file of a stranger."""
+
+    inner: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.inner, options):
+            lines = segment.text.split("\n")
+            yield segment if segment.control else segment._replace(text="\n".join(map(printable, lines)))
 
 
 def spaced(sections: Iterable[Sequence[RenderableType]]) -> Group:

@@ -23,6 +23,7 @@ from octconvert.report.layout import (
     Column,
     Fitted,
     Gap,
+    Printable,
     collapsed,
     figures,
     first_that_fits,
@@ -59,7 +60,8 @@ def render(report: Report, verbose: bool = False) -> Group:
 def as_text(renderable: RenderableType) -> str:
     """What ``print`` shows: as wide as the terminal, without colour."""
     text = io.StringIO()
-    Console(file=text, no_color=True, width=shutil.get_terminal_size((80, 24)).columns).print(renderable, crop=False)
+    console = Console(file=text, no_color=True, width=shutil.get_terminal_size((80, 24)).columns)
+    console.print(Printable(renderable), crop=False)
     return text.getvalue().rstrip("\n")
 
 
