@@ -133,7 +133,7 @@ def test_senseless_selection_is_refused(selection):
     model = network()
     plan = octconvert.plan(model, **OPTIONS)
     group = next(group for group in plan.groups if group.producers == ("a", "b"))
-    with pytest.raises(octconvert.UsageError, match=group.name) as caught:
+    with pytest.raises(octconvert.UsageError, match=rf"{group.name}: |groups\[\d+\]: ") as caught:
         octconvert.convert(model, plan=edited(plan, **{group.name: {"selection": selection}}), calibration=False)
     assert "\n" not in str(caught.value)
 
