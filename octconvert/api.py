@@ -34,7 +34,7 @@ from octconvert.inference.deploy import checked_runtime, deploy
 from octconvert.latency.objective import for_latency
 from octconvert.limits import shown
 from octconvert.memory import runnable_graph
-from octconvert.output import failure, save_checked
+from octconvert.output import check_holds, failure, save_checked
 from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.planning.values import Options, Plan
@@ -169,6 +169,8 @@ def convert(
     layout, plan, options = _plan(runnable_graph(loaded.model), options, plan)
     if strict and not plan.converted:
         raise NothingToConvert(_nothing(loaded, plan, layout.graph))
+    if output is not None and deployment is None:  # the form for inference may do without the operations
+        check_holds(Path(output), layout.graph)
     example, told_of_source = _comparable(layout.graph, _label(model_or_path, loaded.model))
     told_of_time: list[str] = []
     if timing is not None and objective == "latency" and plan.converted:
@@ -605,7 +607,8 @@ def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
 
 def _unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
     """Notes on layers without a rule that are made of convolutions: wrappers of Keras, layers of other packages."""
-    wrappers, others = {}, {}
+    wrappers: dict[str, str] = {}
+    others: dict[str, str] = {}
     for call in graph.calls:
         is_layer = call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer)
         if is_layer and rule_of(call, elementwise) is None:

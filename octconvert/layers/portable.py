@@ -113,7 +113,7 @@ def called(layer, *args, **kwargs):
 
 def _slope(layer) -> float | None:
     """Of a layer or raw operation that TensorFlow computes by its LeakyRelu; None of any other."""
-    bounded = getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0)
+    bounded = getattr(layer, "max_value", None) is not None or bool(getattr(layer, "threshold", 0))
     return None if bounded or not hasattr(layer, "negative_slope") else float(layer.negative_slope)
 
 
