@@ -202,8 +202,8 @@ def convert(
         arguments.pop("evaluate", None)
         return Task("plan", (model,), {**arguments, "plan": _read_plan(plan)}, console, _files(json))
     target = output or _default_output(model)
+    check_target(target, overwrite=True)  # first what no --force would help against
     _check_output(model, target, force)
-    check_target(target, overwrite=force)
     arguments |= {"plan": _read_plan(plan), "verify": verify, "output": target, "overwrite": force, "strict": True}
     arguments |= {"for_inference": for_inference, "benchmark": benchmark}
     return Task("convert", (model,), arguments, console, (target, *_files(json)))

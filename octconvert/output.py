@@ -12,11 +12,29 @@ import h5py
 import keras
 
 from octconvert import functions, io, verify
-from octconvert.errors import CheckError
+from octconvert.errors import CheckError, UsageError
 from octconvert.execution import run
+from octconvert.graph import OPERATION, CallGraph
 from octconvert.io.findings import NOTHING, Held, Kind, findings
 from octconvert.io.trust import SETTINGS
 from octconvert.report.result import Check
+
+
+def check_holds(path: Path, graph: CallGraph) -> None:
+    """Refuse a target whose format can not hold the model, before there is any long work for it.
+
+    Raises:
+        UsageError: HDF5, and an operation that Keras would look for among its layers when it loads the file.
+    """
+    if path.suffix == ".keras":
+        return
+    for call in graph.calls:
+        raw = call.kind == OPERATION and not isinstance(call.operation, keras.layers.Layer)
+        if raw and not (hasattr(keras.layers, call.class_name) and len(call.node.arguments.args) == 1):
+            raise UsageError(
+                f"{path}: HDF5 does not hold operations of keras.ops, as '{call.name}' ({call.class_name}) is; "
+                "name a .keras file"
+            )
 
 
 def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str, Any] | None) -> Check:

@@ -683,3 +683,9 @@ def test_a_reader_that_goes_away_is_no_crash(net):
     found = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=net.parent, env=env)
     os.close(write)
     assert found.returncode == 141 and "Traceback" not in found.stderr and "BrokenPipe" not in found.stderr
+
+
+def test_a_directory_as_the_output_is_refused_with_and_without_force(net, run):
+    Path("folder").mkdir()
+    for more in ((), ("--force",)):
+        assert_one_error_line(run("net.keras", "-o", "folder", *more), 2, "octconvert: folder: is a directory")

@@ -157,6 +157,16 @@ def test_an_operation_that_the_runtime_has_not_is_one_line(net, command, name):
     assert files() == ["net.keras", "rare.keras"]
 
 
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
+def test_exact_gelu(tmp_path, name):
+    """tf2onnx has no Erfc, which TensorFlow's is made of."""
+    installed(name)
+    image = keras.Input((8, 8, 3))
+    x = keras.ops.gelu(layers.Conv2D(4, 3, activation="gelu")(image), approximate=False)
+    made = octconvert.export(keras.Model(image, layers.Dense(2)(x)), tmp_path / TARGETS[name])
+    assert made.check.passed and not made.notes
+
+
 def test_open_sizes_are_given(tmp_path):
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, layers.Conv2D(4, 3, padding="same")(inputs), name="open")

@@ -21,6 +21,7 @@ class Onnx(Runtime):
         import keras
         import onnx
 
+        import octconvert.runtimes.onnx_operations  # noqa: F401  it registers them
         from octconvert.runtimes.onnx_resizing import settle_upsampling
         from octconvert.runtimes.onnx_weights import FedWeights, put_in, weights_of
 

@@ -6,10 +6,12 @@ import sys
 import textwrap
 
 import numpy as np
+import pytest
 from keras import Input, Model, Sequential, layers, ops
 from oracle import example, largest_difference, randomise, run
 
 import octconvert
+from octconvert import UsageError
 
 
 def conv(filters=8, **options):
@@ -92,3 +94,13 @@ def test_load_in_a_fresh_process(tmp_path):
     for path, outputs in expected.items():
         arrays = np.load(path + ".npz")
         assert largest_difference(outputs, [arrays[key] for key in arrays.files]) < 1e-5, path
+
+
+def test_hdf5_is_refused_before_the_work_where_it_can_not_hold_an_operation(tmp_path):
+    inputs = Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    model = Model(inputs, layers.Conv2D(8, 3)(ops.relu(x) + x))
+    stages = []
+    with pytest.raises(UsageError, match=r"m\.h5: HDF5 does not hold operations of keras.ops, as 'relu"):
+        octconvert.convert(model, output=tmp_path / "m.h5", progress=lambda stage, *_: stages.append(stage))
+    assert not [stage for stage in stages if stage.startswith("calibrate")]
