@@ -6,6 +6,9 @@ only move values about work in the tensor's own dtype: the global policy may be 
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -94,6 +97,8 @@ def upsample_to(x, octave: int, like, data_format: str, name: str):
 
 
 _SLOPE_OF_FUSED = 0.2
+# The layers that stand for one, which may be called again.
+_APART: weakref.WeakKeyDictionary[Any, tuple] = weakref.WeakKeyDictionary()
 
 
 def called(layer, *args, **kwargs):
@@ -105,10 +110,13 @@ def called(layer, *args, **kwargs):
     slope = _slope(layer)
     if slope in (None, 0.0, _SLOPE_OF_FUSED) or len(args) != 1 or not _is_sum_of_biased(args[0]):
         return layer(*args, **kwargs)
-    (x,), options = args, {"dtype": getattr(layer, "dtype_policy", None) or args[0].dtype}
-    sloped = layers.Rescaling(slope, name=f"{layer.name}-slope", **options)(x)
-    join = layers.Maximum if slope <= 1 else layers.Minimum
-    return join(name=layer.name, **options)([x, sloped])
+    if layer not in _APART:
+        dtype = getattr(layer, "dtype_policy", None) or args[0].dtype
+        join = layers.Maximum if slope <= 1 else layers.Minimum
+        scaling = layers.Rescaling(slope, name=f"{layer.name}-slope", dtype=dtype)
+        _APART[layer] = scaling, join(name=f"{layer.name}-join", dtype=dtype)
+    scaling, join = _APART[layer]
+    return join([args[0], scaling(args[0])])
 
 
 def _slope(layer) -> float | None:

@@ -274,6 +274,10 @@ def test_the_model_itself_is_not_changed():
 def sloped(kind: str):
     """A rectifier with a slope behind convolutions; other slopes than 0.2, which TensorFlow falls back to."""
     x = inputs = keras.Input((16, 16, 3))
+    if kind == "shared":
+        inner = sloped("layer")
+        both = [keras.Input((16, 16, 3)), keras.Input((16, 16, 3))]
+        return randomise(keras.Model(both, layers.Subtract()([inner(each) for each in both])))
     for _ in range(3):
         x = layers.Conv2D(8, 3, padding="same", use_bias=kind != "normalised")(x)
         if kind == "normalised":
@@ -288,7 +292,7 @@ def sloped(kind: str):
     return randomise(keras.Model(inputs, layers.Conv2D(2, 1)(x)))
 
 
-@pytest.mark.parametrize("kind", ["layer", "normalised", "dropped", "raw", "steep", "ReLU"])
+@pytest.mark.parametrize("kind", ["layer", "normalised", "dropped", "raw", "steep", "ReLU", "shared"])
 def test_slopes_are_the_same_in_the_graph_of_predict(kind):
     """With oneDNN, TensorFlow fuses convolution, bias, sum and LeakyRelu, and forgets the slope."""
     model = sloped(kind)
