@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from octconvert.io.inspection import Contents, Weight
 from octconvert.io.text import one_line
@@ -132,7 +133,17 @@ def _fill(layer: Any, saved: list[Saved], job: Job) -> None:
         if shape != tuple(variable.shape):
             shapes = f"{shape} in the file and {tuple(variable.shape)} in the architecture"
             job.refuse(f"has '{variable.name}' of shape {shapes}", leaf.name)
-        variable.assign(_layout(leaf, variable, np.asarray(one.data), job))
+        variable.assign(_layout(leaf, variable, _numbers(one.data, leaf, job), job))
+
+
+def _numbers(data: h5py.Dataset, leaf: Any, job: Job) -> np.ndarray:
+    """The array; HDF5 has no bfloat16, and keeps two bytes of no kind."""
+    value = np.asarray(data)
+    if value.dtype.kind != "V":
+        return value
+    if value.dtype.itemsize != 2 or leaf.variable_dtype != "bfloat16":
+        job.refuse("has something else than numbers as a weight; save the model again", leaf.name)
+    return value.view(tf.bfloat16.as_numpy_dtype)
 
 
 def _by_name(layer: Any, saved: list[Saved]) -> list[tuple[Any, Any]] | None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from stranger_files import KINDS, edit_config, honest, layer
+from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, layer
 
 import octconvert
 from octconvert import io
@@ -278,3 +278,26 @@ def test_steps_one_by_one_are_bounded(tmp_path):
 def test_the_reason_behind_the_way_to_an_error_is_kept():
     error = ValueError('in user code:\n\n    File "x.py", line 1, in f\n\n    ValueError: the reason\n')
     assert first_line(error) == "ValueError: the reason"
+
+
+# -- what is odd and right ---------------------------------------------------------------------------------------------
+
+
+def test_weights_in_bfloat16_are_read_from_h5(tmp_path):
+    """Keras writes them there and can not read them."""
+    image = keras.Input((6, 6, 3), dtype="bfloat16", name="image")
+    x = layers.Conv2D(4, 3, dtype="bfloat16", bias_initializer="random_normal", name="a")(image)
+    model = keras.Model(image, layers.Flatten(dtype="bfloat16", name="f")(x))
+    model.save(tmp_path / "m.h5")
+    for value, expected in zip(io.load(tmp_path / "m.h5").weights, model.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(value, "float32"), np.asarray(expected, "float32"))
+
+
+def test_bytes_of_no_kind_are_no_weights(tmp_path):
+    def change(file):
+        values = file[kernel(path)][()].astype("f4")
+        del file[kernel(path)]
+        file[kernel(path)] = values.view("V4")
+
+    path = honest(tmp_path, "h5")
+    assert "layer 'd' has something else than numbers" in refused(edit_weights(path, change))
