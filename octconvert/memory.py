@@ -17,7 +17,9 @@ from octconvert.verify import SAMPLE_SIZES
 SHARE = 0.25
 """Of the memory for the activations of one run: a second copy of the outputs and the insides of kernels come on top."""
 MACS = 10**16
+"""Multiplications of one run; a fast processor does 10^12 in a second."""
 STEPS = 10_000
+"""Steps that a layer takes one by one, each with operations of its own."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -33,7 +35,6 @@ def runnable_graph(model) -> CallGraph:
         sized = with_known_sizes(graph, SAMPLE_SIZES)
     except InputError:  # it works at no usual size: whoever needs one says so
         return graph
-    _check_work(sized)
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)
     needed, there = batch * cost_of(sized).peak_activation_bytes, total_bytes()
     if needed > SHARE * there:
@@ -44,6 +45,7 @@ def runnable_graph(model) -> CallGraph:
             f"(layer '{sized.calls[largest.producer].name}': {extent(largest.shape[1:])}), too much for this machine's "
             f"{_gigabytes(there)} of memory; give a smaller --input-shape or rebuild the model"
         )
+    _check_work(sized)
     return graph
 
 
@@ -57,7 +59,8 @@ def _check_work(graph: CallGraph) -> None:
             raise InputError(f"layer '{call.name}' runs {steps:,} steps one by one; the most is {STEPS:,}")
     macs = cost_of(graph).macs
     if macs > MACS:
-        raise InputError(f"one run needs {macs:.0e} multiplications, over {MACS:.0e}; no processor ends that in a day")
+        counts = f"{min(macs, 10**30):.0e} multiplications, and the most is {MACS:.0e}"
+        raise InputError(f"model '{graph.model.name}': one run needs {counts}; give a smaller --input-shape")
 
 
 def total_bytes() -> int:

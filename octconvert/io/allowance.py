@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.utils import naming
 
-from octconvert.io import keys
+from octconvert.io import keys, tfops
 from octconvert.io.text import extent
 from octconvert.io.tree import Job, Record, children, is_functional, is_reference, name_of, walk
 
@@ -70,8 +70,10 @@ def check_sizes(model: Record, job: Job) -> None:
     records = [record for record in walk(model) if isinstance(record.get("config"), dict)]
     for record in records:
         _take_axes(record, job)
-    most = NORMALIZED if any(_repeats(record, job) for record in records) else INPUT
-    longest = LENGTH if any(_function(record) in APART for record in records) else most
+    repeats = any(_repeats(record, job) for record in records)
+    apart = any(_function(record) in APART for record in records)
+    most = NORMALIZED if repeats else INPUT
+    longest = LENGTH if apart else NORMALIZED if repeats else None
     for record in records:
         for shape in _shapes([record["config"].get("batch_shape"), record.get("build_config")]):
             if math.prod(n for n in shape[1:] if isinstance(n, int)) > most:
@@ -81,7 +83,7 @@ def check_sizes(model: Record, job: Job) -> None:
         _check_counts(record, longest, job)
 
 
-def _check_counts(record: Record, longest: int, job: Job) -> None:
+def _check_counts(record: Record, longest: int | None, job: Job) -> None:
     for key, value in _named_values(record["config"]):
         if isinstance(value, dict) and value.get("class_name") == "__numpy__" and _is_wide(value):
             job.refuse(f"has an array of long texts under '{key}'; save the model again", name_of(record))
@@ -89,7 +91,7 @@ def _check_counts(record: Record, longest: int, job: Job) -> None:
         if key in COUNTS and isinstance(count, int) and count > COUNTS[key]:
             job.refuse(f"has {key}={extent([count])}; the most is {COUNTS[key]:,}", name_of(record))
         sizes = [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, int)]
-        if key in SIZES and max(sizes, default=0) > longest:
+        if longest is not None and key in SIZES and max(sizes, default=0) > longest:
             job.refuse(f"has {key}={extent(sizes)}; the most in such a model is {longest:,}", name_of(record))
         if key == "size" and _function(record) in ("extract_patches", "extract_patches3_d"):
             sides = value if isinstance(value, list) else [value, value]
@@ -161,6 +163,9 @@ def _check_calls(model: Record, job: Job) -> None:
         if is_functional(record):
             names = {name_of(layer) for layer in children(record)}
             for layer in children(record):
+                # TensorFlow functions are called by `tfops`, which bounds their constants.
+                if layer["class_name"] in tfops.OPERATIONS:
+                    continue
                 if not all(any(True for _ in _sources(call, names)) for call in _calls(layer)):
                     job.refuse("is called with constants alone, which is no part of a network", name_of(layer))
             if _attempts(children(record), names) > ATTEMPTS:

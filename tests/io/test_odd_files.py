@@ -13,7 +13,7 @@ from keras import layers
 from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, layer
 
 import octconvert
-from octconvert import io
+from octconvert import io, memory
 from octconvert.errors import InputError, first_line
 from octconvert.report.terminal import as_text, render
 
@@ -273,6 +273,11 @@ def test_steps_one_by_one_are_bounded(tmp_path):
     model = keras.Model(sequence, x)
     with pytest.raises(InputError, match="'each' runs 1,000,000 steps one by one"):
         octconvert.convert(model, calibration=False)
+
+
+def test_multiplications_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "MACS", 10**5)
+    assert "one run needs" in refused(honest(tmp_path, "keras"), lambda path: octconvert.convert(path))
 
 
 def test_the_reason_behind_the_way_to_an_error_is_kept():

@@ -244,7 +244,7 @@ def test_layers_inside_layers_are_counted(tmp_path):
 
 SIZES = {
     "input": {"class_name": "Rescaling", "config": {"name": "x", "scale": 2.0, "offset": 0.0}},
-    "normalization": {"class_name": "Normalization", "config": {"name": "x", "mean": 0.5, "variance": 1.0}},
+    "normalization": {"class_name": "Normalization", "config": {"name": "x", "mean": [0.5], "variance": [1.0]}},
     "lookup": {"class_name": "IntegerLookup", "config": {"name": "x", "vocabulary": [1], "num_oov_indices": 10**9}},
 }
 
