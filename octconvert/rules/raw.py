@@ -194,6 +194,11 @@ class Flip(Rule):
         return [build.dual(call, values)]
 
 
+def _another_format(call: Call, flow: Flow) -> bool:
+    """Whether the operation's data format is not that of the model's maps."""
+    return (call.operation.data_format or keras.config.image_data_format()) != flow.graph.data_format
+
+
 @register
 class DepthToSpace(Rule):
     """``depth_to_space``: the channels that become one channel go low together."""
@@ -203,7 +208,7 @@ class DepthToSpace(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         channels, operation = flow.channels(), call.operation
         assert channels is not None  # asked only where the input may be a pair
-        if (operation.data_format or keras.config.image_data_format()) != flow.graph.data_format:
+        if _another_format(call, flow):
             return stop(call, "another data format")
         if flow.portable_refusal():
             return stop(call, flow.portable_refusal())
@@ -225,7 +230,7 @@ class SpaceToDepth(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         channels, operation = flow.channels(), call.operation
         assert channels is not None  # asked only where the input may be a pair
-        if (operation.data_format or keras.config.image_data_format()) != flow.graph.data_format:
+        if _another_format(call, flow):
             return stop(call, "another data format")
         shape, whole = flow.shape(), flow.options.octave * operation.block_size
         reason = _not_whole([shape[axis] for axis in flow.graph.spatial_axes], whole)
