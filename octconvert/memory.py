@@ -36,7 +36,8 @@ def runnable_graph(model) -> CallGraph:
     except InputError:  # it works at no usual size: whoever needs one says so
         return graph
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)
-    needed, there = batch * cost_of(sized).peak_activation_bytes, total_bytes()
+    cost = cost_of(sized)
+    needed, there = batch * cost.peak_activation_bytes, total_bytes()
     if needed > SHARE * there:
         largest = max(sized.tensors, key=lambda tensor: math.prod(size or 1 for size in tensor.shape[1:]))
         inputs = ", ".join(extent(sized.tensors[number].shape[1:]) for number in sized.inputs)
@@ -45,11 +46,11 @@ def runnable_graph(model) -> CallGraph:
             f"(layer '{sized.calls[largest.producer].name}': {extent(largest.shape[1:])}), too much for this machine's "
             f"{_gigabytes(there)} of memory; give a smaller --input-shape or rebuild the model"
         )
-    _check_work(sized)
+    _check_work(sized, cost.macs)
     return graph
 
 
-def _check_work(graph: CallGraph) -> None:
+def _check_work(graph: CallGraph, macs: int) -> None:
     """Refuses a run that would not end in any time that somebody waits."""
     for call in graph.calls:
         layer = call.operation
@@ -57,7 +58,6 @@ def _check_work(graph: CallGraph) -> None:
         steps = max((graph.tensors[number].shape[1] or 0 for number in call.inputs), default=0) if counted else 0
         if steps > STEPS:
             raise InputError(f"layer '{call.name}' runs {steps:,} steps one by one; the most is {STEPS:,}")
-    macs = cost_of(graph).macs
     if macs > MACS:
         counts = f"{min(macs, 10**30):.0e} multiplications, and the most is {MACS:.0e}"
         raise InputError(f"model '{graph.model.name}': one run needs {counts}; give a smaller --input-shape")
