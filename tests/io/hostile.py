@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import keras
 from keras import layers
+from stranger_files import edit_config, members, zipped
 
 SUFFIXES = (".keras", ".h5")
 
@@ -36,18 +37,7 @@ def edited(path: Path, change: Callable[[dict], None], model: keras.Model | None
         path.write_bytes(_saved(path.suffix))
     else:
         model.save(path)
-    if path.suffix == ".h5":
-        with h5py.File(path, "r+") as file:
-            config = json.loads(file.attrs["model_config"])
-            change(config)
-            file.attrs["model_config"] = json.dumps(config)
-        return path
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(parts["config.json"])
-    change(config)
-    _write(path, {**parts, "config.json": json.dumps(config).encode()})
-    return path
+    return edit_config(path, change)
 
 
 @functools.cache
@@ -128,10 +118,9 @@ def date(path: Path, version: str) -> None:
         with h5py.File(path, "r+") as file:
             file.attrs["keras_version"] = version
         return
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts = members(path)
     parts["metadata.json"] = json.dumps({"keras_version": version}).encode()
-    _write(path, parts)
+    zipped(path, parts)
 
 
 def substitute(path: Path, text: str, other: str) -> None:
@@ -141,13 +130,6 @@ def substitute(path: Path, text: str, other: str) -> None:
             config = file.attrs["model_config"]
             file.attrs["model_config"] = config.replace(text, other)
         return
-    with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts = members(path)
     parts["config.json"] = parts["config.json"].replace(text.encode(), other.encode())
-    _write(path, parts)
-
-
-def _write(path: Path, parts: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, part in parts.items():
-            archive.writestr(name, part)
+    zipped(path, parts)
