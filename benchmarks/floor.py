@@ -22,8 +22,8 @@ from models import source_and_octave
 
 import octconvert
 from octconvert.benchmarking.process import Worker, exported
-from octconvert.copying import config_of, rebuild
-from octconvert.graph import OPERATION, build_graph
+from octconvert.model.copying import config_of, rebuild
+from octconvert.model.graph import OPERATION, build_graph
 
 RUNS = 20
 SMALL = 0.01

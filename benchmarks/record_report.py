@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 import octconvert
-from octconvert.report.terminal import render
+from octconvert.display.report import render
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,45 +16,47 @@ from typing import Any
 import keras
 import numpy as np
 
-from octconvert import finite, io, verify
-from octconvert.arguments import checked, path_of
+from octconvert import loading
 from octconvert.benchmarking.compare import Subject, compare
-from octconvert.benchmarking.settings import BenchSettings, bench_settings, usable
-from octconvert.build import Builder
 from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
 from octconvert.calibration.evidence import accuracy
-from octconvert.calibration.settings import STEPS, Settings
-from octconvert.compilation import carry_class, carry_compilation
-from octconvert.copying import renamed, settle
-from octconvert.cost import cost_of
 from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
-from octconvert.exporting import check_target, export_checked, format_of, written_bytes
-from octconvert.graph import OPERATION, CallGraph, functional_of
-from octconvert.inference.deploy import checked_runtime, deploy
+from octconvert.inference.forms import checked_runtime, deploy
 from octconvert.latency.objective import for_latency
-from octconvert.limits import shown
-from octconvert.memory import runnable_graph
-from octconvert.output import check_holds, failure, save_checked
+from octconvert.model import finite
+from octconvert.model.copying import renamed, settle
+from octconvert.model.cost import cost_of
+from octconvert.model.graph import OPERATION, CallGraph, functional_of
+from octconvert.model.memory import runnable_graph
+from octconvert.options.arguments import checked, path_of
+from octconvert.options.calibration import STEPS, Settings
+from octconvert.options.limits import shown
+from octconvert.options.timing import BenchSettings, bench_settings, usable
+from octconvert.pipeline.reporting import collect, diff_report
 from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import Options, Plan
-from octconvert.report import words
-from octconvert.report.bench import Bench
-from octconvert.report.collect import collect, diff_report
-from octconvert.report.conversion import Conversion
-from octconvert.report.export import Exported, TensorReport
-from octconvert.report.result import Check, Cost, Evaluation, Report
+from octconvert.results.bench import Bench
+from octconvert.results.conversion import Conversion
+from octconvert.results.export import Exported, TensorReport
+from octconvert.results.plan import Options, Plan
+from octconvert.results.report import Check, Cost, Evaluation, Report
+from octconvert.rewriting.builder import Builder
+from octconvert.rewriting.compilation import carry_class, carry_compilation
 from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
 from octconvert.runtimes import find
 from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.samples import Samples, read_samples
+from octconvert.text import words
+from octconvert.verification import checks
+from octconvert.verification.exporting import check_target, export_checked, format_of, written_bytes
+from octconvert.verification.saving import check_holds, failure, save_checked
 
 Progress = Callable[[str, int, int], None]
 
 OBJECTIVES = ("macs", "latency")
 
-read = io.read
+read = loading.read
 
 
 @checked
@@ -161,7 +163,7 @@ def convert(
     timing = _timing(locals()) if benchmark or objective != "macs" else None
     measured: Bench | None = None
     if output is not None:
-        io.check_target(output, overwrite=overwrite)
+        loading.check_target(output, overwrite=overwrite)
     tell("read", 0, 1)
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
@@ -415,7 +417,7 @@ def export(
 @checked
 def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None, input_shape=None):
     """Load a model file, old formats repaired in memory; the octave layers are known."""
-    return io.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
+    return loading.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
 
 
 def _options(arguments: dict, plan) -> Options | None:
@@ -629,20 +631,20 @@ def _some(classes: dict[str, str]) -> str:
     return f"'{name}' ({class_name}){f' (and {len(more)} more)' if more else ''}"
 
 
-def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> io.Loaded:
-    if isinstance(model_or_path, io.Loaded):
+def _loaded(model_or_path, input_shape, unsafe: bool, custom_objects) -> loading.Loaded:
+    if isinstance(model_or_path, loading.Loaded):
         return model_or_path
     if input_shape is not None:
         input_shape = _checked_shape(input_shape)
     if isinstance(model_or_path, (str, os.PathLike)):
         model_or_path = path_of("a model", model_or_path)
         loaded = read(model_or_path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
-    elif io.is_keras2(model_or_path):
-        loaded = io.from_keras2(model_or_path, custom_objects=custom_objects)
+    elif loading.is_keras2(model_or_path):
+        loaded = loading.from_keras2(model_or_path, custom_objects=custom_objects)
     else:
         if not isinstance(model_or_path, keras.Model):
             raise InputError(f"expected a Keras model or the path of one, received {shown(model_or_path)}")
-        loaded = io.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
+        loaded = loading.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
     if input_shape is None:
         return loaded
     return replace(loaded, model=_with_input_shape(loaded.model, input_shape))
@@ -713,7 +715,7 @@ def _read_plan(path: str | Path) -> Plan:
     return Plan.from_file(path)
 
 
-def _nothing(loaded: io.Loaded, plan: Plan, graph: CallGraph) -> str:
+def _nothing(loaded: loading.Loaded, plan: Plan, graph: CallGraph) -> str:
     label = loaded.path if loaded.kind != "memory" else loaded.model.name
     if any(type(layer).__module__.startswith("octconvert.") for layer in loaded.model._flatten_layers()):
         return f"{label}: the model holds octave layers already; convert the model it was made from"
@@ -734,33 +736,33 @@ def _weights_note(options: Options, plan: Plan, found: Calibrated) -> list[str]:
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
 
 
-def _comparable(graph: CallGraph, label: str) -> tuple[verify.Example, list[str]]:
+def _comparable(graph: CallGraph, label: str) -> tuple[checks.Example, list[str]]:
     """What a conversion is compared with, and notes on it; before any long work.
 
     Raises:
         InputError: it is nothing to compare with: the source's outputs are not finite.
     """
-    example = verify.example(graph)
+    example = checks.example(graph)
     return example, finite.check_source(graph, example, label)
 
 
 def _checks(layout: Layout, plan: Plan, example, source, model, builder: Builder, deep: bool) -> list[Check]:
     held = finite.unusable_weights(source)
-    checks = [
-        verify.check_shapes(source, model),
-        verify.check_parameters(source, model, sum(builder.parameter_changes.values())),
-        verify.check_finite(example, model, f"the source holds such values in {finite.listed(held)}" if held else ""),
+    passed = [
+        checks.check_shapes(source, model),
+        checks.check_parameters(source, model, sum(builder.parameter_changes.values())),
+        checks.check_finite(example, model, f"the source holds such values in {finite.listed(held)}" if held else ""),
     ]
     if deep:
-        checks.append(verify.check_oracle(layout, plan, example))
-    return checks
+        passed.append(checks.check_oracle(layout, plan, example))
+    return passed
 
 
-def _deployed(model, runtime: str, notes: list[str], checks: list[Check]):
+def _deployed(model, runtime: str, notes: list[str], passed: list[Check]):
     """The model's form for inference; what is to be told of it, and its check, are added."""
     made = deploy(model, runtime)
     notes += made.notes
-    checks.append(verify.check_inference(model, made.model))
+    passed.append(checks.check_inference(model, made.model))
     return made.model
 
 
@@ -770,7 +772,7 @@ def _by_name(models) -> list[tuple[str | None, Any]]:
     Raises:
         UsageError: there is nothing.
     """
-    if isinstance(models, (str, os.PathLike, keras.Model, io.Loaded)):
+    if isinstance(models, (str, os.PathLike, keras.Model, loading.Loaded)):
         models = [models]
     pairs = models.items() if isinstance(models, Mapping) else ((None, item) for item in _items(models))
     found = [(name if name is None else str(name), item) for name, item in pairs]
@@ -795,7 +797,7 @@ def _subject(name: str, model, cost: Cost) -> tuple[Subject, list[str]]:
 
 
 def _label(item, model) -> str:
-    if isinstance(item, io.Loaded):
+    if isinstance(item, loading.Loaded):
         return str(item.path)
     return str(item) if isinstance(item, (str, os.PathLike)) else model.name
 

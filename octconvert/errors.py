@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from octconvert.printable import line
+from octconvert.text.printable import line
 
 
 class OctconvertError(Exception):
@@ -42,7 +42,7 @@ class UsageError(OctconvertError):
 class CheckError(OctconvertError):
     """The rewritten model failed a check; nothing was written.
 
-    ``report``: the whole `octconvert.report.result.Report`, where the conversion came far enough to have one.
+    ``report``: the whole `octconvert.results.report.Report`, where the conversion came far enough to have one.
     """
 
     exit_code = 1

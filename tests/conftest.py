@@ -2,7 +2,7 @@
 
 import gc
 
-from octconvert import environment
+from octconvert.system import environment
 
 environment.set_defaults()  # as the command line: TensorFlow runs channels_first on every processor then
 

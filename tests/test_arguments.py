@@ -11,7 +11,8 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert import OctconvertError, limits
+from octconvert import OctconvertError
+from octconvert.options import limits
 
 ODD = {
     "none": None,

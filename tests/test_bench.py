@@ -17,7 +17,7 @@ import octconvert
 from octconvert.benchmarking import measure as measuring
 from octconvert.benchmarking.process import Worker, WorkerError
 from octconvert.errors import InputError, UsageError
-from octconvert.report.bench import Bench, BenchRow
+from octconvert.results.bench import Bench, BenchRow
 from octconvert.runtimes import RUNTIMES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert import cli, console, environment
+from octconvert import cli
+from octconvert.cli import app, console
+from octconvert.system import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,7 +60,7 @@ def shell(code_or_args, cwd=ROOT, **variables):
     """A fresh Python in which nothing has been imported yet."""
     kept = {name: value for name, value in os.environ.items() if name not in environment.DEFAULTS}
     env = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **variables}
-    args = ["-c", code_or_args] if isinstance(code_or_args, str) else ["-m", "octconvert.cli", *code_or_args]
+    args = ["-c", code_or_args] if isinstance(code_or_args, str) else ["-m", "octconvert", *code_or_args]
     return subprocess.run([sys.executable, *args], capture_output=True, text=True, cwd=cwd, env=env)
 
 
@@ -337,7 +339,7 @@ def test_only_a_conversion_is_evaluated(asked):
 
 
 def test_calibration_goes_with_a_plan(asked, monkeypatch):
-    monkeypatch.setattr(cli, "_read_plan", lambda path: path)
+    monkeypatch.setattr(app, "_read_plan", lambda path: path)
     assert asked("--plan", "p.json", "--calibrate", "data.npz") == ("convert", {"calibration": "data.npz"})
 
 
@@ -638,7 +640,7 @@ def test_unexpected_exception_is_one_line_naming_exception_and_file(net, run, mo
     def broken(*args):
         raise ZeroDivisionError("three\nlines\nlong")
 
-    monkeypatch.setattr(cli, "_check_output", broken)
+    monkeypatch.setattr(app, "_check_output", broken)
     assert_one_error_line(run("net.keras"), 1, "net.keras", "ZeroDivisionError", "--debug")
     code, _, err = run("net.keras", "--debug")
     assert code == 1 and "Traceback" in err and "in broken" in err
@@ -653,7 +655,7 @@ def test_interrupt_is_one_line(net, run, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_check_output", interrupted)
+    monkeypatch.setattr(app, "_check_output", interrupted)
     assert run("net.keras") == (130, "", "octconvert: interrupted\n")
 
 
@@ -676,7 +678,7 @@ def test_channels_first_runs_on_every_processor(tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_crash(net):
-    command = [sys.executable, "-m", "octconvert.cli", "net.keras", "--dry-run"]
+    command = [sys.executable, "-m", "octconvert", "net.keras", "--dry-run"]
     read, write = os.pipe()
     os.close(read)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

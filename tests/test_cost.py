@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert.cost import ASSUMED_SIZES, cost_of
+from octconvert.model.cost import ASSUMED_SIZES, cost_of
 
 
 def model_of(shape, *stack):

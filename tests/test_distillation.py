@@ -14,7 +14,9 @@ from keras import layers, ops
 from oracle import randomise
 
 import octconvert
-from octconvert.distillation import (
+from octconvert.errors import InputError, UsageError
+from octconvert.model.graph import build_graph
+from octconvert.training.distillation import (
     Distiller,
     SigmoidDivergence,
     SoftmaxDivergence,
@@ -23,8 +25,6 @@ from octconvert.distillation import (
     distill,
     flip_and_shift,
 )
-from octconvert.errors import InputError, UsageError
-from octconvert.graph import build_graph
 
 COUNT, CLASSES = 96, 5
 

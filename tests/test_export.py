@@ -11,12 +11,12 @@ from deployables import converted, installed, source, unsupported
 from keras import layers
 
 import octconvert
-from octconvert import verify
 from octconvert.errors import CheckError, UsageError
-from octconvert.execution import run
-from octconvert.exporting import FORMATS, format_of
-from octconvert.report.result import Check
+from octconvert.model.execution import run
+from octconvert.results.report import Check
 from octconvert.runtimes import RUNTIMES
+from octconvert.verification import checks
+from octconvert.verification.exporting import FORMATS, format_of
 
 TARGETS = {"litert": "net.tflite", "onnx": "net.onnx", "openvino": "net.xml", "tf": "net"}
 LEFT = {"openvino": ["net.bin", "net.keras", "net.xml"]}
@@ -60,7 +60,7 @@ def test_writes_a_file_that_gives_what_the_model_gives(net, command, name):
     assert (code, err) == (0, "") and f"net.keras -> {TARGETS[name]}" in out and "1x16x16x3 float32" in out
     assert max(map(len, out.splitlines())) <= 80
     assert files() == LEFT.get(name, sorted(["net.keras", TARGETS[name]]))
-    assert verify.largest_difference(*reversed(predicted(name))) < 1e-5
+    assert checks.largest_difference(*reversed(predicted(name))) < 1e-5
 
 
 def test_json_alone_on_stdout(net, command):
@@ -76,7 +76,7 @@ def test_a_model_is_written_as_it_is_where_that_is_asked_for(net, command):
     installed("onnx")
     code, out, _ = command("export", "net.keras", "-o", "net.onnx", "--no-for-inference", "--json")
     assert code == 0 and not json.loads(out)["for_inference"]
-    assert verify.largest_difference(*reversed(predicted("onnx"))) < 1e-5
+    assert checks.largest_difference(*reversed(predicted("onnx"))) < 1e-5
 
 
 def test_quiet_prints_nothing(net, command):
@@ -127,7 +127,7 @@ def test_what_exists_is_replaced_by_force_alone(net, command):
         assert code == 2 and "exists already" in err
         assert {path: path.stat().st_mtime_ns for path in before} == before
         assert command("export", "net.keras", *options(name), "-q", "--force") == (0, "", "")
-        assert verify.largest_difference(*reversed(predicted(name))) < 1e-5
+        assert checks.largest_difference(*reversed(predicted(name))) < 1e-5
     assert files() == ["net", "net.bin", "net.keras", "net.xml"]
 
 
@@ -142,7 +142,7 @@ def test_an_export_that_gives_something_else_leaves_all_as_it_was(net, command, 
     Path("net").mkdir()
     Path("net/saved_model.pb").write_text("precious")
     failing = Check("export", False, "the exported file predicts something else")
-    monkeypatch.setattr(verify, "check_exported", lambda *_: failing)
+    monkeypatch.setattr(checks, "check_exported", lambda *_: failing)
     code, out, err = command("export", "net.keras", *options("tf"), "--force")
     assert (code, out) == (1, "") and "check 'export' failed, nothing was written" in err and err.count("\n") == 1
     assert files() == ["net", "net.keras"] and Path("net/saved_model.pb").read_text() == "precious"

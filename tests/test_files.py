@@ -15,10 +15,11 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert import files, io
+from octconvert import loading
 from octconvert.errors import UsageError
-from octconvert.exporting import check_target as check_export
-from octconvert.exporting import format_of
+from octconvert.system import targets
+from octconvert.verification.exporting import check_target as check_export
+from octconvert.verification.exporting import format_of
 
 
 def names(folder: Path) -> list[str]:
@@ -33,7 +34,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def check_model(path: Path) -> None:
-    io.check_target(path, overwrite=True)
+    loading.check_target(path, overwrite=True)
 
 
 def check_file(path: Path) -> None:
@@ -114,7 +115,7 @@ def test_what_is_no_file_or_directory_is_refused_by_name(tmp_path, monkeypatch, 
 def test_names_that_can_be_none_are_one_line(tmp_path, name, reason):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError) as caught:
-        io.check_target(tmp_path / name)
+        loading.check_target(tmp_path / name)
     assert reason in str(caught.value) and str(caught.value).isprintable()
 
 
@@ -155,8 +156,8 @@ def model():
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".tflite", ".onnx", ".xml"])
 def test_a_name_may_have_as_many_bytes_as_the_system_allows(model, tmp_path, ending):
     name = "\N{GRINNING FACE}" * ((255 - len(ending)) // 4) + ending
-    if ending in io.saving.SUFFIXES:
-        io.save(model, tmp_path / name)
+    if ending in loading.saving.SUFFIXES:
+        loading.save(model, tmp_path / name)
     else:
         pytest.importorskip({".tflite": "ai_edge_litert", ".onnx": "onnxruntime", ".xml": "openvino"}[ending])
         octconvert.export(model, tmp_path / name)
@@ -167,7 +168,7 @@ def test_text_takes_the_place_of_what_a_link_leads_to(tmp_path):
     (tmp_path / "real.json").write_text("old")
     (tmp_path / "real.json").chmod(0o604)
     (tmp_path / "link.json").symlink_to("real.json")
-    files.write_atomically(tmp_path / "link.json", "new")
+    targets.write_atomically(tmp_path / "link.json", "new")
     assert (tmp_path / "link.json").is_symlink() and (tmp_path / "real.json").read_text() == "new"
     assert stat.S_IMODE((tmp_path / "real.json").stat().st_mode) == 0o604
     assert names(tmp_path) == ["link.json", "real.json"]
@@ -186,23 +187,23 @@ def directories(tmp_path):
 @pytest.mark.parametrize("can_exchange", [True, False])
 def test_a_directory_takes_the_place_of_another(directories, monkeypatch, can_exchange):
     if not can_exchange:
-        monkeypatch.setattr(files, "exchange", lambda *_: False)
-    files.put_in_place(directories / "new", directories / "old")
+        monkeypatch.setattr(targets, "exchange", lambda *_: False)
+    targets.put_in_place(directories / "new", directories / "old")
     assert (directories / "old" / "inner" / "file").read_text() == "new"
     assert stat.S_IMODE((directories / "old").stat().st_mode) == 0o705
     assert names(directories) == (["new", "old"] if can_exchange else ["old"])  # an exchange leaves the old one there
 
 
 def test_two_names_are_exchanged(directories):
-    if not files.exchange(directories / "new", directories / "old"):
+    if not targets.exchange(directories / "new", directories / "old"):
         pytest.skip("this file system can not exchange names")
     assert [(directories / name / "inner" / "file").read_text() for name in ("new", "old")] == ["old", "new"]
     with pytest.raises(OSError, match="old"):
-        files.exchange(directories / "missing", directories / "old")
+        targets.exchange(directories / "missing", directories / "old")
 
 
 def test_an_old_directory_comes_back_where_the_new_one_can_not_be_moved(directories, monkeypatch):
-    monkeypatch.setattr(files, "exchange", lambda *_: False)
+    monkeypatch.setattr(targets, "exchange", lambda *_: False)
     real = os.replace
 
     def replace(first, second):
@@ -212,7 +213,7 @@ def test_an_old_directory_comes_back_where_the_new_one_can_not_be_moved(director
 
     monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OSError, match="no"):
-        files.put_in_place(directories / "new", directories / "old")
+        targets.put_in_place(directories / "new", directories / "old")
     assert (directories / "old" / "inner" / "file").read_text() == "old" and names(directories) == ["new", "old"]
 
 
@@ -256,7 +257,7 @@ def test_killed_after_any_rename_the_old_or_the_new_one_is_there(tmp_path, kind)
 def _exchanges(folder: Path) -> bool:
     for name in ("first", "second"):
         (folder / name).mkdir()
-    return files.exchange(folder / "first", folder / "second")
+    return targets.exchange(folder / "first", folder / "second")
 
 
 # ---- a disk that is full

@@ -9,13 +9,13 @@ from keras import layers, ops
 from oracle import randomise
 
 import octconvert
-from octconvert import verify
 from octconvert.calibration.evidence import Outputs, accuracy
-from octconvert.distillation import distill
 from octconvert.errors import CheckError, InputError
-from octconvert.finite import unusable_weights
-from octconvert.report.result import Check
+from octconvert.model.finite import unusable_weights
+from octconvert.results.report import Check
 from octconvert.samples import Samples
+from octconvert.training.distillation import distill
+from octconvert.verification import checks
 
 
 def net(head="softmax", dtype=None) -> keras.Model:
@@ -74,7 +74,7 @@ def test_unusable_weights_without_effect_are_told(value):
     result = octconvert.convert(model, calibration=False, min_size=1)
     told = [note for note in result.report.notes if "'norm' moving_variance (1 of 8" in note]
     assert len(told) == (1 if np.isinf(value) else 0), "epsilon makes up for a variance just below zero"
-    assert all(np.isfinite(verify.example(result.model).outputs[0]).ravel())
+    assert all(np.isfinite(checks.example(result.model).outputs[0]).ravel())
 
 
 def test_weights_are_named_once_where_a_layer_is_shared():
@@ -106,18 +106,18 @@ def test_infinite_outputs_of_a_sound_model_are_compared():
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.Conv2D(8, 3, padding="same")(inputs))
     model = randomise(keras.Model(inputs, ops.log(layers.Conv2D(4, 3, activation="relu")(x))))
-    assert np.isneginf(verify.example(model).outputs[0]).any()
+    assert np.isneginf(checks.example(model).outputs[0]).any()
     result = octconvert.convert(model, calibration=False, min_size=1)
     assert Check("finite outputs", True, "infinite on a random input, as the source's are") in result.report.checks
 
 
 def test_nothing_is_compared_with_nan():
     model, sound = spoil(net(), "conv1", "kernel", np.nan), net()
-    samples = verify.example(sound).samples
-    for broken in (verify.check_inference(model, model), verify.check_exported(model, samples, [np.zeros((1, 5))])):
+    samples = checks.example(sound).samples
+    for broken in (checks.check_inference(model, model), checks.check_exported(model, samples, [np.zeros((1, 5))])):
         assert not broken.passed and "nothing to compare" in broken.detail
-    assert not verify.check_finite(verify.example(model), model).passed
-    assert not verify.check_finite(verify.example(sound), model).passed
+    assert not checks.check_finite(checks.example(model), model).passed
+    assert not checks.check_finite(checks.example(sound), model).passed
 
 
 def test_nan_agrees_with_nothing():

@@ -12,12 +12,12 @@ from keras import layers
 
 import octconvert
 from octconvert.errors import InputError
-from octconvert.execution import run
-from octconvert.exporting import FORMATS
-from octconvert.inference.deploy import deploy
+from octconvert.inference.forms import deploy
+from octconvert.model.execution import run
 from octconvert.runtimes import RUNTIMES
 from octconvert.runtimes.signature import example_inputs
-from octconvert.verify import largest_difference
+from octconvert.verification.checks import largest_difference
+from octconvert.verification.exporting import FORMATS
 
 TARGETS = {"litert": "net.tflite", "onnx": "net.onnx", "openvino": "net.xml", "tf": "net"}
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from octconvert.geometry import align, ceil_div, fold_matrix, output_size, same_padding
+from octconvert.octave.geometry import align, ceil_div, fold_matrix, output_size, same_padding
 
 
 def folded_taps(kernel, stride, before, octave, dilation=1):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert import io
+from octconvert import loading
 from octconvert.errors import InputError, UsageError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -56,7 +56,7 @@ def refused(path: Path, **options) -> str:
     where = path if path.is_dir() else path.parent
     before = {one: one.read_bytes() for one in where.rglob("*") if one.is_file()}
     with pytest.raises(InputError) as caught:
-        io.read(path, **options)
+        loading.read(path, **options)
     assert {one: one.read_bytes() for one in where.rglob("*") if one.is_file()} == before
     message = str(caught.value)
     assert "\n" not in message and len(message) < 500
@@ -248,7 +248,7 @@ def test_lambda_is_refused_and_named_unless_unsafe(tmp_path, suffix):
     path = h5(tmp_path / f"m{suffix}", model)
     message = refused(path)
     assert "'triple'" in message and "--unsafe" in message
-    loaded = io.load(path, unsafe=True)
+    loaded = loading.load(path, unsafe=True)
     np.testing.assert_allclose(np.asarray(loaded(np.ones((1, 4, 4, 1)))), 3)
 
 
@@ -270,30 +270,30 @@ def test_unknown_layers_are_named_with_what_to_do(tmp_path, suffix):
     path = h5(tmp_path / f"m{suffix}", with_custom())
     message = refused(path)
     assert "'Scaled' (layers 'first', 'second')" in message and "--custom-objects module.py:Name" in message
-    assert len(io.load(path, custom_objects={"Scaled": Scaled}).weights) == 2
+    assert len(loading.load(path, custom_objects={"Scaled": Scaled}).weights) == 2
 
 
 def test_an_unknown_activation_is_named(tmp_path):
     path = edit(h5(tmp_path / "m.h5"), lambda r: layer(r, "conv")["config"].update(activation="mine"))
     message = refused(path)
     assert "'mine' (layer 'conv')" in message and "--custom-objects" in message
-    model = io.load(path, custom_objects={"mine": lambda x: x * 0})
+    model = loading.load(path, custom_objects={"mine": lambda x: x * 0})
     assert np.allclose(model.get_layer("conv")(np.ones((1, 6, 6, 2))), 0)
 
 
 def test_parse_custom_object_from_a_file(tmp_path):
     (tmp_path / "own.py").write_text("class One: pass\nclass Two: friend = One\n")
-    name, one = io.parse_custom_object(f"{tmp_path / 'own.py'}:One")
+    name, one = loading.parse_custom_object(f"{tmp_path / 'own.py'}:One")
     assert name == "One" and one.__name__ == "One"
     # The file is run once: its classes know each other.
-    assert io.parse_custom_object(f"{tmp_path / 'own.py'}:Two")[1].friend is one
+    assert loading.parse_custom_object(f"{tmp_path / 'own.py'}:Two")[1].friend is one
 
 
 def test_parse_custom_object_from_a_package(tmp_path, monkeypatch):
-    assert io.parse_custom_object("collections:OrderedDict")[0] == "OrderedDict"
+    assert loading.parse_custom_object("collections:OrderedDict")[0] == "OrderedDict"
     (tmp_path / "besides_the_user.py").write_text("def act(x):\n    return x\n")
     monkeypatch.chdir(tmp_path)
-    assert io.parse_custom_object("besides_the_user:act")[1](5) == 5
+    assert loading.parse_custom_object("besides_the_user:act")[1](5) == 5
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_parse_custom_object_tells_what_is_wrong(spec, what, tmp_path, monkeypat
     (tmp_path / "broken.py").write_text("1 / 0\n")
     (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n")
     with pytest.raises(UsageError) as caught:
-        io.parse_custom_object(spec)
+        loading.parse_custom_object(spec)
     assert what in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -324,7 +324,7 @@ def test_parse_custom_object_tells_what_is_wrong(spec, what, tmp_path, monkeypat
 def test_a_healthy_file_needs_no_repair(tmp_path):
     for suffix in (".h5", ".keras"):
         model = small()
-        loaded = io.read(h5(tmp_path / f"m{suffix}", model))
+        loaded = loading.read(h5(tmp_path / f"m{suffix}", model))
         assert loaded.repairs == () and loaded.kind == suffix[1:] and loaded.path.name == f"m{suffix}"
         for a, b in zip(model.weights, loaded.model.weights, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -337,23 +337,23 @@ def test_a_partly_frozen_nested_model(tmp_path):
     image = keras.Input((9, 9, 3))
     model = keras.Model(image, inner(image))
     for suffix in (".h5", ".keras"):
-        loaded = io.load(h5(tmp_path / f"m{suffix}", model))
+        loaded = loading.load(h5(tmp_path / f"m{suffix}", model))
         x = np.random.default_rng(0).random((2, 9, 9, 3), np.float32)
         np.testing.assert_allclose(np.asarray(loaded(x)), np.asarray(model(x)), rtol=1e-5)
 
 
 def test_the_content_decides_and_not_the_ending(tmp_path):
     h5(tmp_path / "m.h5").rename(tmp_path / "model.bin")
-    assert io.read(tmp_path / "model.bin").kind == "h5"
+    assert loading.read(tmp_path / "model.bin").kind == "h5"
     h5(tmp_path / "m.keras").rename(tmp_path / "model.h5")
-    assert io.read(tmp_path / "model.h5").kind == "keras"
+    assert loading.read(tmp_path / "model.h5").kind == "keras"
 
 
 def test_compilation_is_restored(tmp_path):
     for suffix in (".h5", ".keras"):
         model = small()
         model.compile(keras.optimizers.Adam(0.02), "mse", metrics=["mae"])
-        loaded = io.load(h5(tmp_path / f"m{suffix}", model))
+        loaded = loading.load(h5(tmp_path / f"m{suffix}", model))
         assert loaded.compiled
         assert float(loaded.optimizer.learning_rate) == pytest.approx(0.02)
         x, y = np.ones((2, 6, 6, 2)), np.zeros((2, 3))
@@ -367,10 +367,10 @@ def own_loss(true, predicted):
 def test_an_unknown_loss_in_a_keras_file_is_no_obstacle(tmp_path):
     model = small()
     model.compile("sgd", own_loss)
-    loaded = io.read(h5(tmp_path / "m.keras", model))
+    loaded = loading.read(h5(tmp_path / "m.keras", model))
     assert not loaded.model.compiled
     assert any("not compiled" in one for one in loaded.repairs)
-    assert io.load(tmp_path / "m.keras", custom_objects={"own_loss": own_loss}).compiled
+    assert loading.load(tmp_path / "m.keras", custom_objects={"own_loss": own_loss}).compiled
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_harmless_arguments_of_other_versions(tmp_path, name, extra):
     model = small()
     path = edit(h5(tmp_path / "m.h5", model), lambda r: layer(r, name)["config"].update(extra))
     x = np.random.default_rng(0).random((2, 6, 6, 2), np.float32)
-    np.testing.assert_allclose(np.asarray(io.load(path)(x)), np.asarray(model(x)), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(loading.load(path)(x)), np.asarray(model(x)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_depthwise_groups_other_than_one_are_refused(tmp_path):
     image = keras.Input((6, 6, 2))
     model = keras.Model(image, layers.DepthwiseConv2D(3, name="depth")(image))
     good = edit(h5(tmp_path / "good.h5", model), lambda r: layer(r, "depth")["config"].update(groups=1))
-    assert any("'depth'" in one and "'groups'" in one for one in io.read(good).repairs)
+    assert any("'depth'" in one and "'groups'" in one for one in loading.read(good).repairs)
     bad = edit(h5(tmp_path / "bad.h5", model), lambda r: layer(r, "depth")["config"].update(groups=2))
     assert "groups=2" in refused(bad)
 
@@ -433,7 +433,7 @@ def test_a_future_keras_archive_with_an_unknown_argument(tmp_path):
         return json.dumps(record)
 
     path = rewritten(h5(tmp_path / "m.keras"), tmp_path / "new.keras", newer)
-    assert any("'not_yet_known'" in one for one in io.read(path).repairs)
+    assert any("'not_yet_known'" in one for one in loading.read(path).repairs)
 
 
 def test_names_with_slashes_in_nested_models(tmp_path):
@@ -456,7 +456,7 @@ def test_names_with_slashes_in_nested_models(tmp_path):
         return path
 
     path = groups(edit(h5(tmp_path / "m.h5", model), slashed, version=None))
-    loaded = io.read(path)
+    loaded = loading.read(path)
     x = np.random.default_rng(0).random((2, 6, 6, 2), np.float32)
     np.testing.assert_allclose(np.asarray(loaded.model(x)), np.asarray(model(x)), rtol=1e-5)
     assert "x_inner" in [one.name for one in loaded.model.layers]
@@ -478,15 +478,15 @@ def shapeless(path: Path) -> Path:
 def test_a_sequential_without_a_shape_asks_for_it(tmp_path):
     path = shapeless(tmp_path / "m.h5")
     assert "--input-shape" in refused(path)
-    loaded = io.read(path, input_shape=(5, 5, 2))
+    loaded = loading.read(path, input_shape=(5, 5, 2))
     assert loaded.model.input_shape == (None, 5, 5, 2)
     assert any("(5, 5, 2)" in one for one in loaded.repairs)
     with pytest.raises(UsageError, match="positive"):
-        io.read(path, input_shape=(5, 0, 2))
+        loading.read(path, input_shape=(5, 0, 2))
 
 
 def test_the_shape_of_the_file_wins(tmp_path):
-    assert io.load(h5(tmp_path / "m.h5"), input_shape=(9, 9, 2)).input_shape == (None, 6, 6, 2)
+    assert loading.load(h5(tmp_path / "m.h5"), input_shape=(9, 9, 2)).input_shape == (None, 6, 6, 2)
 
 
 def test_tensorflow_operations_without_translation_are_named(tmp_path):
@@ -515,7 +515,7 @@ def test_tensorflow_operations_with_settings_they_can_not_keep(tmp_path):
         return change
 
     whole = edit(h5(tmp_path / "m.h5"), pooled({"axis": [1, 2]}))
-    assert type(io.load(whole).layers[-1]).__name__ == "GlobalAveragePooling2D"
+    assert type(loading.load(whole).layers[-1]).__name__ == "GlobalAveragePooling2D"
     assert "with weights=2" in refused(edit(h5(tmp_path / "n.h5"), pooled({"axis": [1, 2], "weights": 2})))
 
 
@@ -524,7 +524,7 @@ def test_tensorflow_operations_with_settings_they_can_not_keep(tmp_path):
 
 def test_the_fashion_model_is_as_good_as_it_should_be():
     path = FIXTURES / "fashion_cnn.h5"
-    loaded = io.read(path)
+    loaded = loading.read(path)
     assert loaded.repairs == () and loaded.model.compiled
     assert path.stat().st_size < 2_000_000
     data = np.load(FIXTURES / "fashion_test_200.npz")

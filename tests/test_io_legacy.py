@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from octconvert import io
+from octconvert import loading
 
 LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"
 FILES = sorted(path for path in LEGACY.iterdir() if path.suffix in (".h5", ".keras"))
@@ -25,13 +25,13 @@ def predict(model, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def repairs(name: str) -> str:
-    return "\n".join(io.read(LEGACY / name).repairs)
+    return "\n".join(loading.read(LEGACY / name).repairs)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_predictions_are_those_of_the_old_keras(path):
     before = path.read_bytes()
-    loaded = io.read(path)
+    loaded = loading.read(path)
     inputs, expected = stored(path)
     error = np.abs(predict(loaded.model, inputs) - expected).max()
     assert error < 1e-4 * np.abs(expected).max()
@@ -42,10 +42,10 @@ def test_predictions_are_those_of_the_old_keras(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_loaded_model_survives_saving_as_keras(path, tmp_path):
-    model = io.load(path)
-    io.save(model, tmp_path / "again.keras")
+    model = loading.load(path)
+    loading.save(model, tmp_path / "again.keras")
     inputs, _ = stored(path)
-    again = io.read(tmp_path / "again.keras")
+    again = loading.read(tmp_path / "again.keras")
     assert again.repairs == ()
     np.testing.assert_allclose(predict(again.model, inputs), predict(model, inputs), rtol=1e-5, atol=1e-6)
 
@@ -61,12 +61,12 @@ def test_all_versions_are_there():
     [("tf2_12_slashes.keras", "h5"), ("tf2_12_slashes.v3.keras", "keras"), ("keras1_sequential.h5", "h5")],
 )
 def test_the_content_decides_and_not_the_name(name, kind):
-    assert io.read(LEGACY / name).kind == kind
+    assert loading.read(LEGACY / name).kind == kind
 
 
 def test_reshape_first_has_no_batch_axis_in_its_shape():
     # Keras 3 by itself takes the batch axis for a part of the shape, and says nothing.
-    model = io.load(LEGACY / "keras2_2_reshape_first.h5")
+    model = loading.load(LEGACY / "keras2_2_reshape_first.h5")
     assert model.input_shape == (None, 36)
     assert model.layers[0].output.shape == (None, 6, 6, 1)
 
@@ -78,7 +78,7 @@ def test_the_same_function_and_not_the_same_name():
 
 
 def test_slashes_are_replaced_without_collision():
-    loaded = io.read(LEGACY / "keras2_2_slashes.h5")
+    loaded = loading.read(LEGACY / "keras2_2_slashes.h5")
     names = [layer.name for layer in loaded.model.layers]
     assert len(set(names)) == len(names) and not any("/" in name for name in names)
     # "block1_conv" was taken by a layer of its own.
@@ -99,13 +99,13 @@ def test_keras1_theano_is_recognised_by_its_variable_names():
 
 
 def test_an_unknown_loss_leaves_the_model_uncompiled_and_says_so():
-    loaded = io.read(LEGACY / "keras2_2_nested.h5")
+    loaded = loading.read(LEGACY / "keras2_2_nested.h5")
     assert not loaded.model.compiled
     assert any("'own_loss'" in one and "not compiled" in one for one in loaded.repairs)
 
 
 def test_known_training_settings_are_restored():
-    model = io.load(LEGACY / "keras2_2_sequential.h5")
+    model = loading.load(LEGACY / "keras2_2_sequential.h5")
     assert model.compiled
     assert getattr(model.loss, "__name__", model.loss) == "categorical_crossentropy"
     assert type(model.optimizer).__name__ == "SGD"
@@ -113,7 +113,7 @@ def test_known_training_settings_are_restored():
 
 
 def test_settings_that_tf_keras_left_open_do_not_break_predict():
-    model = io.load(LEGACY / "tf2_15_exported.keras")
+    model = loading.load(LEGACY / "tf2_15_exported.keras")
     inputs, expected = stored(LEGACY / "tf2_15_exported.keras")
     assert model.compiled
     np.testing.assert_allclose(model.predict(inputs[0], verbose=0), expected, rtol=1e-4)
@@ -127,17 +127,17 @@ def test_weights_of_a_nested_model_go_by_their_names(tmp_path):
         group = file["model_weights/inner"]
         group.attrs["weight_names"] = group.attrs["weight_names"][::-1]
     inputs, expected = stored(LEGACY / "keras2_2_nested.h5")
-    np.testing.assert_allclose(predict(io.load(path), inputs), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(predict(loading.load(path), inputs), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_frozen_layers_stay_frozen():
-    inner = io.load(LEGACY / "keras2_2_nested.h5").get_layer("inner")
+    inner = loading.load(LEGACY / "keras2_2_nested.h5").get_layer("inner")
     assert not inner.get_layer("inner_frozen").trainable
     assert inner.get_layer("inner_b").trainable
 
 
 def test_tensorflow_operations_become_layers():
-    kinds = [type(one).__name__ for one in io.load(LEGACY / "tf2_12_operations.h5").operations]
+    kinds = [type(one).__name__ for one in loading.load(LEGACY / "tf2_12_operations.h5").operations]
     assert kinds.count("Rescaling") >= 5
     assert "GlobalAveragePooling2D" in kinds
     assert not any("Lambda" in kind for kind in kinds)
@@ -145,12 +145,12 @@ def test_tensorflow_operations_become_layers():
 
 
 def test_a_plain_model_class_of_ones_own_is_no_obstacle():
-    loaded = io.read(LEGACY / "tf2_12_attention.h5")
+    loaded = loading.read(LEGACY / "tf2_12_attention.h5")
     assert type(loaded.model).__name__ == "Functional"
     assert any("'Own'" in one for one in loaded.repairs)
 
 
 def test_depthwise_groups_are_dropped_and_told_once():
-    told = io.read(LEGACY / "tf2_12_exported.h5").repairs
+    told = loading.read(LEGACY / "tf2_12_exported.h5").repairs
     assert any("'depthwise'" in one and "'groups'" in one for one in told)
     assert len(told) == len(set(told))

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from octconvert import InputError, io
+from octconvert import InputError, loading
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "operations"
 CONFIGS = json.loads((FIXTURES / "tf2_15_operations.json").read_text())
@@ -59,10 +59,10 @@ def differences(group: str, found: list[np.ndarray]) -> dict[str, str]:
 
 @pytest.mark.parametrize("group", COMPUTED)
 def test_values_are_those_of_tensorflow_also_after_saving(group, tmp_path):
-    model = io.load(written(tmp_path / "old.h5", CONFIGS[group]))
+    model = loading.load(written(tmp_path / "old.h5", CONFIGS[group]))
     assert differences(group, values(model)) == {}
-    io.save(model, tmp_path / "new.keras")
-    again = io.read(tmp_path / "new.keras")
+    loading.save(model, tmp_path / "new.keras")
+    again = loading.read(tmp_path / "new.keras")
     assert again.repairs == ()
     assert differences(group, values(again.model)) == {}
 
@@ -70,7 +70,7 @@ def test_values_are_those_of_tensorflow_also_after_saving(group, tmp_path):
 @pytest.mark.parametrize("expression", CONFIGS["refused"])
 def test_what_keras_can_not_do_is_refused_by_name(expression, tmp_path):
     with pytest.raises(InputError) as error:
-        io.load(written(tmp_path / "old.h5", CONFIGS["refused"][expression]))
+        loading.load(written(tmp_path / "old.h5", CONFIGS["refused"][expression]))
     message = str(error.value)
     assert "\n" not in message and "calls TensorFlow's tf." in message and "layer 'tf." in message
     print(message)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert import io
+from octconvert import loading
 from octconvert.errors import CheckError, OctconvertError, UsageError
 
 
@@ -26,7 +26,7 @@ def names(directory):
 
 def refused(model, path, **options) -> str:
     with pytest.raises(UsageError) as caught:
-        io.save(model, path, **options)
+        loading.save(model, path, **options)
     assert "\n" not in str(caught.value)
     assert path.name in str(caught.value)
     return str(caught.value)
@@ -34,16 +34,16 @@ def refused(model, path, **options) -> str:
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.hdf5", "M.H5", "with space.keras", "a.b.keras"])
 def test_saved_and_read_again(model, tmp_path, name):
-    io.save(model, tmp_path / name)
+    loading.save(model, tmp_path / name)
     assert names(tmp_path) == [name]
     x = np.random.default_rng(0).random((2, 5, 5, 2), np.float32)
-    np.testing.assert_allclose(np.asarray(io.load(tmp_path / name)(x)), np.asarray(model(x)), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(loading.load(tmp_path / name)(x)), np.asarray(model(x)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("m.keras", "keras"), ("m.h5", "h5"), ("m.hdf5", "h5")])
 def test_the_ending_names_the_format(model, tmp_path, name, kind):
-    io.save(model, tmp_path / name)
-    assert io.read(tmp_path / name).kind == kind
+    loading.save(model, tmp_path / name)
+    assert loading.read(tmp_path / name).kind == kind
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m", "m.keras.bak", "keras"])
@@ -57,8 +57,8 @@ def test_an_existing_file_stays_unless_allowed(model, tmp_path):
     path.write_bytes(b"precious")
     assert "exists already" in refused(model, path)
     assert path.read_bytes() == b"precious"
-    io.save(model, path, overwrite=True)
-    assert io.read(path).kind == "keras"
+    loading.save(model, path, overwrite=True)
+    assert loading.read(path).kind == "keras"
     assert names(tmp_path) == ["m.keras"]
 
 
@@ -68,9 +68,9 @@ def test_the_check_sees_the_finished_file_beside_the_target(model, tmp_path):
     def check(path):
         assert path.parent == tmp_path and path.suffix == ".h5"
         assert not (tmp_path / "m.h5").exists()
-        seen.append(io.read(path).model.output_shape)
+        seen.append(loading.read(path).model.output_shape)
 
-    io.save(model, tmp_path / "m.h5", check=check)
+    loading.save(model, tmp_path / "m.h5", check=check)
     assert seen == [(None, 3, 3, 3)]
     assert names(tmp_path) == ["m.h5"]
 
@@ -84,7 +84,7 @@ def test_a_failed_check_leaves_everything_as_it_was(model, tmp_path, error):
         raise error
 
     with pytest.raises(type(error)):
-        io.save(model, path, overwrite=True, check=check)
+        loading.save(model, path, overwrite=True, check=check)
     assert path.read_bytes() == b"precious"
     assert names(tmp_path) == ["m.keras"]
 
@@ -118,12 +118,12 @@ def test_a_directory_without_permission(model, tmp_path):
 def test_permissions_follow_the_umask_and_the_file_replaced(model, tmp_path, name):
     before = os.umask(0o027)
     try:
-        io.save(model, tmp_path / name)
+        loading.save(model, tmp_path / name)
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o640
     (tmp_path / name).chmod(0o604)
-    io.save(model, tmp_path / name, overwrite=True)
+    loading.save(model, tmp_path / name, overwrite=True)
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o604
 
 
@@ -131,7 +131,7 @@ def test_a_symbolic_link_stays_one(model, tmp_path):
     (tmp_path / "store").mkdir()
     link = tmp_path / "m.keras"
     link.symlink_to(tmp_path / "store" / "real.keras")
-    io.save(model, link, overwrite=True)
+    loading.save(model, link, overwrite=True)
     assert link.is_symlink()
     assert names(tmp_path / "store") == ["real.keras"]
 
@@ -139,10 +139,10 @@ def test_a_symbolic_link_stays_one(model, tmp_path):
 def test_saving_h5_takes_nothing_out_of_the_model(model, tmp_path):
     # Keras by itself removes the optimizer from the settings of a model that it writes to .h5.
     model.compile(keras.optimizers.Adam(0.02), "mse")
-    io.save(model, tmp_path / "m.h5")
-    io.save(model, tmp_path / "m.keras")
+    loading.save(model, tmp_path / "m.h5")
+    loading.save(model, tmp_path / "m.keras")
     for name in ("m.h5", "m.keras"):
-        assert float(io.load(tmp_path / name).optimizer.learning_rate) == pytest.approx(0.02)
+        assert float(loading.load(tmp_path / name).optimizer.learning_rate) == pytest.approx(0.02)
 
 
 class Unsaveable(layers.Layer):
@@ -157,6 +157,6 @@ class Unsaveable(layers.Layer):
 def test_what_keras_can_not_save_is_told_in_one_line(tmp_path, name):
     image = keras.Input((4,))
     with pytest.raises(OctconvertError) as caught:
-        io.save(keras.Model(image, Unsaveable()(image)), tmp_path / name)
+        loading.save(keras.Model(image, Unsaveable()(image)), tmp_path / name)
     assert name in str(caught.value) and "\n" not in str(caught.value)
     assert names(tmp_path) == []

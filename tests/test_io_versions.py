@@ -16,9 +16,9 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert import InputError, io
-from octconvert.io import keys, training
-from octconvert.io.tree import Job
+from octconvert import InputError, loading
+from octconvert.loading import keys, training
+from octconvert.loading.tree import Job
 
 LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"
 
@@ -52,7 +52,7 @@ def test_weights_that_can_not_be_told_apart_are_refused(tmp_path):
 
     path = rewritten(LEGACY / "tf2_14_layers.keras", tmp_path / "lost.keras", weights=lose_one)
     with pytest.raises(InputError, match=r"3 places with weights .* which is whose"):
-        io.load(path)
+        loading.load(path)
 
 
 def test_a_count_that_nobody_has_seen_is_read_by_its_order(tmp_path):
@@ -64,7 +64,7 @@ def test_a_count_that_nobody_has_seen_is_read_by_its_order(tmp_path):
 
     path = rewritten(LEGACY / "tf2_14_layers.keras", tmp_path / "tens.keras", weights=renumber)
     with np.load(LEGACY / "tf2_14_layers.npz") as data:
-        np.testing.assert_allclose(io.load(path)(data["x0"]), data["y"], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(loading.load(path)(data["x0"]), data["y"], rtol=1e-3, atol=1e-3)
 
 
 def test_a_class_of_ones_own_inside_keeps_its_weights_without_the_class(tmp_path):
@@ -79,10 +79,10 @@ def test_a_class_of_ones_own_inside_keeps_its_weights_without_the_class(tmp_path
     x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
     expected = model.predict(x, verbose=0)
     del keras.saving.get_custom_objects()["test_io_versions>Inner"]
-    known = io.load(tmp_path / "model.keras", custom_objects={"Inner": Inner})
+    known = loading.load(tmp_path / "model.keras", custom_objects={"Inner": Inner})
     assert type(known.get_layer("two")) is Inner
     np.testing.assert_allclose(known.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
-    loaded = io.read(tmp_path / "model.keras")
+    loaded = loading.read(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
     assert "'Inner'" in loaded.repairs[0]
 
@@ -91,7 +91,7 @@ def test_a_class_of_ones_own_inside_keeps_its_weights_without_the_class(tmp_path
 
 
 def test_a_recurrent_hard_sigmoid_survives_conversion_without_octconvert_in_the_file(tmp_path):
-    source = io.load(LEGACY / "tf2_14_recurrent.keras")
+    source = loading.load(LEGACY / "tf2_14_recurrent.keras")
     target = tmp_path / "out.keras"
     octconvert.convert(LEGACY / "tf2_14_recurrent.keras", portable=True, calibration=False, strict=False, output=target)
     with zipfile.ZipFile(target) as file:
@@ -106,7 +106,7 @@ def test_a_recurrent_hard_sigmoid_survives_conversion_without_octconvert_in_the_
 
 @pytest.mark.parametrize("name", ["tf2_15_compiled.keras", "tf2_15_compiled.h5"])
 def test_settings_made_of_objects_are_restored(name):
-    loaded = io.read(LEGACY / name)
+    loaded = loading.read(LEGACY / name)
     assert loaded.repairs == ()
     settings = loaded.model.get_compile_config()
     scaled = settings["optimizer"]
@@ -224,8 +224,8 @@ def with_lambda(function, path: Path) -> Path:
 def test_a_lambda_of_tf_keras_is_read_where_the_file_is_trusted(suffix, tmp_path):
     path = with_lambda(lambda t, k=3.0: t * k, tmp_path / f"old{suffix}")
     with pytest.raises(InputError, match="unsafe"):
-        io.load(path)
-    model = io.load(path, unsafe=True)
+        loading.load(path)
+    model = loading.load(path, unsafe=True)
     x = np.ones((1, 8, 8, 3), "float32")
     inner = model.layers[0](x)
     np.testing.assert_allclose(model(x), model.layers[2](inner * 3.0), rtol=1e-5, atol=1e-6)
@@ -235,7 +235,7 @@ def test_a_lambda_of_tf_keras_is_read_where_the_file_is_trusted(suffix, tmp_path
 def test_a_name_that_a_lambda_misses_is_named(suffix, tmp_path):
     path = with_lambda(lambda t: tf.nn.relu(t), tmp_path / f"old{suffix}")  # noqa: F821
     with pytest.raises(InputError, match=r"'own' is a Lambda whose code uses 'tf'"):
-        io.load(path, unsafe=True)
+        loading.load(path, unsafe=True)
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_a_layer_idle_at_inference_is_made_anew_or_left_out(tmp_path):
                 layer["config"]["fill_mode"] = "odd"
 
     path = rewritten(LEGACY / "keras3_3_augmented.keras", tmp_path / "odd.keras", config=edit)
-    loaded = io.read(path)
+    loaded = loading.read(path)
     with np.load(LEGACY / "keras3_3_augmented.npz") as data:
         np.testing.assert_allclose(loaded.model(data["x0"], training=False), data["y"], rtol=1e-4, atol=1e-4)
     assert any("'RandomZoom' was replaced by 'Identity'" in note for note in loaded.repairs)
@@ -349,7 +349,7 @@ def test_an_error_that_keras_wrapped_is_the_one_that_is_shown(tmp_path):
 
     path = rewritten(LEGACY / "keras3_3_augmented.keras", tmp_path / "odd.keras", config=edit)
     with pytest.raises(InputError) as caught:
-        io.load(path)
+        loading.load(path)
     text = str(caught.value)
     assert "strides" in text and "ValueError" in text
     assert "deserialized" not in text and "config=" not in text

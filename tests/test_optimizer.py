@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert.optimizer import Muon, muon_for
+from octconvert.training.optimizer import Muon, muon_for
 
 
 def moved(layer, gradient, **arguments):

@@ -16,10 +16,10 @@ import pytest
 from rich.console import Console
 from rich.jupyter import JupyterMixin
 
-from octconvert.planning.values import Chain, ChainEnd, Convolution, Group, Options, Plan
-from octconvert.report import words
-from octconvert.report.json import to_dict
-from octconvert.report.result import (
+from octconvert.display.report import plan_table, render
+from octconvert.display.serialized import to_dict
+from octconvert.results.plan import Chain, ChainEnd, Convolution, Group, Options, Plan
+from octconvert.results.report import (
     CalibrationReport,
     Check,
     ConvolutionReport,
@@ -29,7 +29,7 @@ from octconvert.report.result import (
     Report,
     Step,
 )
-from octconvert.report.terminal import plan_table, render
+from octconvert.text import words
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = tuple((name, getattr(Options(), name)) for name in Options.__dataclass_fields__)
@@ -218,7 +218,7 @@ def five_hundred_errors():
 
 
 def diff():
-    """As `octconvert.report.collect` makes it: the role is the layer's class in the second model."""
+    """As `octconvert.pipeline.reporting` makes it: the role is the layer's class in the second model."""
     source, became = five(), ("OctaveConv2D", "OctaveConv2D", "plain", "OctaveConv2D", "-")
     rows = tuple(
         replace(r, role=role, alpha_in=0, alpha_out=0, high_shape=r.output_shape, low_shape=None, reason="")

@@ -7,11 +7,11 @@ from deployables import converted, installed, unsupported
 from keras import layers
 
 from octconvert.errors import InputError, UsageError
-from octconvert.execution import run
-from octconvert.inference.deploy import RUNTIMES as FORMS
+from octconvert.inference.forms import RUNTIMES as FORMS
+from octconvert.model.execution import run
 from octconvert.runtimes import INSTALL, RUNTIMES, find
 from octconvert.runtimes.signature import batch_of, example_inputs, signature_of
-from octconvert.verify import largest_difference
+from octconvert.verification.checks import largest_difference
 
 RARE = ("litert", "onnx", "openvino")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from octconvert import temporaries
-from octconvert.temporaries import finish, move, temporary, temporary_folder
+from octconvert.system import temporaries
+from octconvert.system.temporaries import finish, move, temporary, temporary_folder
 
 
 def _file(path):

@@ -14,10 +14,10 @@ import numpy as np
 
 from octconvert.benchmarking.measure import Timed, measure
 from octconvert.benchmarking.process import exported
-from octconvert.benchmarking.settings import BenchSettings
 from octconvert.errors import OctconvertError
 from octconvert.inference.choice import Choice, first_taken, refusal_of
-from octconvert.report.bench import BenchRow
+from octconvert.options.timing import BenchSettings
+from octconvert.results.bench import BenchRow
 from octconvert.runtimes import find
 
 Progress = Callable[[str, int, int], None]

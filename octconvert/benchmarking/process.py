@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 import octconvert
-from octconvert import environment
 from octconvert.runtimes import find
 from octconvert.runtimes.signature import example_inputs
+from octconvert.system import environment
 
 _CHATTER = ("INFO", "WARNING", "I0", "W0")
 

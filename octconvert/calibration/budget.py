@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from octconvert.cost import call_macs
 from octconvert.errors import UsageError
-from octconvert.graph import CallGraph
+from octconvert.model.cost import call_macs
+from octconvert.model.graph import CallGraph
 from octconvert.planning.make import layout_from_plan
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import Plan
+from octconvert.results.plan import Plan
 
 ALPHAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 EVEN = 0.5

@@ -21,27 +21,27 @@ from typing import Any
 
 import numpy as np
 
-from octconvert.build import Builder, weights_by_name
 from octconvert.calibration import refine, rotation, selection
 from octconvert.calibration.budget import EVEN, Market, OutOfReach, with_alphas
 from octconvert.calibration.doubts import doubt
 from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, seconds_a_sample, told_seconds
 from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
 from octconvert.calibration.pairing import Twins
+from octconvert.calibration.renormalization import renormalize
 from octconvert.calibration.sensitivity import sensitivity
-from octconvert.calibration.settings import Settings
-from octconvert.calibration.statistics import renormalize
 from octconvert.calibration.supply import Generator, Supply, generator_of, given_supply
 from octconvert.calibration.sweep import Fit, Sweep
-from octconvert.cost import measure
 from octconvert.errors import InputError, OctconvertError, UsageError, first_line
-from octconvert.graph import CallGraph, build_graph
+from octconvert.model.cost import measure
+from octconvert.model.graph import CallGraph, build_graph
+from octconvert.options.calibration import Settings
 from octconvert.planning.make import layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import Options, Plan
-from octconvert.report.result import CalibrationReport, Cost, Step
-from octconvert.report.words import plural
+from octconvert.results.plan import Options, Plan
+from octconvert.results.report import CalibrationReport, Cost, Step
+from octconvert.rewriting.builder import Builder, weights_by_name
 from octconvert.samples import Samples
+from octconvert.text.words import plural
 
 Progress = Callable[[str, int, int], None]
 Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]

@@ -13,8 +13,8 @@ from keras import layers, ops
 
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.supply import Supply
-from octconvert.execution import observe
-from octconvert.graph import OPERATION, Call, CallGraph
+from octconvert.model.execution import observe
+from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.samples import Samples
 
 FAR = 10.0

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from octconvert.report.result import Cost
+from octconvert.results.report import Cost
 
 Clock = Callable[[], float]
 Item = TypeVar("Item")

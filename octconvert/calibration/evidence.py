@@ -13,9 +13,9 @@ from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.targets import target_of
 from octconvert.errors import InputError
-from octconvert.execution import observe, tensors_of
-from octconvert.graph import BOUNDARY, CallGraph, build_graph
-from octconvert.report.result import Measure
+from octconvert.model.execution import observe, tensors_of
+from octconvert.model.graph import BOUNDARY, CallGraph, build_graph
+from octconvert.results.report import Measure
 from octconvert.samples import Samples
 
 WORST_DECIBELS = 99.0

@@ -18,8 +18,8 @@ from keras import layers
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.synthetic import DEVIATION, MEAN, dead_leaves
 from octconvert.errors import UsageError
-from octconvert.execution import run_call
-from octconvert.graph import BOUNDARY, Call, CallGraph
+from octconvert.model.execution import run_call
+from octconvert.model.graph import BOUNDARY, Call, CallGraph
 
 _CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _NEW_EXTENT = (layers.ZeroPadding2D, layers.Cropping2D, layers.CenterCrop, layers.Resizing)

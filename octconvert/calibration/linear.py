@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from octconvert.geometry import same_padding
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
 from octconvert.layers.base import has_misplaced_bias
 from octconvert.layers.spatial import pad_or_crop, pool_octave
+from octconvert.octave.geometry import same_padding
 
 
 @dataclass(frozen=True, eq=False)

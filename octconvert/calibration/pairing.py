@@ -10,11 +10,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from octconvert.build import Builder
-from octconvert.graph import OPERATION, Call, CallGraph, build_graph, node_of
 from octconvert.layers.spatial import pool_octave
+from octconvert.model.graph import OPERATION, Call, CallGraph, build_graph, node_of
+from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.planning.solve import Layout
-from octconvert.split import ChannelSplit, Pair
+from octconvert.rewriting.builder import Builder
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Unit:
     """One call of a layer of the converted model, and the source's call it stands for.
 
     Attributes:
-        layer, part: see `octconvert.build.Made`.
+        layer, part: see `octconvert.rewriting.builder.Made`.
         call: of the converted graph.
         source: of the source graph.
     """

@@ -19,11 +19,11 @@ from octconvert.calibration.effort import Pace
 from octconvert.calibration.linear import regressions
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.supply import Supply
-from octconvert.distillation import Distiller, RelativeSquaredError, changed, falling_rate, flip_and_shift
-from octconvert.execution import tensors_of
-from octconvert.gradients import safe_gradients
-from octconvert.optimizer import muon_for
+from octconvert.layers.gradients import safe_gradients
+from octconvert.model.execution import tensors_of
 from octconvert.samples import Samples
+from octconvert.training.distillation import Distiller, RelativeSquaredError, changed, falling_rate, flip_and_shift
+from octconvert.training.optimizer import muon_for
 
 BATCH = 32
 TRAINING_BYTES = 2**31

@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
-from octconvert.build import Builder
 from octconvert.calibration.selection import Moments, response
-from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph
+from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph
 from octconvert.planning.make import layout_from_options, layout_from_plan
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import Options, Plan
+from octconvert.results.plan import Options, Plan
+from octconvert.rewriting.builder import Builder
 from octconvert.rules import rule_of
 from octconvert.rules.activations import is_linear
 

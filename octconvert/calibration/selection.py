@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from keras import layers, ops
 
-from octconvert.execution import observe
-from octconvert.graph import OPERATION, Call, CallGraph
 from octconvert.layers.spatial import crop_to, pool_octave, upsample
+from octconvert.model.execution import observe
+from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.planning.make import is_convolution
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import Plan
+from octconvert.results.plan import Plan
 from octconvert.rules import rule_of
 
 POSITIONS = 16_000

@@ -16,9 +16,9 @@ from keras import ops
 
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.selection import by_component, lost_detail, readers
-from octconvert.execution import observe
-from octconvert.gradients import safe_gradients
-from octconvert.graph import CallGraph
+from octconvert.layers.gradients import safe_gradients
+from octconvert.model.execution import observe
+from octconvert.model.graph import CallGraph
 from octconvert.planning.solve import Layout
 from octconvert.samples import Samples
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.input_range import InputRange, find_range, image_like
-from octconvert.calibration.settings import Settings
 from octconvert.calibration.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.errors import UsageError
-from octconvert.graph import CallGraph, with_known_sizes
-from octconvert.report.words import plural
+from octconvert.model.graph import CallGraph, with_known_sizes
+from octconvert.options.calibration import Settings
 from octconvert.samples import Samples, read_samples
+from octconvert.text.words import plural
 
 SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
 """Rows and columns of synthetic images where the model leaves them open: the first at which it works."""

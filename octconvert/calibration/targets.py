@@ -17,11 +17,11 @@ import numpy as np
 from keras import ops
 
 from octconvert.calibration.pairing import Counterpart, Twins, Unit
-from octconvert.graph import OPERATION, Call
 from octconvert.layers.spatial import pool_octave
+from octconvert.model.graph import OPERATION, Call
+from octconvert.octave.split import ChannelSplit
 from octconvert.rules import rule_of
 from octconvert.rules.activations import is_linear, rectifier_limit
-from octconvert.split import ChannelSplit
 
 SMALL_GAIN = 1e-3
 """A normalisation that scales a channel by less than this share of the others' hides what lies before it."""

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from octconvert.copying import config_of, copy_operation, rebuild, renamed, settle
-from octconvert.graph import CallGraph, functional_of
 from octconvert.inference import program as p
 from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
+from octconvert.model.copying import config_of, copy_operation, rebuild, renamed, settle
+from octconvert.model.graph import CallGraph, functional_of
 
 PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")

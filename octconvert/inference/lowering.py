@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.graph import BOUNDARY, SOURCE_INPUT, Call, CallGraph
 from octconvert.inference.program import (
     Activation,
     Addition,
@@ -38,6 +37,7 @@ from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLaye
 from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.layers.time import FoldTime, UnfoldTime
+from octconvert.model.graph import BOUNDARY, SOURCE_INPUT, Call, CallGraph
 from octconvert.rules import rule_of
 from octconvert.rules.activations import own_call
 

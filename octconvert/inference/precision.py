@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from octconvert.graph import CallGraph
 from octconvert.inference.program import Node, Other, Program, Source
+from octconvert.model.graph import CallGraph
 
 FLOAT32 = "float32"
 _NOT_OF_NUMPY = "bfloat16"

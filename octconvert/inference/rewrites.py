@@ -15,7 +15,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from octconvert.geometry import same_padding
 from octconvert.inference.program import (
     Addition,
     AveragePooling,
@@ -32,6 +31,7 @@ from octconvert.inference.program import (
     Upsampling,
     key_of,
 )
+from octconvert.octave.geometry import same_padding
 
 FEW_CHANNELS = 4
 """As images have, which runtimes fill up to the width of their vectors where they pool them."""

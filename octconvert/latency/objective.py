@@ -11,21 +11,21 @@ import keras
 import numpy as np
 
 from octconvert.benchmarking.compare import Subject, compare
-from octconvert.benchmarking.settings import BenchSettings
-from octconvert.build import Builder
-from octconvert.cost import cost_of, measure
 from octconvert.errors import UsageError
-from octconvert.inference.deploy import RUNTIMES
+from octconvert.inference.forms import RUNTIMES
 from octconvert.latency.choice import Costs, fastest
 from octconvert.latency.probes import State, probe
 from octconvert.latency.stopwatch import Stopwatch
 from octconvert.latency.units import Unit, Units
+from octconvert.model.cost import cost_of, measure
+from octconvert.options.timing import BenchSettings
 from octconvert.planning.make import layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
-from octconvert.planning.values import Options, Plan
-from octconvert.report.bench import Bench
-from octconvert.report.words import plural
+from octconvert.results.bench import Bench
+from octconvert.results.plan import Options, Plan
+from octconvert.rewriting.builder import Builder
 from octconvert.runtimes.signature import batch_of
+from octconvert.text.words import plural
 
 Progress = Callable[[str, int, int], None]
 

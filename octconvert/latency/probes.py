@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import keras
 from keras import layers
 
-from octconvert.build import Builder
-from octconvert.graph import OPERATION, build_graph
-from octconvert.inference.deploy import for_inference
+from octconvert.inference.forms import for_inference
 from octconvert.latency.units import UNIT
+from octconvert.model.graph import OPERATION, build_graph
 from octconvert.planning.ledger import TiedProducers
 from octconvert.planning.solve import Decisions, solve
-from octconvert.planning.values import Options
+from octconvert.results.plan import Options
+from octconvert.rewriting.builder import Builder
 
 LEAST_SIZE = 8
 """Rows and columns of a map that is only made to be pooled to a vector."""

@@ -21,9 +21,9 @@ from platformdirs import user_cache_path
 
 from octconvert.benchmarking.process import Worker, WorkerError, exported
 from octconvert.errors import OctconvertError, UsageError
-from octconvert.files import write_atomically
 from octconvert.inference.choice import first_taken
 from octconvert.runtimes import find
+from octconvert.system.targets import write_atomically
 
 ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
 """Turns of every model; what the runs of one take, where one run takes less, and how many they are at most."""

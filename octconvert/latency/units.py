@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import keras
 from keras import tree
 
-from octconvert.copying import renamed
-from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph
+from octconvert.model.copying import renamed
+from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
 from octconvert.planning.make import is_convolution
 from octconvert.planning.solve import Layout
 

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import activations, backend, constraints, initializers, ops, regularizers
 
-from octconvert.geometry import ceil_div
 from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
-from octconvert.split import low_channels
+from octconvert.octave.geometry import ceil_div
+from octconvert.octave.split import low_channels
 
 FEWEST_CHANNELS = 16
 """Of a strided 1x1 window's input: below that, TensorFlow's own gradient of it writes past its memory."""
@@ -214,11 +214,11 @@ class OctaveWindowLayer(keras.layers.Layer):
         return prepare_low(low, sizes(high, self.data_format), self.window, self.data_format)
 
     def convolved(self, operation: Callable[[Any, Any], Any], x, kernel):
-        """``operation(x, kernel)``, whose gradient is right on every processor: see `octconvert.gradients`."""
+        """``operation(x, kernel)``, whose gradient is right on every processor: see `octconvert.layers.gradients`."""
         affected = tuple(kernel.shape[:2]) == (1, 1) and max(self.strides) > 1 and kernel.shape[2] < FEWEST_CHANNELS
         if not affected or backend.backend() != "tensorflow":
             return operation(x, kernel)
-        from octconvert.gradients import with_safe_gradient  # TensorFlow alone; the layers run on all backends
+        from octconvert.layers.gradients import with_safe_gradient  # TensorFlow alone; the layers run on all backends
 
         return with_safe_gradient(operation, ops.convert_to_tensor(x), ops.convert_to_tensor(kernel))
 

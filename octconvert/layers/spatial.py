@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from octconvert.geometry import Alignment, align, ceil_div, output_size, same_padding
+from octconvert.octave.geometry import Alignment, align, ceil_div, output_size, same_padding
 
 
 def spatial_axes(data_format: str) -> tuple[int, int]:

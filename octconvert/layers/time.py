@@ -1,6 +1,7 @@
 """What `TimeDistributed` does to a map, as two steps: every time step becomes a sample, and back.
 
-They stand around the calls of the model inside in a `octconvert.graph.CallGraph`, and are never part of a saved model.
+They stand around the calls of the model inside in a `octconvert.model.graph.CallGraph`, and are never part of a saved
+model.
 """
 
 from __future__ import annotations

@@ -1,5 +1,1 @@
-"""Planning: tied groups, roles, and the frozen `Plan`."""
-
-from octconvert.planning.values import Chain, ChainEnd, Convolution, Group, Options, Plan
-
-__all__ = ["Chain", "ChainEnd", "Convolution", "Group", "Options", "Plan"]
+"""Planning: tied groups, roles, alphas: a call graph and options -> a layout and its plan."""

@@ -14,8 +14,8 @@ import networkx as nx
 import numpy as np
 
 from octconvert.errors import UsageError
-from octconvert.graph import Call
-from octconvert.split import low_channels
+from octconvert.model.graph import Call
+from octconvert.octave.split import low_channels
 
 
 @dataclass(frozen=True, eq=False)

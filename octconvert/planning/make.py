@@ -9,10 +9,10 @@ from dataclasses import replace
 import networkx as nx
 
 from octconvert.errors import UsageError
-from octconvert.graph import OPERATION, Call, CallGraph
+from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.planning.ledger import TiedProducers
 from octconvert.planning.solve import ONLY_VECTORS, PLAIN_INPUT, Decisions, Layout, solve
-from octconvert.planning.values import (
+from octconvert.results.plan import (
     FIRST,
     INTERMEDIATE,
     LAST,

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from octconvert.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
+from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
+from octconvert.octave.split import ChannelSplit, low_channels
 from octconvert.planning.ledger import Components, Ledger, TiedProducers
-from octconvert.planning.values import Options
+from octconvert.results.plan import Options
 from octconvert.rules import rule_of
 from octconvert.rules.base import Flow, Trace, carry, stop, too_small
-from octconvert.split import ChannelSplit, low_channels
 
 NO_GAIN = "its output goes to no layer that gains from a pair"
 ONLY_VECTORS = "1x1 map, nothing to halve"

@@ -18,10 +18,10 @@ import numpy as np
 from keras import activations
 from keras.src.ops.symbolic_arguments import SymbolicArguments
 
-from octconvert.graph import OPERATION, Call
-from octconvert.known_functions import is_elementwise, joins, standard
+from octconvert.model.graph import OPERATION, Call
+from octconvert.model.known_functions import is_elementwise, joins, standard
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Trace
-from octconvert.split import Pair
 
 
 def elementwise(activation, named: Collection[str] = ()) -> bool:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octconvert.graph import Call, CallGraph
 from octconvert.layers.base import has_misplaced_bias
+from octconvert.model.graph import Call, CallGraph
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,9 @@ class Rule:
 
         Args:
             call: the call of the source model, as `trace` got it.
-            values: for each input a Keras tensor, or an `octconvert.split.Pair` (``high``, ``low``, ``split``).
-            build: an `octconvert.build.Builder`: ``build.dual`` calls one copy of the layer on the high and one on the
-                low tensors, with weights cut as told; ``build.split(call)`` is the planned split of the output, whose
+            values: for each input a Keras tensor, or an `octconvert.octave.split.Pair` (``high``, ``low``, ``split``).
+            build: an `octconvert.rewriting.builder.Builder`: ``build.dual`` calls one copy of the layer on the high and
+                one on the low tensors, with weights cut as told; ``build.split(call)`` is the planned split of the output, whose
                 ``high`` and ``low`` are the channels of either map; ``build.clone`` copies the layer for one map;
                 ``build.plain`` merges a pair; ``build.note`` tells something in the report; ``build.account`` tells how
                 many parameters fewer there are than in the source (a check counts them).
@@ -184,7 +184,7 @@ class Rule:
 
         Args:
             call: of the source model.
-            part: which of the layers that were made for it (`octconvert.build.Made`).
+            part: which of the layers that were made for it (`octconvert.rewriting.builder.Made`).
             inputs: real tensors.
 
         Returns:

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.copying import config_of
-from octconvert.graph import Call
 from octconvert.layers import OctaveGroupNormalization, OctaveLayerNormalization
+from octconvert.model.copying import config_of
+from octconvert.model.graph import Call
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 _SHARED = ("epsilon", "center", "scale", "dtype", "trainable")
 _CHOICES = tuple(f"{w}_{kind}" for w in ("gamma", "beta") for kind in ("initializer", "regularizer", "constraint"))

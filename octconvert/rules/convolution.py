@@ -10,17 +10,17 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.copying import config_of
-from octconvert.geometry import output_size
-from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2D, portable
+from octconvert.layers.kernels import fold_kernel, grouped_part
 from octconvert.layers.spatial import Window
+from octconvert.model.copying import config_of
+from octconvert.model.graph import Call, CallGraph
+from octconvert.octave.geometry import output_size
+from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce, without_layer
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
-from octconvert.split import ChannelSplit, Pair
-from octconvert.weights.transfer import fold_kernel, grouped_part
 
 CONV_ARGUMENTS = [
     "strides",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras import layers, ops
 
-from octconvert.copying import config_of
-from octconvert.graph import Call, CallGraph
+from octconvert.model.copying import config_of
+from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.activations import linear_part, produce
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.convolution import CONV_ARGUMENTS, octave_convolution, vector_layer

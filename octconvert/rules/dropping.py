@@ -10,11 +10,11 @@ import zlib
 import numpy as np
 from keras import layers
 
-from octconvert.graph import Call
 from octconvert.layers.dual import SUFFIXES
+from octconvert.model.graph import Call
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 
 def _seed(call: Call) -> int:

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.graph import Call
 from octconvert.layers.spatial import pool_octave
+from octconvert.model.graph import Call
 from octconvert.rules.activations import activated, rectifier_limit, refusal
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register

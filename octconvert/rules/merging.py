@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.graph import Call
 from octconvert.layers import portable
 from octconvert.layers.dual import SUFFIXES
+from octconvert.model.graph import Call
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 
 @register

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import keras
 
-from octconvert.graph import Call
+from octconvert.model.graph import Call
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.merging import ElementWiseJoin
 from octconvert.rules.registry import find_rule

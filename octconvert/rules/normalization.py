@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.graph import Call
+from octconvert.model.graph import Call
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import layers
 
-from octconvert.graph import Call, CallGraph
+from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 

@@ -1,18 +1,18 @@
 """ZeroPadding2D, Cropping2D and keras.ops.pad of a pair: left for the window operation behind them.
 
 One row of padding is half a low cell. A 'valid' convolution or pooling takes the amounts into its own padding, where
-its low windows are placed right (`octconvert.geometry.Alignment`). Elsewhere only whole cells can be padded.
+its low windows are placed right (`octconvert.octave.geometry.Alignment`). Elsewhere only whole cells can be padded.
 """
 
 from __future__ import annotations
 
 from keras import layers
 
-from octconvert.graph import OPERATION, Call, CallGraph
+from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 _WINDOWS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
 

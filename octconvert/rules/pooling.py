@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from keras import layers
 
-from octconvert.geometry import ceil_div
-from octconvert.graph import Call
 from octconvert.layers import OctavePooling2D, portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.layers.spatial import Window, is_same
+from octconvert.model.graph import Call
+from octconvert.octave.geometry import ceil_div
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 
 @register

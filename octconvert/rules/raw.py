@@ -16,16 +16,16 @@ import numpy as np
 from keras import layers, ops
 from keras.src.ops.symbolic_arguments import SymbolicArguments
 
-from octconvert.geometry import ceil_div
-from octconvert.graph import Call
 from octconvert.layers import portable
 from octconvert.layers.dual import SUFFIXES
+from octconvert.model.graph import Call
+from octconvert.octave.geometry import ceil_div
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.merging import cut_constants
 from octconvert.rules.registry import find_rule, register
 from octconvert.rules.resizing import fitted
-from octconvert.split import Pair
 
 # Layers that stand for raw operations; one for each, so that it has one name and one copy.
 _LAYERS: weakref.WeakKeyDictionary[Any, layers.Layer] = weakref.WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import layers
 
-from octconvert.graph import Call
+from octconvert.model.graph import Call
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from keras import layers
 
-from octconvert.geometry import ceil_div
-from octconvert.graph import Call
 from octconvert.layers import OctaveCrop, portable
+from octconvert.model.graph import Call
+from octconvert.octave.geometry import ceil_div
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, carry, stop
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 
 @register

@@ -9,13 +9,13 @@ import itertools
 
 import numpy as np
 
-from octconvert.graph import Call
 from octconvert.layers import portable
 from octconvert.layers.dual import SUFFIXES
+from octconvert.model.graph import Call
+from octconvert.octave.split import Pair
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.raw import RawReshaping
 from octconvert.rules.registry import register
-from octconvert.split import Pair
 
 
 class _Runs(Rule):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from octconvert.graph import Call
 from octconvert.layers.time import FoldTime, UnfoldTime
+from octconvert.model.graph import Call
 from octconvert.rules.base import Flow, Rule, Trace, stop
 from octconvert.rules.registry import register
 

@@ -6,15 +6,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.copying import config_of
-from octconvert.graph import Call, CallGraph
 from octconvert.layers import OctaveConv2DTranspose
+from octconvert.layers.kernels import fold_kernel
+from octconvert.model.copying import config_of
+from octconvert.model.graph import Call, CallGraph
+from octconvert.octave.split import Pair
 from octconvert.rules.activations import activated, without_layer
 from octconvert.rules.base import Flow, Rule, Trace
 from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
 from octconvert.rules.registry import register
-from octconvert.split import Pair
-from octconvert.weights.transfer import fold_kernel
 
 
 @register

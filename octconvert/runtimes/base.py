@@ -89,7 +89,7 @@ class Runtime(ABC):
         """
         import keras
 
-        from octconvert.io.text import quiet
+        from octconvert.loading.text import quiet
         from octconvert.runtimes.signature import signature_of
 
         signature = signature_of(model, batch)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from octconvert.runtimes.base import Runtime, Session, in_order
-from octconvert.temporaries import temporary
+from octconvert.system.temporaries import temporary
 
 _OUTPUT = re.compile(r"output_\d+")
 

@@ -20,8 +20,8 @@ import shutil
 from pathlib import Path
 from xml.parsers import expat
 
-from octconvert import files
-from octconvert.temporaries import finish, move, renaming
+from octconvert.system import targets
+from octconvert.system.temporaries import finish, move, renaming
 
 _ALIGNMENT = 64
 _COMMITTED = 2
@@ -43,8 +43,8 @@ def put_in_place(new: Path, place: Path, weights: Path) -> None:
         OSError: what was there stays.
     """
     with contextlib.ExitStack() as stack:
-        own, aside, both, twice = (stack.enter_context(files.beside(weights)) for _ in range(4))
-        moved = stack.enter_context(files.beside(place))
+        own, aside, both, twice = (stack.enter_context(targets.beside(weights)) for _ in range(4))
+        moved = stack.enter_context(targets.beside(place))
         _copy(new.with_suffix(".bin"), own)
         steps = [(own, weights), (new, place)]
         is_whole = weights.exists() and place.exists()
@@ -56,7 +56,7 @@ def put_in_place(new: Path, place: Path, weights: Path) -> None:
             moved.write_bytes(with_moved_weights(new.read_bytes(), start))
             steps = [(both, weights), (moved, place), (twice, weights), (new, place), (own, weights)]
         for path, target in steps:
-            files.flush(path)
+            targets.flush(path)
             if target.exists():
                 shutil.copymode(target, path)
         with renaming:

@@ -9,8 +9,8 @@ from itertools import repeat
 import numpy as np
 
 from octconvert.errors import InputError
-from octconvert.report.words import plural
 from octconvert.samples.chunks import CHUNK, Choice, Source, pieces
+from octconvert.text.words import plural
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from octconvert.cost import ASSUMED_SIZES
 from octconvert.errors import InputError
-from octconvert.graph import CallGraph, with_known_sizes
-from octconvert.io.text import one_line
+from octconvert.loading.text import one_line
+from octconvert.model.cost import ASSUMED_SIZES
+from octconvert.model.graph import CallGraph, with_known_sizes
 from octconvert.samples.chunks import CHUNK, Choice, Chunk, Source, pieces
 from octconvert.samples.inputs import Input
 

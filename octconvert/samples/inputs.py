@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from octconvert.errors import InputError
-from octconvert.graph import BOUNDARY, CallGraph, Shape, functional_of
-from octconvert.report.words import plural
+from octconvert.model.graph import BOUNDARY, CallGraph, Shape, functional_of
+from octconvert.text.words import plural
 
 _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Lambda"}
 

@@ -7,14 +7,14 @@ import contextlib
 import numpy as np
 
 from octconvert.errors import InputError, UsageError
-from octconvert.io.text import one_line
-from octconvert.report.words import plural
+from octconvert.loading.text import one_line
 from octconvert.samples.chunks import Source
 from octconvert.samples.elements import is_numeric
 from octconvert.samples.inputs import Input, fits, misfit
 from octconvert.samples.preprocess import Function
 from octconvert.samples.store import Store
 from octconvert.samples.values import Samples, stored_samples
+from octconvert.text.words import plural
 
 
 class Intake(contextlib.ExitStack):

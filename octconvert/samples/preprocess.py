@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from octconvert.errors import UsageError
-from octconvert.io.custom import parse_custom_object
-from octconvert.numbers import parse_number, scale_and_offset
+from octconvert.loading.custom import parse_custom_object
+from octconvert.text.numerals import parse_number, scale_and_offset
 
 Function = Callable[[np.ndarray], Any]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from octconvert.errors import InputError
-from octconvert.graph import CallGraph
+from octconvert.model.graph import CallGraph
 from octconvert.samples.archives import npy_source, npz_source, reading
 from octconvert.samples.chunks import Choice, Source
 from octconvert.samples.columns import column_of, column_source

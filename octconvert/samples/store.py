@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from octconvert.errors import InputError
-from octconvert.io.text import one_line
-from octconvert.temporaries import temporary_folder
+from octconvert.loading.text import one_line
+from octconvert.system.temporaries import temporary_folder
 
 LARGE = 256 * 2**20
 """Bytes above which samples are kept in temporary files."""

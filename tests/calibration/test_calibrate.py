@@ -9,10 +9,10 @@ from oracle import largest_difference, randomise, run
 import octconvert
 from octconvert.calibration import calibrate, refine, sweep
 from octconvert.calibration.evidence import Outputs
-from octconvert.calibration.settings import Settings
 from octconvert.calibration.supply import given_supply
 from octconvert.errors import InputError, UsageError
-from octconvert.graph import build_graph
+from octconvert.model.graph import build_graph
+from octconvert.options.calibration import Settings
 
 SOLVE = ("rotate", "select", "solve")
 QUICK = dict(min_size=1, calibration_budget=3_600.0)

@@ -7,13 +7,13 @@ import twin_models as nets
 from keras import layers
 from oracle import randomise
 
-from octconvert.build import Builder
 from octconvert.calibration import calibrate, refine, sweep
 from octconvert.calibration.effort import OVERTIME, Budget, Pace
-from octconvert.calibration.settings import Settings
 from octconvert.calibration.supply import given_supply
 from octconvert.calibration.sweep import Sweep
-from octconvert.graph import build_graph
+from octconvert.model.graph import build_graph
+from octconvert.options.calibration import Settings
+from octconvert.rewriting.builder import Builder
 
 BUDGET = 20.0
 

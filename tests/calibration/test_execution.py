@@ -5,8 +5,8 @@ import pytest
 import twin_models as nets
 from oracle import run as call
 
-from octconvert.execution import observe, run
-from octconvert.graph import build_graph
+from octconvert.model.execution import observe, run
+from octconvert.model.graph import build_graph
 
 MAKERS = [nets.residual, *nets.TOPOLOGIES, nets.transformer_tail]
 

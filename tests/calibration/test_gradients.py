@@ -20,10 +20,10 @@ import octconvert
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.refine import Training, refine
 from octconvert.calibration.supply import Supply
-from octconvert.distillation import distill, flip_and_shift
 from octconvert.errors import InputError
-from octconvert.gradients import safe_gradients
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose
+from octconvert.layers.gradients import safe_gradients
+from octconvert.training.distillation import distill, flip_and_shift
 
 STEPS = 20
 """One step may spoil memory that nobody reads."""

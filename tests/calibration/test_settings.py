@@ -1,7 +1,7 @@
 import pytest
 
-from octconvert.calibration.settings import DATA_BUDGET, STEPS, SYNTHETIC_BUDGET, Settings
 from octconvert.errors import UsageError
+from octconvert.options.calibration import DATA_BUDGET, STEPS, SYNTHETIC_BUDGET, Settings
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_searches_where_alphas_are_to_be_chosen():
 
 
 def test_steps_are_those_of_the_command_line():
-    from octconvert.accuracy_options import STEPS as told
+    from octconvert.cli.accuracy import STEPS as told
 
     assert told == STEPS
     assert Settings(steps=()).steps == ()

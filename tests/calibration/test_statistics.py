@@ -8,7 +8,7 @@ from keras import layers, ops
 from oracle import randomise
 
 from octconvert.calibration.evidence import Outputs
-from octconvert.calibration.statistics import LARGEST_CHANGE, renormalize
+from octconvert.calibration.renormalization import LARGEST_CHANGE, renormalize
 
 
 def normalisations(model):

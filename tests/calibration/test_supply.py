@@ -6,10 +6,10 @@ import pytest
 import twin_models as nets
 from keras import layers
 
-from octconvert.calibration.settings import Settings
 from octconvert.calibration.supply import given_supply, synthetic_supply
 from octconvert.errors import InputError, UsageError
-from octconvert.graph import build_graph
+from octconvert.model.graph import build_graph
+from octconvert.options.calibration import Settings
 
 
 def graph_of(*shapes, dtype="float32", data_format="channels_last"):

@@ -5,13 +5,13 @@ import numpy as np
 from keras import layers
 from oracle import randomise
 
-from octconvert.build import Builder
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.synthetic import dead_leaves
-from octconvert.execution import observe
-from octconvert.graph import build_graph
-from octconvert.planning import Options
+from octconvert.model.execution import observe
+from octconvert.model.graph import build_graph
+from octconvert.results.plan import Options
 from octconvert.planning.make import layout_from_options, plan_of
+from octconvert.rewriting.builder import Builder
 from octconvert.samples import Samples
 
 

@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints is no answer
-    from octconvert import environment
+    from octconvert.system import environment
 
     environment.set_defaults()
     import keras

@@ -13,16 +13,17 @@ from keras import layers
 from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, layer
 
 import octconvert
-from octconvert import io, memory
+from octconvert import loading
+from octconvert.display.report import as_text, render
 from octconvert.errors import InputError, first_line
-from octconvert.report.terminal import as_text, render
+from octconvert.model import memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 ESCAPE = "a\x1b]0;title\x07\x1b[31m\nok: all checks passed\u202e"
 
 
-def refused(path: Path, use=io.read) -> str:
+def refused(path: Path, use=loading.read) -> str:
     with pytest.raises(InputError) as caught:
         use(path)
     line = str(caught.value)
@@ -146,7 +147,9 @@ def test_an_order_that_takes_keras_for_ever(tmp_path):
 
 def test_an_unusual_order_is_read(tmp_path):
     path = edit_config(honest(tmp_path, "keras"), chain(20, True))
-    assert len(io.load(path).layers) == len(io.load(honest(tmp_path, "keras")).layers)  # what is no output is left out
+    assert len(loading.load(path).layers) == len(
+        loading.load(honest(tmp_path, "keras")).layers
+    )  # what is no output is left out
 
 
 @pytest.mark.parametrize("axis", [-1, [1, 2], None])
@@ -156,13 +159,13 @@ def test_one_number_is_not_repeated_along_an_axis(axis, tmp_path):
         tmp_path / "m.keras"
     )
     x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
-    np.testing.assert_allclose(io.load(tmp_path / "m.keras").predict(x, verbose=0), (x - 0.25) / 2, rtol=1e-6)
+    np.testing.assert_allclose(loading.load(tmp_path / "m.keras").predict(x, verbose=0), (x - 0.25) / 2, rtol=1e-6)
 
     def grow(model):
         found = next(one for one in model["config"]["layers"] if one["config"]["name"] == "n")
         found["build_config"] = {"input_shape": [None, 4, 5, 10**6]}
 
-    loaded = io.load(edit_config(tmp_path / "m.keras", grow))
+    loaded = loading.load(edit_config(tmp_path / "m.keras", grow))
     assert loaded.get_layer("n").mean.shape.num_elements() == 1
 
 
@@ -216,7 +219,7 @@ def test_an_error_obeys_nothing_from_the_file(case, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_that_can_not_be_printed_are_replaced(kind, tmp_path):
-    plain = io.load(honest(tmp_path, kind))
+    plain = loading.load(honest(tmp_path, kind))
 
     def rename(model):
         text = json.dumps(model)
@@ -238,7 +241,7 @@ def test_names_that_can_not_be_printed_are_replaced(kind, tmp_path):
                 file.attrs["model_config"] = json.dumps(config).replace(json.dumps("a\ud800"), '"b"')
                 rest.add("b")
             assert set(changed) == rest
-    loaded = io.read(path)
+    loaded = loading.read(path)
     assert all(layer.name.isprintable() for layer in loaded.model.layers) and loaded.model.name.isprintable()
     assert any("what can not be printed was replaced" in line for line in loaded.repairs)
     assert all(line.isprintable() for line in loaded.repairs)
@@ -294,7 +297,7 @@ def test_weights_in_bfloat16_are_read_from_h5(tmp_path):
     x = layers.Conv2D(4, 3, dtype="bfloat16", bias_initializer="random_normal", name="a")(image)
     model = keras.Model(image, layers.Flatten(dtype="bfloat16", name="f")(x))
     model.save(tmp_path / "m.h5")
-    for value, expected in zip(io.load(tmp_path / "m.h5").weights, model.weights, strict=True):
+    for value, expected in zip(loading.load(tmp_path / "m.h5").weights, model.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(value, "float32"), np.asarray(expected, "float32"))
 
 

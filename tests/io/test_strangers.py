@@ -19,9 +19,10 @@ import pytest
 from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, layer, members, zipped
 
 import octconvert
-from octconvert import io, memory
+from octconvert import loading
 from octconvert.errors import InputError
-from octconvert.io import inspection
+from octconvert.loading import inspection
+from octconvert.model import memory
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MIB = 1 << 20
@@ -29,7 +30,7 @@ MIB = 1 << 20
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-def refused(path, read=io.read) -> str:
+def refused(path, read=loading.read) -> str:
     with pytest.raises(InputError) as caught:
         read(path)
     line = str(caught.value)
@@ -38,7 +39,7 @@ def refused(path, read=io.read) -> str:
 
 
 def same_weights(path: Path, reference: Path) -> None:
-    for value, expected in zip(io.load(path).get_weights(), io.load(reference).get_weights(), strict=True):
+    for value, expected in zip(loading.load(path).get_weights(), loading.load(reference).get_weights(), strict=True):
         np.testing.assert_array_equal(value, expected)
 
 
@@ -394,7 +395,7 @@ def test_ctrl_c_ends_the_process_that_looks(tmp_path, monkeypatch):
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        io.read(path)
+        loading.read(path)
     thread.join()
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
@@ -501,9 +502,9 @@ def test_an_archive_zipped_again(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_compiled_model_that_was_never_trained(kind, tmp_path):
-    model = io.load(honest(tmp_path, kind))
+    model = loading.load(honest(tmp_path, kind))
     model.compile("adam", "mse")  # Keras makes two more weights for each one when it reads this
     model.save(tmp_path / f"compiled.{kind}")
-    loaded = io.load(tmp_path / f"compiled.{kind}")
+    loaded = loading.load(tmp_path / f"compiled.{kind}")
     assert type(loaded.optimizer).__name__ == "Adam"
     same_weights(tmp_path / f"compiled.{kind}", tmp_path / f"model.{kind}")

@@ -14,17 +14,17 @@ import pytest
 from hostile import SUFFIXES, code, edited, function, hidden, record, turned_into, value_code
 from keras import layers
 
-from octconvert import io
+from octconvert import loading
 from octconvert.errors import InputError
-from octconvert.io.reading import repair
-from octconvert.io.tree import Job
+from octconvert.loading.reading import repair
+from octconvert.loading.tree import Job
 
 RELU = function("builtins", "relu")
 
 
 def refused(path: Path, **options) -> str:
     with pytest.raises(InputError) as caught:
-        io.read(path, **options)
+        loading.read(path, **options)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     return message
@@ -262,7 +262,7 @@ def test_training_settings_with_code_are_left_out(key, tmp_path):
     def change(config: dict) -> None:
         config["compile_config"][key] = settings(mark)[key]
 
-    loaded = io.read(edited(tmp_path / "bad.keras", change, model))
+    loaded = loading.read(edited(tmp_path / "bad.keras", change, model))
     assert not loaded.model.compiled and not mark.exists()
     assert any("training settings" in note for note in loaded.repairs)
 
@@ -277,7 +277,7 @@ def test_training_settings_of_a_nested_model_too(tmp_path):
         entry["module"] = "keras.layers"
         record(config, "r").update(module="keras", compile_config={"loss": value_code(mark)})
 
-    assert not io.read(edited(tmp_path / "bad.keras", change)).model.compiled
+    assert not loading.read(edited(tmp_path / "bad.keras", change)).model.compiled
     assert not mark.exists()
 
 
@@ -290,7 +290,7 @@ def test_training_settings_of_h5_files_with_code_are_left_out(key, tmp_path):
         told = json.loads(file.attrs["training_config"])
         told[key] = settings(mark)[key.removesuffix("_config")]
         file.attrs["training_config"] = json.dumps(told)
-    loaded = io.read(path)
+    loaded = loading.read(path)
     assert not mark.exists()
     assert any("could not be restored" in note for note in loaded.repairs)
     assert loaded.model.compiled == (key != "loss")  # without a loss there is nothing to compile for
@@ -414,7 +414,7 @@ def test_honest_files_load(suffix, tmp_path):
     )
     model.save(tmp_path / f"m{suffix}")
     mine = {"times": times, "Passed": Passed}
-    loaded = io.load(tmp_path / f"m{suffix}", custom_objects=mine)
+    loaded = loading.load(tmp_path / f"m{suffix}", custom_objects=mine)
     assert loaded.get_layer("mine").settings == {"class_name": "colour", "config": [1, 2]}
     assert loaded.compiled
 
@@ -425,4 +425,4 @@ def test_vocabularies_in_the_file_load(suffix, tmp_path):
     lookup = layers.StringLookup(vocabulary=["one", "two"], name="lookup")(words)
     model = keras.Model(words, layers.Embedding(4, 2)(lookup))
     model.save(tmp_path / f"m{suffix}")
-    assert io.load(tmp_path / f"m{suffix}").get_layer("lookup").get_vocabulary() == ["[UNK]", "one", "two"]
+    assert loading.load(tmp_path / f"m{suffix}").get_layer("lookup").get_vocabulary() == ["[UNK]", "one", "two"]

@@ -12,9 +12,9 @@ from keras import layers
 from keras.src.saving.serialization_lib import SafeModeScope, in_safe_mode
 
 import octconvert
-from octconvert import io
-from octconvert.copying import config_of, rebuild
+from octconvert import loading
 from octconvert.errors import CheckError, InputError
+from octconvert.model.copying import config_of, rebuild
 
 RELU = function("builtins", "relu")
 FACTOR = 3.0  # a global of the functions below: code alone would not find it
@@ -50,8 +50,8 @@ def test_functions_of_the_model_are_saved_and_read_again(suffix, tmp_path):
     samples = np.random.default_rng(0).normal(size=(2, 16, 16, 2)).astype("float32")
     np.testing.assert_allclose(result.model.predict(samples, verbose=0), model.predict(samples, verbose=0), atol=1e-4)
     with pytest.raises(InputError, match="--unsafe"):
-        io.load(tmp_path / f"out{suffix}")
-    loaded = io.load(tmp_path / f"out{suffix}", unsafe=True)
+        loading.load(tmp_path / f"out{suffix}")
+    loaded = loading.load(tmp_path / f"out{suffix}", unsafe=True)
     np.testing.assert_allclose(loaded.predict(samples, verbose=0), model.predict(samples, verbose=0), atol=1e-4)
     assert shift == 0.25
 
@@ -127,7 +127,7 @@ def test_code_beside_the_model_s_own_is_not_run(suffix, tmp_path):
         turned_into("r", "Lambda", function=RELU, output_shape=[16, 16, 8], mask=hidden(mark), arguments={}),
         network(layers.ReLU(name="r"), layers.Lambda(lambda x: x * 2.0, name="honest")),
     )
-    model = io.load(path, unsafe=True)
+    model = loading.load(path, unsafe=True)
     assert not mark.exists()  # nobody decodes a mask in a .keras file
     with pytest.raises(CheckError, match="layer 'r'"):
         converted(model).save(tmp_path / f"out{suffix}")
@@ -159,9 +159,9 @@ def test_code_in_a_layer_s_configuration_is_not_run_by_copies(tmp_path):
 def test_safe_mode_is_as_before_after_a_file(tmp_path):
     before = in_safe_mode()
     network(layers.Lambda(lambda x: x, name="same")).save(tmp_path / "m.keras")
-    io.load(tmp_path / "m.keras", unsafe=True)
+    loading.load(tmp_path / "m.keras", unsafe=True)
     with pytest.raises(InputError):
-        io.load(tmp_path / "m.keras")
+        loading.load(tmp_path / "m.keras")
     assert in_safe_mode() is before
 
 
@@ -170,7 +170,7 @@ def test_the_user_s_own_switch_does_not_open_files_to_octconvert(tmp_path):
     mark = tmp_path / "mark"
     path = edited(tmp_path / "bad.keras", turned_into("r", "Lambda", function=code(mark)))
     with SafeModeScope(False), pytest.raises(InputError):
-        io.load(path)
+        loading.load(path)
     assert not mark.exists()
 
 
@@ -179,7 +179,7 @@ def test_unsafe_runs_the_code_of_the_file(tmp_path):
     for suffix in SUFFIXES:
         mark = tmp_path / f"mark{suffix}"
         change = turned_into("r", "Lambda", function=code(mark), output_shape=[8, 8, 4], arguments={})
-        io.load(edited(tmp_path / f"m{suffix}", change), unsafe=True)(np.ones((1, 8, 8, 2)))
+        loading.load(edited(tmp_path / f"m{suffix}", change), unsafe=True)(np.ones((1, 8, 8, 2)))
         assert mark.exists()
 
 
@@ -212,7 +212,7 @@ def test_all_that_is_made_from_a_file_is_made_in_safe_mode(suffix, unsafe, tmp_p
     model.compile(optimizer(), loss(), metrics=[metric()])
     model.save(tmp_path / f"m{suffix}")
     MODES.clear()
-    loaded = io.read(tmp_path / f"m{suffix}", unsafe=unsafe)
+    loaded = loading.read(tmp_path / f"m{suffix}", unsafe=unsafe)
     assert {key: {not unsafe} for key in ("Conv2D", "HeNormal", "MeanSquaredError", "AUC", "SGD")} == MODES, (
         loaded.repairs
     )

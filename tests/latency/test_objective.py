@@ -12,7 +12,7 @@ from oracle import example, largest_difference, randomise, run
 import octconvert
 from octconvert.errors import NothingToConvert, UsageError
 from octconvert.latency import objective, stopwatch
-from octconvert.report.bench import BenchRow
+from octconvert.results.bench import BenchRow
 from octconvert.runtimes import RUNTIMES
 
 NO_CALIBRATION = {"calibration": False}

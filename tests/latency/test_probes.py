@@ -4,11 +4,11 @@ import keras
 import pytest
 from keras import layers
 
-from octconvert.graph import OPERATION, build_graph
 from octconvert.latency.probes import State, probe
 from octconvert.latency.units import Units
+from octconvert.model.graph import OPERATION, build_graph
 from octconvert.planning.make import layout_from_options
-from octconvert.planning.values import Options
+from octconvert.results.plan import Options
 
 OPTIONS = Options()
 

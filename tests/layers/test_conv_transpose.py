@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from layer_reference import ceil_div, close, first, maps, pool, randomise, upsample
 
-from octconvert.geometry import align
 from octconvert.layers import OctaveConv2DTranspose
+from octconvert.octave.geometry import align
 
 PATHS = ("hh_kernel", "hl_kernel", "lh_kernel", "ll_kernel")
 

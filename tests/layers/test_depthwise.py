@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import ops
 from layer_reference import close, conv, first, maps, pool, randomise, same_pads
 
-from octconvert.geometry import fold_matrix
 from octconvert.layers import OctaveDepthwiseConv2D
+from octconvert.octave.geometry import fold_matrix
 
 
 def depthwise(x, kernel, stride=1, pads=((0, 0), (0, 0)), dilation=1):

@@ -9,9 +9,9 @@ import tensorflow as tf
 from keras import ops
 from layer_reference import ceil_div, close, conv, first, maps, pads_of, pool, randomise, upsample
 
-from octconvert.geometry import align, fold_matrix
 from octconvert.layers import OctaveConv2D
 from octconvert.layers.spatial import pool_octave
+from octconvert.octave.geometry import align, fold_matrix
 
 
 def low_window_start(kernel, stride, before, octave):

@@ -12,7 +12,8 @@ from keras import Input, Model, layers, ops
 from oracle import assert_oracle, assert_portable, ends, example, reasons, roles, run
 
 import octconvert
-from octconvert import io, known_functions
+from octconvert import loading
+from octconvert.model import known_functions
 
 
 def network(activation, kind=layers.Conv2D):
@@ -124,9 +125,9 @@ def test_built_in_layers_and_vectors():
 @pytest.mark.parametrize("activation", ["tf.nn.swish", "ops.relu", "LeakyReLU", "PReLU"])
 def test_the_result_can_be_read_again(activation, tmp_path):
     model = octconvert.convert(network(ELEMENTWISE[activation]), min_size=1, calibration=False).model
-    io.save(model, tmp_path / "model.keras")
+    loading.save(model, tmp_path / "model.keras")
     sample = example(model)
-    np.testing.assert_allclose(run(io.load(tmp_path / "model.keras"), sample)[0], run(model, sample)[0], atol=1e-6)
+    np.testing.assert_allclose(run(loading.load(tmp_path / "model.keras"), sample)[0], run(model, sample)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["LeakyReLU", "PReLU", "tf.nn.relu"])

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert import environment
+from octconvert.system import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300

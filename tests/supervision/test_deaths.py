@@ -4,10 +4,10 @@ import signal
 
 import pytest
 
-from octconvert.calibration.settings import STEPS
-from octconvert.console import Console
-from octconvert.supervision.deaths import Death, doing, last_words, second_try
-from octconvert.task import Task
+from octconvert.cli.console import Console
+from octconvert.cli.supervision.deaths import Death, doing, last_words, second_try
+from octconvert.cli.task import Task
+from octconvert.options.calibration import STEPS
 
 
 def task(command="convert", **arguments):

@@ -6,7 +6,7 @@ from keras import Input, Model, layers, ops
 from oracle import assert_oracle, assert_portable, ends, example, randomise, roles, run
 
 import octconvert
-from octconvert import io
+from octconvert import loading
 
 
 def conv(x, filters=8, name=None):
@@ -119,9 +119,9 @@ def test_constants_are_saved(tmp_path):
     x = conv(inputs, name="before")
     model = Model(inputs, [conv(operation(x), 4) for operation in GROUPS["constants for each channel"]])
     converted = octconvert.convert(model, min_size=1, calibration=False).model
-    io.save(converted, tmp_path / "model.keras")
+    loading.save(converted, tmp_path / "model.keras")
     sample = example(model)
-    for found, right in zip(run(io.load(tmp_path / "model.keras"), sample), run(converted, sample), strict=True):
+    for found, right in zip(run(loading.load(tmp_path / "model.keras"), sample), run(converted, sample), strict=True):
         np.testing.assert_allclose(found, right, atol=1e-6)
 
 

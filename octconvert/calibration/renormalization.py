@@ -1,0 +1,80 @@
+"""Re-estimates BatchNormalization in a converted model (running mean and variance) from the data.
+
+The converted model's inputs to a normalisation differ from the source's; its statistics are moved by as much:
+``mean + (mean now - mean in the source)`` and ``variance * (variance now / variance in the source)``, with both
+measured on the same samples, and for a low map against the source's *pooled* map. (Plain re-estimation would scale low
+maps, whose variance is smaller because they are pooled, back to the variance of the high ones: another function.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from keras import ops
+
+from octconvert.calibration.pairing import Twins, Unit
+from octconvert.model.execution import observe
+
+LARGEST_CHANGE = 4.0
+"""Most that a variance is multiplied or divided by."""
+
+
+def renormalize(twins: Twins, batches: Iterable[list[np.ndarray]]) -> int:
+    """Move the statistics of every BatchNormalization, in one pass; how many layers were changed.
+
+    One that is called more than once gets the statistics of all its calls.
+    """
+    layers = _normalizations(twins)
+    sums = {id(units[0].layer): np.zeros((2, 3, _width(units[0]))) for units in layers}
+    for batch in batches:
+        _add(twins, batch, [unit for units in layers for unit in units], sums)
+    return sum(_move(units[0].layer, sums[id(units[0].layer)]) for units in layers)
+
+
+def _normalizations(twins: Twins) -> list[list[Unit]]:
+    found = [units for units in twins.layers if isinstance(units[0].layer, keras.layers.BatchNormalization)]
+    return [units for units in found if all(unit.source.inputs[0] in twins.counterparts for unit in units)]
+
+
+def _width(unit: Unit) -> int:
+    return unit.layer.moving_mean.shape[0]
+
+
+def _add(twins: Twins, batch, units: list[Unit], sums: dict[int, np.ndarray]) -> None:
+    by_source: dict[int, list[Unit]] = {}
+    by_converted: dict[int, list[Unit]] = {}
+    for unit in units:
+        by_source.setdefault(unit.source.inputs[0], []).append(unit)
+        by_converted.setdefault(unit.call.inputs[0], []).append(unit)
+    for tensor, value in observe(twins.source, batch, by_source):
+        for unit in by_source[tensor]:
+            split = None if unit.part == "clone" else twins.counterparts[tensor].split  # a copy reads the merged map
+            parts = twins.parts(value, split)
+            sums[id(unit.layer)][0] += _moments(parts[-1 if unit.part == "clone-L" else 0], unit.layer.axis)
+    for tensor, value in observe(twins.converted, batch, by_converted):
+        for unit in by_converted[tensor]:
+            sums[id(unit.layer)][1] += _moments(value, unit.layer.axis)
+
+
+def _moments(x, axis: int) -> np.ndarray:
+    """(count, sum, sum of squares) for each channel."""
+    x = ops.cast(x, "float32")
+    axes = [i for i in range(len(x.shape)) if i != axis % len(x.shape)]
+    parts = (ops.ones_like(x), x, ops.square(x))
+    return np.stack([ops.convert_to_numpy(ops.sum(part, axis=axes)) for part in parts]).astype("float64")
+
+
+def _move(layer, sums: np.ndarray) -> int:
+    count, total, squares = sums[:, 0], sums[:, 1], sums[:, 2]
+    if not np.isfinite(sums).all() or not count.all():
+        return 0
+    mean = total / count
+    variance = np.maximum(squares / count - mean**2, 0.0)
+    usable = variance[0] > 1e-12
+    ratio = np.where(usable, variance[1] / np.where(usable, variance[0], 1.0), 1.0)
+    ratio = np.clip(ratio, 1 / LARGEST_CHANGE, LARGEST_CHANGE)
+    layer.moving_mean.assign(ops.convert_to_numpy(layer.moving_mean) + mean[1] - mean[0])
+    layer.moving_variance.assign(ops.convert_to_numpy(layer.moving_variance) * ratio)
+    return 1

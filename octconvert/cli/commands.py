@@ -1,0 +1,105 @@
+"""The commands of the command line, once their arguments are understood: here TensorFlow is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from octconvert.cli.console import Entered
+from octconvert.cli.task import Task
+from octconvert.errors import CheckError, NothingToConvert
+
+
+def perform(task: Task, entered: Entered | None = None) -> None:
+    """Do it and print the result; ``entered`` is called with the name of each stage when it begins.
+
+    Raises:
+        OctconvertError: it can not be done.
+    """
+    _COMMANDS[task.command](task, entered)
+
+
+def _convert(task: Task, entered: Entered | None) -> None:
+    failure = None
+    with task.console.working(entered) as progress:
+        from octconvert import api, loading
+
+        loading.check_target(task.arguments["output"], overwrite=task.arguments["overwrite"])
+        arguments = _arguments(task)
+        try:
+            with task.console.converting(_measures(task)):
+                report = api.convert(task.models[0], **arguments, progress=progress).report
+        except CheckError as error:
+            failure, report = error, error.report
+    if report is not None:
+        task.console.report(replace(report, notes=(*task.notes, *report.notes)))
+    if failure is not None:
+        raise failure
+
+
+def _plan(task: Task, entered: Entered | None) -> None:
+    with task.console.working(entered) as progress:
+        from octconvert import api
+
+        arguments = _arguments(task)
+        with task.console.converting(_measures(task)):
+            plan = api.plan(task.models[0], **arguments, progress=progress)
+    from octconvert.display.report import plan_table
+
+    task.console.say(plan.to_json, lambda: plan_table(plan, verbose=task.console.verbose))
+    if not plan.converted:
+        raise NothingToConvert(f"{task.models[0]}: no convolution can be converted with these options")
+
+
+def _diff(task: Task, entered: Entered | None) -> None:
+    with task.console.working(entered):
+        from octconvert import api
+
+        report = api.diff(*task.models, **_arguments(task))
+    task.console.report(report)
+
+
+def _bench(task: Task, entered: Entered | None) -> None:
+    with task.console.working(entered) as progress:
+        from octconvert import api
+
+        arguments = _arguments(task)
+        with task.console.converting():
+            result = api.bench(task.models, **arguments, progress=progress)
+    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), lambda: result)
+    if not result.measured:
+        raise CheckError(f"nothing could be measured: {result.rows[0].model}: {result.rows[0].error}")
+
+
+def _export(task: Task, entered: Entered | None) -> None:
+    with task.console.working(entered) as progress:
+        from octconvert import api
+
+        arguments = _arguments(task)
+        with task.console.converting():
+            result = api.export(task.models[0], **arguments, progress=progress)
+    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), lambda: result)
+
+
+def _arguments(task: Task) -> dict[str, Any]:
+    """Of the function of `octconvert.api`."""
+    from octconvert.loading import parse_custom_object
+
+    objects = dict(parse_custom_object(entry) for entry in task.arguments["custom_objects"] or ())
+    return {**task.arguments, "custom_objects": objects}
+
+
+def _measures(task: Task) -> bool:
+    """Whether models are written for other runtimes on the way."""
+    return task.arguments.get("benchmark", False) or task.arguments["objective"] == "latency"
+
+
+_COMMANDS: dict[str, Callable[[Task, Entered | None], None]] = {
+    "convert": _convert,
+    "plan": _plan,
+    "diff": _diff,
+    "bench": _bench,
+    "export": _export,
+}

@@ -1,0 +1,188 @@
+"""Where results, progress and JSON of the command line go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from octconvert.errors import OctconvertError, UsageError
+from octconvert.system import environment
+from octconvert.system.targets import write_atomically
+
+STDOUT = "-"
+STARTING = "starting TensorFlow"
+"""The first stage of every command."""
+
+Progress = Callable[[str, int, int], None]
+Entered = Callable[[str], None]
+"""Called with the name of a stage when it begins."""
+
+
+class StartError(OctconvertError):
+    """TensorFlow can not be started."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Console:
+    """How one command speaks to the user.
+
+    Attributes:
+        json: a file, `STDOUT`, or None where no JSON is wanted.
+        quiet, verbose, debug: the options of these names.
+
+    Raises:
+        UsageError: on creation, where they contradict each other.
+    """
+
+    json: str | None
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    def __post_init__(self):
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose contradict each other")
+
+    @contextlib.contextmanager
+    def working(self, entered: Entered | None = None) -> Iterator[Progress | None]:
+        """Start TensorFlow, silence libraries, keep stdout clean, and show progress where somebody watches."""
+        if entered is not None:
+            entered(STARTING)
+        # Whatever a library prints belongs to stderr: stdout may be read by a program.
+        with contextlib.redirect_stdout(sys.stderr), self._progress() as show:
+            if not self.debug:
+                start_quietly()
+            yield show if entered is None else _announced(show, entered)
+
+    def converting(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Silence the converters of other runtimes, which write to stderr whatever they are told."""
+        shown = not wanted or self.debug or os.environ.get(environment.LOG_LEVEL) == "0"
+        return contextlib.nullcontext() if shown else _discarded_stderr()
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[Progress | None]:
+        if self.quiet or self.debug or not sys.stderr.isatty():
+            yield None
+            return
+        # Its own descriptor, so that it can be seen while stderr is silenced.
+        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
+        with stream, progress_bar(STARTING, stream) as show:
+            yield show
+
+    def report(self, report: Any) -> None:
+        """A conversion's report, for people and as JSON."""
+        import json
+
+        from octconvert.display.report import render
+        from octconvert.display.serialized import to_dict
+
+        self.say(lambda: json.dumps(to_dict(report), indent=2), lambda: render(report, verbose=self.verbose))
+
+    def say(self, text: Callable[[], str], renderable: Callable[[], Any]) -> None:
+        """The same result as JSON, where it was asked for, and for people."""
+        if self.json == STDOUT:
+            print(text())
+            return
+        if self.json is not None:
+            write_atomically(Path(self.json), text() + "\n")
+        if not self.quiet:
+            from rich.console import Console as Screen
+
+            from octconvert.display.tables import Printable
+
+            screen = Screen()
+            with screen.capture() as captured:
+                screen.print(Printable(renderable()), crop=False)
+            # Written here because rich would end the process by itself where the reader has gone.
+            sys.stdout.write(captured.get())
+
+
+def _announced(show: Progress | None, entered: Entered) -> Progress:
+    """Progress that calls ``entered`` once for each stage, and then ``show``."""
+    current = STARTING
+
+    def both(stage: str, done: int, total: int) -> None:
+        nonlocal current
+        if stage != current:
+            current = stage
+            entered(stage)
+        if show is not None:
+            show(stage, done, total)
+
+    return both
+
+
+@contextlib.contextmanager
+def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
+    """One line that shows the stage at hand and how long it has taken."""
+    from rich.console import Console as Screen
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    # Stages have names of many lengths; padded, they do not push the bar about.
+    name = TextColumn("{task.description:<26}", markup=False)
+    columns = (name, BarColumn(20), TextColumn("{task.fields[count]:>9}"), TimeElapsedColumn())
+    with Progress(*columns, console=Screen(file=stream), transient=True) as progress:
+        progress.add_task(stage, total=None, count="")
+
+        def show(stage: str, done: int, total: int) -> None:
+            begins = stage != progress.tasks[0].description
+            if begins:
+                # A new task, for one never forgets its total and when it began.
+                progress.remove_task(progress.tasks[0].id)
+                progress.add_task(stage, total=None, count="")
+            count = f"{done}/{total}" if total else ""
+            progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count, refresh=begins)
+
+        yield show
+
+
+def start_quietly() -> None:
+    """Import TensorFlow without its log lines, unless the user has asked to see them all.
+
+    Raises:
+        StartError: it can not be imported.
+    """
+    environment.set_defaults()
+    if os.environ[environment.LOG_LEVEL] == "0":
+        return
+    warnings.simplefilter("ignore")
+    try:
+        with _discarded_stderr():
+            import tensorflow  # noqa: F401
+        from absl import logging
+    except (ImportError, MemoryError, OSError) as error:
+        raise StartError(f"TensorFlow can not be started: {_root(error)}") from error
+    logging.set_verbosity(logging.ERROR)
+
+
+def _root(error: BaseException) -> str:
+    """What was at the bottom of it: TensorFlow wraps a whole traceback around the error of the system's loader."""
+    while error.__context__ is not None:
+        error = error.__context__
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}{f': {said[:300]}' if said else ''}"
+
+
+@contextlib.contextmanager
+def _discarded_stderr() -> Iterator[None]:
+    """Discard what is written to descriptor 2, C++ included.
+
+    TensorFlow 2.21 logs a few lines before it looks at TF_CPP_MIN_LOG_LEVEL; converters log what they raise as well.
+    """
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as nowhere:
+        saved = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

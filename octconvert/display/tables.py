@@ -1,0 +1,178 @@
+"""What the reports are laid out with: sections, grids, and tables that choose their columns by the width at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from octconvert.results.plan import PLAIN
+from octconvert.text import words
+from octconvert.text.printable import printable
+
+ALL_ROWS = 32  # tables up to this length are shown whole
+HEAD, TAIL, HEAVIEST, WORST = 6, 4, 10, 5  # rows kept of a longer one
+MORE = "(verbose shows all)"
+
+# A line under the head and blanks everywhere else; ASCII, so that no console replaces it.
+RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+_ROLE_STYLES = {PLAIN: "dim"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A renderable that is built when the width is known."""
+
+    build: Callable[[int], RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield self.build(options.max_width)
+
+
+@dataclass(frozen=True)
+class Printable:
+    """A renderable without what a terminal would obey: names in it may come from a file of a stranger."""
+
+    inner: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.inner, options):
+            lines = segment.text.split("\n")
+            yield segment if segment.control else segment._replace(text="\n".join(map(printable, lines)))
+
+
+def spaced(sections: Iterable[Sequence[RenderableType]]) -> Group:
+    """The sections that have something to say, with a blank line between them."""
+    parts: list[RenderableType] = []
+    for section in filter(None, sections):
+        parts += [Text(), *section] if parts else section
+    return Group(*parts)
+
+
+def heading(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def indented(pairs: Iterable[tuple[str, str]], justify: str = "left") -> Table:
+    """Two columns, the second wraps within itself."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    grid.add_column(overflow="fold")
+    for label, value in pairs:
+        grid.add_row(Text(f"  {label}"), Text(value))
+    return grid
+
+
+def states(rows: Iterable[tuple[Text, str, str]]) -> Table:
+    """How something ended, its name, and details, which wrap within themselves."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for state, name, detail in rows:
+        grid.add_row(state, Text(words.shorten(name, 30)), Text(detail))
+    return grid
+
+
+def figures(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A small table of numbers; the first column tells what they are."""
+    table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table.add_column(Text(headers[0]), no_wrap=True)
+    for header in headers[1:]:
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+@dataclass(frozen=True)
+class Column:
+    header: str
+    cell: Callable
+    right: bool = False
+
+
+LEAST_NAME = 10
+"""Columns that a layer's name has in any case."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Rows that are not shown one by one."""
+
+    rows: tuple
+
+
+def _table(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[str, str]], width: int) -> Table:
+    """``columns`` after the name; the name takes what room is left."""
+    body = _body(columns, rows, gap)
+    space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
+    room = max(LEAST_NAME, min(_longest(body), _room(columns, body, space, width)))
+    table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, space - 1, 0, 0), header_style="")
+    table.add_column("layer", no_wrap=True, vertical="bottom", width=room)
+    for column in columns:
+        table.add_column(column.header, justify="right" if column.right else "left", no_wrap=True, vertical="bottom")
+    names = words.shorten_all([cells["layer"] for cells, _ in body], room)
+    for cells, row in body:
+        style = "dim" if isinstance(row, Gap) else _ROLE_STYLES.get(row.role, "")
+        texts = [names[cells["layer"]], *(cells.get(c.header, "") for c in columns)]
+        table.add_row(*map(Text, texts), style=style)
+    return table
+
+
+def _body(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[str, str]]) -> list[tuple]:
+    """(cells, row) for every line."""
+    full = ({"layer": row.name, **{c.header: c.cell(row) for c in columns}} for row in rows if not isinstance(row, Gap))
+    return [(gap(row) if isinstance(row, Gap) else next(full), row) for row in rows]
+
+
+def _longest(body: Sequence) -> int:
+    return max((cell_len(cells["layer"]) for cells, _ in body), default=0)
+
+
+def _room(columns: Sequence[Column], body: Sequence, space: int, width: int) -> int:
+    taken = 0
+    for column in columns:
+        lines = [*column.header.split("\n"), *(cells.get(column.header, "") for cells, _ in body)]
+        taken += max(map(cell_len, lines)) + space
+    return width - taken - (space - 1)
+
+
+def collapsed(rows: Sequence, weights: Sequence[float], verbose: bool, badness: Sequence[float] = ()) -> list:
+    """Head, tail, the heaviest and the worst rows; the runs between them as one `Gap` each."""
+    if verbose or len(rows) <= ALL_ROWS:
+        return list(rows)
+    count = len(rows)
+    kept = {*range(HEAD), *range(count - TAIL, count), *_largest(weights, HEAVIEST), *_largest(badness, WORST)}
+    shown: list = []
+    run: list = []
+    for index, row in enumerate(rows):
+        if index not in kept:
+            run.append(row)
+            continue
+        shown += [*_as_gap(run), row]
+        run = []
+    return shown + _as_gap(run)
+
+
+def _largest(values: Sequence[float], count: int) -> list[int]:
+    return sorted(range(len(values)), key=lambda index: -values[index])[:count]
+
+
+def _as_gap(run: Sequence) -> list:
+    return [Gap(tuple(run))] if len(run) > 1 else list(run)
+
+
+def first_that_fits(choices: Sequence[Sequence[Column]], rows: Sequence, gap: Callable, width: int) -> Table:
+    """The richest choice of columns that leaves the names enough room."""
+    for columns in choices:
+        body = _body(columns, rows, gap)
+        if _room(columns, body, 1, width) >= max(LEAST_NAME, min(_longest(body), 18)):
+            break
+    return _table(columns, rows, gap, width)

@@ -1,0 +1,142 @@
+"""`for_inference`: any model, converted or not, as one that is only run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from octconvert.errors import UsageError
+from octconvert.inference import precision
+from octconvert.inference.emission import Forms, emitted
+from octconvert.inference.lowering import Lowering
+from octconvert.inference.program import Program
+from octconvert.inference.rewrites import (
+    folded,
+    joined_inputs,
+    joined_outputs,
+    kept_scalings,
+    strided_pools,
+    whole_images,
+)
+from octconvert.layers.time import FoldTime, UnfoldTime
+from octconvert.model.graph import CallGraph, build_graph
+from octconvert.options.arguments import checked
+from octconvert.options.limits import shown
+
+RUNTIMES = {
+    "tf": Forms(upsampling="copies"),
+    "xla": Forms(upsampling="rows"),
+    "litert": Forms(upsampling="broadcast"),
+    "onnx": Forms(upsampling="resize"),
+    "openvino": Forms(upsampling="resize"),
+}
+"""The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
+
+
+_JOINED = {"separate": lambda program: program, "inputs": joined_inputs, "outputs": joined_outputs}
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """A model that is only run; ``notes``: what should be known of it, one line each."""
+
+    model: Any
+    notes: tuple[str, ...]
+
+
+def checked_runtime(name: str | None) -> str:
+    """The name of a runtime; None is TensorFlow.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name is not None and name not in RUNTIMES:
+        raise UsageError(f"runtime must be one of {', '.join(RUNTIMES)}, received {shown(name)}")
+    return name or "tf"
+
+
+@checked
+def for_inference(model, runtime: str | None = None, *, forms: Forms | None = None):
+    """A model that gives the same outputs at inference with less to do; ``model`` itself is not changed.
+
+    BatchNormalization (and every other scale and offset of channels) goes into the kernels before it, through the sums
+    of octave convolutions as well; octave layers come apart into built-in layers, written in the forms that suit the
+    runtime; a map that several layers pool is pooled once; what does nothing at inference is gone. Works on any
+    Functional or Sequential model, so that a source can be held against its conversion on equal terms.
+
+    Args:
+        model: inputs, outputs, their names and dtypes stay. Octave layers of maps of unknown rows or columns stay what
+            they are (load the model with an ``input_shape`` first).
+        runtime: 'tf' (if not given), 'xla', 'litert', 'onnx' or 'openvino'. The model runs on all of them.
+        forms: in place of those of the runtime.
+
+    Returns:
+        A Keras model, no longer to be trained: there is no BatchNormalization left to keep activations in range.
+
+    Raises:
+        UsageError: an unknown runtime.
+        InputError: a subclassed model.
+    """
+    if forms is not None and not isinstance(forms, Forms):
+        raise UsageError(f"forms takes a Forms, received {shown(forms)}")
+    return deploy(model, runtime, forms).model
+
+
+def deploy(model, runtime: str | None = None, forms: Forms | None = None, in_float32: bool = False) -> Deployed:
+    """`for_inference`, and the notes on it; ``in_float32``: computed in float32, whatever the model's precision."""
+    forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
+    graph, notes = _graph(model)
+    lowering = Lowering(graph)
+    program = folded(lowering.run())
+    notes += [
+        *_notes(lowering.left, "an octave layer", "octave layers"),
+        *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
+    ]
+    program = _JOINED[forms.paths](whole_images(strided_pools(program), _input_sizes(graph)))
+    return Deployed(_emitted(program, graph, forms, in_float32), tuple(notes))
+
+
+def as_it_is(model, in_float32: bool = False) -> Deployed:
+    """The model itself, or the same in float32."""
+    if not in_float32:
+        return Deployed(model, ())
+    graph = _graph(model)[0]
+    return Deployed(_emitted(Lowering(graph, as_it_is=True).run(), graph, Forms(), in_float32), ())
+
+
+def _graph(model) -> tuple[CallGraph, list[str]]:
+    """The calls of a model, and a note where a `TimeDistributed` is left closed: reshaping needs known sizes."""
+    graph = build_graph(model)
+    timed = [call for call in graph.calls if type(call.operation) in (FoldTime, UnfoldTime)]
+    shapes = (graph.tensors[call.outputs[0]].shape[1:] for call in timed)
+    if all(None not in shape for shape in shapes):
+        return graph, []
+    name = timed[0].layer_name
+    return build_graph(model, open_time=False), [
+        f"for inference, the model in '{name}' (TimeDistributed) stays as it is: time steps and sizes must be known"
+    ]
+
+
+def _emitted(program: Program, graph: CallGraph, forms: Forms, in_float32: bool):
+    return emitted(precision.in_float32(program) if in_float32 else program, graph, forms)
+
+
+def _notes(kept: dict[str, list[str]], one: str, several: str) -> list[str]:
+    """A line for each reason for which layers stay."""
+    return [f"for inference, {_stay(names, one, several)}: {reason}" for reason, names in kept.items()]
+
+
+def _stay(names: list[str], one: str, several: str) -> str:
+    first, more = names[0], len(names) - 1
+    return f"'{first}' and {more} more stay {several}" if more else f"'{first}' stays {one}"
+
+
+def _input_sizes(graph: CallGraph) -> dict[int, tuple[int, int]]:
+    """Rows and columns of the inputs that are maps of known sizes."""
+    found = {}
+    for number in graph.inputs:
+        shape = graph.tensors[number].shape
+        rows, columns = (shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else (None, None)
+        if rows is not None and columns is not None:
+            found[number] = (rows, columns)
+    return found

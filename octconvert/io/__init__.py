@@ -1,8 +1,0 @@
-"""Reading models of any Keras since 1.2 and saving them safely."""
-
-from octconvert.io.custom import parse_custom_object
-from octconvert.io.keras2 import from_keras2, is_keras2
-from octconvert.io.reading import Loaded, load, read
-from octconvert.io.saving import check_target, save
-
-__all__ = ["Loaded", "check_target", "from_keras2", "is_keras2", "load", "parse_custom_object", "read", "save"]

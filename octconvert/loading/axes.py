@@ -1,0 +1,38 @@
+"""Layers over several axes in .h5 files: Keras 3's reader of that format forgets their ``axis``, without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from octconvert.loading import objects
+from octconvert.loading.keys import own_class
+from octconvert.loading.tree import Job, Record, children, is_model, walk
+
+NAME = "octconvert_axes"
+
+
+class Axes:
+    """Stands for such a layer in the configuration; what is built from it is the layer itself."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer from its constructor's arguments and the two that `keep` added."""
+        arguments = dict(config)
+        make: Callable[[dict[str, Any]], Any] = arguments.pop("octconvert_class").from_config
+        axis = arguments.pop("octconvert_axis")
+        return make({**arguments, "axis": axis})
+
+
+def keep(model: Record, job: Job) -> dict[str, Any]:
+    """Takes ``axis`` out of the reader's sight, in place; returns the custom objects that the reader then needs."""
+    for record in walk(model):
+        for layer in children(record) if is_model(record) else ():
+            config = layer["config"]
+            axis = config.get("axis") if isinstance(config, dict) else None
+            kind = own_class(layer, job) or objects.of_the_user(layer["class_name"], job.custom_objects)
+            if isinstance(axis, list | tuple) and len(axis) > 1 and isinstance(kind, type):
+                del config["axis"]
+                config.update(octconvert_class=kind, octconvert_axis=list(axis))
+                layer["class_name"] = NAME
+    return {NAME: Axes}

@@ -1,0 +1,1 @@
+"""A Keras model: its call graph, its costs, running and copying it."""

@@ -1,0 +1,98 @@
+"""Runs a call graph on real tensors, call by call, with results dropped after their last use."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from octconvert.errors import InputError, OctconvertError
+from octconvert.loading.text import one_line
+from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, build_graph
+from octconvert.system.environment import ONEDNN
+
+
+def run_call(call: Call, values: dict[int, object]) -> None:
+    """Put a call's outputs into ``values`` (tensor number -> tensor); its inputs are there."""
+    if call.kind == BOUNDARY:
+        values[call.outputs[0]] = values[call.inputs[0]]
+    elif call.kind == OPERATION:
+        tensors = {id(t): values[n] for t, n in zip(call.node.arguments.keras_tensors, call.inputs, strict=True)}
+        args, kwargs = call.node.arguments.fill_in(tensors)
+        if kwargs.get("training"):  # written down where a model was built in training; `predict` overrides it as well
+            kwargs["training"] = False
+        values.update(zip(call.outputs, tree.flatten(_called(call, args, kwargs)), strict=True))
+
+
+def _called(call: Call, args, kwargs):
+    """The operation's result.
+
+    Raises:
+        InputError: TensorFlow has it not for this processor, as convolutions with the channels first, or it fails.
+    """
+    try:
+        return call.operation(*args, **kwargs)
+    except (OctconvertError, MemoryError):
+        raise
+    except Exception as error:  # of a layer that a file describes, or of the user's own
+        lacking = _LACKING.search(str(error)) if isinstance(error, tf.errors.OpError) else None
+        if lacking is None:
+            raise InputError(f"layer '{call.name}' can not be run ({one_line(error)})") from error
+        hint = "" if os.environ.get(ONEDNN) == "1" else f"; {ONEDNN}=1 in the environment brings more operations"
+        raise InputError(f"TensorFlow can not run layer '{call.name}' here ({lacking[0]}){hint}") from error
+
+
+_LACKING = re.compile(r"The \w+ op currently only supports [^.\[]*|Current CPU implementations do not [^.\[]*")
+
+
+class Uses:
+    """How often each tensor is still read; tells which values can be dropped."""
+
+    def __init__(self, calls: Iterable[Call], kept: Iterable[int] = ()):
+        self._left = Counter(number for call in calls for number in call.inputs)
+        self._left.update(kept)
+
+    def drop(self, call: Call, values: dict[int, object]) -> None:
+        """Forget what nobody reads any more once ``call`` has run."""
+        self._left.subtract(call.inputs)
+        for number in (*call.inputs, *call.outputs):
+            if self._left[number] <= 0:
+                values.pop(number, None)
+
+
+def observe(graph: CallGraph, samples: list, wanted: Iterable[int]):
+    """Run the graph and hand out (tensor number, tensor) of every wanted tensor as soon as it is there.
+
+    ``model(x)`` would hold every activation to the end; here only what is still to be read is alive.
+    """
+    wanted = frozenset(wanted)
+    values: dict[int, object] = {}
+    uses = Uses(graph.calls)
+    for number, sample in zip(graph.inputs, samples, strict=True):
+        values[number] = keras.ops.convert_to_tensor(sample)
+    for call in graph.calls:
+        if call.kind != SOURCE_INPUT:
+            run_call(call, values)
+        for number in call.outputs:
+            if number in wanted:
+                yield number, values[number]
+        uses.drop(call, values)
+
+
+def tensors_of(graph: CallGraph, samples: list, wanted: Iterable[int]) -> dict[int, Any]:
+    """Tensor number -> tensor, of every wanted tensor."""
+    return dict(observe(graph, samples, wanted))
+
+
+def run(model, samples: list[np.ndarray]) -> list[np.ndarray]:
+    """The model's outputs as float64 arrays, flat; ``samples``: one array for each input, flat."""
+    graph = model if isinstance(model, CallGraph) else build_graph(model)
+    found = tensors_of(graph, samples, graph.outputs)
+    return [np.asarray(keras.ops.convert_to_numpy(found[n]), dtype="float64") for n in graph.outputs]

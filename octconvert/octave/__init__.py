@@ -1,0 +1,1 @@
+"""The arithmetic of octave tensors: channel splits and map sizes."""

@@ -1,0 +1,1 @@
+"""What a user asks for: frozen values, checked once; no Keras."""

@@ -1,0 +1,152 @@
+"""The arguments of the public functions: each name has one meaning, checked before any work is done.
+
+A value of the wrong kind must not surface as a ``TypeError`` from somewhere inside. What needs the model or the data
+(regular expressions that match nothing, shapes, samples) is checked where it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from octconvert.errors import UsageError
+from octconvert.options import limits
+from octconvert.options.limits import shown
+
+Checker = Callable[[str, Any], Any]
+Public = TypeVar("Public", bound=Callable[..., Any])
+
+
+def checked(function: Public) -> Public:
+    """Decorator: check the arguments of a public function, and hand them on in Python's own types.
+
+    Raises:
+        UsageError: in a call, for a value of the wrong kind or out of range; the message names the argument.
+    """
+    signature = inspect.signature(function)
+    checkers = {name: CHECKERS[name] for name in signature.parameters if name in CHECKERS}
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if name in checkers and value is not defaults[name]:
+                bound.arguments[name] = checkers[name](name, value)
+        return function(*bound.args, **bound.kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def path_of(name: str, value: Any) -> str:
+    """A path as text.
+
+    Raises:
+        UsageError: it is no path, is empty, or holds a NUL character.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise UsageError(f"{name} takes the path of a file, received {shown(value)}")
+    return text
+
+
+def _optional(check: Checker) -> Checker:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _path(name: str, value: Any) -> Any:
+    path_of(name, value)
+    return value
+
+
+def _model(name: str, value: Any) -> Any:
+    """Anything that is no path is left for the reading of the model, which knows what a model is."""
+    return _path(name, value) if isinstance(value, (str, os.PathLike)) else value
+
+
+def _plan(name: str, value: Any) -> Any:
+    return _path(name, value) if isinstance(value, (str, os.PathLike)) else value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise UsageError(f"{name} must be true or false, received {shown(value)}")
+    return bool(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if not limits.is_number(value):
+        raise UsageError(f"{name} takes a number, received {shown(value)}")
+    return float(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} takes a name, received {shown(value)}")
+    return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    try:
+        names = () if isinstance(names, (bytes, Mapping)) else tuple(names)
+    except TypeError:  # not iterable; an array without axes says that it is
+        names = ()
+    if not names or not all(isinstance(item, str) for item in names):
+        raise UsageError(f"{name} takes names, received {shown(value)}")
+    return names
+
+
+def _steps(name: str, value: Any) -> tuple[str, ...]:
+    """As `_texts`, or none at all."""
+    return () if isinstance(value, (tuple, list)) and not value else _texts(name, value)
+
+
+def _function(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise UsageError(f"{name} takes a function, received {shown(value)}")
+    return value
+
+
+def _objects(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise UsageError(f"{name} takes a dict from names to classes and functions, received {shown(value)}")
+    return dict(value)
+
+
+def _range(name: str, value: Any) -> tuple[float, float]:
+    ends = tuple(value) if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim) else ()
+    if len(ends) != 2 or not all(map(limits.is_number, ends)) or not ends[0] < ends[1]:
+        raise UsageError(f"{name} takes two numbers (black, white), the first one smaller, received {shown(value)}")
+    return float(ends[0]), float(ends[1])
+
+
+def _octave(name: str, value: Any) -> int:
+    return limits.octave(value, name)
+
+
+CHECKERS: dict[str, Checker] = {
+    **dict.fromkeys(("overwrite", "unsafe", "strict", "portable", "for_inference", "benchmark"), _flag),
+    **dict.fromkeys(("verify", "stride_mode", "weights", "objective"), _text),
+    **dict.fromkeys(("preset", "runtime", "format"), _optional(_text)),
+    "calibration_steps": _steps,
+    "runtimes": _texts,
+    **dict.fromkeys(("model_or_path", "a", "b", "model"), _model),
+    **dict.fromkeys(("min_size", "calibration_samples", "seed", "threads", "rounds"), limits.whole),
+    **dict.fromkeys(("calibration_budget", "target_macs", "max_drop"), _optional(limits.real)),
+    "alpha": _number,
+    "octave": _octave,
+    "batch": _optional(limits.whole),
+    "path": _path,
+    "output": _path,
+    "plan": _optional(_plan),
+    "progress": _optional(_function),
+    "custom_objects": _optional(_objects),
+    "input_range": _optional(_range),
+}
+"""Argument name -> what checks its value and hands it on."""

@@ -1,0 +1,1 @@
+"""What a user gets: plans, reports, timings; values alone, no rendering."""

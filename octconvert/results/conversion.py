@@ -1,0 +1,85 @@
+"""`Conversion`: what `octconvert.convert` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.jupyter import JupyterMixin
+
+from octconvert.options.arguments import checked
+from octconvert.results.plan import Plan
+from octconvert.results.report import Check, ConvolutionReport, Cost, Report
+from octconvert.verification.saving import save_checked
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Conversion(JupyterMixin):
+    """A converted model with everything that is known about it; shows its report in a terminal or notebook.
+
+    Attributes:
+        model: the new Keras model.
+        plan: the `Plan` it follows.
+        report: the `Report`.
+    """
+
+    model: Any
+    plan: Plan
+    report: Report
+    custom_objects: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def before(self) -> Cost:
+        """Cost of the source model."""
+        return self.report.before
+
+    @property
+    def after(self) -> Cost:
+        """Cost of the converted model."""
+        return self.report.after
+
+    @property
+    def convolutions(self) -> tuple[ConvolutionReport, ...]:
+        return self.report.convolutions
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return self.report.checks
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """What was repaired while loading the source file."""
+        return self.report.repairs
+
+    @checked
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Save the model; the file gets its name only after it was loaded again and predicted the same.
+
+        Raises:
+            UsageError: the ending is neither .keras nor .h5, or the file exists and ``overwrite`` is false.
+            CheckError: the saved file does not load or predicts something else.
+        """
+        save_checked(self.model, Path(path), overwrite, self.custom_objects)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dictionaries and lists, ready for JSON."""
+        from octconvert.display.serialized import to_dict
+
+        return to_dict(self.report)
+
+    def __rich__(self):
+        from octconvert.display.report import render
+
+        return render(self.report)
+
+    def __str__(self) -> str:
+        from octconvert.display.report import as_text
+
+        return as_text(self)
+
+    def __repr__(self) -> str:
+        report = self.report
+        converted, total = len(report.converted), len(report.convolutions)
+        ratio = report.before.macs / report.after.macs if report.after.macs else 1.0
+        return f"<Conversion of {report.source}: {converted} of {total} convolutions, {ratio:.2f}x fewer MACs>"

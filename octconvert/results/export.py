@@ -1,0 +1,74 @@
+"""`Exported`: what `octconvert.export` returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.jupyter import JupyterMixin
+from rich.text import Text
+
+from octconvert.display.tables import heading, indented, spaced, states
+from octconvert.results.report import Check
+from octconvert.text import words
+
+FORMAT = "octconvert-export/1"
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """An input or output of an exported model: its name there, its shape with the batch, its dtype."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Exported(JupyterMixin):
+    """A model as it was written for a runtime; shows itself in a terminal or notebook.
+
+    Attributes:
+        source, target: the model's name or file, and the file or directory that was written.
+        runtime: what it was written for: 'litert', 'onnx', 'openvino' or 'tf'.
+        bytes: size of all that was written.
+        for_inference: whether it is the model's form for inference.
+        inputs: in the model's order.
+        check: how it was checked, and the result.
+        notes: what the user should know besides, a sentence each.
+    """
+
+    source: str
+    target: str
+    runtime: str
+    bytes: int
+    for_inference: bool
+    inputs: tuple[TensorReport, ...]
+    check: Check
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as plain dictionaries and lists, ready for JSON."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    def __rich__(self) -> Group:
+        form = ", in its form for inference" if self.for_inference else ""
+        summary = Text(f"{self.runtime}, {words.size(self.bytes)}{form}.", style="bold")
+        takes = ((tensor.name, f"{words.shape(tensor.shape)} {tensor.dtype}") for tensor in self.inputs)
+        passed = (Text("  passed", style="green"), self.check.name, self.check.detail)
+        sections: list[Sequence[RenderableType]] = [
+            [Text(f"{self.source} -> {self.target}"), summary],
+            [heading("Inputs"), indented(takes)],
+            [heading("Check"), states([passed])],
+        ]
+        if self.notes:
+            sections.append([heading("Notes"), indented(("-", note) for note in self.notes)])
+        return spaced(sections)
+
+    def __str__(self) -> str:
+        from octconvert.display.report import as_text
+
+        return as_text(self)

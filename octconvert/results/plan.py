@@ -1,0 +1,261 @@
+"""What a plan is made of: frozen values, printable, to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.jupyter import JupyterMixin
+
+from octconvert.errors import UsageError
+from octconvert.options import limits
+from octconvert.results.parsing import read_value
+from octconvert.system.reading import read_text
+
+FORMAT = "octconvert-plan/1"
+FIRST, INTERMEDIATE, LAST, PLAIN = "first", "intermediate", "last", "plain"
+OCTAVE_ROLES = (FIRST, INTERMEDIATE, LAST)
+WEIGHTS = ("slice", "fold", "fresh")
+STRIDE_MODES = ("keep", "pool")
+PRESETS = (None, "paper")
+
+
+def _check_alpha(name: str, value) -> None:
+    if not limits.is_number(value) or not 0 <= value < 1:
+        raise UsageError(f"{name} must be at least 0 and below 1, received {limits.shown(value)}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks for; the same names as the command line's options.
+
+    Attributes:
+        alpha: share of the channels that become low, 0 <= alpha < 1.
+        octave: factor between the resolutions, a power of two up to 64; 1 changes no resolution (the
+            oracle).
+        alpha_map: (regular expression on layer names, alpha) in order; the first that matches a layer of a tied group
+            gives the group's alpha.
+        include: convert only convolutions whose name matches one of these.
+        exclude: leave plain the convolutions whose name matches one of these.
+        min_size: maps with a shorter side stay plain.
+        stride_mode: 'keep' the strides, or 'pool' (average pooling and a stride-1 convolution, as the authors).
+        preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps whatever ``min_size`` is.
+        weights: 'slice', 'fold' or 'fresh'.
+        portable: built-in Keras layers only.
+        elementwise: names of layers, classes and activation functions that act on each channel and position alone; they
+            win over the rule of the layer, if it has one.
+    """
+
+    alpha: float = 0.5
+    octave: int = 2
+    alpha_map: tuple[tuple[str, float], ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_size: int = 8
+    stride_mode: str = "keep"
+    preset: str | None = None
+    weights: str = "slice"
+    portable: bool = False
+    elementwise: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
+            _check_alpha(name, value)
+        limits.octave(self.octave)
+        limits.whole("min_size", self.min_size)
+        if not isinstance(self.portable, bool):
+            raise UsageError(f"portable must be true or false, received {limits.shown(self.portable)}")
+        names = self.elementwise
+        if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+            raise UsageError(f"elementwise takes names of layers or classes, received {limits.shown(self.elementwise)}")
+        choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                listed = ", ".join(str(item) for item in allowed if item)
+                raise UsageError(f"{name} must be one of {listed}, received {limits.shown(getattr(self, name))}")
+        for pattern in (*self.include, *self.exclude, *(regex for regex, _ in self.alpha_map)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UsageError(f"'{pattern}' is not a regular expression: {error}") from None
+
+
+def _index(value, below: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tied tensors that share one channel split. ``low`` tells what ``alpha`` or ``selection`` gives; it sets nothing.
+
+    Attributes:
+        name: ``g1``, ``g2`` ... in execution order.
+        producers: names of the layers whose output channels are split here.
+        channels: number of channels, for each producer.
+        alpha: share of low channels asked for.
+        low: number of low channels that gives, for each producer.
+        selection: for each producer the indices of its low channels; None takes the last ones.
+    """
+
+    name: str
+    producers: tuple[str, ...]
+    channels: tuple[int, ...]
+    alpha: float
+    low: tuple[int, ...]
+    selection: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self):
+        _check_alpha(f"{self.name}: alpha", self.alpha)
+        for name in ("producers", "channels", "low"):
+            if not isinstance(getattr(self, name), tuple):
+                raise UsageError(f"{self.name}: {name} must be a list, received {limits.shown(getattr(self, name))}")
+        counts = {len(self.producers), len(self.channels), len(self.low), len(self.selection or self.producers)}
+        if len(counts) > 1:
+            what = "producers, channels, low and selection"
+            raise UsageError(f"{self.name}: {what} must have one entry for each producer")
+        for channels, chosen in zip(self.channels, self.selection or (), strict=False):
+            if len(set(chosen)) < len(chosen) or not all(_index(item, channels) for item in chosen):
+                raise UsageError(f"{self.name}: selection {list(chosen)} must be different indices below {channels}")
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What becomes of one convolution of the source model.
+
+    Attributes:
+        name: layer name with its nested models: ``backbone/conv1``.
+        class_name: the layer's class.
+        role: 'first', 'intermediate', 'last' or 'plain'.
+        alpha_in, alpha_out: share of low channels of input and output (0 for a plain tensor).
+        input_shape, output_shape: of the source's tensors, batch axis included.
+        reason: why the layer, or its output, stays plain; empty otherwise.
+        frozen: excluded as a whole, whatever surrounds it.
+    """
+
+    name: str
+    class_name: str
+    role: str
+    alpha_in: float
+    alpha_out: float
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    reason: str = ""
+    frozen: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.frozen, bool):
+            raise UsageError(f"frozen must be true or false, received {limits.shown(self.frozen)}")
+
+
+@dataclass(frozen=True)
+class ChainEnd:
+    """A call at which a pair is merged to the plain tensor."""
+
+    name: str
+    class_name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Calls that hand pairs to one another: convolutions by role, the layers between them, and where it ends."""
+
+    first: tuple[str, ...]
+    intermediate: tuple[str, ...]
+    last: tuple[str, ...]
+    dual: tuple[str, ...]
+    ends: tuple[ChainEnd, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(JupyterMixin):
+    """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a hand-edited plan can be given back.
+
+    To change a decision in the file: a group's ``alpha`` (0 makes it plain) or ``selection`` (the indices of the low
+    channels, a list for each producer), or a convolution's ``frozen``. All else tells what comes of these.
+    """
+
+    model: str
+    octave: int
+    min_size: int
+    stride_mode: str
+    weights: str
+    portable: bool
+    groups: tuple[Group, ...]
+    convolutions: tuple[Convolution, ...]
+    chains: tuple[Chain, ...]
+    elementwise: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        self.options()
+
+    def options(self) -> Options:
+        """The options that the plan fixes.
+
+        Raises:
+            UsageError: one of them makes no sense.
+        """
+        return Options(
+            octave=self.octave,
+            min_size=self.min_size,
+            stride_mode=self.stride_mode,
+            weights=self.weights,
+            portable=self.portable,
+            elementwise=self.elementwise,
+        )
+
+    @property
+    def converted(self) -> tuple[Convolution, ...]:
+        """The convolutions that become octave layers."""
+        return tuple(c for c in self.convolutions if c.role != PLAIN)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, ready for JSON."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "plan") -> Plan:
+        """Read `to_json`'s text.
+
+        Raises:
+            UsageError: it is not a plan; the message names ``where`` and the key.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{where}: not JSON: {error}") from None
+        except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+            raise UsageError(f"{where}: not a plan of octconvert: {limits.shown(str(error))}") from None
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise UsageError(f'{where}: not a plan of octconvert (its "format" is not "{FORMAT}")')
+        data = {key: value for key, value in data.items() if key != "format"}
+        return read_value(cls, data, where)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Plan:
+        """Read a file that holds `to_json`'s text.
+
+        Raises:
+            UsageError: the file can not be read, or is not a plan.
+        """
+        return cls.from_json(read_text(path, "a plan"), str(path))
+
+    def __rich__(self):
+        from octconvert.display.report import plan_table
+
+        return plan_table(self)
+
+    def __str__(self) -> str:
+        from octconvert.display.report import as_text
+
+        return as_text(self)
+
+    def __repr__(self) -> str:
+        return f"<Plan for {self.model}: {len(self.converted)} of {len(self.convolutions)} convolutions>"

@@ -1,0 +1,178 @@
+"""The one result object that every renderer reads. Values only: no Keras, no printing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from octconvert.results.bench import Bench
+from octconvert.results.plan import Chain
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a model on one sample costs.
+
+    Attributes:
+        macs: multiply-accumulates.
+        parameters: weights, trainable or not.
+        activation_bytes: all tensors between layers, added up.
+        peak_activation_bytes: the most of them that are alive at once, in execution order.
+        assumed_shapes: input shapes assumed where the model leaves rows or columns open; empty where it does not.
+    """
+
+    macs: int
+    parameters: int
+    activation_bytes: int
+    peak_activation_bytes: int
+    assumed_shapes: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class ConvolutionReport:
+    """One row of the per-layer table.
+
+    Attributes:
+        name, class_name, role, alpha_in, alpha_out, reason: see `octconvert.planning.Convolution`.
+        macs_before, macs_after: multiply-accumulates of the layer in the source and in the converted model.
+        input_shape, output_shape: (rows, columns, channels) of the source's map; None where unknown.
+        high_shape, low_shape: of the converted output; low_shape is None where the output is plain.
+        error: mean squared difference between the layer's output and the source's, on the held-out samples, relative to
+            the variance of the source's; None where it was not measured.
+    """
+
+    name: str
+    class_name: str
+    role: str
+    alpha_in: float
+    alpha_out: float
+    macs_before: int
+    macs_after: int
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    high_shape: tuple[int | None, ...]
+    low_shape: tuple[int | None, ...] | None
+    reason: str = ""
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the rewritten model: its name, whether it passed, and what was measured, in words."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How close the converted model's outputs are to the source's, on held-out samples.
+
+    Attributes:
+        name: 'top-1 agreement' (share of samples, higher is better), 'relative error' (mean squared difference over the
+            variance of the source's outputs, lower is better) or 'PSNR' (dB, higher is better).
+        before: with the weights only moved (sliced or folded, whichever is closer).
+        after: as the model is now.
+    """
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the calibration: its name, whether its result was kept, and what it did or why not, in words."""
+
+    name: str
+    kept: bool
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What was done to keep the accuracy.
+
+    Attributes:
+        data: what it was calibrated on: ``1,024 synthetic images``, ``photos/ (96 images)``.
+        synthetic: whether no data of the user's was used.
+        input_range: what values synthetic images were given, and how that was found out; empty for real data.
+        samples, held_out: how many samples were fitted to, and how many others were measured on.
+        measures: before and after, on the held-out samples.
+        steps: in order.
+        seconds: it took in all.
+    """
+
+    data: str
+    synthetic: bool
+    input_range: str
+    samples: int
+    held_out: int
+    measures: tuple[Measure, ...]
+    steps: tuple[Step, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Top-1 accuracy on labelled data that the user gave to measure with (``evaluate``).
+
+    Attributes:
+        data: what it was measured on.
+        samples: their number.
+        before, after: share of samples whose largest output is the label, of the source and of the converted model.
+    """
+
+    data: str
+    samples: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is told about a conversion, or about two models side by side (`octconvert.diff`).
+
+    Attributes:
+        source, target: what the two models are called: file names where there are files, else model names.
+        before, after: their costs.
+        convolutions: one row a convolution, in execution order.
+        chains: see `octconvert.planning.Chain`; empty for a diff.
+        checks: what was checked, and the result.
+        repairs: what was repaired while loading the source file, a sentence each.
+        notes: what the user should know besides, a sentence each.
+        options: the options of the conversion by name; empty for a diff.
+        seconds: time the conversion took; None for a diff.
+        next_command: the one command that comes next; empty where there is none.
+        calibration: what was done to keep the accuracy; None where nothing was.
+        evaluation: accuracy on labelled data; None where none were given.
+        bench: times of the source and of what was made of it; None where none were measured.
+    """
+
+    source: str
+    target: str
+    before: Cost
+    after: Cost
+    convolutions: tuple[ConvolutionReport, ...]
+    chains: tuple[Chain, ...] = ()
+    checks: tuple[Check, ...] = ()
+    repairs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    options: tuple[tuple[str, object], ...] = ()
+    seconds: float | None = None
+    next_command: str = ""
+    calibration: CalibrationReport | None = None
+    evaluation: Evaluation | None = None
+    bench: Bench | None = None
+
+    @property
+    def converted(self) -> tuple[ConvolutionReport, ...]:
+        """The convolutions that became octave layers."""
+        return tuple(row for row in self.convolutions if row.role != "plain")
+
+    @property
+    def octave_mac_share(self) -> float:
+        """Share of the source's convolution MACs that lie in converted layers."""
+        total = sum(row.macs_before for row in self.convolutions)
+        return sum(row.macs_before for row in self.converted) / total if total else 0.0

@@ -1,0 +1,1 @@
+"""A planned model -> the rewritten Keras model."""

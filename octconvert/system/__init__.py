@@ -1,0 +1,1 @@
+"""The machine: files, temporary folders, the environment."""

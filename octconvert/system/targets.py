@@ -1,0 +1,205 @@
+"""Targets: every file and directory that the program writes is there whole or not at all.
+
+A target is checked before any work is done for it (`check_target`), written under a temporary name beside it
+(`beside`), and then takes its place in one step (`put_in_place`). Saving, exporting and JSON all go this way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from octconvert.errors import UsageError
+from octconvert.system.temporaries import move, renaming, temporary
+
+_KINDS = {
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a link that leads nowhere",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFREG: "a file",
+}
+_MOST_BYTES = 40
+"""Of the target's name in a temporary one, which must not be too long where the target's is not."""
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h, linux/fs.h
+_RENAME_SWAP = 2  # macOS: sys/stdio.h
+_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+def check_target(given: str | os.PathLike, *, directory: bool = False, overwrite: bool = False) -> Path:
+    """Refuse a target that can not be written.
+
+    Args:
+        given: a path, or a symbolic link to one, which then stays a link.
+        directory: whether a directory is to be written, not a file.
+        overwrite: whether there may be one already.
+
+    Returns:
+        The path behind all links, of a regular file, a directory or nothing.
+
+    Raises:
+        UsageError: With the reason.
+    """
+    name = shown(given)
+    try:
+        place, kind = _place_and_kind(given)
+        parent = os.stat(place.parent).st_mode if place.parent.exists() else 0
+    except (OSError, ValueError) as error:
+        raise can_not_be_written(given, error, "name") from error
+    wanted, called = (stat.S_IFDIR, "directory") if directory else (stat.S_IFREG, "file")
+    if kind not in (0, wanted):
+        raise UsageError(f"{name}: is {_KINDS.get(kind, 'no regular file')}; name a {called}")
+    if not stat.S_ISDIR(parent):
+        missing = place.parent if os.path.islink(given) else Path(given).parent
+        raise UsageError(f"{name}: there is no directory {shown(missing)}; make it first")
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{name}: no permission to write into {shown(place.parent)}; choose another place")
+    if kind and not overwrite:
+        raise UsageError(f"{name}: exists already; choose another name or allow overwriting it")
+    return place
+
+
+def _place_and_kind(given: str | os.PathLike) -> tuple[Path, int]:
+    """The path behind all links and what is there, a stat.S_IF... number; 0: nothing."""
+    os.fsencode(given)  # a name that no file system takes is a ValueError
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.stat(given)  # a loop of links, too long a name
+    place = Path(os.path.realpath(given))
+    try:
+        return place, stat.S_IFMT(os.lstat(place).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return place, 0
+
+
+def can_not_be_written(given: str | os.PathLike, error: Exception, other: str = "place") -> UsageError:
+    """The error for a target, one line, for one of the system."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or shown(str(error))
+    return UsageError(f"{shown(given)}: can not be written ({reason}); choose another {other}")
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path in one line of characters that can be printed."""
+    text = os.fspath(path)
+    text = text if isinstance(text, str) else os.fsdecode(text)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+@contextlib.contextmanager
+def beside(place: Path, suffix: str = "") -> Iterator[Path]:
+    """A temporary name beside a target, free; what is made there is removed when the block ends, if it is still there.
+
+    It holds this process's number, and ends with ``suffix``.
+    """
+    stem = os.fsencode(place.stem)[:_MOST_BYTES].decode(errors="ignore")
+    name = f".{stem}.{os.getpid()}.{secrets.token_hex(4)}{suffix}"
+    with temporary(place.with_name(name)) as path:
+        yield path
+
+
+def put_in_place(new: Path, place: Path) -> None:
+    """Let a finished file or directory beside the target take its place, with the permissions of what was there.
+
+    In one step: whenever this process is killed, the old or the new one is there, whole. Only where the file system can
+    not exchange two names (`exchange`), an old directory is moved aside first. A process killed by its supervisor
+    is then finished by that; one killed with it leaves the old directory under a temporary name.
+
+    Raises:
+        OSError: what was there stays.
+    """
+    flush(new)
+    exists = os.path.lexists(place)
+    if exists:
+        shutil.copymode(place, new)
+    with renaming:
+        if not exists or not place.is_dir():
+            os.replace(new, place)
+        elif not exchange(new, place):
+            with beside(place) as old:
+                move([(place, old), (new, place)])
+    _flush_directory(place.parent)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two files or directories swap their names in one step; False where system or file system can not do that.
+
+    Raises:
+        OSError: it can, but not these.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(first), os.fsencode(second)
+    if sys.platform == "linux" and hasattr(libc, "renameat2"):
+        failed = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    elif sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(*paths, _RENAME_SWAP)
+    else:
+        return False
+    code = ctypes.get_errno()
+    if failed and code not in _NO_EXCHANGE:
+        raise OSError(code, os.strerror(code), str(second))
+    return not failed
+
+
+def flush(path: Path) -> None:
+    """Have the system write to the disk what it holds of a file, or of a directory and all in it.
+
+    Raises:
+        OSError: a file can not be written.
+    """
+    if path.is_dir():
+        for each in path.iterdir():
+            flush(each)
+        _flush_directory(path)
+        return
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_directory(path: Path) -> None:
+    """Its names, where the system can do that; the files are whole in any case."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_room(folder: Path, size: int, given: str | os.PathLike) -> None:
+    """Refuse a target for which so many bytes can not be had: libraries do not say why their writing has failed.
+
+    Raises:
+        UsageError: With the system's reason.
+    """
+    try:
+        with temporary(folder / f".room.{secrets.token_hex(4)}") as path, open(path, "xb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(1, size))
+    except OSError as error:
+        if error.errno not in _NO_EXCHANGE:
+            raise can_not_be_written(given, error) from error
+
+
+def write_atomically(given: str | os.PathLike, text: str) -> None:
+    """Write a text file, in place of the one that is there.
+
+    Raises:
+        UsageError: it can not be written; what was there stays.
+    """
+    place = check_target(given, overwrite=True)
+    try:
+        with beside(place) as path:
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(text)
+            put_in_place(path, place)
+    except OSError as error:
+        raise can_not_be_written(given, error) from error

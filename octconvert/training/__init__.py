@@ -1,0 +1,1 @@
+"""Training a converted model: distillation and its optimizer."""

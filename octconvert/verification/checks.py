@@ -1,0 +1,187 @@
+"""Checks of a rewritten model, run before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from octconvert.errors import first_line
+from octconvert.model.execution import run
+from octconvert.model.graph import CallGraph, build_graph, with_known_sizes
+from octconvert.planning.make import layout_from_plan
+from octconvert.planning.solve import Layout
+from octconvert.results.plan import Plan
+from octconvert.results.report import Check
+from octconvert.rewriting.builder import Builder
+
+TOLERANCE = 1e-4
+"""Largest difference allowed, relative to the largest output, where two models should be the same function."""
+INFERENCE_TOLERANCE = 1e-5
+"""The same for a model and its form for inference, where normalisation is folded into kernels."""
+_HALF_TOLERANCES = {"float16": 1e-2, "bfloat16": 8e-2}
+"""About ten roundings: sums in another order differ by that much in half precision."""
+LARGE = (1.0, 255.0)
+"""Least and largest value of inputs for a model that gives no finite outputs for 0..1."""
+NOTHING_TO_COMPARE = "the model's own outputs on a random input are not finite: there is nothing to compare with"
+SAMPLE_SIZES = (64, 96, 128, 224, 256, 331, 512)
+"""Rows and columns of the test input where the model leaves them open: the first at which it works."""
+
+
+def example_inputs(model, seed: int = 0, batch: int = 1) -> list[np.ndarray]:
+    """Random samples for each input of a model, uniform in 0..1 (integers: 0 or 1), in the model's flat order.
+
+    ``batch``: how many, where the model does not fix that.
+    """
+    rng = np.random.default_rng(seed)
+    graph = with_known_sizes(model if isinstance(model, CallGraph) else build_graph(model), SAMPLE_SIZES)
+    return [_sample(rng, graph.tensors[number], batch) for number in graph.inputs]
+
+
+def _sample(rng, tensor, batch: int) -> np.ndarray:
+    shape = (tensor.shape[0] or batch, *tensor.shape[1:])
+    if tensor.dtype == "string":
+        return np.full(shape, "a")
+    values = rng.random(shape)
+    if "int" in tensor.dtype or tensor.dtype == "bool":
+        return (values > 0.5).astype(tensor.dtype)
+    return values.astype("float32")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """Samples for a model, and its outputs for them; all flat."""
+
+    samples: list[np.ndarray]
+    outputs: list[np.ndarray]
+
+    @property
+    def is_finite(self) -> bool:
+        return all(np.isfinite(output).all() for output in self.outputs)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the outputs tell something: they have numbers, infinite ones among them, but no nan."""
+        return all(np.isfinite(output).any() and not np.isnan(output).any() for output in self.outputs if output.size)
+
+
+def example(model, batch: int = 1) -> Example:
+    """`example_inputs`, or larger ones where the model's outputs are finite only for those (a logarithm, for one)."""
+    found = [_run_example(model, batch, 0.0, 1.0)]
+    if not found[0].is_finite:
+        found.append(_run_example(model, batch, *LARGE))
+    return next((each for each in found if each.is_finite), found[0])
+
+
+def _run_example(model, batch: int, least: float, most: float) -> Example:
+    samples = [least + (most - least) * x if x.dtype == "float32" else x for x in example_inputs(model, batch=batch)]
+    return Example(samples, run(model, samples))
+
+
+def largest_difference(expected: list[np.ndarray], found: list[np.ndarray]) -> float:
+    """The largest difference between outputs, relative to the largest finite expected value of each.
+
+    The same nan or infinity in the same place is no difference; any other is an infinite one.
+    """
+    worst = 0.0
+    for a, b in zip(expected, found, strict=True):
+        if a.shape != b.shape:
+            return math.inf
+        differs = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+        if differs.any():
+            difference = np.abs(a[differs] - b[differs]).max()
+            scale = np.abs(a[np.isfinite(a)]).max(initial=0.0)
+            worst = max(worst, float(difference / max(scale, 1e-30)) if np.isfinite(difference) else math.inf)
+    return worst
+
+
+def check_shapes(source, converted) -> Check:
+    """Output shapes and dtypes are the source's: the promise of the whole program."""
+    before, after = ([(tuple(t.shape), str(t.dtype)) for t in model.outputs] for model in (source, converted))
+    wrong = [f"{a} became {b}" for a, b in zip(before, after, strict=False) if a != b]
+    if len(before) != len(after):
+        wrong.append(f"{len(before)} outputs became {len(after)}")
+    told = "; ".join(wrong) or f"{len(before)} output(s), shapes and dtypes as before"
+    return Check("output shapes", not wrong, told)
+
+
+def check_parameters(source, converted, expected_difference: int) -> Check:
+    """Every parameter is accounted for."""
+    before, after = source.count_params(), converted.count_params()
+    difference = before - after - expected_difference
+    if difference:
+        return Check("parameters", False, f"{before:,} became {after:,}: {difference:,} not accounted for")
+    told = "" if not expected_difference else f" ({expected_difference:,} fewer, as noted)"
+    return Check("parameters", True, f"{after:,}{told or ', as before'}")
+
+
+def check_finite(source: Example, converted, because: str = "") -> Check:
+    """Outputs are finite, or infinite where the source's may be, too; ``because``: what may be the reason if not."""
+    outputs = run(converted, source.samples)
+    if not source.is_comparable:
+        return Check("finite outputs", False, NOTHING_TO_COMPARE)
+    if all(np.isfinite(output).all() for output in outputs):
+        return Check("finite outputs", True, "on a random input")
+    if source.is_finite or any(np.isnan(output).any() for output in outputs):
+        told = "nan or infinity on a random input where the source is finite"
+        return Check("finite outputs", False, f"{told}; {because}" if because else told)
+    return Check("finite outputs", True, "infinite on a random input, as the source's are")
+
+
+def check_oracle(layout: Layout, plan: Plan, source: Example) -> Check:
+    """With octave=1 the same rewrite must be the source's function, on the user's own weights."""
+    plan = dataclasses.replace(plan, octave=1, weights="slice", stride_mode="keep")
+    options = plan.options()
+    twin = Builder(layout_from_plan(layout.graph, plan), options).build()
+    difference = largest_difference(run(layout.graph.model, source.samples), run(twin, source.samples))
+    allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(layout.graph), 0.0))
+    detail = f"largest difference {difference:.1e} of the output's scale at octave=1 (allowed {allowed:.0e})"
+    return Check("octave=1 oracle", difference <= allowed, detail)
+
+
+def _coarsest(graph) -> str:
+    """The least exact type of the model's activations."""
+    return max({tensor.dtype for tensor in graph.tensors}, key=lambda name: _HALF_TOLERANCES.get(name, 0.0))
+
+
+def check_inference(model, deployed) -> Check:
+    """The form for inference is the same function, with the same shapes."""
+    shapes = check_shapes(model, deployed)
+    if not shapes.passed:
+        return dataclasses.replace(shapes, name="inference")
+    own = example(model)
+    if not own.is_comparable:
+        return Check("inference", False, NOTHING_TO_COMPARE)
+    difference = largest_difference(own.outputs, run(deployed, own.samples))
+    allowed = max(INFERENCE_TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
+    return _same("inference", "the form for inference", difference, allowed)
+
+
+def check_reload(path: Path, load: Callable[[Path], object], expected: list[np.ndarray], samples) -> Check:
+    """The saved file loads again and predicts the same."""
+    try:
+        reloaded = load(path)
+    except Exception as error:  # anything Keras raises about a file it can not load
+        hint = "" if path.suffix == ".keras" else " (raw keras.ops need the .keras format)"
+        return Check("reload", False, f"the saved file does not load: {first_line(error)}{hint}")
+    difference = largest_difference(expected, run(reloaded, samples))
+    return _same("reload", "the saved file", difference, TOLERANCE)
+
+
+def check_exported(model, samples, found: list[np.ndarray]) -> Check:
+    """``found``, what an exported file gives for the samples, is what the model gives."""
+    own = Example(list(samples), run(model, samples))
+    if not own.is_comparable:
+        return Check("export", False, NOTHING_TO_COMPARE)
+    difference = largest_difference(own.outputs, [np.asarray(output, dtype="float64") for output in found])
+    allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(build_graph(model)), 0.0))
+    return _same("export", "the exported file", difference, allowed)
+
+
+def _same(check: str, what: str, difference: float, allowed: float) -> Check:
+    passed = difference <= allowed
+    found = f"predicts {'the same' if passed else 'something else'}"
+    return Check(check, passed, f"{what} {found} (largest difference {difference:.1e}, allowed {allowed:.0e})")

@@ -1,0 +1,98 @@
+"""Saving a converted model: a file gets its name only after it was loaded again and predicted the same."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from octconvert import loading
+from octconvert.errors import CheckError, UsageError
+from octconvert.loading.findings import NOTHING, Held, Kind, findings
+from octconvert.loading.trust import SETTINGS
+from octconvert.model import functions
+from octconvert.model.execution import run
+from octconvert.model.graph import OPERATION, CallGraph
+from octconvert.results.report import Check
+from octconvert.verification import checks
+
+
+def check_holds(path: Path, graph: CallGraph) -> None:
+    """Refuse a target whose format can not hold the model, before there is any long work for it.
+
+    Raises:
+        UsageError: HDF5, and an operation that Keras would look for among its layers when it loads the file.
+    """
+    if path.suffix == ".keras":
+        return
+    for call in graph.calls:
+        raw = call.kind == OPERATION and not isinstance(call.operation, keras.layers.Layer)
+        if raw and not (hasattr(keras.layers, call.class_name) and len(call.node.arguments.args) == 1):
+            raise UsageError(
+                f"{path}: HDF5 does not hold operations of keras.ops, as '{call.name}' ({call.class_name}) is; "
+                "name a .keras file"
+            )
+
+
+def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str, Any] | None) -> Check:
+    """Save beside the target, load that, compare, rename.
+
+    Raises:
+        UsageError: the path can not be written, or exists and ``overwrite`` is false.
+        CheckError: the saved file does not load, predicts something else, or holds code that the model does not run;
+            no file is left or changed.
+    """
+    samples, found = checks.example_inputs(model), []
+    expected = run(model, samples)
+
+    def check(temporary: Path) -> None:
+        safe = _is_safe(temporary, model, custom_objects)
+
+        def reload(path: Path):
+            return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=safe)
+
+        found.append(checks.check_reload(temporary, reload, expected, samples))
+        if not found[0].passed:
+            raise CheckError(failure(found[0]))
+
+    loading.save(model, path, overwrite=overwrite, check=check)
+    return found[0]
+
+
+def failure(check: Check) -> str:
+    """The error line for a failed check."""
+    return f"check '{check.name}' failed, nothing was written: {check.detail}"
+
+
+def _is_safe(path: Path, model, custom_objects: Mapping[str, Any] | None) -> bool:
+    """Whether a file just written holds no code and names no file; if it does, they must be the model's own.
+
+    A model may have come from a file that Keras did not decode wholly. The next reader may: .h5 and .keras differ.
+    """
+    written, mine = _configuration(path), dict(custom_objects or {})
+    new = next(_unsafe(written, mine, functions.held(model)), None)
+    if new is not None:
+        raise CheckError(
+            f"nothing was written: layer '{new.layer}' {new}, and none of the model's own functions is that; "
+            "build the layer anew"
+        )
+    return next(_unsafe(written, mine, NOTHING), None) is None
+
+
+def _unsafe(config: dict[str, Any], custom_objects: Mapping[str, Any], held: Held):
+    found = findings(config, custom_objects, held)
+    return (finding for finding in found if finding.kind is not Kind.UNKNOWN)
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        return {**config, SETTINGS: None}  # not loaded
+    with h5py.File(path, "r") as file:
+        return json.loads(file.attrs["model_config"])

@@ -1,1 +1,0 @@
-"""Moving trained weights into the paths of octave layers."""
