@@ -167,10 +167,10 @@ class Rule:
             call: the call of the source model, as `trace` got it.
             values: for each input a Keras tensor, or an `octconvert.octave.split.Pair` (``high``, ``low``, ``split``).
             build: an `octconvert.rewriting.builder.Builder`: ``build.dual`` calls one copy of the layer on the high and
-                one on the low tensors, with weights cut as told; ``build.split(call)`` is the planned split of the output, whose
-                ``high`` and ``low`` are the channels of either map; ``build.clone`` copies the layer for one map;
-                ``build.plain`` merges a pair; ``build.note`` tells something in the report; ``build.account`` tells how
-                many parameters fewer there are than in the source (a check counts them).
+                one on the low tensors, with weights cut as told; ``build.split(call)`` is the planned split of the
+                output, whose ``high`` and ``low`` are the channels of either map; ``build.clone`` copies the layer for
+                one map; ``build.plain`` merges a pair; ``build.note`` tells something in the report;
+                ``build.account`` tells how many parameters fewer there are than in the source (a check counts them).
 
         Returns:
             For each output a Keras tensor, or a `Pair` where the plan has one (``build.split`` is not None).

@@ -9,8 +9,8 @@ from octconvert.calibration.pairing import Twins
 from octconvert.calibration.synthetic import dead_leaves
 from octconvert.model.execution import observe
 from octconvert.model.graph import build_graph
-from octconvert.results.plan import Options
 from octconvert.planning.make import layout_from_options, plan_of
+from octconvert.results.plan import Options
 from octconvert.rewriting.builder import Builder
 from octconvert.samples import Samples
 
