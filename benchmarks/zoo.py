@@ -1,11 +1,11 @@
 """What converts: every model of keras.applications (and others) in one table that is generated, never typed.
 
-    python benchmarks/zoo.py [MODEL ...] [--others] [--json FILE] [--markdown FILE] [--readme FILE] [--fresh]
+    python benchmarks/zoo.py [MODEL ...] [--others] [--json FILE] [--markdown FILE] [--page FILE] [--fresh]
 
 Every model has random weights and a process of its own, so its memory is free again when it ends. Results are kept in
 the JSON file after every model, and a model that is in it is not measured again without ``--fresh``. ``--others`` adds
 models of other packages (`pip install -e '.[zoo]'`); a package that is not there is skipped with a line that says so.
-``--readme`` replaces what stands between ``<!-- zoo -->`` and ``<!-- /zoo -->`` in that file.
+``--page`` replaces what stands between ``<!-- zoo -->`` and ``<!-- /zoo -->`` in that file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--others", action="store_true", help="models of other packages")
     parser.add_argument("--json", type=Path, default=HERE / "zoo.json")
     parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--readme", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--fresh", action="store_true", help="measure again what the JSON file holds")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -67,8 +67,8 @@ def main() -> None:
     print(table)
     if arguments.markdown:
         write(arguments.markdown, table + "\n")
-    if arguments.readme:
-        write(arguments.readme, between_markers(arguments.readme.read_text(), table))
+    if arguments.page:
+        write(arguments.page, between_markers(arguments.page.read_text(), table))
 
 
 def application_names() -> list[str]:

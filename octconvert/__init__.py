@@ -7,8 +7,30 @@ package and Keras are imported, in either order, so saved models load after ``im
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 from octconvert import _registration
+
+if TYPE_CHECKING:  # editors, type checkers and the API reference: the names of _PUBLIC
+    from octconvert.api import bench as bench
+    from octconvert.api import convert as convert
+    from octconvert.api import diff as diff
+    from octconvert.api import export as export
+    from octconvert.api import load as load
+    from octconvert.api import plan as plan
+    from octconvert.errors import CheckError as CheckError
+    from octconvert.errors import InputError as InputError
+    from octconvert.errors import NothingToConvert as NothingToConvert
+    from octconvert.errors import OctconvertError as OctconvertError
+    from octconvert.errors import UsageError as UsageError
+    from octconvert.inference import for_inference as for_inference
+    from octconvert.layers import OctaveConv2D as OctaveConv2D
+    from octconvert.layers import OctaveDepthwiseConv2D as OctaveDepthwiseConv2D
+    from octconvert.layers import octave_conv_2d as octave_conv_2d
+    from octconvert.layers import octave_dual as octave_dual
+    from octconvert.results.conversion import Conversion as Conversion
+    from octconvert.results.plan import Plan as Plan
+    from octconvert.training.distillation import distill as distill
 
 _PUBLIC = {
     "OctaveConv2D": "octconvert.layers",
