@@ -47,12 +47,11 @@ from octconvert.rules.activations import activation_name
 from octconvert.runtimes import find
 from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.samples import Samples, read_samples
+from octconvert.system.progress import Progress, silent
 from octconvert.text import words
 from octconvert.verification import checks
 from octconvert.verification.exporting import check_target, export_checked, format_of, written_bytes
 from octconvert.verification.saving import check_holds, failure, save_checked
-
-Progress = Callable[[str, int, int], None]
 
 OBJECTIVES = ("macs", "latency")
 
@@ -154,7 +153,7 @@ def convert(
         NothingToConvert: with ``strict``, no convolution can be converted.
     """
     started = time.perf_counter()
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or silent
     if verify not in ("quick", "deep"):
         raise UsageError(f"verify must be quick or deep, received {shown(verify)}")
     options = _options(locals(), plan)
@@ -276,7 +275,7 @@ def plan(
     options = _options(locals(), plan)
     settings = _settings(locals(), plan)
     timing = _timing(locals()) if objective != "macs" else None
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or silent
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     layout, found, options = _plan(runnable_graph(loaded.model), options, plan)
     if timing is not None and found.converted:
@@ -334,7 +333,7 @@ def bench(
         InputError: a model or file can not be read.
         UsageError: an option makes no sense, or no runtime is installed.
     """
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or silent
     settings = bench_settings(runtimes, threads=threads, batch=batch, rounds=rounds, for_inference=for_inference)
     names, notes = usable(settings.runtimes)
     given = _by_name(models)
@@ -389,7 +388,7 @@ def export(
         UsageError: an option makes no sense, the runtime is not installed, or ``output`` can not be written.
         CheckError: the exported file can not be run or gives something else; nothing was written.
     """
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or silent
     target = Path(output)
     runtime = format_of(target, format)
     runtime.check_installed()

@@ -19,8 +19,7 @@ from octconvert.inference.choice import Choice, first_taken, refusal_of
 from octconvert.options.timing import BenchSettings
 from octconvert.results.bench import BenchRow
 from octconvert.runtimes import find
-
-Progress = Callable[[str, int, int], None]
+from octconvert.system.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

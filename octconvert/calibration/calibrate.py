@@ -41,9 +41,9 @@ from octconvert.results.plan import Options, Plan
 from octconvert.results.report import CalibrationReport, Cost, Step
 from octconvert.rewriting.builder import Builder, weights_by_name
 from octconvert.samples import Samples
+from octconvert.system.progress import Progress
 from octconvert.text.words import plural
 
-Progress = Callable[[str, int, int], None]
 Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]
 
 BATCH_BYTES = 2**28

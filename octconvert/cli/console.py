@@ -13,13 +13,13 @@ from typing import Any, TextIO
 
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.system import environment
+from octconvert.system.progress import Progress
 from octconvert.system.targets import write_atomically
 
 STDOUT = "-"
 STARTING = "starting TensorFlow"
 """The first stage of every command."""
 
-Progress = Callable[[str, int, int], None]
 Entered = Callable[[str], None]
 """Called with the name of a stage when it begins."""
 
@@ -124,12 +124,13 @@ def _announced(show: Progress | None, entered: Entered) -> Progress:
 def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
     """One line that shows the stage at hand and how long it has taken."""
     from rich.console import Console as Screen
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as ProgressBar
 
     # Stages have names of many lengths; padded, they do not push the bar about.
     name = TextColumn("{task.description:<26}", markup=False)
     columns = (name, BarColumn(20), TextColumn("{task.fields[count]:>9}"), TimeElapsedColumn())
-    with Progress(*columns, console=Screen(file=stream), transient=True) as progress:
+    with ProgressBar(*columns, console=Screen(file=stream), transient=True) as progress:
         progress.add_task(stage, total=None, count="")
 
         def show(stage: str, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -25,9 +25,8 @@ from octconvert.results.bench import Bench
 from octconvert.results.plan import Options, Plan
 from octconvert.rewriting.builder import Builder
 from octconvert.runtimes.signature import batch_of
+from octconvert.system.progress import Progress
 from octconvert.text.words import plural
-
-Progress = Callable[[str, int, int], None]
 
 NO_FASTER = "no faster as a pair"
 ROUNDS = 15
