@@ -61,6 +61,15 @@ def test_links_lead_to_files_and_headings(page):
         assert (ROOT / path).exists(), f"{name_of(page)} links to {path} in the repository"
 
 
+PATH = re.compile(r"`((?:octconvert|tests|docs|examples|fixtures|benchmarks|\.ci)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_a_page_names_exist(page):
+    named = PATH.findall(page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_page_is_in_the_navigation_of_the_site():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [page.name for page in ROOT.glob("docs/*.md")]
