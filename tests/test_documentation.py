@@ -113,7 +113,8 @@ def test_options_that_a_page_names_exist(page, flags):
     scripts = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("benchmarks/*.py"))
     of_scripts = set(re.findall(r'"(--[a-z-]+)"', scripts))
     for span in spans_with_flags(page.read_text(encoding="utf-8")):
-        if span.split()[0].rsplit("/", 1)[-1] in OTHER_TOOLS:
+        tool, *words = span.split()
+        if tool.rsplit("/", 1)[-1] in OTHER_TOOLS or "-m" in words[:1]:
             continue
         is_script = SCRIPT.search(span) or page.name == "measurements.md"
         known = everywhere | of_scripts if is_script else everywhere
