@@ -96,6 +96,13 @@ def first_line(error: BaseException) -> str:
     return (reasons or lines or [type(error).__name__])[0]
 
 
+def one_line(error: BaseException, most: int = 240) -> str:
+    """``ValueError: its message`` on one line of at most ``most`` characters; of a wrapped error the innermost one."""
+    message = " ".join(cause(error).split())
+    whole = f"{kind(error)}: {message}" if message else kind(error)
+    return whole if len(whole) <= most else whole[: most - 3] + "..."
+
+
 def _root(error: BaseException) -> BaseException:
     """The innermost of the errors that repeat, one in the other, the same message."""
     seen = {id(error)}

@@ -15,8 +15,8 @@ import tensorflow as tf
 from keras.src.utils import naming
 
 from octconvert.loading import keys, tfops
-from octconvert.loading.text import extent
 from octconvert.loading.tree import Job, Record, children, is_functional, is_reference, name_of, walk
+from octconvert.text.words import extent
 
 TIMES = 5
 """Weights of each one that is stored: optimizers keep up to four numbers more for every weight, not always stored."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from octconvert.errors import UsageError
-from octconvert.loading.text import one_line
+from octconvert.errors import UsageError, one_line
 
 
 def parse_custom_object(spec: str) -> tuple[str, Any]:

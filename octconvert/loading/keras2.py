@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from octconvert.errors import InputError
+from octconvert.errors import InputError, one_line
 from octconvert.loading.reading import Loaded, read
-from octconvert.loading.text import one_line, quiet
+from octconvert.system.quiet import quiet
 from octconvert.system.temporaries import temporary
 
 

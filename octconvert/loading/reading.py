@@ -14,7 +14,7 @@ import keras
 from keras.src.legacy.saving import json_utils, saving_options, saving_utils
 from keras.src.saving import saving_lib, serialization_lib
 
-from octconvert.errors import InputError, OctconvertError, UsageError
+from octconvert.errors import InputError, OctconvertError, UsageError, one_line
 from octconvert.loading import (
     allowance,
     archive,
@@ -31,8 +31,8 @@ from octconvert.loading import (
     weights,
 )
 from octconvert.loading.inspection import Contents
-from octconvert.loading.text import one_line, quiet
 from octconvert.loading.tree import Job, Record
+from octconvert.system.quiet import quiet
 
 
 @dataclass(frozen=True)

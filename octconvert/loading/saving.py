@@ -12,9 +12,9 @@ import h5py
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.saving import saving_lib
 
-from octconvert.errors import OctconvertError, UsageError
-from octconvert.loading.text import one_line, quiet
+from octconvert.errors import OctconvertError, UsageError, one_line
 from octconvert.system import targets
+from octconvert.system.quiet import quiet
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from octconvert.loading.text import extent
+from octconvert.text.words import extent
 
 CONSTANT = 2**24
 """Numbers of a constant that is computed while a model is built."""

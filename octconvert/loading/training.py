@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 
+from octconvert.errors import one_line
 from octconvert.loading import trust
 from octconvert.loading.keys import accepted
-from octconvert.loading.text import one_line
 from octconvert.loading.tree import Job
 
 # Metrics whose meaning depends on the loss; Keras finds it when it compiles.

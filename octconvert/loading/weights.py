@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from octconvert.errors import one_line
 from octconvert.loading.inspection import Contents, Weight
-from octconvert.loading.text import one_line
 from octconvert.loading.tree import Job
 
 # What old files call a variable -> what Keras 3 calls it. Keras 1's running_std holds the variance.

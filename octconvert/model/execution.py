@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from octconvert.errors import InputError, OctconvertError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, OctconvertError, one_line
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, build_graph
 from octconvert.system.environment import ONEDNN
 

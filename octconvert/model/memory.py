@@ -9,9 +9,9 @@ from pathlib import Path
 import keras
 
 from octconvert.errors import InputError
-from octconvert.loading.text import extent
 from octconvert.model.cost import cost_of
 from octconvert.model.graph import CallGraph, build_graph, with_known_sizes
+from octconvert.text.words import extent
 from octconvert.verification.checks import SAMPLE_SIZES
 
 SHARE = 0.25

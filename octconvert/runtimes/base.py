@@ -89,8 +89,8 @@ class Runtime(ABC):
         """
         import keras
 
-        from octconvert.loading.text import quiet
         from octconvert.runtimes.signature import signature_of
+        from octconvert.system.quiet import quiet
 
         signature = signature_of(model, batch)
         try:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from octconvert.errors import InputError, OctconvertError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, OctconvertError, one_line
 from octconvert.samples.chunks import Choice, Source
 from octconvert.samples.columns import Column, column_of, column_source
 from octconvert.samples.elements import check_numeric, named

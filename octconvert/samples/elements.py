@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from octconvert.errors import InputError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, one_line
 from octconvert.samples.inputs import Input, miscount
 
 INPUT_NAMES = ("x", "images", "inputs", "X", "x_train", "x_test", "image", "input", "data")

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from octconvert.errors import InputError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, one_line
 from octconvert.model.cost import ASSUMED_SIZES
 from octconvert.model.graph import CallGraph, with_known_sizes
 from octconvert.samples.chunks import CHUNK, Choice, Chunk, Source, pieces

@@ -6,8 +6,7 @@ import contextlib
 
 import numpy as np
 
-from octconvert.errors import InputError, UsageError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, UsageError, one_line
 from octconvert.samples.chunks import Source
 from octconvert.samples.elements import is_numeric
 from octconvert.samples.inputs import Input, fits, misfit

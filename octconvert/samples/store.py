@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from octconvert.errors import InputError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, one_line
 from octconvert.system.temporaries import temporary_folder
 
 LARGE = 256 * 2**20

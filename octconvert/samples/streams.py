@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from octconvert.errors import InputError
-from octconvert.loading.text import one_line
+from octconvert.errors import InputError, one_line
 from octconvert.samples.chunks import Chunk
 from octconvert.samples.columns import check_counts, check_labels
 from octconvert.samples.elements import taken_apart

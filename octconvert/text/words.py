@@ -69,6 +69,15 @@ def shape(dimensions: Iterable[int | None] | None) -> str:
     return "x".join("?" if item is None else str(item) for item in dimensions)
 
 
+def extent(sizes: Iterable[int | None]) -> str:
+    """``224x224x3``, with ``?`` for an unknown size; a size of more than twelve digits is a power of ten."""
+    return "x".join("?" if size is None else _size(size) for size in sizes) or "1"
+
+
+def _size(count: int) -> str:
+    return str(count) if abs(count) < 10**12 else f"10^{int(count.bit_length() * 0.30103)}"
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 

@@ -1,0 +1,22 @@
+"""Keras and Abseil without their log lines."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+from absl import logging
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hides warnings and log lines: Keras' advice about file formats does not help who converts an old file."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
