@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # editors, type checkers and the API reference: the names of 
     from octconvert.layers import OctaveDepthwiseConv2D as OctaveDepthwiseConv2D
     from octconvert.layers import octave_conv_2d as octave_conv_2d
     from octconvert.layers import octave_dual as octave_dual
-    from octconvert.results.conversion import Conversion as Conversion
+    from octconvert.pipeline.conversion import Conversion as Conversion
     from octconvert.results.plan import Plan as Plan
     from octconvert.training.distillation import distill as distill
 
@@ -37,7 +37,7 @@ _PUBLIC = {
     "OctaveDepthwiseConv2D": "octconvert.layers",
     "octave_conv_2d": "octconvert.layers",
     "octave_dual": "octconvert.layers",
-    "Conversion": "octconvert.results.conversion",
+    "Conversion": "octconvert.pipeline.conversion",
     "Plan": "octconvert.results.plan",
     "bench": "octconvert.api",
     "convert": "octconvert.api",
@@ -61,6 +61,8 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'octconvert' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name == "Plan":  # shows itself, although nothing else that is imported here displays it
+        importlib.import_module("octconvert.display")
     globals()[name] = value
     return value
 

@@ -32,11 +32,11 @@ from octconvert.options.arguments import checked, path_of
 from octconvert.options.calibration import STEPS, Settings
 from octconvert.options.limits import shown
 from octconvert.options.timing import BenchSettings, bench_settings, usable
+from octconvert.pipeline.conversion import Conversion
 from octconvert.pipeline.reporting import collect, diff_report
 from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
 from octconvert.planning.solve import Layout
 from octconvert.results.bench import Bench
-from octconvert.results.conversion import Conversion
 from octconvert.results.export import Exported, TensorReport
 from octconvert.results.plan import Options, Plan
 from octconvert.results.report import Check, Cost, Evaluation, Report

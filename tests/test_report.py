@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.jupyter import JupyterMixin
 
-from octconvert.display.report import plan_table, render
 from octconvert.display.serialized import to_dict
 from octconvert.results.plan import Chain, ChainEnd, Convolution, Group, Options, Plan
 from octconvert.results.report import (
@@ -29,6 +27,8 @@ from octconvert.results.report import (
     Report,
     Step,
 )
+from octconvert.results.shown import View
+from octconvert.results.shown import renderable as render
 from octconvert.text import words
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -265,8 +265,8 @@ CASES = {
     "calibrated_on_data_and_evaluated": lambda: render(calibrated()),
     "no_step_kept": lambda: render(not_calibrated()),
     "five_hundred_errors": lambda: render(five_hundred_errors()),
-    "plan": lambda: plan_table(plan()),
-    "plan_without_convolutions": lambda: plan_table(empty_plan()),
+    "plan": lambda: render(plan()),
+    "plan_without_convolutions": lambda: render(empty_plan()),
     "diff": lambda: render(diff()),
     "diff_of_plain_models": lambda: render(plain_diff()),
 }
@@ -295,7 +295,7 @@ def test_report_is_ascii_and_survives_a_console_that_is_not_utf8():
 
 def test_verbose_names_every_layer_chain_end_and_repair():
     report = five_hundred()
-    found = re.sub(r"\s+", "", text(render(report, verbose=True), width=200))
+    found = re.sub(r"\s+", "", text(render(report, View(verbose=True)), width=200))
     names = [item.name for item in (*report.convolutions, *(end for chain in report.chains for end in chain.ends))]
     assert [name for name in (*names, *report.chains[0].dual) if name not in found] == []
     assert [sentence for sentence in report.repairs if sentence.replace(" ", "") not in found] == []
@@ -323,7 +323,9 @@ def test_names_with_markup_brackets_and_wide_letters_are_printed_as_they_are():
     report = five()
     name = "[bold]:smile:/畳み込み"
     rows = (replace(report.convolutions[0], name=name), *report.convolutions[1:])
-    found = text(render(replace(report, convolutions=rows, notes=("see [red]this[/red]",)), verbose=True), width=160)
+    found = text(
+        render(replace(report, convolutions=rows, notes=("see [red]this[/red]",)), View(verbose=True)), width=160
+    )
     assert name in found and "see [red]this[/red]" in found
 
 
@@ -341,16 +343,27 @@ def test_no_checks_is_told_and_so_is_a_model_without_convolutions():
 
 
 def test_report_shows_in_a_notebook():
-    class Result(JupyterMixin):
-        def __rich__(self):
-            return render(five())
-
-    bundle = Result()._repr_mimebundle_((), ())
+    bundle = five()._repr_mimebundle_((), ())
     assert "4 of 5 convolutions converted" in bundle["text/html"] and "conv2" in bundle["text/plain"]
 
 
-def test_plan_prints_itself():
-    assert text(plan()) == text(plan_table(plan()))
+def test_plan_prints_itself(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert text(plan()) == text(render(plan()))
+    assert [line.rstrip() for line in str(plan()).splitlines()] == text(plan()).splitlines()
+
+
+def test_a_plan_shows_itself_where_nothing_else_was_imported():
+    """Values know nothing of the display; the package sees to it that both are there."""
+    code = """
+import octconvert, sys
+plan = octconvert.Plan("net", 2, 8, "keep", "slice", False, (), (), ())
+print(plan, repr(plan), "keras" in sys.modules, sep="\\n")
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, summary, name, keras = found.stdout.splitlines()
+    assert first == "Plan for net: octave 2, weights slice" and summary.startswith("Nothing would be converted")
+    assert name.startswith("<Plan for net") and keras == "False"
 
 
 def test_json_holds_every_number_and_reads_back():
@@ -372,7 +385,7 @@ def test_json_takes_numpy_numbers():
 
 
 def test_renderers_do_not_import_keras():
-    code = "import sys; from octconvert.report import json, terminal; print('keras' in sys.modules)"
+    code = "import sys; import octconvert.display, octconvert.display.serialized; print('keras' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 
@@ -447,7 +460,7 @@ def test_many_steps_are_cut_short_and_verbose_shows_all():
     done = calibrated().calibration
     report = replace(five(), calibration=replace(done, steps=done.steps * 6))
     assert "and 6 more steps (verbose shows all)" in text(render(report))
-    assert "more steps" not in text(render(report, verbose=True))
+    assert "more steps" not in text(render(report, View(verbose=True)))
 
 
 @pytest.mark.parametrize(

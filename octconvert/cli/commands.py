@@ -46,9 +46,7 @@ def _plan(task: Task, entered: Entered | None) -> None:
         arguments = _arguments(task)
         with task.console.converting(_measures(task)):
             plan = api.plan(task.models[0], **arguments, progress=progress)
-    from octconvert.display.report import plan_table
-
-    task.console.say(plan.to_json, lambda: plan_table(plan, verbose=task.console.verbose))
+    task.console.say(plan.to_json, plan)
     if not plan.converted:
         raise NothingToConvert(f"{task.models[0]}: no convolution can be converted with these options")
 
@@ -68,7 +66,7 @@ def _bench(task: Task, entered: Entered | None) -> None:
         arguments = _arguments(task)
         with task.console.converting():
             result = api.bench(task.models, **arguments, progress=progress)
-    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), lambda: result)
+    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), result)
     if not result.measured:
         raise CheckError(f"nothing could be measured: {result.rows[0].model}: {result.rows[0].error}")
 
@@ -80,7 +78,7 @@ def _export(task: Task, entered: Entered | None) -> None:
         arguments = _arguments(task)
         with task.console.converting():
             result = api.export(task.models[0], **arguments, progress=progress)
-    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), lambda: result)
+    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), result)
 
 
 def _arguments(task: Task) -> dict[str, Any]:

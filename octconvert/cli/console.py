@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from octconvert.errors import OctconvertError, UsageError
+from octconvert.results.shown import Shown, View, renderable
 from octconvert.system import environment
 from octconvert.system.progress import Progress
 from octconvert.system.targets import write_atomically
@@ -81,12 +82,11 @@ class Console:
         """A conversion's report, for people and as JSON."""
         import json
 
-        from octconvert.display.report import render
         from octconvert.display.serialized import to_dict
 
-        self.say(lambda: json.dumps(to_dict(report), indent=2), lambda: render(report, verbose=self.verbose))
+        self.say(lambda: json.dumps(to_dict(report), indent=2), report)
 
-    def say(self, text: Callable[[], str], renderable: Callable[[], Any]) -> None:
+    def say(self, text: Callable[[], str], result: Shown) -> None:
         """The same result as JSON, where it was asked for, and for people."""
         if self.json == STDOUT:
             print(text())
@@ -96,11 +96,11 @@ class Console:
         if not self.quiet:
             from rich.console import Console as Screen
 
-            from octconvert.display.tables import Printable
+            from octconvert.display.printing import Printable
 
             screen = Screen()
             with screen.capture() as captured:
-                screen.print(Printable(renderable()), crop=False)
+                screen.print(Printable(renderable(result, View(verbose=self.verbose))), crop=False)
             # Written here because rich would end the process by itself where the reader has gone.
             sys.stdout.write(captured.get())
 

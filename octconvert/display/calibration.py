@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from octconvert.display.tables import MORE, Column, figures, heading, indented
+from octconvert.display.tables import MORE, LayerColumn, figures, heading, indented
 from octconvert.results.report import CalibrationReport, ConvolutionReport, Evaluation, Measure, Report
+from octconvert.results.shown import View
 from octconvert.text import words
 
 MOST_STEPS = 12
@@ -23,7 +24,7 @@ _MOVED = {"fold": "folded"}  # what the weights are called before they are calib
 # --- the headline ---------------------------------------------------------------------------------------------------
 
 
-def headlines(report: Report) -> list[RenderableType]:
+def headlines(report: Report, view: View) -> list[RenderableType]:
     """The accuracy, and what stands behind it; nothing where nobody asked for either."""
     lines: list[RenderableType] = []
     if report.evaluation is not None:
@@ -69,21 +70,21 @@ def _where(done: CalibrationReport) -> str:
 # --- the section ----------------------------------------------------------------------------------------------------
 
 
-def section(report: Report, verbose: bool) -> list[RenderableType]:
+def section(report: Report, view: View) -> list[RenderableType]:
     done = report.calibration
     if done is None:
         return []
-    parts: list[RenderableType] = [heading(f"Calibration  ({done.seconds:.1f} s)"), indented(_data(done))]
+    parts: list[RenderableType] = [heading(f"Calibration  ({done.seconds:.1f} s)"), indented(_data(done, view))]
     if done.measures:
         moved = _MOVED.get(str(dict(report.options).get("weights")), "sliced")
         now = "calibrated" if _any_kept(done) else "now"
         parts += [Text(), figures((_where(done), moved, now), [_measure(measure) for measure in done.measures])]
     if done.steps:
-        parts += [Text(), _steps(done, verbose)]
+        parts += [Text(), _steps(done, view.verbose)]
     return parts
 
 
-def _data(done: CalibrationReport) -> list[tuple[str, str]]:
+def _data(done: CalibrationReport, view: View) -> list[tuple[str, str]]:
     pairs = [("data", f"{done.data}: {done.samples:,} fitted to, {done.held_out:,} held out")]
     if done.input_range:
         pairs.append(("input range", done.input_range))
@@ -121,11 +122,11 @@ def _steps(done: CalibrationReport, verbose: bool) -> RenderableType:
 # --- the error of each layer ----------------------------------------------------------------------------------------
 
 
-def error_column(rows: Sequence[ConvolutionReport]) -> Column | None:
+def error_column(rows: Sequence[ConvolutionReport]) -> LayerColumn | None:
     """A bar against the worst layer, and the number; None where no error was measured."""
     errors = [row.error for row in rows if row.error is not None]
     worst = max((error for error in errors if math.isfinite(error)), default=0.0)
-    return Column("error", lambda row: _bar(row.error, worst), right=True) if errors else None
+    return LayerColumn("error", lambda row: _bar(row.error, worst), right=True) if errors else None
 
 
 def badness(rows: Sequence[ConvolutionReport]) -> list[float]:

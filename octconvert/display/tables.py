@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.box import Box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from octconvert.results.plan import PLAIN
+from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN
 from octconvert.text import words
-from octconvert.text.printable import printable
 
 ALL_ROWS = 32  # tables up to this length are shown whole
 HEAD, TAIL, HEAVIEST, WORST = 6, 4, 10, 5  # rows kept of a longer one
@@ -33,18 +32,6 @@ class Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield self.build(options.max_width)
-
-
-@dataclass(frozen=True)
-class Printable:
-    """A renderable without what a terminal would obey: names in it may come from a file of a stranger."""
-
-    inner: RenderableType
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for segment in console.render(self.inner, options):
-            lines = segment.text.split("\n")
-            yield segment if segment.control else segment._replace(text="\n".join(map(printable, lines)))
 
 
 def spaced(sections: Iterable[Sequence[RenderableType]]) -> Group:
@@ -92,10 +79,26 @@ def figures(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 
 @dataclass(frozen=True)
-class Column:
+class LayerColumn:
+    """A column of a table with one row a layer: its header, and the text for a row."""
+
     header: str
-    cell: Callable
+    cell: Callable[[Any], str]
     right: bool = False
+
+
+ROLE = LayerColumn("role", lambda row: role_name(row.role))
+ALPHA = LayerColumn("alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row))
+_ROLES = {FIRST: "first", INTERMEDIATE: "inter", LAST: "last", PLAIN: "plain"}
+
+
+def role_name(role: str) -> str:
+    """Short enough for a column; a diff has classes in place of roles."""
+    return _ROLES.get(role, role)
+
+
+def _alphas(row: Any) -> str:
+    return f"{words.alpha(row.alpha_in)}>{words.alpha(row.alpha_out)}"
 
 
 LEAST_NAME = 10
@@ -109,7 +112,7 @@ class Gap:
     rows: tuple
 
 
-def _table(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[str, str]], width: int) -> Table:
+def _table(columns: Sequence[LayerColumn], rows: Sequence, gap: Callable[[Gap], dict[str, str]], width: int) -> Table:
     """``columns`` after the name; the name takes what room is left."""
     body = _body(columns, rows, gap)
     space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
@@ -126,7 +129,7 @@ def _table(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[
     return table
 
 
-def _body(columns: Sequence[Column], rows: Sequence, gap: Callable[[Gap], dict[str, str]]) -> list[tuple]:
+def _body(columns: Sequence[LayerColumn], rows: Sequence, gap: Callable[[Gap], dict[str, str]]) -> list[tuple]:
     """(cells, row) for every line."""
     full = ({"layer": row.name, **{c.header: c.cell(row) for c in columns}} for row in rows if not isinstance(row, Gap))
     return [(gap(row) if isinstance(row, Gap) else next(full), row) for row in rows]
@@ -136,7 +139,7 @@ def _longest(body: Sequence) -> int:
     return max((cell_len(cells["layer"]) for cells, _ in body), default=0)
 
 
-def _room(columns: Sequence[Column], body: Sequence, space: int, width: int) -> int:
+def _room(columns: Sequence[LayerColumn], body: Sequence, space: int, width: int) -> int:
     taken = 0
     for column in columns:
         lines = [*column.header.split("\n"), *(cells.get(column.header, "") for cells, _ in body)]
@@ -169,7 +172,7 @@ def _as_gap(run: Sequence) -> list:
     return [Gap(tuple(run))] if len(run) > 1 else list(run)
 
 
-def first_that_fits(choices: Sequence[Sequence[Column]], rows: Sequence, gap: Callable, width: int) -> Table:
+def first_that_fits(choices: Sequence[Sequence[LayerColumn]], rows: Sequence, gap: Callable, width: int) -> Table:
     """The richest choice of columns that leaves the names enough room."""
     for columns in choices:
         body = _body(columns, rows, gap)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.jupyter import JupyterMixin
-from rich.text import Text
-
-from octconvert.display.tables import heading, indented, spaced, states
 from octconvert.results.report import Check
-from octconvert.text import words
+from octconvert.results.shown import Shown
 
 FORMAT = "octconvert-export/1"
 
@@ -28,7 +22,7 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
-class Exported(JupyterMixin):
+class Exported(Shown):
     """A model as it was written for a runtime; shows itself in a terminal or notebook.
 
     Attributes:
@@ -53,22 +47,3 @@ class Exported(JupyterMixin):
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain dictionaries and lists, ready for JSON."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
-
-    def __rich__(self) -> Group:
-        form = ", in its form for inference" if self.for_inference else ""
-        summary = Text(f"{self.runtime}, {words.size(self.bytes)}{form}.", style="bold")
-        takes = ((tensor.name, f"{words.shape(tensor.shape)} {tensor.dtype}") for tensor in self.inputs)
-        passed = (Text("  passed", style="green"), self.check.name, self.check.detail)
-        sections: list[Sequence[RenderableType]] = [
-            [Text(f"{self.source} -> {self.target}"), summary],
-            [heading("Inputs"), indented(takes)],
-            [heading("Check"), states([passed])],
-        ]
-        if self.notes:
-            sections.append([heading("Notes"), indented(("-", note) for note in self.notes)])
-        return spaced(sections)
-
-    def __str__(self) -> str:
-        from octconvert.display.report import as_text
-
-        return as_text(self)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.jupyter import JupyterMixin
-
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.results.parsing import read_value
+from octconvert.results.shown import Shown
 from octconvert.system.reading import read_text
 
 FORMAT = "octconvert-plan/1"
@@ -172,7 +171,7 @@ class Chain:
 
 
 @dataclass(frozen=True, repr=False)
-class Plan(JupyterMixin):
+class Plan(Shown):
     """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a hand-edited plan can be given back.
 
     To change a decision in the file: a group's ``alpha`` (0 makes it plain) or ``selection`` (the indices of the low
@@ -246,16 +245,6 @@ class Plan(JupyterMixin):
             UsageError: the file can not be read, or is not a plan.
         """
         return cls.from_json(read_text(path, "a plan"), str(path))
-
-    def __rich__(self):
-        from octconvert.display.report import plan_table
-
-        return plan_table(self)
-
-    def __str__(self) -> str:
-        from octconvert.display.report import as_text
-
-        return as_text(self)
 
     def __repr__(self) -> str:
         return f"<Plan for {self.model}: {len(self.converted)} of {len(self.convolutions)} convolutions>"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from octconvert.results.bench import Bench
 from octconvert.results.plan import Chain
+from octconvert.results.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """Everything that is told about a conversion, or about two models side by side (`octconvert.diff`).
 
     Attributes:

@@ -14,7 +14,6 @@ from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, lay
 
 import octconvert
 from octconvert import loading
-from octconvert.display.report import as_text, render
 from octconvert.errors import InputError, first_line
 from octconvert.model import memory
 
@@ -255,7 +254,7 @@ def test_a_report_obeys_no_name_and_reads_no_markup():
     x = layers.Conv2D(8, 3, padding="same", name="[bold]b")(x)
     model = keras.Model(image, layers.GlobalAveragePooling2D()(x), name="m\x1b[2J")
     result = octconvert.convert(model, calibration=False)
-    text = as_text(render(result.report))
+    text = str(result)
     assert "\x1b" not in text and "[red]a" in text and "[bold]b" in text
 
 

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.jupyter import JupyterMixin
+from rich.console import RenderableType
 
+from octconvert.display.serialized import to_dict
 from octconvert.options.arguments import checked
 from octconvert.results.plan import Plan
 from octconvert.results.report import Check, ConvolutionReport, Cost, Report
+from octconvert.results.shown import Shown, renderable
 from octconvert.verification.saving import save_checked
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Conversion(JupyterMixin):
+class Conversion(Shown):
     """A converted model with everything that is known about it; shows its report in a terminal or notebook.
 
     Attributes:
@@ -64,19 +66,10 @@ class Conversion(JupyterMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries and lists, ready for JSON."""
-        from octconvert.display.serialized import to_dict
-
         return to_dict(self.report)
 
-    def __rich__(self):
-        from octconvert.display.report import render
-
-        return render(self.report)
-
-    def __str__(self) -> str:
-        from octconvert.display.report import as_text
-
-        return as_text(self)
+    def __rich__(self) -> RenderableType:
+        return renderable(self.report)
 
     def __repr__(self) -> str:
         report = self.report

@@ -1,0 +1,94 @@
+"""Times of models side by side: a table for each runtime, and what could not be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from octconvert.display.printing import spelled
+from octconvert.display.sections import sentences
+from octconvert.display.tables import LEAST_NAME, Fitted, figures, heading, spaced
+from octconvert.results.bench import Bench, BenchRow
+from octconvert.results.shown import STANDARD, View, renderable
+from octconvert.text import words
+
+_LEAST_NAME, _SPACE = 18, 3
+
+
+@renderable.register
+def render(bench: Bench, view: View = STANDARD) -> Group:
+    """All measurements."""
+    return spaced(sections(spelled(bench, view.spell)))
+
+
+def sections(bench: Bench) -> list[Sequence[RenderableType]]:
+    """The parts, for a larger report too."""
+    runtimes = dict.fromkeys(row.runtime for row in bench.rows)
+    tables = [_table(name, [row for row in bench.rows if row.runtime == name]) for name in runtimes]
+    failed = [f"{row.model} on {row.runtime}: {row.error}" for row in bench.rows if row.error]
+    return [
+        [_headline(bench)],
+        *tables,
+        sentences("Could not be measured", failed),
+        sentences("Notes", bench.notes),
+    ]
+
+
+def _headline(bench: Bench) -> Text:
+    form = "; models in their form for inference" if bench.for_inference else ""
+    return Text(
+        f"{words.plural(bench.threads, 'thread')}, batch {bench.batch}, medians of interleaved runs"
+        f" ({words.plural(bench.rounds, 'round')}){form}."
+    )
+
+
+@dataclass(frozen=True)
+class _BenchColumn:
+    """A column of figures: its header, and the text for a row."""
+
+    header: str
+    cell: Callable[[BenchRow], str]
+
+    def width(self, rows: Sequence[BenchRow]) -> int:
+        return max(map(cell_len, (*self.header.split("\n"), *(self.cell(row) for row in rows))))
+
+
+_TIME = _BenchColumn("median\nms", lambda row: "failed" if row.median is None else _milliseconds(row.median))
+_QUARTILES = _BenchColumn("quartiles\nms", lambda row: "-".join(map(_milliseconds, row.quartiles or ())))
+_SPEEDUP = _BenchColumn("speed-\nup", lambda row: _or_dash(row.speedup, "{:.2f}x"))
+_MACS = _BenchColumn("\nMACs", lambda row: words.human(row.macs))
+_MAC_RATIO = _BenchColumn("MACs\nratio", lambda row: _or_dash(row.mac_ratio, "{:.2f}x"))
+_EFFICIENCY = _BenchColumn("effi-\nciency", lambda row: _or_dash(row.efficiency, "{:.0%}"))
+_MEMORY = _BenchColumn("peak\nmemory", lambda row: _or_dash(row.memory, "{:.0f} MB"))
+_CHOICES = (
+    (_TIME, _QUARTILES, _SPEEDUP, _MACS, _MAC_RATIO, _EFFICIENCY, _MEMORY),
+    (_TIME, _SPEEDUP, _MACS, _MAC_RATIO, _EFFICIENCY, _MEMORY),
+    (_TIME, _SPEEDUP, _MAC_RATIO, _EFFICIENCY),
+)
+"""The columns to choose from, the richest first."""
+
+
+def _table(runtime: str, rows: Sequence[BenchRow]) -> list[RenderableType]:
+    def build(width: int) -> RenderableType:
+        longest = max(cell_len(row.model) for row in rows)
+        for columns in _CHOICES:
+            room = width - sum(column.width(rows) + _SPACE for column in columns)
+            if room >= min(longest, _LEAST_NAME):
+                break
+        names = words.shorten_all([row.model for row in rows], max(room, LEAST_NAME))
+        body = ([names[row.model], *(column.cell(row) for column in columns)] for row in rows)
+        return figures(("model", *(column.header for column in columns)), body)
+
+    return [heading(runtime), Fitted(build)]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:#.3g}" if value < 99.95 else f"{value:.0f}"
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

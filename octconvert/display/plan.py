@@ -1,0 +1,72 @@
+"""A plan: what becomes of every convolution, the chains, and what stays plain."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from octconvert.display import chains, options
+from octconvert.display.printing import spelled
+from octconvert.display.sections import reasons
+from octconvert.display.tables import (
+    ALPHA,
+    MORE,
+    ROLE,
+    Fitted,
+    LayerColumn,
+    collapsed,
+    first_that_fits,
+    heading,
+    spaced,
+)
+from octconvert.results.plan import PLAIN, Plan
+from octconvert.results.shown import STANDARD, View, renderable
+from octconvert.text import words
+
+_OPTIONS = ("octave", "min_size", "stride_mode", "weights", "portable", "elementwise")
+
+
+@renderable.register
+def render(plan: Plan, view: View = STANDARD) -> Group:
+    """The whole plan."""
+    plan = spelled(plan, view.spell)
+    plain = [(row.name, row.reason) for row in plan.convolutions if row.role == PLAIN]
+    title = f"Stays plain: {len(plain):,} of {words.plural(len(plan.convolutions), 'convolution')}"
+    sections = [
+        _headline(plan),
+        chains.section(plan.chains, chains.MacShares(), view.verbose),
+        _layers(plan, view.verbose),
+        reasons(title, plain, view.verbose),
+    ]
+    return spaced(sections)
+
+
+def _headline(plan: Plan) -> list[RenderableType]:
+    total, converted = len(plan.convolutions), len(plan.converted)
+    summary = f"{converted:,} of {words.plural(total, 'convolution')} would become octave layers."
+    if not converted:
+        why = f"all {total:,} convolutions stay plain" if total else "the model has no convolutions"
+        summary = f"Nothing would be converted: {why}."
+    chosen = options.summary({name: getattr(plan, name) for name in _OPTIONS})
+    return [Text(f"Plan for {plan.model}: {chosen}"), Text(summary, style="bold")]
+
+
+def _layers(plan: Plan, verbose: bool) -> list[RenderableType]:
+    rows = plan.convolutions
+    if not rows:
+        return []
+    groups = {name: group for group in plan.groups for name in group.producers}
+    lows = {name: low for group in plan.groups for name, low in zip(group.producers, group.low, strict=True)}
+    source = LayerColumn("input\nmap", lambda row: words.shape(row.input_shape[1:]), right=True)
+    target = LayerColumn("output\nmap", lambda row: words.shape(row.output_shape[1:]), right=True)
+    low = LayerColumn("low\nchannels", lambda row: str(lows.get(row.name, "-")) if row.alpha_out else "-", right=True)
+    group = LayerColumn("group", lambda row: groups[row.name].name if row.name in groups else "-")
+    shown = collapsed(rows, [0.0] * len(rows), verbose)
+
+    def build(width: int) -> Table:
+        choices = ((ROLE, ALPHA, source, target, low, group), (ROLE, ALPHA, low, group))
+        return first_that_fits(choices, shown, lambda gap: {"layer": f"... {len(gap.rows):,} more"}, width)
+
+    title = "Convolutions" if len(shown) == len(rows) else f"Convolutions: the first and the last {MORE}"
+    return [heading(title), Fitted(build)]
