@@ -20,7 +20,7 @@ from octconvert import loading
 from octconvert.benchmarking.compare import Subject, compare
 from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
 from octconvert.calibration.evidence import accuracy
-from octconvert.errors import CheckError, InputError, NothingToConvert, RewriteError, UsageError, first_line
+from octconvert.errors import CheckError, InputError, NothingToConvert, UsageError, first_line
 from octconvert.inference.forms import checked_runtime, deploy
 from octconvert.latency.objective import for_latency
 from octconvert.model import finite
@@ -31,16 +31,16 @@ from octconvert.model.memory import runnable_graph
 from octconvert.options.arguments import checked, path_of
 from octconvert.options.calibration import STEPS, Settings
 from octconvert.options.limits import shown
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings, bench_settings, usable
 from octconvert.pipeline.conversion import Conversion
 from octconvert.pipeline.reporting import collect, diff_report
-from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
-from octconvert.planning.solve import Layout
+from octconvert.planning.planned import Planned
 from octconvert.results.bench import Bench
 from octconvert.results.export import Exported, TensorReport
-from octconvert.results.plan import Options, Plan
+from octconvert.results.plan import Plan
 from octconvert.results.report import Check, Cost, Evaluation, Report
-from octconvert.rewriting.builder import Builder
+from octconvert.rewriting import Rewritten, rewrite
 from octconvert.rewriting.compilation import carry_class, carry_compilation
 from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
@@ -167,23 +167,25 @@ def convert(
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
     tell("plan", 0, 1)
     given = plan
-    layout, plan, options = _plan(runnable_graph(loaded.model), options, plan)
-    if strict and not plan.converted:
-        raise NothingToConvert(_nothing(loaded, plan, layout.graph))
+    planned = _planned(runnable_graph(loaded.model), options, plan)
+    if strict and not planned.converts:
+        raise NothingToConvert(_nothing(loaded, planned.plan, planned.graph))
     if output is not None and deployment is None:  # the form for inference may do without the operations
-        check_holds(Path(output), layout.graph)
-    example, told_of_source = _comparable(layout.graph, _label(model_or_path, loaded.model))
+        check_holds(Path(output), planned.graph)
+    example, told_of_source = _comparable(planned.graph, _label(model_or_path, loaded.model))
     told_of_time: list[str] = []
-    if timing is not None and objective == "latency" and plan.converted:
-        fastest = for_latency(layout, plan, options, timing, tell)
-        layout, plan, measured = fastest.layout, fastest.plan, fastest.bench
+    if timing is not None and objective == "latency" and planned.converts:
+        fastest = for_latency(planned, timing, tell)
+        planned, measured = fastest.planned, fastest.bench
         told_of_time = list(fastest.notes)
-        if strict and not plan.converted:
+        if strict and not planned.converts:
             raise NothingToConvert(f"{_label(model_or_path, loaded.model)}: {fastest.notes[0]}")
     labelled = _labelled(evaluate, loaded.model, preprocess, seed)
-    found = _converted(layout, plan, options, settings, tell)
-    layout, plan, builder = found.layout, found.plan, found.builder
-    model, lost = carry_class(loaded.model, found.model, custom_objects)
+    found = _converted(planned, settings, tell)
+    rewritten, options = found.rewritten, planned.options
+    planned = rewritten.planned
+    layout, plan = planned.layout, planned.plan
+    model, lost = carry_class(loaded.model, rewritten.model, custom_objects)
     notes = [
         *lost,
         *told_of_source,
@@ -194,11 +196,11 @@ def convert(
         *_unmatched_patterns(options, plan),
         *_unmatched_names(options, layout.graph),
         *_unseen(layout.graph, options.elementwise),
-        *builder.notes,
+        *rewritten.notes,
         *(carry_compilation(loaded.model, model, custom_objects) if deployment is None else ()),
     ]
     tell("check", 0, 1)
-    checks = _checks(layout, plan, example, loaded.model, model, builder, deep=verify == "deep")
+    checks = _checks(rewritten, example, loaded.model, model, deep=verify == "deep")
     trained = model
     if deployment is not None:
         tell("inference", 0, 1)
@@ -277,14 +279,13 @@ def plan(
     timing = _timing(locals()) if objective != "macs" else None
     tell = progress or silent
     loaded = _loaded(model_or_path, input_shape, unsafe, custom_objects)
-    layout, found, options = _plan(runnable_graph(loaded.model), options, plan)
-    if timing is not None and found.converted:
-        fastest = for_latency(layout, found, options, timing, tell)
-        layout, found = fastest.layout, fastest.plan
-    if settings is None or not (settings.data is not None or settings.searches) or not _calibrates(options, found):
-        return found
-    _comparable(layout.graph, _label(model_or_path, loaded.model))
-    return prepared_plan(layout, found, options, settings, tell)
+    planned = _planned(runnable_graph(loaded.model), options, plan)
+    if timing is not None and planned.converts:
+        planned = for_latency(planned, timing, tell).planned
+    if settings is None or not (settings.data is not None or settings.searches) or not _calibrates(planned):
+        return planned.plan
+    _comparable(planned.graph, _label(model_or_path, loaded.model))
+    return prepared_plan(planned, settings, tell)
 
 
 @checked
@@ -419,11 +420,11 @@ def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None
     return loading.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
 
 
-def _options(arguments: dict, plan) -> Options | None:
+def _options(arguments: dict, plan) -> RewritingOptions | None:
     """The options asked for; None where a plan stands in their place."""
-    names = [field.name for field in fields(Options)]
+    names = [field.name for field in fields(RewritingOptions)]
     if plan is not None:
-        default = Options()
+        default = RewritingOptions()
         changed = [name for name in names if not _is_default(arguments[name], getattr(default, name))]
         if changed:
             raise UsageError(f"{changed[0]} can not be given together with plan, which fixes it; edit the plan instead")
@@ -432,7 +433,7 @@ def _options(arguments: dict, plan) -> Options | None:
     values |= {key: _patterns(key, values[key]) for key in ("include", "exclude")}
     values["elementwise"] = _names(values["elementwise"])
     values["alpha_map"] = _alpha_map(values["alpha_map"])
-    return Options(**values)
+    return RewritingOptions(**values)
 
 
 def _is_default(value, default) -> bool:
@@ -454,7 +455,7 @@ def _settings(arguments: dict, plan) -> Settings | None:
     for name, value in (("target_macs", target), ("max_drop", drop)):
         if value is None:
             continue
-        if plan is not None or arguments["alpha_map"] or arguments["alpha"] != Options().alpha:
+        if plan is not None or arguments["alpha_map"] or arguments["alpha"] != RewritingOptions().alpha:
             raise UsageError(f"{name} chooses every alpha itself: give no alpha, alpha_map or plan with it")
         if arguments["calibration"] is False:
             raise UsageError(f"{name} needs a calibration to choose by")
@@ -510,17 +511,15 @@ def _slower(bench: Bench) -> list[str]:
     return [f"the converted model is slower than its source on {runtime}: {hint}" for runtime in slower]
 
 
-def _calibrates(options: Options, plan: Plan) -> bool:
+def _calibrates(planned: Planned) -> bool:
     """Whether there is anything to calibrate: with octave=1 the function is unchanged."""
-    return bool(plan.converted) and options.octave > 1 and options.weights != "fresh"
+    return planned.converts and planned.options.octave > 1 and planned.options.weights != "fresh"
 
 
-def _converted(layout: Layout, plan: Plan, options: Options, settings: Settings | None, tell: Progress) -> Calibrated:
-    if settings is not None and _calibrates(options, plan):
-        build = lambda layout, plan, options: _build(layout, plan, options, tell)  # noqa: E731
-        return calibrate(layout, plan, options, settings, build, tell)
-    layout, plan, builder, model = _build(layout, plan, options, tell)
-    return Calibrated(layout, plan, builder, model, None, {})
+def _converted(planned: Planned, settings: Settings | None, tell: Progress) -> Calibrated:
+    if settings is not None and _calibrates(planned):
+        return calibrate(planned, settings, tell)
+    return Calibrated(rewrite(planned, tell), None, {})
 
 
 def _labelled(data, model, preprocess, seed: int) -> Samples | None:
@@ -572,9 +571,9 @@ def _alpha_map(given) -> tuple[tuple[str, float], ...]:
         raise UsageError(f"alpha_map takes regular expressions with an alpha each, received {shown(given)}") from None
 
 
-def _told(options: Options, plan) -> tuple[tuple[str, object], ...]:
+def _told(options: RewritingOptions, plan) -> tuple[tuple[str, object], ...]:
     """What the report says was asked for; a plan decides alpha and which layers itself."""
-    values = tuple((field.name, getattr(options, field.name)) for field in fields(Options))
+    values = tuple((field.name, getattr(options, field.name)) for field in fields(RewritingOptions))
     if plan is None:
         return values
     own = ("alpha", "alpha_map", "include", "exclude", "preset")
@@ -590,7 +589,7 @@ def _converted_before(plan: Plan) -> list[str]:
     return [told] if paths and plan.converted else []
 
 
-def _unmatched_patterns(options: Options, plan: Plan) -> list[str]:
+def _unmatched_patterns(options: RewritingOptions, plan: Plan) -> list[str]:
     """Patterns that name no layer: most often a misspelling."""
     names = [entry.name for entry in plan.convolutions] + [name for group in plan.groups for name in group.producers]
     patterns = (*options.include, *options.exclude, *(pattern for pattern, _ in options.alpha_map))
@@ -598,7 +597,7 @@ def _unmatched_patterns(options: Options, plan: Plan) -> list[str]:
     return [f"the pattern '{pattern}' matches no convolution" for pattern in missed]
 
 
-def _unmatched_names(options: Options, graph: CallGraph) -> list[str]:
+def _unmatched_names(options: RewritingOptions, graph: CallGraph) -> list[str]:
     """Names of element-wise layers or activations that the model has not."""
     calls = [call for call in graph.calls if call.kind == OPERATION]
     functions = {activation_name(getattr(call.operation, "activation", None)) for call in calls}
@@ -682,30 +681,12 @@ def _with_input_shape(model, shape: tuple[int, ...]):
     return copy
 
 
-def _plan(graph: CallGraph, options: Options | None, plan) -> tuple[Layout, Plan, Options]:
+def _planned(graph: CallGraph, options: RewritingOptions | None, plan) -> Planned:
     if plan is None:
         assert options is not None
-        layout = layout_from_options(graph, options)
-    else:
-        followed = plan if isinstance(plan, Plan) else _read_plan(plan)
-        where = "plan" if followed is plan else str(plan)
-        options, layout = followed.options(), layout_from_plan(graph, followed, where=where)
-    return layout, plan_of(layout, options), options
-
-
-def _build(layout: Layout, plan: Plan, options: Options, tell: Progress) -> tuple[Layout, Plan, Builder, Any]:
-    """Build; a layer that can not be rewritten after all is left plain, for that reason, and the rest built again."""
-    frozen: dict[object, str] = {}
-    while True:
-        builder = Builder(layout, options, lambda done, total: tell("build", done, total))
-        try:
-            return layout, plan, builder, builder.build()
-        except RewriteError as error:
-            if error.key in frozen:
-                raise
-            frozen[error.key] = error.reason
-        layout = layout_from_plan(layout.graph, plan, frozen)
-        plan = plan_of(layout, options)
+        return Planned.from_options(graph, options)
+    followed = plan if isinstance(plan, Plan) else _read_plan(plan)
+    return Planned.from_plan(graph, followed, "plan" if followed is plan else str(plan))
 
 
 def _read_plan(path: str | Path) -> Plan:
@@ -725,7 +706,7 @@ def _nothing(loaded: loading.Loaded, plan: Plan, graph: CallGraph) -> str:
     return f"{label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"
 
 
-def _weights_note(options: Options, plan: Plan, found: Calibrated) -> list[str]:
+def _weights_note(options: RewritingOptions, plan: Plan, found: Calibrated) -> list[str]:
     """What became of the accuracy; nothing to say where the function is unchanged, or the report tells."""
     if not plan.converted or options.octave == 1 or found.report is not None:
         return []
@@ -745,15 +726,15 @@ def _comparable(graph: CallGraph, label: str) -> tuple[checks.Example, list[str]
     return example, finite.check_source(graph, example, label)
 
 
-def _checks(layout: Layout, plan: Plan, example, source, model, builder: Builder, deep: bool) -> list[Check]:
+def _checks(rewritten: Rewritten, example, source, model, deep: bool) -> list[Check]:
     held = finite.unusable_weights(source)
     passed = [
         checks.check_shapes(source, model),
-        checks.check_parameters(source, model, sum(builder.parameter_changes.values())),
+        checks.check_parameters(source, model, sum(rewritten.parameter_changes.values())),
         checks.check_finite(example, model, f"the source holds such values in {finite.listed(held)}" if held else ""),
     ]
     if deep:
-        passed.append(checks.check_oracle(layout, plan, example))
+        passed.append(checks.check_oracle(rewritten.planned, example))
     return passed
 
 

@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from octconvert.display.serialized import to_dict
-from octconvert.results.plan import Chain, ChainEnd, Convolution, Group, Options, Plan
+from octconvert.options.rewriting import RewritingOptions
+from octconvert.results.plan import Chain, ChainEnd, Convolution, Group, Plan
 from octconvert.results.report import (
     CalibrationReport,
     Check,
@@ -32,7 +33,7 @@ from octconvert.results.shown import renderable as render
 from octconvert.text import words
 
 GOLDEN = Path(__file__).parent / "golden"
-OPTIONS = tuple((name, getattr(Options(), name)) for name in Options.__dataclass_fields__)
+OPTIONS = tuple((name, getattr(RewritingOptions(), name)) for name in RewritingOptions.__dataclass_fields__)
 PASSED = (
     Check("shapes", True, "1 output of shape (None, 10), as in the source"),
     Check("finite", True, "8 random samples, no NaN and no infinity"),

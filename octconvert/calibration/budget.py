@@ -14,9 +14,8 @@ import numpy as np
 from octconvert.errors import UsageError
 from octconvert.model.cost import call_macs
 from octconvert.model.graph import CallGraph
-from octconvert.planning.make import layout_from_plan
+from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout
-from octconvert.results.plan import Plan
 
 ALPHAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 EVEN = 0.5
@@ -152,7 +151,8 @@ def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
     return found
 
 
-def with_alphas(layout: Layout, plan: Plan, alphas: tuple[float, ...]) -> Layout:
-    """The layout with an alpha of its own for each group."""
+def with_alphas(planned: Planned, alphas: tuple[float, ...]) -> Planned:
+    """The same with an alpha of its own for each group."""
+    plan = planned.plan
     groups = (replace(group, alpha=alpha, selection=None) for group, alpha in zip(plan.groups, alphas, strict=True))
-    return layout_from_plan(layout.graph, replace(plan, groups=tuple(groups)))
+    return planned.following(replace(plan, groups=tuple(groups)))

@@ -14,7 +14,7 @@ it has by then (`effort`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,16 +35,15 @@ from octconvert.errors import InputError, OctconvertError, UsageError, first_lin
 from octconvert.model.cost import measure
 from octconvert.model.graph import CallGraph, build_graph
 from octconvert.options.calibration import Settings
-from octconvert.planning.make import layout_from_plan, plan_of
+from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout
-from octconvert.results.plan import Options, Plan
+from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport, Cost, Step
-from octconvert.rewriting.builder import Builder, weights_by_name
+from octconvert.rewriting import Rewritten, rewrite
+from octconvert.rewriting.builder import weights_by_name
 from octconvert.samples import Samples
 from octconvert.system.progress import Progress
 from octconvert.text.words import plural
-
-Build = Callable[[Layout, Plan, Options], tuple[Layout, Plan, Builder, Any]]
 
 BATCH_BYTES = 2**28
 """Activations of one batch at the most."""
@@ -79,12 +78,17 @@ DROP_TARGETS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.45)
 class Candidate:
     """A converted model and how far its outputs are from the source's, on held-out samples."""
 
-    layout: Layout
-    plan: Plan
-    builder: Builder
-    model: Any
+    rewritten: Rewritten
     outputs: Outputs
     error: float
+
+    @property
+    def planned(self) -> Planned:
+        return self.rewritten.planned
+
+    @property
+    def model(self) -> Any:
+        return self.rewritten.model
 
     def weights(self) -> list[np.ndarray]:
         return [np.array(weight) for weight in self.model.weights]
@@ -95,72 +99,66 @@ class Calibrated:
     """What came of a calibration.
 
     Attributes:
-        layout, plan, builder, model: of the converted model; the layout's source may be a rotated copy.
+        rewritten: the converted model; its source may be a rotated copy.
         report: None where nothing could be done.
         errors: layer name -> error, see `octconvert.calibration.evidence.errors_by_layer`.
         notes: what the user should know.
     """
 
-    layout: Layout
-    plan: Plan
-    builder: Builder
-    model: Any
+    rewritten: Rewritten
     report: CalibrationReport | None
     errors: dict[str, float]
     notes: tuple[str, ...] = ()
 
 
-def calibrate(
-    layout: Layout, plan: Plan, options: Options, settings: Settings, build: Build, tell: Progress
-) -> Calibrated:
+def calibrate(planned: Planned, settings: Settings, tell: Progress) -> Calibrated:
     """Convert and keep what can be kept.
 
     Raises:
         InputError, UsageError: the data can not be used, or a target is out of reach.
     """
     try:
-        run = _Run.start(layout, settings, tell)
+        run = _Run.start(planned.layout, settings, tell)
         if run is None:
             note = "not calibrated: no samples can be made up for these inputs; give some with --calibrate"
-            return _uncalibrated(layout, plan, options, build, note)
+            return _uncalibrated(planned, tell, note)
         if run.expected.unusable:
             note = f"not calibrated: {run.check_outputs()}; give samples with --calibrate"
-            return _uncalibrated(layout, plan, options, build, note)
-        plain = replace(options, portable=False)  # the same function, and the layers that can be fitted
-        best = run.base(layout, plan, plain, build)
+            return _uncalibrated(planned, tell, note)
+        plain = planned.with_options(portable=False)  # the same function, and the layers that can be fitted
+        best = run.base(plain)
     except OutOfTime:
         note = f"not calibrated: the model takes too long for a budget of {settings.seconds:g} s (--calibration-budget)"
-        return _uncalibrated(layout, plan, options, build, note)
+        return _uncalibrated(planned, tell, note)
     start = best.outputs
-    best = run.solved(best, plan, plain, build)
+    best = run.solved(best, plain)
     best = run.renormalized(best)
     best = run.refined(best)
-    best = run.trusted(best, layout, plan, plain, build)
+    best = run.trusted(best, plain)
     errors = run.errors(best)
     report = run.report(start, best.outputs)
-    if options.portable:
-        builder = Builder(best.layout, options, tuned=best.builder.tuned_weights())
-        plan = replace(best.plan, portable=True)
-        return Calibrated(best.layout, plan, builder, builder.build(), report, errors, run.notes)
-    return Calibrated(best.layout, best.plan, best.builder, best.model, report, errors, run.notes)
+    result = best.rewritten
+    if planned.options.portable:
+        portable = Planned(result.layout, replace(result.plan, portable=True), planned.options)
+        result = rewrite(portable, tell, result.weights())
+    return Calibrated(result, report, errors, run.notes)
 
 
-def prepared_plan(layout: Layout, plan: Plan, options: Options, settings: Settings, tell: Progress) -> Plan:
+def prepared_plan(planned: Planned, settings: Settings, tell: Progress) -> Plan:
     """The plan that `calibrate` follows: channels selected, alphas chosen."""
     try:
-        run = _Run.start(layout, settings, tell)
+        run = _Run.start(planned.layout, settings, tell)
     except OutOfTime:
         raise UsageError(f"calibration_budget {settings.seconds:g}: the model takes too long to choose in it") from None
     if run is None:
         raise UsageError("no samples can be made up for these inputs; give some with --calibrate")
     if settings.max_drop is not None:
         raise UsageError("max_drop needs a conversion: it is measured on the converted model")
-    return run.prepared(layout, plan, options, settings.target_macs)[1]
+    return run.prepared(planned, settings.target_macs).plan
 
 
-def _uncalibrated(layout: Layout, plan: Plan, options: Options, build: Build, note: str) -> Calibrated:
-    layout, plan, builder, model = build(layout, plan, options)
-    return Calibrated(layout, plan, builder, model, None, {}, (note,))
+def _uncalibrated(planned: Planned, tell: Progress, note: str) -> Calibrated:
+    return Calibrated(rewrite(planned, tell), None, {}, (note,))
 
 
 @dataclass(eq=False)
@@ -239,9 +237,8 @@ class _Run:
 
     # ---- candidates
 
-    def candidate(self, built: tuple[Layout, Plan, Builder, Any]) -> Candidate:
-        layout, plan, builder, model = built
-        return Candidate(layout, plan, builder, model, self.expected, np.inf)
+    def candidate(self, planned: Planned, weights: str) -> Candidate:
+        return Candidate(rewrite(planned.with_options(weights=weights), self.tell), self.expected, np.inf)
 
     def measure(self, candidate: Candidate, in_any_case: bool = False) -> Candidate:
         """
@@ -255,13 +252,13 @@ class _Run:
         candidate.error = self.expected.error(candidate.outputs)
         return candidate
 
-    def base(self, layout: Layout, plan: Plan, options: Options, build: Build) -> Candidate:
+    def base(self, planned: Planned) -> Candidate:
         """The better one of sliced and folded weights, channels as planned."""
         self.tell("calibrate: start", 0, 0)
         found: list[Candidate] = []
         for way in ("slice", "fold"):
             try:
-                found.append(self.measure(self.candidate(build(layout, plan, replace(options, weights=way)))))
+                found.append(self.measure(self.candidate(planned, way)))
             except OutOfTime:
                 if not found:
                     raise
@@ -269,45 +266,47 @@ class _Run:
 
     # ---- rotate, select
 
-    def prepared(self, layout: Layout, plan: Plan, options: Options, target: float | None) -> tuple[Layout, Plan]:
-        """Layout and plan with bases turned, channels selected and alphas chosen."""
-        kept = layout, plan
-        if self.wants("rotate") and options.octave > 1:
+    def prepared(self, planned: Planned, target: float | None) -> Planned:
+        """With bases turned, channels selected and alphas chosen."""
+        start = planned
+        if self.wants("rotate") and planned.options.octave > 1:
             with self.timed("rotate") as outcome:
                 outcome.kept = False
-                layout, outcome.detail = self._rotated(layout, plan, options)
-                outcome.kept = layout is not kept[0]
+                planned, outcome.detail = self._rotated(planned)
+                outcome.kept = planned is not start
         if target is not None:
-            layout, plan = self._searched(layout, plan, options, target)
+            planned = self._searched(planned, target)
         if self.wants("select"):
             with self.timed("select") as outcome:
-                plan, outcome.detail = self._selected(layout, plan, options)
-                layout = layout_from_plan(layout.graph, plan)
-        return layout, plan_of(layout, options)
+                plan, outcome.detail = self._selected(planned)
+                planned = planned.following(plan)
+        return planned
 
-    def _rotated(self, layout: Layout, plan: Plan, options: Options) -> tuple[Layout, str]:
+    def _rotated(self, planned: Planned) -> tuple[Planned, str]:
+        layout = planned.layout
         groups = [group for group in rotation.linear_groups(layout) if _is_free(layout, group)]
         if not groups:
-            return layout, "no tensor that only linear layers touch"
+            return planned, "no tensor that only linear layers touch"
         wanted = rotation.measured_tensors(layout, groups)
-        found, cut = self._survey(layout, options, self.pace("rotate"), wanted)
+        found, cut = self._survey(planned, self.pace("rotate"), wanted)
         count = sum(len(group.branches) for group in groups)
-        return rotation.rotated(layout, plan, groups, found), f"{len(groups)} groups of {count} convolutions{cut}"
+        return rotation.rotated(planned, groups, found), f"{len(groups)} groups of {count} convolutions{cut}"
 
-    def _selected(self, layout: Layout, plan: Plan, options: Options) -> tuple[Plan, str]:
-        damages, how = self._damages(layout, options, self.pace("select"))
+    def _selected(self, planned: Planned) -> tuple[Plan, str]:
+        plan = planned.plan
+        damages, how = self._damages(planned, self.pace("select"))
         given = sum(group.selection is not None for group in plan.groups)
-        chosen = selection.select(layout, plan, damages)
+        chosen = selection.select(planned.layout, plan, damages)
         told = f"{len(plan.groups) - given} groups" + (f", {given} as planned" if given else "") + how
         return chosen, told
 
-    def _damages(self, layout: Layout, options: Options, pace: Pace, least: int = 0) -> tuple[np.ndarray, str]:
+    def _damages(self, planned: Planned, pace: Pace, least: int = 0) -> tuple[np.ndarray, str]:
         """Of the components of tied channels, and what the report should tell of how they were found."""
-        found, cut = self._survey(layout, options, pace.part(0.5), least=least)
-        sensed, how = self._sensitivity(layout, options, pace)
-        return selection.damage(selection.roughness(layout, found), sensed), how + cut
+        found, cut = self._survey(planned, pace.part(0.5), least=least)
+        sensed, how = self._sensitivity(planned, pace)
+        return selection.damage(selection.roughness(planned.layout, found), sensed), how + cut
 
-    def _survey(self, layout: Layout, options: Options, pace: Pace, wanted: Iterable[int] | None = None, least=0):
+    def _survey(self, planned: Planned, pace: Pace, wanted: Iterable[int] | None = None, least: int = 0):
         """Moments, and what the report should tell of where the time was short.
 
         Raises:
@@ -316,25 +315,24 @@ class _Run:
         count = min(max(self.budget.samples(SURVEY_SHARE, SURVEYING), LEAST_SURVEYED), self.supply.fit.count)
         self.budget.spend(count, SURVEYING)
         batches = _Counted(pace.units(self.supply.fit.batches(self.batch, range(count)), least))
-        found = selection.survey(layout, batches, options.octave, wanted, self.settings.seed)
+        found = selection.survey(planned.layout, batches, planned.options.octave, wanted, self.settings.seed)
         if not batches.samples:
             raise OutOfTime
         return found, batches.told(count) if pace.cut else ""
 
-    def _searched(self, layout: Layout, plan: Plan, options: Options, target: float) -> tuple[Layout, Plan]:
+    def _searched(self, planned: Planned, target: float) -> Planned:
         """Alphas for a share of the MACs."""
         with self.timed("search") as outcome:
-            even = with_alphas(layout, plan, (EVEN,) * len(plan.groups))
-            damages, how = self._damages(even, options, self.pace("search"), least=1)
-            market = Market(even, measure(even.graph)[0], damages, options.octave)
+            even = with_alphas(planned, (EVEN,) * len(planned.plan.groups))
+            damages, how = self._damages(even, self.pace("search"), least=1)
+            market = Market(even.layout, measure(even.graph)[0], damages, even.options.octave)
             choice = market.choose(target)
-            layout = with_alphas(even, plan_of(even, options), choice.alphas)
-            plan = plan_of(layout, options)
+            planned = with_alphas(even, choice.alphas)
             found = f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
             outcome.detail = found + how
-        return layout, plan
+        return planned
 
-    def _sensitivity(self, layout: Layout, options: Options, pace: Pace) -> tuple[np.ndarray | None, str]:
+    def _sensitivity(self, planned: Planned, pace: Pace) -> tuple[np.ndarray | None, str]:
         """On as many samples as the time allows; None where that is too few, with what the report should tell."""
         count = min(SENSED, self.supply.fit.count, self.budget.samples(SENSING_SHARE, SENSING))
         if count < LEAST_SENSED:
@@ -344,23 +342,23 @@ class _Run:
         batch = min(self.batch, refine.training_batch(self.costs.activation_bytes))
         tell = lambda done, total: self.tell("calibrate: sensitivity", done, total)  # noqa: E731
         spreads, seed = self.expected.spreads, self.settings.seed
-        found = sensitivity(layout, samples, batch, spreads, options.octave, seed, tell, pace)
+        found = sensitivity(planned.layout, samples, batch, spreads, planned.options.octave, seed, tell, pace)
         return found, ", by the next layers alone" if found is None else ""
 
     # ---- solve
 
-    def solved(self, base: Candidate, plan: Plan, options: Options, build: Build) -> Candidate:
+    def solved(self, base: Candidate, plain: Planned) -> Candidate:
+        start = base.planned.with_options(weights=plain.options.weights)
         target = self.settings.target_macs
         if self.settings.max_drop is not None:
-            target = self._largest_saving(base, plan, options, build)
-        layout, chosen = self.prepared(base.layout, base.plan, options, target)
-        candidate = self.candidate(build(layout, chosen, replace(options, weights="slice")))
+            target = self._largest_saving(start)
+        candidate = self.candidate(self.prepared(start, target), "slice")
         if not self.wants("solve"):
             with suppress(OutOfTime):
                 self.measure(candidate)
         else:
             with self.timed("solve") as outcome:
-                told = self._solve(candidate, options, build, self._fitted_samples(), self.pace("solve"))
+                told = self._solve(candidate, self._fitted_samples(), self.pace("solve"))
                 self.measure(candidate)
                 outcome.kept = candidate.error < base.error or self.settings.searches
                 outcome.detail = told if outcome.kept else f"{_change(base.error, candidate.error)}, taken back"
@@ -373,13 +371,13 @@ class _Run:
                 self.steps[self.steps.index(step)] = replace(step, kept=False, detail=f"{step.detail}: no better")
         return base
 
-    def _solve(self, candidate: Candidate, options: Options, build: Build, samples: Samples, pace: Pace) -> str:
+    def _solve(self, candidate: Candidate, samples: Samples, pace: Pace) -> str:
         """Fit the candidate's layers; what the report should tell."""
         if pace.left <= 0:
             raise OutOfTime
-        twins = Twins(candidate.layout, candidate.builder, candidate.model)
-        folded = build(candidate.layout, candidate.plan, replace(options, weights="fold"))[2]
-        prior = _matched(candidate.builder, folded)
+        twins = Twins(candidate.rewritten)
+        folded = rewrite(candidate.planned.with_options(weights="fold"), self.tell)
+        prior = _matched(candidate.rewritten, folded)
         batch = max(1, min(self.batch, samples.count // LEAST_BATCHES))
         self.budget.spend(samples.count, SOLVING)
         tell = lambda done, total: self.tell("calibrate: least squares", done, total)  # noqa: E731
@@ -398,7 +396,7 @@ class _Run:
         copies = samples.count // self.supply.count  # mirror images stand behind their originals, and go first
         return samples.subset(range(0, samples.count, copies)[:count])
 
-    def _largest_saving(self, base: Candidate, plan: Plan, options: Options, build: Build) -> float:
+    def _largest_saving(self, start: Planned) -> float:
         """The least share of the MACs at which no more than ``max_drop`` of the agreement is lost, by trial."""
         if not self.expected.classes:
             raise UsageError("max_drop is about classes, and the model's first output is none; give target_macs")
@@ -406,13 +404,13 @@ class _Run:
         pace = self.budget.pace(DROP_SHARE, reserve=3 * self.evaluation)
         for target in pace.units(DROP_TARGETS, least=1):
             try:
-                layout, chosen = self.prepared(base.layout, base.plan, options, target)
+                chosen = self.prepared(start, target)
             except OutOfReach:
                 break
-            candidate = self.candidate(build(layout, chosen, replace(options, weights="slice")))
+            candidate = self.candidate(chosen, "slice")
             few = self.supply.fit.subset(range(min(self.supply.fit.count, 512)))
             with suppress(OutOfTime):
-                self._solve(candidate, options, build, few, pace.part(0.5))
+                self._solve(candidate, few, pace.part(0.5))
             self.measure(candidate, in_any_case=True)
             if 1 - self.expected.agreement(candidate.outputs) > (self.settings.max_drop or 0.0):
                 break
@@ -438,7 +436,7 @@ class _Run:
                 samples = samples.subset(range(min(samples.count, RENORMALIZED)))
             self.budget.spend(samples.count, RENORMALIZING)
             batches = _Counted(pace.units(samples.batches(self.batch)))
-            layers = renormalize(Twins(best.layout, best.builder, best.model), batches)
+            layers = renormalize(Twins(best.rewritten), batches)
             if not batches.samples:
                 raise OutOfTime
             outcome.detail = f"{layers} layers" + (batches.told(samples.count) if pace.cut else "")
@@ -455,7 +453,7 @@ class _Run:
                 outcome.kept, outcome.detail = False, training.reason
                 return best
             tell = lambda done, total: self.tell("calibrate: refine", done, total)  # noqa: E731
-            twins = Twins(best.layout, best.builder, best.model)
+            twins = Twins(best.rewritten)
             with self._or_back(best, outcome):
                 steps = refine.refine(twins, self.supply, training, best.error, pace, self.settings.seed, tell)
                 cut = steps < training.steps
@@ -478,9 +476,9 @@ class _Run:
             return told
         raise InputError(f"{self.supply.told}: {told}")
 
-    def trusted(self, best: Candidate, layout: Layout, plan: Plan, options: Options, build: Build) -> Candidate:
+    def trusted(self, best: Candidate, plain: Planned) -> Candidate:
         """Sliced weights in place of a calibration on doubtful data, where those do better on synthetic images."""
-        reason = "" if self.settings.synthetic else doubt(layout.graph, self.supply, self.batch, self.budget.pace(0.5))
+        reason = "" if self.settings.synthetic else doubt(plain.graph, self.supply, self.batch, self.budget.pace(0.5))
         if not reason:
             return best
         told = f"the data do not look like what the model was trained on ({reason})"
@@ -488,9 +486,8 @@ class _Run:
         if not any(step.kept for step in self.steps):
             return best
         chosen = ("search", "rotate", "select") if self.settings.searches else ()
-        kept = (best.layout, best.plan) if chosen else (layout, plan)
-        sliced = self.candidate(build(*kept, replace(options, weights="slice")))
-        before, after = self._synthetic_errors(layout.graph, (sliced, best))
+        sliced = self.candidate(best.planned if chosen else plain, "slice")
+        before, after = self._synthetic_errors(plain.graph, (sliced, best))
         if after <= before:
             return best
         change = f"on synthetic images {_change(before, after)}"
@@ -512,7 +509,7 @@ class _Run:
     def errors(self, best: Candidate) -> dict[str, float]:
         """Of the layers, on the held-out samples that there is time for."""
         self.tell("calibrate: errors of the layers", 0, 0)
-        twins, pace = Twins(best.layout, best.builder, best.model), self.budget.pace()
+        twins, pace = Twins(best.rewritten), self.budget.pace()
         return errors_by_layer(twins, pace.units(self.supply.held_out.batches(self.batch)))
 
     @contextmanager
@@ -661,11 +658,11 @@ def _is_free(layout: Layout, group: rotation.LinearGroup) -> bool:
     return True
 
 
-def _matched(builder: Builder, other: Builder) -> dict[int, dict[str, np.ndarray]]:
-    """Id of a layer -> the weights by name that the other builder gave the layer in its place."""
-    others = {(item.call.key, item.part): item.layer for item in other.made}
+def _matched(rewritten: Rewritten, other: Rewritten) -> dict[int, dict[str, np.ndarray]]:
+    """Id of a layer -> the weights by name of the layer in its place in the other model."""
+    others = {(item.call.key, item.part): item.layer for item in other.layers}
     found = {}
-    for item in builder.made:
+    for item in rewritten.layers:
         twin = others.get((item.call.key, item.part))
         if twin is not None:
             found[id(item.layer)] = {name: np.array(v) for name, v in weights_by_name(twin).items()}

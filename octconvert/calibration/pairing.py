@@ -13,8 +13,7 @@ from keras import ops
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call, CallGraph, build_graph, node_of
 from octconvert.octave.split import ChannelSplit, Pair
-from octconvert.planning.solve import Layout
-from octconvert.rewriting.builder import Builder
+from octconvert.rewriting import Rewritten
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,13 @@ class Twins:
             still to be applied).
     """
 
-    def __init__(self, layout: Layout, builder: Builder, model):
+    def __init__(self, rewritten: Rewritten):
+        layout, model = rewritten.layout, rewritten.model
         self.layout, self.model, self.source = layout, model, layout.graph
         self.converted: CallGraph = build_graph(model)
-        self._applied = builder.applied
+        self._applied = rewritten.calls
         values: dict[int, Any] = {}  # what stands for a Keras tensor; a nested model is built once for all its calls
-        for (_, tensor), value in builder.values.items():
+        for (_, tensor), value in rewritten.values.items():
             values[tensor] = value
         self._chains = self._match_chains(values)
         self.counterparts = self._match(values)

@@ -20,10 +20,10 @@ import numpy as np
 
 from octconvert.calibration.selection import Moments, response
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph
-from octconvert.planning.make import layout_from_options, layout_from_plan
+from octconvert.options.rewriting import RewritingOptions
+from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout
-from octconvert.results.plan import Options, Plan
-from octconvert.rewriting.builder import Builder
+from octconvert.rewriting import rewrite
 from octconvert.rules import rule_of
 from octconvert.rules.activations import is_linear
 
@@ -138,15 +138,14 @@ def measured_tensors(layout: Layout, groups: list[LinearGroup]) -> set[int]:
     return ends | {tensor for group in groups for call, tensor in group.readers if _reads_pair(layout, call, tensor)}
 
 
-def rotated(layout: Layout, plan: Plan, groups: list[LinearGroup], found: dict[int, Moments]) -> Layout:
-    """The layout of a copy of the source with every group in its smooth basis; the same function."""
-    options = Options(alpha=0.0)
-    builder = Builder(layout_from_options(layout.graph, options), options)
-    copy = builder.build()
-    layers = {item.call.index: item.layer for item in builder.made}
+def rotated(planned: Planned, groups: list[LinearGroup], found: dict[int, Moments]) -> Planned:
+    """The plan of a copy of the source with every group in its smooth basis; the same function."""
+    layout = planned.layout
+    copy = rewrite(Planned.from_options(layout.graph, RewritingOptions(alpha=0.0)))
+    layers = {item.call.index: item.layer for item in copy.layers}
     for group in groups:
         _rotate(layout, group, found, lambda call: layers[call.index])
-    return layout_from_plan(build_graph(copy), replace(plan, model=copy.name))
+    return planned.following(replace(planned.plan, model=copy.model.name), build_graph(copy.model))
 
 
 def basis(layout: Layout, group: LinearGroup, found: dict[int, Moments]) -> tuple[np.ndarray, np.ndarray]:

@@ -350,7 +350,7 @@ def _input_shape(text: str | None) -> tuple[int, ...] | None:
 
 def _check_options(options: dict[str, Any], plan: str | None) -> None:
     """Refuse what makes no sense before TensorFlow is started for it."""
-    from octconvert.results.plan import Options
+    from octconvert.options.rewriting import RewritingOptions
 
     if plan is not None and options:
         name = next(iter(options)).replace("_", "-")
@@ -358,7 +358,7 @@ def _check_options(options: dict[str, Any], plan: str | None) -> None:
     frozen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
     }
-    Options(**frozen)
+    RewritingOptions(**frozen)
 
 
 def _check_input(path: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from octconvert.results.plan import Options
+from octconvert.options.rewriting import RewritingOptions
 
 _ALWAYS = ("alpha", "octave", "weights")
 
 
 def summary(options: Mapping[str, object]) -> str:
     """The options that say the most, and those that differ from the default."""
-    defaults = dataclasses.asdict(Options())
+    defaults = dataclasses.asdict(RewritingOptions())
     names = [name for name in options if name in _ALWAYS or options[name] != defaults.get(name)]
     return ", ".join(f"{name.replace('_', ' ')} {_value(options[name])}" for name in names)
 

@@ -18,12 +18,12 @@ from octconvert.latency.probes import State, probe
 from octconvert.latency.stopwatch import Stopwatch
 from octconvert.latency.units import Unit, Units
 from octconvert.model.cost import cost_of, measure
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings
-from octconvert.planning.make import layout_from_plan, plan_of
+from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout
 from octconvert.results.bench import Bench
-from octconvert.results.plan import Options, Plan
-from octconvert.rewriting.builder import Builder
+from octconvert.rewriting import rewrite
 from octconvert.runtimes.signature import batch_of
 from octconvert.system.progress import Progress
 from octconvert.text.words import plural
@@ -38,15 +38,14 @@ SOURCE, CHOSEN, ALL = "source", "converted", "every group converted"
 
 @dataclass(frozen=True, eq=False)
 class Fastest:
-    """What came of it: the layout and plan to follow, the whole models' times, and a sentence on them before others."""
+    """The fastest plan, the times of the whole models, and a sentence on them before other notes."""
 
-    layout: Layout
-    plan: Plan
+    planned: Planned
     bench: Bench
     notes: tuple[str, ...]
 
 
-def for_latency(layout: Layout, plan: Plan, options: Options, settings: BenchSettings, tell: Progress) -> Fastest:
+def for_latency(planned: Planned, settings: BenchSettings, tell: Progress) -> Fastest:
     """Leave plain what would gain no time as a pair, measured on this machine.
 
     Every unit (`octconvert.latency.units`) is timed alone at its real shapes, plain and as a pair; the groups are
@@ -57,44 +56,44 @@ def for_latency(layout: Layout, plan: Plan, options: Options, settings: BenchSet
         UsageError: the model leaves its sizes open.
     """
     (runtime,) = settings.runtimes
+    layout = planned.layout
     sized, cost = measure(layout.graph)
     if cost.assumed_shapes:
-        raise UsageError(f"objective latency: model '{plan.model}' leaves its size open: give --input-shape")
+        raise UsageError(f"objective latency: model '{planned.plan.model}' leaves its size open: give --input-shape")
     batch = batch_of([layout.graph.model])
     settings = replace(settings, batch=batch, rounds=ROUNDS)
     with Stopwatch(runtime, settings.threads, batch) as watch:
-        asked = replace(options, min_size=layout.min_size)
-        measuring = _Measuring(layout, asked, Units(layout, sized), runtime, watch, tell)
+        options = replace(planned.options, min_size=layout.min_size)
+        measuring = _Measuring(layout, options, Units(layout, sized), runtime, watch, tell)
         costs = measuring.costs()
     chosen = fastest(costs)
-    candidates = {CHOSEN: _kept(layout, plan, options, chosen, runtime)}
+    candidates = {CHOSEN: _with_pairs(planned, chosen, runtime)}
     if not chosen.all():
-        candidates[ALL] = (layout, plan)
-    candidates = {name: found for name, found in candidates.items() if found[1].converted}
-    bench = _timed(layout, candidates, options, settings, tell)
-    best = _best(layout, plan, options, candidates, bench, runtime)
+        candidates[ALL] = planned
+    candidates = {name: candidate for name, candidate in candidates.items() if candidate.converts}
+    bench = _timed(planned, candidates, settings, tell)
+    best = _best(planned, candidates, bench, runtime)
     return replace(best, notes=(*best.notes, *measuring.notes))
 
 
-def _kept(layout: Layout, plan: Plan, options: Options, pairs: np.ndarray, runtime: str) -> tuple[Layout, Plan]:
-    """The layout and plan with some of the groups left plain."""
-    alone = [group for (group, _), pair in zip(layout.groups, pairs, strict=True) if not pair]
+def _with_pairs(planned: Planned, pairs: np.ndarray, runtime: str) -> Planned:
+    """The same with some of the groups left plain."""
+    alone = [group for (group, _), pair in zip(planned.layout.groups, pairs, strict=True) if not pair]
     plain = {producer.call.key: f"{NO_FASTER} ({runtime})" for group in alone for producer in group.producers}
-    kept = layout_from_plan(layout.graph, plan, plain_outputs=plain)
-    return kept, plan_of(kept, options)
+    return planned.leaving_plain(outputs=plain)
 
 
-def _timed(layout: Layout, candidates, options: Options, settings: BenchSettings, tell: Progress) -> Bench:
+def _timed(planned: Planned, candidates: dict[str, Planned], settings: BenchSettings, tell: Progress) -> Bench:
     """The whole models."""
-    models = {SOURCE: layout.graph.model}
-    models |= {name: Builder(found, options).build() for name, (found, _) in candidates.items()}
+    models = {SOURCE: planned.graph.model}
+    models |= {name: rewrite(candidate).model for name, candidate in candidates.items()}
     subjects = [Subject(name, model, cost_of(model).macs) for name, model in models.items()]
     batch = settings.batch or 1
     rows, notes = compare(subjects, settings, batch, tell)
     return Bench(rows, settings.threads, batch, settings.rounds, True, notes)
 
 
-def _best(layout: Layout, plan: Plan, options: Options, candidates, bench: Bench, runtime: str) -> Fastest:
+def _best(planned: Planned, candidates: dict[str, Planned], bench: Bench, runtime: str) -> Fastest:
     times = {row.model: row.median for row in bench.rows if row.median is not None}
     best = CHOSEN
     if times.get(ALL, math.inf) < (1 - NOISE) * times.get(CHOSEN, math.inf):
@@ -102,21 +101,23 @@ def _best(layout: Layout, plan: Plan, options: Options, candidates, bench: Bench
     before, after = times.get(SOURCE, 0.0), times.get(best, math.inf)
     if after > (1 - NOISE) * before:
         failed = next((f" ({row.model}: {row.error})" for row in bench.rows if row.error), "")
-        told = f"no conversion was found that is faster than the source on {runtime}: all stays plain{failed}"
-        layout, kept = _kept(layout, plan, options, np.zeros(len(layout.groups), bool), runtime)
-        return Fastest(layout, kept, bench, (told,))
-    layout, kept = candidates[best]
-    told = (
-        f"pairs in {len(kept.groups)} of {plural(len(plan.groups), 'group')}: {after:.3g} ms in place of"
+        note = f"no conversion was found that is faster than the source on {runtime}: all stays plain{failed}"
+        plain = _with_pairs(planned, np.zeros(len(planned.layout.groups), bool), runtime)
+        return Fastest(plain, bench, (note,))
+    chosen = candidates[best]
+    note = (
+        f"pairs in {len(chosen.plan.groups)} of {plural(len(planned.plan.groups), 'group')}: {after:.3g} ms in place of"
         f" {before:.3g} ms on {runtime} ({before / after:.2f}x), both in their form for inference"
     )
-    return Fastest(layout, kept, bench, (told,))
+    return Fastest(chosen, bench, (note,))
 
 
 class _Measuring:
     """The times of all units in all their states; units that are alike are measured once."""
 
-    def __init__(self, layout: Layout, options: Options, units: Units, runtime: str, watch: Stopwatch, tell: Progress):
+    def __init__(
+        self, layout: Layout, options: RewritingOptions, units: Units, runtime: str, watch: Stopwatch, tell: Progress
+    ):
         self._layout, self._options, self._units = layout, options, units
         self._runtime, self._watch, self._tell = runtime, watch, tell
         self._untimed: dict[str, None] = {}

@@ -10,10 +10,11 @@ from keras import layers
 from octconvert.inference.forms import for_inference
 from octconvert.latency.units import UNIT
 from octconvert.model.graph import OPERATION, build_graph
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.ledger import TiedProducers
+from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Decisions, solve
-from octconvert.results.plan import Options
-from octconvert.rewriting.builder import Builder
+from octconvert.rewriting import rewrite
 
 LEAST_SIZE = 8
 """Rows and columns of a map that is only made to be pooled to a vector."""
@@ -31,7 +32,7 @@ class State:
     frozen: bool = False
 
 
-def probe(model, state: State, options: Options, runtime: str, data_format: str):
+def probe(model, state: State, options: RewritingOptions, runtime: str, data_format: str):
     """What becomes of a unit's model between others that write and read pairs as ``state`` tells.
 
     The unit is a nested model of one that is converted, and taken out again: its inputs and outputs are then two
@@ -46,7 +47,7 @@ def probe(model, state: State, options: Options, runtime: str, data_format: str)
         return max(_wish(name, state) for name in names), None
 
     frozen = {call.key: "" for call in graph.calls if state.frozen and call.path and call.kind == OPERATION}
-    built = Builder(solve(graph, options, Decisions(frozen), wanted), options).build()
+    built = rewrite(Planned.of(solve(graph, options, Decisions(frozen), wanted), options)).model
     return for_inference(built.get_layer(UNIT), runtime)
 
 

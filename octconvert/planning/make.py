@@ -10,20 +10,10 @@ import networkx as nx
 
 from octconvert.errors import UsageError
 from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.ledger import TiedProducers
 from octconvert.planning.solve import ONLY_VECTORS, PLAIN_INPUT, Decisions, Layout, solve
-from octconvert.results.plan import (
-    FIRST,
-    INTERMEDIATE,
-    LAST,
-    PLAIN,
-    Chain,
-    ChainEnd,
-    Convolution,
-    Group,
-    Options,
-    Plan,
-)
+from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN, Chain, ChainEnd, Convolution, Group, Plan
 from octconvert.rules import rule_of
 
 PAPER_MIN_SIZE = 8
@@ -41,7 +31,9 @@ def convolutions(graph: CallGraph) -> list[Call]:
     return [call for call in graph.calls if is_convolution(graph, call)]
 
 
-def layout_from_options(graph: CallGraph, options: Options, frozen: Mapping[object, str] | None = None) -> Layout:
+def layout_from_options(
+    graph: CallGraph, options: RewritingOptions, frozen: Mapping[object, str] | None = None
+) -> Layout:
     """Solve with the user's options; ``frozen`` call keys stay plain, for the reason given."""
     decisions = Decisions(dict(frozen or {}))
     if options.preset == "paper":
@@ -64,7 +56,7 @@ def layout_from_options(graph: CallGraph, options: Options, frozen: Mapping[obje
     return solve(graph, options, decisions, wanted)
 
 
-def _selection_reason(call: Call, options: Options) -> str:
+def _selection_reason(call: Call, options: RewritingOptions) -> str:
     if options.include and not any(re.search(pattern, call.layer_name) for pattern in options.include):
         return "not selected by include"
     matched = next((pattern for pattern in options.exclude if re.search(pattern, call.layer_name)), None)
@@ -144,7 +136,7 @@ def _plan_names(plan: Plan) -> list[str]:
     return [c.name for c in plan.convolutions] + [name for group in plan.groups for name in group.producers]
 
 
-def plan_of(layout: Layout, options: Options) -> Plan:
+def plan_of(layout: Layout, options: RewritingOptions) -> Plan:
     """Write a layout down as a `Plan`."""
     graph = layout.graph
     first_calls = {call.key: call for call in reversed(convolutions(graph))}

@@ -16,8 +16,8 @@ import numpy as np
 
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
 from octconvert.octave.split import ChannelSplit, low_channels
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.ledger import Components, Ledger, TiedProducers
-from octconvert.results.plan import Options
 from octconvert.rules import rule_of
 from octconvert.rules.base import Flow, Trace, carry, stop, too_small
 
@@ -90,7 +90,7 @@ class Layout:
 
 def solve(
     graph: CallGraph,
-    options: Options,
+    options: RewritingOptions,
     decisions: Decisions,
     wanted: Callable[[TiedProducers], tuple[float, tuple | None]],
 ) -> Layout:
@@ -136,7 +136,7 @@ def _positions(graph: CallGraph, shape) -> int:
 _OPEN_SIZE = 224
 
 
-def _trace(graph: CallGraph, options: Options, decisions: Decisions, small: dict[object, str]):
+def _trace(graph: CallGraph, options: RewritingOptions, decisions: Decisions, small: dict[object, str]):
     ledger = Ledger()
     channels: dict[int, np.ndarray] = {}
     traces: dict[int, Trace] = {}

@@ -1,1 +1,5 @@
-"""A planned model -> the rewritten Keras model."""
+"""A planned model -> the rewritten Keras model, weights moved."""
+
+from octconvert.rewriting.rewrite import Rewritten, rewrite
+
+__all__ = ["Rewritten", "rewrite"]

@@ -22,8 +22,8 @@ from octconvert.model.copying import config_of, copy_operation, is_adapted, rebu
 from octconvert.model.graph import Call, functional_of, nested_arguments, node_of, nodes_in_order, timed_model
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.split import ChannelSplit, Pair
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.solve import Layout
-from octconvert.results.plan import Options
 from octconvert.rules import rule_of
 
 
@@ -58,7 +58,7 @@ class Builder:
         layout: the solved graph of the source model.
         options: ``portable``, ``stride_mode`` and ``weights`` are read here.
         progress: called with (calls done, calls in all).
-        tuned: `tuned_weights` of another builder for the same layout, whose weights are taken over.
+        tuned: `Rewritten.weights` of another model of the same layout, taken over.
 
     Attributes:
         made: the new layers, as they were made.
@@ -66,7 +66,9 @@ class Builder:
         values: (path, id of a Keras tensor of the source) -> what stands for it: a Keras tensor or `Pair`.
     """
 
-    def __init__(self, layout: Layout, options: Options, progress=None, tuned: Mapping[tuple, Mapping] | None = None):
+    def __init__(
+        self, layout: Layout, options: RewritingOptions, progress=None, tuned: Mapping[tuple, Mapping] | None = None
+    ):
         self.layout, self.options, self.graph = layout, options, layout.graph
         self.data_format = layout.graph.data_format
         self.octave = options.octave
@@ -259,10 +261,6 @@ class Builder:
             part[self.channel_axis(tensor)] = len(channels)
             made.append(keras.Input(batch_shape=tuple(part), dtype=tensor.dtype, name=name + suffix))
         return made
-
-    def tuned_weights(self) -> dict[tuple, dict[str, Any]]:
-        """(call key, part) -> the weights of the layer that was made for it, by attribute name."""
-        return {(*item.call.key, item.part): weights_by_name(item.layer) for item in self.made}
 
     # ---- for the rules ----
 

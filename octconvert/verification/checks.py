@@ -12,11 +12,9 @@ import numpy as np
 from octconvert.errors import first_line
 from octconvert.model.execution import run
 from octconvert.model.graph import CallGraph, build_graph, with_known_sizes
-from octconvert.planning.make import layout_from_plan
-from octconvert.planning.solve import Layout
-from octconvert.results.plan import Plan
+from octconvert.planning.planned import Planned
 from octconvert.results.report import Check
-from octconvert.rewriting.builder import Builder
+from octconvert.rewriting import rewrite
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest output, where two models should be the same function."""
@@ -131,13 +129,13 @@ def check_finite(source: Example, converted, because: str = "") -> Check:
     return Check("finite outputs", True, "infinite on a random input, as the source's are")
 
 
-def check_oracle(layout: Layout, plan: Plan, source: Example) -> Check:
+def check_oracle(planned: Planned, source: Example) -> Check:
     """With octave=1 the same rewrite must be the source's function, on the user's own weights."""
-    plan = dataclasses.replace(plan, octave=1, weights="slice", stride_mode="keep")
-    options = plan.options()
-    twin = Builder(layout_from_plan(layout.graph, plan), options).build()
-    difference = largest_difference(run(layout.graph.model, source.samples), run(twin, source.samples))
-    allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(layout.graph), 0.0))
+    graph = planned.graph
+    plan = dataclasses.replace(planned.plan, octave=1, weights="slice", stride_mode="keep")
+    twin = rewrite(Planned.from_plan(graph, plan)).model
+    difference = largest_difference(run(graph.model, source.samples), run(twin, source.samples))
+    allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(graph), 0.0))
     detail = f"largest difference {difference:.1e} of the output's scale at octave=1 (allowed {allowed:.0e})"
     return Check("octave=1 oracle", difference <= allowed, detail)
 

@@ -12,10 +12,11 @@ from octconvert.model.cost import measure
 
 
 def market(model, scale=1.0):
-    layout, plan, _ = nets.planned(model, alpha=0.5)
+    planned = nets.planned(model, alpha=0.5)
+    layout = planned.layout
     samples = nets.samples(nets.images(16, model.inputs[0].shape[1]))
     rough = scale * roughness(layout, survey(layout, samples.batches(8), 2))
-    return Market(layout, measure(layout.graph)[0], rough, 2), layout, plan
+    return Market(layout, measure(layout.graph)[0], rough, 2), planned
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +94,9 @@ def test_no_low_channels_cost_what_the_source_costs(resnet):
 
 
 def test_layout_with_alphas_has_them(resnet):
-    _, layout, plan = resnet
-    alphas = tuple(0.25 if i % 2 else 0.5 for i in range(len(plan.groups)))
-    found = with_alphas(layout, plan, alphas)
+    _, planned = resnet
+    alphas = tuple(0.25 if i % 2 else 0.5 for i in range(len(planned.plan.groups)))
+    found = with_alphas(planned, alphas).layout
     assert found.alphas == alphas
     for (_, masks), alpha in zip(found.groups, alphas, strict=True):
         assert all(mask.mean() == alpha for mask in masks)

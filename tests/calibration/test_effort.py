@@ -13,7 +13,6 @@ from octconvert.calibration.supply import given_supply
 from octconvert.calibration.sweep import Sweep
 from octconvert.model.graph import build_graph
 from octconvert.options.calibration import Settings
-from octconvert.rewriting.builder import Builder
 
 BUDGET = 20.0
 
@@ -58,14 +57,9 @@ def costly(seconds: float):
 
 
 def calibrated(model, clock, **settings):
-    layout, plan, options = nets.planned(model)
     settings = Settings(**{"budget": BUDGET, "clock": clock, **settings})
 
-    def build(layout, plan, options):
-        builder = Builder(layout, options)
-        return layout, plan, builder, builder.build()
-
-    return calibrate.calibrate(layout, plan, options, settings, build, lambda *_: None)
+    return calibrate.calibrate(nets.planned(model), settings, lambda *_: None)
 
 
 @pytest.mark.parametrize("seconds, data", [(0.02, 48), (0.4, None), (0.4, 48), (3.0, None), (100.0, 48)])
@@ -74,7 +68,7 @@ def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     done = calibrated(model, Costly.clock, data=images)
     batch = max(seconds, calibrate.UNIT_SHARE * BUDGET)  # a unit of work
     assert Costly.clock.now <= OVERTIME * BUDGET + 2 * batch
-    assert done.model.count_params() == model.count_params()
+    assert done.rewritten.model.count_params() == model.count_params()
     if done.report is None:
         assert seconds > 1 and "--calibration-budget" in done.notes[0]
     else:

@@ -226,7 +226,7 @@ def train() -> None:
     """Refine with the strided convolution left plain; distill, with an augmentation, where it is converted."""
     source, x = mini_xception(), nets.images(65, 36, 1)
     supply = Supply(nets.samples(x), nets.samples(x), "test", "", len(x), images=True)
-    twins = nets.twins_of(source, nets.planned(source, exclude=("shortcut",))[0])
+    twins = nets.twins_of(source, nets.planned(source, exclude=("shortcut",)).layout)
     assert isinstance(twins.model.get_layer("shortcut"), layers.Conv2D)
     assert refine(twins, supply, Training(STEPS), 0.03, Pace(), 0) == STEPS
     converted = octconvert.convert(source, calibration=False, min_size=1).model

@@ -15,11 +15,12 @@ from octconvert.model.graph import build_graph
 
 def turned(model, samples=None, groups=None, **options):
     """(layout, its groups, layout of the turned copy)."""
-    layout, plan, options = nets.planned(model, **options)
+    planned = nets.planned(model, **options)
+    layout = planned.layout
     groups = linear_groups(layout) if groups is None else groups
     batches = (samples or nets.samples()).batches(16)
-    found = survey(layout, batches, options.octave, whole=measured_tensors(layout, groups))
-    return layout, groups, rotated(layout, plan, groups, found)
+    found = survey(layout, batches, planned.options.octave, whole=measured_tensors(layout, groups))
+    return layout, groups, rotated(planned, groups, found).layout
 
 
 def check(model, groups: int):
@@ -40,7 +41,7 @@ def check(model, groups: int):
 
 def test_bottlenecks_of_inverted_residuals():
     model = nets.inverted_residual()
-    layout = nets.planned(model)[0]
+    layout = nets.planned(model).layout
     (group,) = linear_groups(layout)
     assert len(group.branches) == 3 and len(group.readers) == 3
     assert all(call.class_name == "Conv2D" for call, _ in group.readers)
@@ -48,7 +49,7 @@ def test_bottlenecks_of_inverted_residuals():
 
 
 def test_a_rectifier_behind_the_sum_leaves_none():
-    assert not linear_groups(nets.planned(nets.residual())[0])
+    assert not linear_groups(nets.planned(nets.residual()).layout)
     check(nets.residual(), 0)
 
 
@@ -68,7 +69,7 @@ def test_statistics_are_those_of_what_normalisation_sees():
     samples = nets.samples(nets.images(32))
     model = turned(nets.inverted_residual(gate=False), samples)[2].graph.model
     graph = build_graph(model)
-    group = linear_groups(nets.planned(graph)[0])[0]
+    group = linear_groups(nets.planned(graph).layout)[0]
     values = nets.everything(graph, samples.arrays)
     for branch in group.branches:
         (call,) = branch.affine
@@ -142,7 +143,7 @@ def test_nested_and_shared_nets():
 
 def test_readers_that_read_nothing():
     model = nets.inverted_residual(gate=False)
-    layout = nets.planned(model)[0]
+    layout = nets.planned(model).layout
     for call, _ in linear_groups(layout)[0].readers:
         call.operation.kernel.assign(np.zeros(call.operation.kernel.shape))
     check(model, 1)

@@ -15,11 +15,12 @@ from octconvert.planning.make import layout_from_plan
 
 def chosen(model, samples=None, plan=None, **options):
     """(layout, plan with channels selected, roughness)."""
-    layout, own, options = nets.planned(model, **options)
+    planned = nets.planned(model, **options)
+    layout, own = planned.layout, planned.plan
     if plan is not None:
         layout, own = layout_from_plan(layout.graph, plan), plan
     batches = (samples or nets.samples()).batches(8)
-    rough = roughness(layout, survey(layout, batches, options.octave))
+    rough = roughness(layout, survey(layout, batches, planned.options.octave))
     return layout, select(layout, own, rough), rough
 
 
@@ -85,7 +86,7 @@ def test_tied_producers_have_one_ranking():
 def test_as_many_channels_as_before_go_low():
     for make in (nets.residual, nets.inverted_residual, nets.assorted, nets.dense_net):
         layout, plan, _ = chosen(make(), nets.samples(nets.images(8, nets_size(make))), alpha=0.3)
-        before = nets.planned(layout.graph, alpha=0.3)[1]
+        before = nets.planned(layout.graph, alpha=0.3).plan
         assert [group.low for group in plan.groups] == [group.low for group in before.groups]
 
 
@@ -98,7 +99,7 @@ def test_what_the_plan_selected_stays():
     plan = chosen(model)[1]
     own = keras.tree.map_structure(lambda x: x, plan.groups[0].selection)
     mine = tuple(tuple(range(len(low))) for low in own)
-    groups = (type(plan.groups[0])(**{**vars(plan.groups[0]), "selection": mine}), *nets.planned(model)[1].groups[1:])
+    groups = (type(plan.groups[0])(**{**vars(plan.groups[0]), "selection": mine}), *nets.planned(model).plan.groups[1:])
     given = type(plan)(**{**vars(plan), "groups": groups})
     _, found, _ = chosen(model, plan=given)
     assert found.groups[0].selection == mine
@@ -116,7 +117,7 @@ def test_grouped_convolutions_stay_balanced():
         assert (low.sum(axis=1) == 2).all()
     again = layout_from_plan(layout.graph, plan)
     assert "grouped" in {group.producers[0].call.layer_name for group, _ in again.groups}
-    assert nets.planned(model)[1].converted == chosen(model)[1].converted
+    assert nets.planned(model).plan.converted == chosen(model)[1].converted
 
 
 def test_halves_of_a_map_both_keep_high_channels():
@@ -160,7 +161,7 @@ def test_response_is_that_of_the_layer(layer, normalised):
     if normalised:
         scale = model.get_layer("scale")
         scale.gamma.assign(2.0 * np.sqrt(np.array(scale.moving_variance) + scale.epsilon))  # all outputs by two
-    layout = nets.planned(model)[0]
+    layout = nets.planned(model).layout
     call = next(call for call in layout.graph.calls if call.layer_name == "read")
     found = response(layout, call)
     found = np.diag(found) if found.ndim == 2 else found
@@ -181,7 +182,7 @@ def test_separable_convolutions_and_decoders_are_measured(filters):
 
 def test_survey_counts_what_the_low_resolution_loses():
     model = nets.small()
-    layout = nets.planned(model)[0]
+    layout = nets.planned(model).layout
     x = nets.images(8)
     tensor = next(iter(readers(layout)))
     diagonal = survey(layout, [[x[:3]], [x[3:]]], 2)[tensor]

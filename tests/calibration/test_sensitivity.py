@@ -30,10 +30,11 @@ def linear_net(outputs=1, scale=1.0, data_format="channels_last"):
 
 def sensed(model, images=IMAGES, batch=8, **options):
     """(layout, sensitivity of the components)."""
-    layout, _, options = nets.planned(model, **options)
+    planned = nets.planned(model, **options)
+    layout = planned.layout
     samples = nets.samples(images)
     spreads = Outputs.of(layout.graph, samples, 8).spreads
-    return layout, sensitivity(layout, samples, batch, spreads, options.octave)
+    return layout, sensitivity(layout, samples, batch, spreads, planned.options.octave)
 
 
 def changes(model, layout, tensor, images=IMAGES):
@@ -95,10 +96,11 @@ def test_batches_do_not_matter():
 @pytest.mark.parametrize("make", nets.TOPOLOGIES)
 def test_every_map_that_is_read_is_felt(make):
     model = make()
-    layout, _, options = nets.planned(model)
+    planned = nets.planned(model)
+    layout = planned.layout
     samples = nets.samples(*(nets.images(8, *t.shape[2:], seed=i) for i, t in enumerate(model.inputs)))
     spreads = Outputs.of(layout.graph, samples, 8).spreads
-    found = sensitivity(layout, samples, 4, spreads, options.octave)
+    found = sensitivity(layout, samples, 4, spreads, planned.options.octave)
     for tensor in readers(layout):
         assert np.isfinite(found[layout.channels[tensor]]).all()
 

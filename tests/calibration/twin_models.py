@@ -9,9 +9,9 @@ from octconvert.calibration.pairing import Twins
 from octconvert.calibration.synthetic import dead_leaves
 from octconvert.model.execution import observe
 from octconvert.model.graph import build_graph
-from octconvert.planning.make import layout_from_options, plan_of
-from octconvert.results.plan import Options
-from octconvert.rewriting.builder import Builder
+from octconvert.options.rewriting import RewritingOptions
+from octconvert.planning.planned import Planned
+from octconvert.rewriting import rewrite
 from octconvert.samples import Samples
 
 
@@ -30,18 +30,15 @@ class Clock:
         self.now += seconds
 
 
-def planned(model, **options):
-    """(layout, plan, options) of a model or graph."""
-    options = Options(**{"min_size": 1, **options})
-    layout = layout_from_options(model if hasattr(model, "calls") else build_graph(model), options)
-    return layout, plan_of(layout, options), options
+def planned(model, **options) -> Planned:
+    """Of a model or graph."""
+    graph = model if hasattr(model, "calls") else build_graph(model)
+    return Planned.from_options(graph, RewritingOptions(**{"min_size": 1, **options}))
 
 
 def twins_of(model, layout=None, **options) -> Twins:
-    options = Options(**{"min_size": 1, **options})
-    layout = layout or planned(model, **vars(options))[0]
-    builder = Builder(layout, options)
-    return Twins(layout, builder, builder.build())
+    options = RewritingOptions(**{"min_size": 1, **options})
+    return Twins(rewrite(planned(model, **vars(options)) if layout is None else Planned.of(layout, options)))
 
 
 def images(count: int = 48, size: int = 16, channels: int = 3, seed: int = 5) -> np.ndarray:

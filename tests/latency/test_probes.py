@@ -7,10 +7,10 @@ from keras import layers
 from octconvert.latency.probes import State, probe
 from octconvert.latency.units import Units
 from octconvert.model.graph import OPERATION, build_graph
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.make import layout_from_options
-from octconvert.results.plan import Options
 
-OPTIONS = Options()
+OPTIONS = RewritingOptions()
 
 
 def conv(x, filters=8, size=3, **more):

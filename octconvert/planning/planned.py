@@ -1,0 +1,80 @@
+"""`Planned`: a model's call graph with every decision about it, ready to be rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from octconvert.model.graph import CallGraph
+from octconvert.options.rewriting import RewritingOptions
+from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
+from octconvert.planning.solve import Layout
+from octconvert.results.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """What a conversion will do, before any layer is built.
+
+    Attributes:
+        layout: the solved graph: which tensors become pairs, and how each is split.
+        plan: the same as a value that can be printed and edited.
+        options: how layers are built: ``weights``, ``portable``, ``stride_mode`` and ``octave`` are read from here.
+    """
+
+    layout: Layout
+    plan: Plan
+    options: RewritingOptions
+
+    @classmethod
+    def from_options(cls, graph: CallGraph, options: RewritingOptions) -> Planned:
+        """Plan a model by the user's options."""
+        return cls.of(layout_from_options(graph, options), options)
+
+    @classmethod
+    def from_plan(cls, graph: CallGraph, plan: Plan, where: str = "plan") -> Planned:
+        """Plan a model as a plan says.
+
+        Args:
+            where: what error messages call the plan.
+
+        Raises:
+            UsageError: the plan does not fit the model.
+        """
+        return cls.of(layout_from_plan(graph, plan, where=where), plan.options())
+
+    @classmethod
+    def of(cls, layout: Layout, options: RewritingOptions) -> Planned:
+        """The plan that belongs to a solved layout."""
+        return cls(layout, plan_of(layout, options), options)
+
+    @property
+    def graph(self) -> CallGraph:
+        """The calls of the model that is rewritten."""
+        return self.layout.graph
+
+    @property
+    def converts(self) -> bool:
+        """Whether any convolution becomes an octave layer."""
+        return bool(self.plan.converted)
+
+    def with_options(self, **changes: Any) -> Planned:
+        """The same layout, built in another way (``weights``, ``portable``)."""
+        return replace(self, options=replace(self.options, **changes))
+
+    def following(self, plan: Plan, graph: CallGraph | None = None) -> Planned:
+        """The same options with another plan, and with another graph of the same model where there is one."""
+        return Planned.of(layout_from_plan(self.graph if graph is None else graph, plan), self.options)
+
+    def leaving_plain(
+        self, calls: Mapping[object, str] | None = None, outputs: Mapping[object, str] | None = None
+    ) -> Planned:
+        """The same plan with some calls, or their outputs, left plain.
+
+        Args:
+            calls: call key -> why the call stays plain as a whole.
+            outputs: call key -> why its output stays plain; it may read a pair.
+        """
+        layout = layout_from_plan(self.graph, self.plan, calls, plain_outputs=outputs)
+        return Planned.of(layout, self.options)
