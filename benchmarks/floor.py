@@ -23,7 +23,8 @@ from models import source_and_octave
 import octconvert
 from octconvert.benchmarking.process import Worker, exported
 from octconvert.model.copying import config_of, rebuild
-from octconvert.model.graph import OPERATION, build_graph
+from octconvert.model.graph import OPERATION
+from octconvert.model.graph_reader import build_graph
 
 RUNS = 20
 SMALL = 0.01

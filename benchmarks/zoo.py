@@ -97,14 +97,16 @@ def in_a_process(label: str) -> dict:
 def measure(label: str) -> dict:
     """All numbers of one model."""
     import octconvert
+    from octconvert.model import examples
+    from octconvert.model.execution import run
     from octconvert.verification import checks
 
     model, names = randomise(build(label)), named(label)
-    samples = checks.example_inputs(model)
-    expected = checks.run(model, samples)
+    samples = examples.example_inputs(model)
+    expected = run(model, samples)
     scale = [float(abs(output).max()) for output in expected]
     twin = octconvert.convert(model, alpha=ALPHA, octave=1, min_size=1, elementwise=names, calibration=False)
-    oracle = checks.largest_difference(expected, checks.run(twin.model, samples))
+    oracle = checks.largest_difference(expected, run(twin.model, samples))
     del twin
     gc.collect()
     started = time.perf_counter()
@@ -181,11 +183,12 @@ def summary(result) -> dict:
 def reload_difference(result, model, samples) -> float | str:
     """The saved model against the one in memory; in words where the source's own file does not load either."""
     import octconvert
+    from octconvert.model.execution import run
     from octconvert.verification import checks
 
     classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers(include_self=False)}
     own = {name: found for name, found in classes.items() if not found.__module__.startswith("keras.src.layers.")}
-    expected = checks.run(result.model, samples)
+    expected = run(result.model, samples)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         result.model.save(path)
@@ -195,7 +198,7 @@ def reload_difference(result, model, samples) -> float | str:
             if _loads(model, path, own):
                 raise
             return "as the source: its own file does not load"
-        return checks.largest_difference(expected, checks.run(loaded, samples))
+        return checks.largest_difference(expected, run(loaded, samples))
 
 
 def _loads(model, path: Path, custom_objects: dict) -> bool:

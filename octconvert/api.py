@@ -20,14 +20,15 @@ from octconvert import loading
 from octconvert.benchmarking.compare import Subject, compare
 from octconvert.calibration.calibrate import Calibrated, calibrate, prepared_plan
 from octconvert.calibration.evidence import accuracy
+from octconvert.costs.cost import cost_of
+from octconvert.costs.feasibility import runnable_graph
 from octconvert.errors import CheckError, InputError, NothingToConvert, UsageError, first_line
 from octconvert.inference.forms import checked_runtime, deploy
 from octconvert.latency.objective import for_latency
-from octconvert.model import finite
+from octconvert.model import examples, finite
 from octconvert.model.copying import renamed, settle
-from octconvert.model.cost import cost_of
-from octconvert.model.graph import OPERATION, CallGraph, functional_of
-from octconvert.model.memory import runnable_graph
+from octconvert.model.functional import functional_of
+from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.options.arguments import checked, path_of
 from octconvert.options.calibration import STEPS, Settings
 from octconvert.options.limits import shown
@@ -716,13 +717,13 @@ def _weights_note(options: RewritingOptions, plan: Plan, found: Calibrated) -> l
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
 
 
-def _comparable(graph: CallGraph, label: str) -> tuple[checks.Example, list[str]]:
+def _comparable(graph: CallGraph, label: str) -> tuple[examples.Example, list[str]]:
     """What a conversion is compared with, and notes on it; before any long work.
 
     Raises:
         InputError: it is nothing to compare with: the source's outputs are not finite.
     """
-    example = checks.example(graph)
+    example = examples.example(graph)
     return example, finite.check_source(graph, example, label)
 
 

@@ -15,7 +15,7 @@ from oracle import randomise
 
 import octconvert
 from octconvert.errors import InputError, UsageError
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.training.distillation import (
     Distiller,
     SigmoidDivergence,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from octconvert.costs.cost import call_macs
 from octconvert.errors import UsageError
-from octconvert.model.cost import call_macs
 from octconvert.model.graph import CallGraph
 from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout

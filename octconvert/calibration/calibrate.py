@@ -31,9 +31,10 @@ from octconvert.calibration.renormalization import renormalize
 from octconvert.calibration.sensitivity import sensitivity
 from octconvert.calibration.supply import Generator, Supply, generator_of, given_supply
 from octconvert.calibration.sweep import Fit, Sweep
+from octconvert.costs.cost import measure
 from octconvert.errors import InputError, OctconvertError, UsageError, first_line
-from octconvert.model.cost import measure
-from octconvert.model.graph import CallGraph, build_graph
+from octconvert.model.graph import CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
 from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout

@@ -14,7 +14,8 @@ from octconvert.calibration.pairing import Twins
 from octconvert.calibration.targets import target_of
 from octconvert.errors import InputError
 from octconvert.model.execution import observe, tensors_of
-from octconvert.model.graph import BOUNDARY, CallGraph, build_graph
+from octconvert.model.graph import BOUNDARY, CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.results.report import Measure
 from octconvert.samples import Samples
 

@@ -11,7 +11,9 @@ import keras
 from keras import ops
 
 from octconvert.layers.spatial import pool_octave
-from octconvert.model.graph import OPERATION, Call, CallGraph, build_graph, node_of
+from octconvert.model.functional import node_of
+from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting import Rewritten
 

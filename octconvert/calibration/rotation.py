@@ -19,7 +19,8 @@ import keras
 import numpy as np
 
 from octconvert.calibration.selection import Moments, response
-from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, build_graph
+from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.planned import Planned
 from octconvert.planning.solve import Layout

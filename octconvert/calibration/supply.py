@@ -12,7 +12,8 @@ from octconvert.calibration.effort import Pace
 from octconvert.calibration.input_range import InputRange, find_range, image_like
 from octconvert.calibration.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.errors import UsageError
-from octconvert.model.graph import CallGraph, with_known_sizes
+from octconvert.model.graph import CallGraph
+from octconvert.model.shapes import with_known_sizes
 from octconvert.options.calibration import Settings
 from octconvert.samples import Samples, read_samples
 from octconvert.text.words import plural

@@ -26,9 +26,10 @@ from octconvert.calibration.least_squares import NormalEquations, Solution
 from octconvert.calibration.linear import Regression, draw_positions, regressions
 from octconvert.calibration.pairing import Twins, Unit
 from octconvert.calibration.targets import Target, target_of
-from octconvert.model.cost import call_macs
+from octconvert.costs.cost import call_macs
 from octconvert.model.execution import Uses, run_call
-from octconvert.model.graph import SOURCE_INPUT, Call, with_input_shapes
+from octconvert.model.graph import SOURCE_INPUT, Call
+from octconvert.model.shapes import with_input_shapes
 from octconvert.samples import Samples
 
 WORK = 2e11

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from octconvert.errors import CheckError, InputError, OctconvertError, first_line
 from octconvert.inference import precision
 from octconvert.inference.forms import Deployed, as_it_is, deploy
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.runtimes.base import Refused, Runtime
 
 Result = TypeVar("Result")

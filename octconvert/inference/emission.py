@@ -15,7 +15,8 @@ from octconvert.inference.precision import FLOAT32, float32_config, input_dtype,
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.model.copying import config_of, copy_operation, rebuild, renamed, settle
-from octconvert.model.graph import CallGraph, functional_of
+from octconvert.model.functional import functional_of
+from octconvert.model.graph import CallGraph
 
 PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")

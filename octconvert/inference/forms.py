@@ -19,7 +19,8 @@ from octconvert.inference.rewrites import (
     whole_images,
 )
 from octconvert.layers.time import FoldTime, UnfoldTime
-from octconvert.model.graph import CallGraph, build_graph
+from octconvert.model.graph import CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.arguments import checked
 from octconvert.options.limits import shown
 

@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from octconvert.benchmarking.compare import Subject, compare
+from octconvert.costs.cost import cost_of, measure
 from octconvert.errors import UsageError
 from octconvert.inference.forms import RUNTIMES
 from octconvert.latency.choice import Costs, fastest
 from octconvert.latency.probes import State, probe
 from octconvert.latency.stopwatch import Stopwatch
 from octconvert.latency.units import Unit, Units
-from octconvert.model.cost import cost_of, measure
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings
 from octconvert.planning.planned import Planned

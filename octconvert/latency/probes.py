@@ -9,7 +9,8 @@ from keras import layers
 
 from octconvert.inference.forms import for_inference
 from octconvert.latency.units import UNIT
-from octconvert.model.graph import OPERATION, build_graph
+from octconvert.model.graph import OPERATION
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.ledger import TiedProducers
 from octconvert.planning.planned import Planned

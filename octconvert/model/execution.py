@@ -14,7 +14,8 @@ import tensorflow as tf
 from keras import tree
 
 from octconvert.errors import InputError, OctconvertError, one_line
-from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, build_graph
+from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.system.environment import ONEDNN
 
 

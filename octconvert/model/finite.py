@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from octconvert.errors import InputError
+from octconvert.model.examples import Example
 from octconvert.model.execution import observe
 from octconvert.model.graph import CallGraph
 from octconvert.text.words import plural
-from octconvert.verification.checks import Example
 
 NAMED = 3
 """Variables that a message names."""

@@ -7,7 +7,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 
-from octconvert.model.cost import call_macs, measure
+from octconvert.costs.cost import call_macs, measure
 from octconvert.model.functions import held
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.geometry import ceil_div

@@ -19,7 +19,8 @@ from octconvert.errors import OctconvertError, RewriteError, first_line
 from octconvert.layers import OctaveMerge, portable
 from octconvert.layers.dual import SUFFIXES
 from octconvert.model.copying import config_of, copy_operation, is_adapted, rebuild, settle
-from octconvert.model.graph import Call, functional_of, nested_arguments, node_of, nodes_in_order, timed_model
+from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, timed_model
+from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.options.rewriting import RewritingOptions

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from octconvert.errors import UsageError
+from octconvert.model import examples
 from octconvert.text import words
-from octconvert.verification import checks
 
 
 def batch_of(models: Iterable, asked: int | None = None) -> int:
@@ -52,7 +52,7 @@ def signature_of(model, batch: int) -> list[keras.InputSpec]:
 
 def example_inputs(model, batch: int) -> dict[str, np.ndarray]:
     """Random inputs by the names of `signature_of`, in its order."""
-    samples = zip(signature_of(model, batch), checks.example(model, batch).samples, strict=True)
+    samples = zip(signature_of(model, batch), examples.example(model, batch).samples, strict=True)
     return {spec.name: sample.astype(spec.dtype) for spec, sample in samples}
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from octconvert.errors import InputError, one_line
-from octconvert.model.cost import ASSUMED_SIZES
-from octconvert.model.graph import CallGraph, with_known_sizes
+from octconvert.model.graph import CallGraph
+from octconvert.model.shapes import ASSUMED_SIZES, with_known_sizes
 from octconvert.samples.chunks import CHUNK, Choice, Chunk, Source, pieces
 from octconvert.samples.inputs import Input
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from octconvert.errors import InputError
-from octconvert.model.graph import BOUNDARY, CallGraph, Shape, functional_of
+from octconvert.model.functional import functional_of
+from octconvert.model.graph import BOUNDARY, CallGraph, Shape
 from octconvert.text.words import plural
 
 _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Lambda"}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from octconvert.errors import InputError, UsageError
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.samples.chunks import Choice, Chunk
 from octconvert.samples.inputs import Input, inputs_of, miscount, misfit, scales_itself
 from octconvert.samples.intake import Intake

@@ -22,7 +22,9 @@ from keras import ops, tree
 
 from octconvert.errors import CheckError, InputError, UsageError
 from octconvert.layers.gradients import safe_gradients
-from octconvert.model.graph import BOUNDARY, CallGraph, build_graph, functional_of
+from octconvert.model.functional import functional_of
+from octconvert.model.graph import BOUNDARY, CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options import limits
 from octconvert.rules.activations import activation_name
 from octconvert.text.words import plural

@@ -15,7 +15,7 @@ from octconvert import loading
 from octconvert.errors import CheckError, UsageError
 from octconvert.loading.findings import NOTHING, Held, Kind, findings
 from octconvert.loading.trust import SETTINGS
-from octconvert.model import functions
+from octconvert.model import examples, functions
 from octconvert.model.execution import run
 from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.results.report import Check
@@ -47,7 +47,7 @@ def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str
         CheckError: the saved file does not load, predicts something else, or holds code that the model does not run;
             no file is left or changed.
     """
-    samples, found = checks.example_inputs(model), []
+    samples, found = examples.example_inputs(model), []
     expected = run(model, samples)
 
     def check(temporary: Path) -> None:

@@ -7,8 +7,8 @@ import twin_models as nets
 import octconvert
 from octconvert.calibration.budget import ALPHAS, Market, with_alphas
 from octconvert.calibration.selection import roughness, survey
+from octconvert.costs.cost import measure
 from octconvert.errors import UsageError
-from octconvert.model.cost import measure
 
 
 def market(model, scale=1.0):

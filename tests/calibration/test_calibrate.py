@@ -11,7 +11,7 @@ from octconvert.calibration import calibrate, refine, sweep
 from octconvert.calibration.evidence import Outputs
 from octconvert.calibration.supply import given_supply
 from octconvert.errors import InputError, UsageError
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
 
 SOLVE = ("rotate", "select", "solve")

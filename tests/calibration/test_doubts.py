@@ -12,7 +12,7 @@ from octconvert.calibration.doubts import doubt
 from octconvert.calibration.evidence import Outputs
 from octconvert.calibration.supply import Supply
 from octconvert.errors import InputError
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 
 
 def settled(model, x):

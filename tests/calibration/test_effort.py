@@ -11,7 +11,7 @@ from octconvert.calibration import calibrate, refine, sweep
 from octconvert.calibration.effort import OVERTIME, Budget, Pace
 from octconvert.calibration.supply import given_supply
 from octconvert.calibration.sweep import Sweep
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
 
 BUDGET = 20.0

@@ -6,7 +6,7 @@ import twin_models as nets
 from oracle import run as call
 
 from octconvert.model.execution import observe, run
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 
 MAKERS = [nets.residual, *nets.TOPOLOGIES, nets.transformer_tail]
 

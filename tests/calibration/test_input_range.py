@@ -6,7 +6,7 @@ from keras import layers, ops
 from octconvert.calibration.input_range import find_range, image_like
 from octconvert.calibration.synthetic import dead_leaves
 from octconvert.errors import UsageError
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 
 PHOTOS = dead_leaves(48, 40, 40, seed=11)
 TORCH = (1 / np.array([0.229, 0.224, 0.225]), -np.array([0.485, 0.456, 0.406]) / np.array([0.229, 0.224, 0.225]))

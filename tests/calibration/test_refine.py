@@ -28,7 +28,7 @@ from octconvert.calibration.refine import (
     training_batch,
 )
 from octconvert.calibration.supply import Supply
-from octconvert.model.cost import cost_of
+from octconvert.costs.cost import cost_of
 
 
 def supply_of(model, count=LEAST_SAMPLES) -> Supply:

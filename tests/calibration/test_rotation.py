@@ -10,7 +10,7 @@ from oracle import largest_difference, randomise, run
 
 from octconvert.calibration.rotation import linear_groups, measured_tensors, rotated
 from octconvert.calibration.selection import survey
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 
 
 def turned(model, samples=None, groups=None, **options):

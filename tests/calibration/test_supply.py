@@ -8,7 +8,7 @@ from keras import layers
 
 from octconvert.calibration.supply import given_supply, synthetic_supply
 from octconvert.errors import InputError, UsageError
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
 
 

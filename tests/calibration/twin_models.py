@@ -8,7 +8,7 @@ from oracle import randomise
 from octconvert.calibration.pairing import Twins
 from octconvert.calibration.synthetic import dead_leaves
 from octconvert.model.execution import observe
-from octconvert.model.graph import build_graph
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.planned import Planned
 from octconvert.rewriting import rewrite

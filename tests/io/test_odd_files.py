@@ -14,8 +14,8 @@ from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, lay
 
 import octconvert
 from octconvert import loading
+from octconvert.costs import feasibility
 from octconvert.errors import InputError, first_line
-from octconvert.model import memory
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -278,7 +278,7 @@ def test_steps_one_by_one_are_bounded(tmp_path):
 
 
 def test_multiplications_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "MACS", 10**5)
+    monkeypatch.setattr(feasibility, "MACS", 10**5)
     assert "one run needs" in refused(honest(tmp_path, "keras"), lambda path: octconvert.convert(path))
 
 

@@ -22,7 +22,7 @@ import octconvert
 from octconvert import loading
 from octconvert.errors import InputError
 from octconvert.loading import inspection
-from octconvert.model import memory
+from octconvert.system import memory
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MIB = 1 << 20

@@ -6,7 +6,8 @@ from keras import layers
 
 from octconvert.latency.probes import State, probe
 from octconvert.latency.units import Units
-from octconvert.model.graph import OPERATION, build_graph
+from octconvert.model.graph import OPERATION
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.make import layout_from_options
 

@@ -7,7 +7,7 @@ from keras import Input, Model, Sequential, layers
 from oracle import assert_oracle, assert_portable, ends, example, randomise, roles, run
 
 import octconvert
-from octconvert.model.cost import cost_of
+from octconvert.costs.cost import cost_of
 
 
 def cnn(size=12, channels=3, name="cnn"):

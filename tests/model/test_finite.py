@@ -11,6 +11,7 @@ from oracle import randomise
 import octconvert
 from octconvert.calibration.evidence import Outputs, accuracy
 from octconvert.errors import CheckError, InputError
+from octconvert.model import examples
 from octconvert.model.finite import unusable_weights
 from octconvert.results.report import Check
 from octconvert.samples import Samples
@@ -74,7 +75,7 @@ def test_unusable_weights_without_effect_are_told(value):
     result = octconvert.convert(model, calibration=False, min_size=1)
     told = [note for note in result.report.notes if "'norm' moving_variance (1 of 8" in note]
     assert len(told) == (1 if np.isinf(value) else 0), "epsilon makes up for a variance just below zero"
-    assert all(np.isfinite(checks.example(result.model).outputs[0]).ravel())
+    assert all(np.isfinite(examples.example(result.model).outputs[0]).ravel())
 
 
 def test_weights_are_named_once_where_a_layer_is_shared():
@@ -106,18 +107,18 @@ def test_infinite_outputs_of_a_sound_model_are_compared():
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.Conv2D(8, 3, padding="same")(inputs))
     model = randomise(keras.Model(inputs, ops.log(layers.Conv2D(4, 3, activation="relu")(x))))
-    assert np.isneginf(checks.example(model).outputs[0]).any()
+    assert np.isneginf(examples.example(model).outputs[0]).any()
     result = octconvert.convert(model, calibration=False, min_size=1)
     assert Check("finite outputs", True, "infinite on a random input, as the source's are") in result.report.checks
 
 
 def test_nothing_is_compared_with_nan():
     model, sound = spoil(net(), "conv1", "kernel", np.nan), net()
-    samples = checks.example(sound).samples
+    samples = examples.example(sound).samples
     for broken in (checks.check_inference(model, model), checks.check_exported(model, samples, [np.zeros((1, 5))])):
         assert not broken.passed and "nothing to compare" in broken.detail
-    assert not checks.check_finite(checks.example(model), model).passed
-    assert not checks.check_finite(checks.example(sound), model).passed
+    assert not checks.check_finite(examples.example(model), model).passed
+    assert not checks.check_finite(examples.example(sound), model).passed
 
 
 def test_nan_agrees_with_nothing():

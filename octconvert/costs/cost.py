@@ -13,16 +13,10 @@ from collections.abc import Callable
 
 from keras import layers
 
-from octconvert.model.graph import (
-    BOUNDARY,
-    OPERATION,
-    Call,
-    CallGraph,
-    build_graph,
-    functional_of,
-    with_input_shapes,
-    with_known_sizes,
-)
+from octconvert.model.functional import functional_of
+from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
+from octconvert.model.graph_reader import build_graph
+from octconvert.model.shapes import with_input_shapes, with_known_sizes
 from octconvert.results.report import Cost
 
 ASSUMED_SIZES = (224, 256, 299, 331, 512)

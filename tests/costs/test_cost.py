@@ -7,7 +7,8 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert.model.cost import ASSUMED_SIZES, cost_of
+from octconvert.costs.cost import cost_of
+from octconvert.model.shapes import ASSUMED_SIZES
 
 
 def model_of(shape, *stack):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import keras
 
+from octconvert.costs.cost import cost_of
 from octconvert.errors import InputError
-from octconvert.model.cost import cost_of
-from octconvert.model.graph import CallGraph, build_graph, with_known_sizes
+from octconvert.model.graph import CallGraph
+from octconvert.model.graph_reader import build_graph
+from octconvert.model.shapes import SAMPLE_SIZES, with_known_sizes
+from octconvert.system import memory
 from octconvert.text.words import extent
-from octconvert.verification.checks import SAMPLE_SIZES
 
 SHARE = 0.25
 """Of the memory for the activations of one run: a second copy of the outputs and the insides of kernels come on top."""
@@ -20,7 +20,6 @@ MACS = 10**16
 """Multiplications of one run; a fast processor does 10^12 in a second."""
 STEPS = 10_000
 """Steps that a layer takes one by one, each with operations of its own."""
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def runnable_graph(model) -> CallGraph:
@@ -37,7 +36,7 @@ def runnable_graph(model) -> CallGraph:
         return graph
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)
     cost = cost_of(sized)
-    needed, there = batch * cost.peak_activation_bytes, total_bytes()
+    needed, there = batch * cost.peak_activation_bytes, memory.total_bytes()
     if needed > SHARE * there:
         largest = max(sized.tensors, key=lambda tensor: math.prod(size or 1 for size in tensor.shape[1:]))
         inputs = ", ".join(extent(sized.tensors[number].shape[1:]) for number in sized.inputs)
@@ -61,55 +60,6 @@ def _check_work(graph: CallGraph, macs: int) -> None:
     if macs > MACS:
         counts = f"{min(macs, 10**30):.0e} multiplications, and the most is {MACS:.0e}"
         raise InputError(f"model '{graph.model.name}': one run needs {counts}; give a smaller --input-shape")
-
-
-def total_bytes() -> int:
-    """Memory that this process can have at most: of the machine, its control group, and its own limit."""
-    found = [_machine(), _process(), *_groups()]
-    return min((size for size in found if size), default=2**40)
-
-
-def _machine() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has none of it
-        return 0
-
-
-def _process() -> int:
-    try:
-        import resource
-    except ImportError:
-        return 0
-    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    return min((limit for limit in limits if 0 < limit != resource.RLIM_INFINITY), default=0)
-
-
-def _groups() -> list[int]:
-    """The limits of the control group that this process is in, and of all above it."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            found += _limits(CGROUPS, path, "memory.max")
-        elif "memory" in controllers.split(","):
-            found += _limits(CGROUPS / "memory", path, "memory.limit_in_bytes")
-    return found
-
-
-def _limits(root: Path, path: str, name: str) -> list[int]:
-    inner = Path(path.lstrip("/"))
-    texts = []
-    for folder in (inner, *inner.parents):
-        try:
-            texts.append((root / folder / name).read_text().strip())
-        except OSError:
-            continue
-    return [int(text) for text in texts if text.isdigit()]
 
 
 def _gigabytes(size: int) -> str:

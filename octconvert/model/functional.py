@@ -1,0 +1,50 @@
+"""Functional models as Keras keeps them: nodes in execution order, nested models, arguments."""
+
+from __future__ import annotations
+
+import keras
+from keras import tree
+from keras.src.models.functional import Functional  # the class has no public name
+
+
+def functional_of(operation) -> Functional | None:
+    """The Functional model behind a Functional or built Sequential; None for any other operation."""
+    if isinstance(operation, keras.Sequential) and type(operation).call is keras.Sequential.call:
+        return operation._functional
+    if isinstance(operation, Functional) and type(operation).call is Functional.call:
+        return operation
+    return None
+
+
+def timed_model(node) -> Functional | None:
+    """The Functional model in a `TimeDistributed` that the node calls; None for any other call.
+
+    One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.
+    """
+    wrapper = node.operation
+    if type(wrapper) is not keras.layers.TimeDistributed or len(node.arguments.keras_tensors) != 1:
+        return None
+    inside = functional_of(wrapper.layer)
+    one_tensor = inside is not None and len(inside.inputs) == len(inside.outputs) == 1
+    return inside if one_tensor and node.arguments.kwargs.get("mask") is None else None
+
+
+def node_of(tensor):
+    """The Keras node that a Keras tensor comes from."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def nodes_in_order(functional) -> list:
+    """The model's own nodes in execution order (a layer's ``_inbound_nodes`` hold other models' nodes as well)."""
+    by_depth = functional._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def nested_arguments(functional, node) -> list:
+    """The Keras tensors a nested model is called with, flat, in the order of the model's own inputs."""
+    args, kwargs = node.arguments.args, node.arguments.kwargs
+    inputs = args[0] if args else kwargs.get("inputs")
+    if isinstance(inputs, dict) and not isinstance(functional._inputs_struct, dict):
+        inputs = [inputs[tensor.name] for tensor in functional.inputs]
+    return tree.flatten(inputs)

@@ -1,0 +1,178 @@
+"""Keras model -> `octconvert.model.graph.CallGraph`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import keras
+import networkx as nx
+
+from octconvert.errors import InputError
+from octconvert.layers.time import FoldTime, UnfoldTime
+from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, timed_model
+from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
+from octconvert.model.shapes import with_input_shapes
+
+
+def build_graph(model, open_time: bool = True) -> CallGraph:
+    """Read a model into a `CallGraph`; ``open_time``: with the calls inside each `TimeDistributed`.
+
+    Raises:
+        InputError: the model is subclassed (its layers can not be seen from outside), or a Sequential without input
+            shape.
+    """
+    functional = functional_of(model)
+    if functional is None:
+        raise InputError(_refusal(model))
+    return GraphReader(model, open_time).build(functional)
+
+
+def _refusal(model) -> str:
+    if not isinstance(model, keras.Model):
+        return f"expected a Keras model, received {type(model).__module__}.{type(model).__name__}"
+    if isinstance(model, keras.Sequential):
+        return f"model '{model.name}': its input shape is not known; give --input-shape H,W,C (input_shape=)"
+    return (
+        f"model '{model.name}' is subclassed ({type(model).__name__}): its calls can not be read from outside; "
+        "rebuild it with the functional API"
+    )
+
+
+class GraphReader:
+    """Collects calls and tensors while walking through the model and its nested models."""
+
+    def __init__(self, model, open_time: bool):
+        self.model, self.open_time = model, open_time
+        self.calls: list[Call] = []
+        self.tensors: list[Tensor] = []
+        self.values: dict[tuple[tuple[str, ...], int], int] = {}
+        self.lookup: dict[tuple[tuple[str, ...], int], Call] = {}
+        self.seen: Counter = Counter()
+        self.exits: set[int] = set()
+        self.every: dict[tuple[tuple[Any, ...], int], int] = {}
+        self.chain: tuple[Any, ...] = ()
+        self.timed: tuple[int, ...] = ()
+
+    def build(self, functional) -> CallGraph:
+        inputs, values = [], {}
+        for tensor in functional.inputs:
+            layer = tensor._keras_history.operation
+            number = self._add_call(SOURCE_INPUT, (), layer, None, [], [tensor], key=("input", id(tensor)))[0]
+            inputs.append(number)
+            values[id(tensor)] = number
+        self._walk(functional, (), values)
+        outputs = tuple(self.values[(), id(tensor)] for tensor in functional.outputs)
+        network, consumers = self._network()
+        tensors = tuple(self.tensors)
+        graph = CallGraph(
+            self.model,
+            tuple(self.calls),
+            tensors,
+            tuple(inputs),
+            outputs,
+            network,
+            self.values,
+            self.lookup,
+            consumers,
+            self._data_format(),
+            frozenset(self.exits),
+            self.every,
+        )
+        if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
+            return graph
+        return with_input_shapes(graph, [tensors[number].shape for number in inputs])
+
+    def _walk(self, functional, path, values: dict[int, int]) -> dict[int, int]:
+        first = (path, id(functional.inputs[0])) not in self.values
+        if first:
+            self.values.update({(path, key): number for key, number in values.items()})
+        for node in nodes_in_order(functional):
+            if node.is_input or id(node.outputs[0]) in values:
+                continue
+            numbers = self._visit(node, path, values)
+            for tensor, number in zip(node.outputs, numbers, strict=True):
+                values[id(tensor)] = number
+                if first:
+                    self.values[path, id(tensor)] = number
+        self.every.update({(self.chain, key): number for key, number in values.items()})
+        return values
+
+    def _visit(self, node, path, values) -> list[int]:
+        nested = functional_of(node.operation)
+        if nested is not None:
+            return self._enter(node, nested, path, values)
+        inside = timed_model(node) if self.open_time else None
+        if inside is not None:
+            return self._enter_timed(node, inside, path, values)
+        inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
+        key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
+        return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
+
+    def _enter(self, node, nested, path, values) -> list[int]:
+        arguments = nested_arguments(nested, node)
+        return self._walk_inside(node, nested, path, [values[id(argument)] for argument in arguments])
+
+    def _enter_timed(self, node, inside, path, values) -> list[int]:
+        """`TimeDistributed`: fold, the calls of the model inside, unfold."""
+        whole, outer = node.arguments.keras_tensors[0], self.timed
+        number = values[id(whole)]
+        folded = self._add_time_call(FoldTime, node, path, [number], [whole])
+        self.timed = (*outer, number)
+        exits = self._walk_inside(node, inside, path, [folded])
+        self.timed = outer
+        return [self._add_time_call(UnfoldTime, node, path, [exits[0], number], [inside.outputs[0], whole])]
+
+    def _add_time_call(self, kind: type, node, path, inputs: list[int], like: list) -> int:
+        """A call that the model has not itself, on tensors of its own: the source's layers do not get to know it."""
+        own = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in like]
+        layer = kind(name=node.operation.name, dtype=like[0].dtype)
+        output = layer(own if len(own) > 1 else own[0])
+        return self._add_call(OPERATION, path, layer, node_of(output), inputs, [output], (kind, id(node)))[0]
+
+    def _walk_inside(self, node, nested, path, arguments: list[int]) -> list[int]:
+        """The calls of a nested model; its inputs are the tensors of these numbers."""
+        inner_path, outer_chain = (*path, node.operation.name), self.chain
+        self.chain = (*outer_chain, node)
+        inner: dict[int, int] = {}
+        for tensor, outer in zip(nested.inputs, arguments, strict=True):
+            layer, key = tensor._keras_history.operation, ("boundary", id(tensor))
+            inner[id(tensor)] = self._add_call(BOUNDARY, inner_path, layer, None, [outer], [tensor], key)[0]
+        inner = self._walk(nested, inner_path, inner)
+        self.chain = outer_chain
+        numbers = [inner[id(tensor)] for tensor in nested.outputs]
+        self.exits.update(numbers)
+        return numbers
+
+    def _add_call(self, kind, path, operation, node, inputs, outputs, key) -> list[int]:
+        index, name = len(self.calls), "/".join((*path, operation.name))
+        self.seen[name] += 1
+        numbers = []
+        for tensor in outputs:
+            numbers.append(len(self.tensors))
+            shape = tuple(tensor.shape)
+            self.tensors.append(Tensor(len(self.tensors), shape, str(tensor.dtype), index, shape))
+        if self.seen[name] > 1:
+            name = f"{name}#{self.seen[name]}"
+        call = Call(
+            index, kind, name, tuple(path), operation, node, tuple(inputs), tuple(numbers), key, self.chain, self.timed
+        )
+        self.calls.append(call)
+        self.lookup.setdefault((call.path, id(node)), call)
+        return numbers
+
+    def _data_format(self) -> str:
+        found = (getattr(call.operation, "data_format", None) for call in self.calls)
+        return next((value for value in found if value), "channels_last")
+
+    def _network(self):
+        network = nx.MultiDiGraph()
+        consumers: defaultdict[int, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            network.add_node(call.index, name=call.name, class_name=call.class_name)
+            for argument, tensor in enumerate(call.inputs):
+                producer = self.calls[self.tensors[tensor].producer]
+                output = producer.outputs.index(tensor)
+                network.add_edge(producer.index, call.index, source_output=output, target_argument=argument)
+                consumers[tensor].append(call)
+        return network, {tensor: tuple(calls) for tensor, calls in consumers.items()}
