@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 import octconvert
-from octconvert.training.distillation import flip_and_shift
+from octconvert.training.augmentation import flip_and_shift
 
 CALIBRATION = 2048
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -22,8 +22,12 @@ from octconvert.calibration.supply import Supply
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.samples import Samples
-from octconvert.training.distillation import Distiller, RelativeSquaredError, changed, falling_rate, flip_and_shift
+from octconvert.training.augmentation import flip_and_shift
+from octconvert.training.distiller import Distiller
+from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import muon_for
+from octconvert.training.overrides import overridden
+from octconvert.training.schedule import warm_up_cosine
 
 BATCH = 32
 TRAINING_BYTES = 2**31
@@ -106,7 +110,7 @@ def refine(
     model.compile(muon_for(twins.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
     watch = Watch(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to make up for what is lost before them.
-    with changed(twins.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
+    with overridden(twins.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         data = WholeBatches(samples, training.batch, seed)
         model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
     return watch.steps
@@ -216,7 +220,7 @@ class Watch(keras.callbacks.Callback):
     def __init__(self, peak: float, steps: int, pace: Pace, progress: Callable[[int, int], None]):
         super().__init__()
         self.steps, self._most, self._pace, self._progress = 0, steps, pace, progress
-        self._rate = falling_rate(peak, steps)
+        self._rate = warm_up_cosine(peak, steps)
         self._started = self._warm = pace.clock()
         self._seconds = pace.until - self._started
 

@@ -1,1 +1,1 @@
-"""Training a converted model: distillation and its optimizer."""
+"""Training a converted model towards its source: `distillation` is the public function, the rest are its parts."""

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from octconvert.training.schedule import warm_up_cosine
+
 LEAST_OUTPUTS = 2
-"""A kernel with fewer outputs for each input is no matrix: each of its columns stands alone (depthwise kernels)."""
+"""A kernel with fewer outputs for each input is no matrix: its columns are independent (depthwise kernels)."""
 
 
 @keras.saving.register_keras_serializable("octconvert")
 class Muon(keras.optimizers.Muon):
     """`keras.optimizers.Muon` that takes a convolution's kernel for a matrix, (rows * columns * inputs, outputs).
 
-    Keras' own leaves all but matrices to Adam. Inputs of a convolution are much alike, from place to place and behind
-    rectifiers; an update that is orthogonal moves as far along what they do not share, and trainings as short as ours
-    come about as near in half of the steps. Vectors, depthwise kernels and the layers named in
-    ``exclude_layers`` are left to Adam. No weight decay: the weights are good to begin with.
+    Keras' own optimizes everything but matrices with Adam. The inputs of a convolution are strongly correlated, from
+    position to position and behind rectifiers; an orthogonal update moves as far along the directions that they do not
+    share, and short trainings come about as near in half of the steps. Vectors, depthwise kernels and the layers named
+    in ``exclude_layers`` are optimized with Adam. No weight decay: the weights are good to begin with.
     """
 
-    def __init__(self, learning_rate=1e-3, **arguments):
+    def __init__(self, learning_rate: Any = 1e-3, **arguments: Any):
         super().__init__(learning_rate, **{"weight_decay": None, "adam_weight_decay": None, **arguments})
 
-    def _should_use_adamw(self, variable):
+    def _should_use_adamw(self, variable: keras.Variable) -> bool:
         kernel = len(variable.shape) in (2, 4) and min(variable.shape[-2:]) >= LEAST_OUTPUTS
         return not kernel or bool(set(self.exclude_layers) & set(variable.path.split("/")))
 
-    def _muon_update_step(self, gradient, variable, lr, m):
+    def _muon_update_step(self, gradient: Any, variable: keras.Variable, lr: Any, m: keras.Variable) -> None:
         self.assign_add(m, gradient + m * (self.momentum - 1))
         update = gradient + self.momentum * m if self.nesterov else m
         matrix = ops.reshape(update, (-1, variable.shape[-1]))
@@ -34,7 +38,19 @@ class Muon(keras.optimizers.Muon):
         self.assign_sub(variable, lr * ops.reshape(matrix, variable.shape))
 
 
-def muon_for(model, learning_rate) -> Muon:
-    """For a Functional or Sequential model; its output layers, as usual with Muon, are left to Adam."""
+def muon_for(model: keras.Model, learning_rate: Any) -> Muon:
+    """For a Functional or Sequential model; its output layers, as usual with Muon, are optimized with Adam."""
     names = [tensor._keras_history.operation.name for tensor in model.outputs]
     return Muon(learning_rate, exclude_layers=names)
+
+
+def optimizer_for(requested: Any, rate: Any, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
+    """``requested``, as for ``compile``; by default `Muon` with ``rate``, a schedule or the peak of the default one."""
+    if requested is None:
+        requested = muon_for(model, rate if callable(rate) else warm_up_cosine(rate, steps))
+    optimizer = keras.optimizers.get(requested)
+    half = any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # compile() does so for a model that computes in float16; the Distiller only contains such a model.
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

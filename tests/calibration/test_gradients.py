@@ -23,7 +23,8 @@ from octconvert.calibration.supply import Supply
 from octconvert.errors import InputError
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose
 from octconvert.layers.gradients import safe_gradients
-from octconvert.training.distillation import distill, flip_and_shift
+from octconvert.training.augmentation import flip_and_shift
+from octconvert.training.distillation import distill
 
 STEPS = 20
 """One step may spoil memory that nobody reads."""

@@ -16,15 +16,11 @@ from oracle import randomise
 import octconvert
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
-from octconvert.training.distillation import (
-    Distiller,
-    SigmoidDivergence,
-    SoftmaxDivergence,
-    _output_kind,
-    _read,
-    distill,
-    flip_and_shift,
-)
+from octconvert.training.augmentation import flip_and_shift
+from octconvert.training.data import read_training_data
+from octconvert.training.distillation import distill
+from octconvert.training.distiller import Distiller
+from octconvert.training.losses import SigmoidDivergence, SoftmaxDivergence, output_kind
 
 COUNT, CLASSES = 96, 5
 
@@ -131,7 +127,7 @@ KINDS = {"logits": "linear", "map": "linear", "softmax map": "softmax", "softmax
 def test_every_kind_of_output():
     source = net(lambda x: {name: head(x) for name, head in HEADS.items()})
     graph = build_graph(source)
-    kinds = dict(zip(sorted(HEADS), (_output_kind(graph, number) for number in graph.outputs), strict=True))
+    kinds = dict(zip(sorted(HEADS), (output_kind(graph, number) for number in graph.outputs), strict=True))
     assert {name: kind.name for name, kind in kinds.items()} == {name: KINDS.get(name, name) for name in HEADS}
     comes_closer(source, images(), images(), epochs=16)
 
@@ -198,7 +194,7 @@ def test_generators():
 
 def test_every_kind_of_data():
     rows = tf.data.Dataset.from_tensor_slices((images(), numbers()))
-    read = partial(_read, name="data", model=net(), batch_size=16, need_labels=False)
+    read = partial(read_training_data, name="data", model=net(), batch_size=16, need_labels=False)
     of_unknown_length = rows.filter(lambda image, label: True).batch(16)
     labelled = [(images(), numbers()), rows.batch(16), of_unknown_length, Batches()]
     for data in (images(), [images()], {"image": images()}, (images(),), Loader(), *labelled):
