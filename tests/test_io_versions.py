@@ -17,8 +17,9 @@ from keras import layers
 
 import octconvert
 from octconvert import InputError, loading
-from octconvert.loading import keys, training
-from octconvert.loading.tree import Job
+from octconvert.loading import training_settings
+from octconvert.loading.configuration import Job
+from octconvert.loading.repairs import layer_arguments
 
 LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"
 
@@ -139,7 +140,7 @@ def two_outputs():
 
 def restored(model, settings, version=2):
     job = Job(Path("old.h5"), version)
-    training.restore(model, json.dumps(settings), job)
+    training_settings.restore(model, json.dumps(settings), job)
     return job.notes.sentences()
 
 
@@ -265,7 +266,7 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(keys.IDLE) - {"SpatialDropout1D", "SpatialDropout3D"}))
+@pytest.mark.parametrize("name", sorted(set(layer_arguments.IDLE) - {"SpatialDropout1D", "SpatialDropout3D"}))
 def test_layers_called_idle_do_nothing_at_inference(name):
     layer = getattr(layers, name)(*NUMBERS.get(name, ()))
     x = np.random.default_rng(0).uniform(0, 255, (2, 12, 12, 3)).astype("float32")

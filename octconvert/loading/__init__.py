@@ -1,7 +1,7 @@
 """Reading models of any Keras since 1.2 and saving them safely."""
 
-from octconvert.loading.custom import parse_custom_object
-from octconvert.loading.keras2 import from_keras2, is_keras2
+from octconvert.loading.custom_objects import parse_custom_object
+from octconvert.loading.keras2_models import from_keras2, is_keras2
 from octconvert.loading.reading import Loaded, load, read
 from octconvert.loading.saving import check_target, save
 

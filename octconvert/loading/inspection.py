@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from octconvert.errors import InputError
-from octconvert.loading import sniff
+from octconvert.loading import file_format
 
-SCRIPT = Path(__file__).with_name("inspector.py")
+SCRIPT = Path(__file__).with_name("inspector") / "__main__.py"
 SECONDS = 40
 """For any file; honest ones take half a second."""
 BYTES_A_SECOND = 5_000_000
@@ -97,7 +97,7 @@ def inspect(path: Path) -> Contents:
     Raises:
         InputError: It is no whole Keras model, damaged, or made to harm whoever reads it; one line says which.
     """
-    kind = sniff.kind_of(path)
+    kind = file_format.kind_of(path)
     stamp = Stamp.of(path)
     found = _inspected(path, kind, SECONDS + stamp.size // BYTES_A_SECOND)
     stamp.check(path)
@@ -154,7 +154,7 @@ def _run(task: str, seconds: int) -> tuple[int, str, str]:
 
 def _hdf5(path: Path, stamp: Stamp, found: dict[str, Any]) -> Contents:
     if not found["whole"]:
-        raise InputError(f"{path}: {sniff.other_hdf5(found['architecture'], found['weights'])}")
+        raise InputError(f"{path}: {file_format.other_hdf5(found['architecture'], found['weights'])}")
     layers = tuple((layer, _weights(weights)) for layer, weights in found["layers"])
     same = {key: found[key] for key in ("config", "elements", "version", "backend", "training")}
     return Contents("h5", stamp, layers=layers, top=_weights(found["top"]), **same)
@@ -166,7 +166,7 @@ def _weights(found: list[list[Any]]) -> tuple[Weight, ...]:
 
 def _archive(path: Path, stamp: Stamp, found: dict[str, Any]) -> Contents:
     if not found["whole"]:
-        raise InputError(f"{path}: {sniff.other_zip(found['names'])}")
+        raise InputError(f"{path}: {file_format.other_zip(found['names'])}")
     try:
         version = json.loads(found["metadata"])["keras_version"]
     except (ValueError, TypeError, KeyError):

@@ -16,22 +16,18 @@ from keras.src.saving import saving_lib, serialization_lib
 
 from octconvert.errors import InputError, OctconvertError, UsageError, one_line
 from octconvert.loading import (
-    allowance,
-    archive,
-    axes,
-    calls,
+    h5_weights,
     inspection,
-    keras1,
-    keys,
-    meaning,
-    structure,
-    tfops,
-    training,
+    keras_archive,
+    multi_axis_layers,
+    size_limits,
+    training_settings,
     trust,
-    weights,
 )
+from octconvert.loading.configuration import Job, Record
 from octconvert.loading.inspection import Contents
-from octconvert.loading.tree import Job, Record
+from octconvert.loading.repairs import changed_functions, inbound_nodes, keras1, layer_arguments, model_structure
+from octconvert.loading.tensorflow import translation
 from octconvert.system.quiet import quiet
 
 
@@ -89,7 +85,7 @@ def read(
     job = Job(place, major, unsafe, dict(custom_objects or {}), input_shape, minor=minor)
     try:
         safe = serialization_lib.SafeModeScope(not job.unsafe)  # around everything that is made from the file
-        with quiet(), safe, allowance.bounded_variables(contents.elements, job):
+        with quiet(), safe, size_limits.bounded_variables(contents.elements, job):
             model = _read_h5(contents, job) if contents.kind == "h5" else _read_keras(contents, job)
         _check_promises(model, job)
     except OctconvertError:
@@ -111,15 +107,15 @@ def _check_shape(shape: tuple | None) -> None:
 
 def _read_h5(contents: Contents, job: Job) -> Any:
     record = _record(contents.config, json_utils.decode, job)
-    job.theano, job.stored = weights.from_theano(contents), weights.stored_shapes(contents)
+    job.theano, job.stored = h5_weights.from_theano(contents), h5_weights.stored_shapes(contents)
     repair(record, job)
     model = _build(record, job)
-    weights.put(contents, model, job)
+    h5_weights.put(contents, model, job)
     for layer in model._flatten_layers():
         if layer.weights and callable(getattr(layer, "finalize_state", None)):
             layer.finalize_state()  # Normalization keeps numbers that follow from its weights
     if contents.training is not None:
-        training.restore(model, contents.training, job)
+        training_settings.restore(model, contents.training, job)
     return model
 
 
@@ -128,7 +124,7 @@ def _build(record: Record, job: Job) -> Any:
     safe = serialization_lib.SafeModeScope(not job.unsafe)
     try:
         with legacy, safe, keras.saving.CustomObjectScope(job.custom_objects):
-            known = {**job.custom_objects, **axes.keep(record, job)}
+            known = {**job.custom_objects, **multi_axis_layers.keep(record, job)}
             model = saving_utils.model_from_config(record, custom_objects=known)
     except InputError:
         raise
@@ -146,7 +142,7 @@ def _read_keras(contents: Contents, job: Job) -> Any:
     record = _record(contents.config, json.loads, job)
     settings = record.get("compile_config")
     if job.version < 3:
-        archive.modernise(record)
+        keras_archive.modernise(record)
     repair(record, job)
     if job.version >= 3:
         settings = record.get("compile_config")  # what is not trusted was taken out
@@ -157,7 +153,7 @@ def _read_keras(contents: Contents, job: Job) -> Any:
             contents.stamp.check(job.path)
     except (zipfile.BadZipFile, OSError) as error:
         job.refuse(f"is a damaged or incomplete .keras file ({one_line(error)}); download or save it again")
-    archive.check_order(model, record, job)
+    keras_archive.check_order(model, record, job)
     return model
 
 
@@ -165,7 +161,7 @@ def _opened(contents: Contents, record: Record, job: Job) -> IO[bytes]:
     """The archive for Keras: as it is, or with what had to be repaired."""
     old = json.loads(contents.config)
     if contents.extra or contents.old or record != old:
-        return archive.rewritten(job, old, record)
+        return keras_archive.rewritten(job, old, record)
     return open(job.path, "rb")
 
 
@@ -188,7 +184,7 @@ def _load_keras(stream: IO[bytes], settings: Any, job: Job) -> Any:
     except Exception as error:
         raise InputError(f"{job.path}: Keras can not load this model: {one_line(error)}") from error
     if isinstance(settings, dict):
-        training.restore(model, settings, job)
+        training_settings.restore(model, settings, job)
     return model
 
 
@@ -201,21 +197,21 @@ def repair(record: Record, job: Job) -> None:
     Raises:
         InputError: Something can not be repaired, or must not be without the user's word.
     """
-    structure.straighten(record, job)
+    model_structure.straighten(record, job)
     if job.version < 2:
         keras1.translate(record, job)
-    structure.shape(record, job)
+    model_structure.shape(record, job)
     if job.version < 3:
-        calls.renumber(record)
-        calls.revive(record)
-        meaning.keep_hard_sigmoid(record, job)
+        inbound_nodes.renumber(record)
+        inbound_nodes.revive(record)
+        changed_functions.keep_hard_sigmoid(record, job)
     if job.theano:
-        meaning.keep_theano_padding(record, job)
-    structure.rename(record, job)
-    allowance.check_sizes(record, job)
+        changed_functions.keep_theano_padding(record, job)
+    model_structure.rename(record, job)
+    size_limits.check_sizes(record, job)
     trust.check(record, job)
-    keys.clean(record, job)
-    tfops.translate(record, job)
+    layer_arguments.clean(record, job)
+    translation.translate(record, job)
     trust.check_repaired(record, job)
 
 

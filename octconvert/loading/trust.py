@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import keras
 
-from octconvert.loading import objects
-from octconvert.loading.findings import Finding, Kind, findings
-from octconvert.loading.keys import CLASSES, own_class
-from octconvert.loading.tree import Job, Record, is_model, name_of, named, walk
+from octconvert.loading import known_objects
+from octconvert.loading.configuration import Job, Record, is_model, name_of, named, walk
+from octconvert.loading.repairs.layer_arguments import CLASSES, own_class
+from octconvert.loading.unsafe_content import Finding, Kind, findings
 
 ASK = "pass it with --custom-objects module.py:Name"
 TRUST = "pass --unsafe if you trust the file"
@@ -95,11 +95,11 @@ def _known_class(record: Record, job: Job) -> bool:
     if module.split(".")[0] == "keras":  # a raw operation, a loss, ...
         return True
     names = (kind, record.get("registered_name"))
-    return any(objects.of_the_user(name, job.custom_objects) is not None for name in names)
+    return any(known_objects.of_the_user(name, job.custom_objects) is not None for name in names)
 
 
 def _known_function(name: str, job: Job) -> bool:
-    if objects.of_the_user(name, job.custom_objects) is not None:
+    if known_objects.of_the_user(name, job.custom_objects) is not None:
         return True
     try:
         return callable(keras.activations.get(name))

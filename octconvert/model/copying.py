@@ -13,7 +13,7 @@ from keras import constraints, initializers, regularizers
 from keras.src.ops.operation import Operation
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from octconvert.loading.objects import OUTSIDE
+from octconvert.loading.known_objects import OUTSIDE
 from octconvert.model.functions import put_back, referenced
 from octconvert.model.known_functions import standard
 

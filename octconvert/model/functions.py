@@ -15,7 +15,7 @@ import keras
 from keras.src.saving import object_registration, serialization_lib
 from keras.src.utils import python_utils
 
-from octconvert.loading.findings import Held
+from octconvert.loading.unsafe_content import Held
 
 _HOLDERS = (
     keras.Initializer,

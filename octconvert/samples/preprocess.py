@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from octconvert.errors import UsageError
-from octconvert.loading.custom import parse_custom_object
+from octconvert.loading.custom_objects import parse_custom_object
 from octconvert.text.numerals import parse_number, scale_and_offset
 
 Function = Callable[[np.ndarray], Any]

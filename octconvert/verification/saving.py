@@ -13,8 +13,8 @@ import keras
 
 from octconvert import loading
 from octconvert.errors import CheckError, UsageError
-from octconvert.loading.findings import NOTHING, Held, Kind, findings
 from octconvert.loading.trust import SETTINGS
+from octconvert.loading.unsafe_content import NOTHING, Held, Kind, findings
 from octconvert.model import examples, functions
 from octconvert.model.execution import run
 from octconvert.model.graph import OPERATION, CallGraph

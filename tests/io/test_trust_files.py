@@ -16,8 +16,8 @@ from keras import layers
 
 from octconvert import loading
 from octconvert.errors import InputError
+from octconvert.loading.configuration import Job
 from octconvert.loading.reading import repair
-from octconvert.loading.tree import Job
 
 RELU = function("builtins", "relu")
 

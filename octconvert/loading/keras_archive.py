@@ -20,9 +20,9 @@ import h5py
 import keras
 from keras.src.utils import naming
 
-from octconvert.loading import objects
-from octconvert.loading.keys import CLASSES
-from octconvert.loading.tree import Job, Record, children, is_model, name_of, named, walk
+from octconvert.loading import known_objects
+from octconvert.loading.configuration import Job, Record, children, is_model, name_of, named, walk
+from octconvert.loading.repairs.layer_arguments import CLASSES
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 OLD_PLACE = "_layer_checkpoint_dependencies"
@@ -205,6 +205,6 @@ def _layers(record: Record) -> list[Record]:
 
 
 def _kind(layer: Record, job: Job) -> str:
-    own = objects.of_the_user(layer.get("registered_name"), job.custom_objects)
-    own = own or objects.of_the_user(layer["class_name"], job.custom_objects)
+    own = known_objects.of_the_user(layer.get("registered_name"), job.custom_objects)
+    own = own or known_objects.of_the_user(layer["class_name"], job.custom_objects)
     return naming.to_snake_case(getattr(own, "__name__", layer["class_name"]))

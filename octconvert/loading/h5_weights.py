@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from octconvert.errors import one_line
+from octconvert.loading.configuration import Job
 from octconvert.loading.inspection import Contents, Weight
-from octconvert.loading.tree import Job
 
 # What old files call a variable -> what Keras 3 calls it. Keras 1's running_std holds the variance.
 OLD_NAMES = {

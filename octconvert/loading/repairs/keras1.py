@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from octconvert.loading.tree import Job, Record, is_model, name_of, walk
+from octconvert.loading.configuration import Job, Record, is_model, name_of, walk
 
 DATA_FORMATS = {"tf": "channels_last", "th": "channels_first"}
 

@@ -10,8 +10,8 @@ import keras
 
 from octconvert.errors import one_line
 from octconvert.loading import trust
-from octconvert.loading.keys import accepted
-from octconvert.loading.tree import Job
+from octconvert.loading.configuration import Job
+from octconvert.loading.repairs.layer_arguments import accepted
 
 # Metrics whose meaning depends on the loss; Keras finds it when it compiles.
 SHORT = {"accuracy", "acc", "crossentropy", "ce"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from octconvert.loading import objects
-from octconvert.loading.keys import own_class
-from octconvert.loading.tree import Job, Record, children, is_model, walk
+from octconvert.loading import known_objects
+from octconvert.loading.configuration import Job, Record, children, is_model, walk
+from octconvert.loading.repairs.layer_arguments import own_class
 
 NAME = "octconvert_axes"
 
@@ -30,7 +30,7 @@ def keep(model: Record, job: Job) -> dict[str, Any]:
         for layer in children(record) if is_model(record) else ():
             config = layer["config"]
             axis = config.get("axis") if isinstance(config, dict) else None
-            kind = own_class(layer, job) or objects.of_the_user(layer["class_name"], job.custom_objects)
+            kind = own_class(layer, job) or known_objects.of_the_user(layer["class_name"], job.custom_objects)
             if isinstance(axis, list | tuple) and len(axis) > 1 and isinstance(kind, type):
                 del config["axis"]
                 config.update(octconvert_class=kind, octconvert_axis=list(axis))

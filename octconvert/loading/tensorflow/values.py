@@ -1,4 +1,4 @@
-"""What the functions of `octconvert.loading.tf_functions` work on: Keras tensors, numbers, lists, open sizes."""
+"""What the functions of this package work on: Keras tensors, numbers, lists, open sizes."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from octconvert.loading import objects
-from octconvert.loading.tree import (
+from octconvert.loading import known_objects
+from octconvert.loading.configuration import (
     FUNCTIONAL,
     Job,
     Record,
@@ -61,7 +61,7 @@ def _own_names(model: Record, job: Job) -> None:
     for record in walk(model):
         registered = str(record.get("registered_name") or record["class_name"])
         name = registered.split(">")[-1]
-        unknown = objects.of_the_user(registered, job.custom_objects) is None
+        unknown = known_objects.of_the_user(registered, job.custom_objects) is None
         if ">" in registered and unknown and name in job.custom_objects:
             record["class_name"] = name
             if "registered_name" in record:

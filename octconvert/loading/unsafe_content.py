@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from octconvert.loading import objects
-from octconvert.loading.tree import Record, children, name_of, walk
+from octconvert.loading import known_objects
+from octconvert.loading.configuration import Record, children, name_of, walk
 
 # Values that are written like objects and hold nothing but data.
 DATA = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
@@ -116,12 +116,13 @@ class _Scan:
     def _is_own(self, value: Record) -> bool:
         kind = value.get("class_name")
         return isinstance(kind, str) and any(
-            objects.is_of_the_user(one, self.custom_objects) for one in objects.classes(value, self.custom_objects)
+            known_objects.is_of_the_user(one, self.custom_objects)
+            for one in known_objects.classes(value, self.custom_objects)
         )
 
     def _is_known(self, found: Any) -> bool:
         # By identity: Keras' modules hold values that can not be hashed.
-        return objects.is_of_the_user(found, self.custom_objects) or any(found is one for one in self.held.parts)
+        return known_objects.is_of_the_user(found, self.custom_objects) or any(found is one for one in self.held.parts)
 
     def _is_left_alone(self, finding: Finding) -> bool:
         return finding.kind is Kind.UNKNOWN and finding.module.split(".")[0] not in IMPORTED
@@ -158,27 +159,27 @@ class _Scan:
             yield from self._code(config.get("code", _first(config.get("value"))), key)
 
     def _function(self, value: Record, key: str) -> Iterator[Finding]:
-        name, found = value.get("config"), objects.functions(value, self.custom_objects)
+        name, found = value.get("config"), known_objects.functions(value, self.custom_objects)
         if not found:
             yield self._finding(Kind.UNKNOWN, key, name, value.get("module"))
         for one in found:
-            if not self._is_known(one) and not objects.is_harmless_function(one):
+            if not self._is_known(one) and not known_objects.is_harmless_function(one):
                 yield self._finding(Kind.FOREIGN, key, f"{value.get('module')}.{name}")
 
     def _class(self, value: Record, key: str) -> Iterator[Finding]:
         kind, config = value["class_name"], value["config"]
-        found = objects.classes(value, self.custom_objects)
+        found = known_objects.classes(value, self.custom_objects)
         if not found:
             yield self._finding(Kind.UNKNOWN, key, kind, value.get("module"))
         for one in found:
-            if not self._is_known(one) and not objects.is_harmless_class(one):
+            if not self._is_known(one) and not known_objects.is_harmless_class(one):
                 yield self._finding(Kind.FOREIGN, key, f"{value.get('module') or 'keras'}.{kind}")
         if isinstance(config, dict):
             yield from self._arguments(found, config)
 
     def _arguments(self, found: list[Any], config: Record) -> Iterator[Finding]:
-        if any(objects.is_reader(one) for one in found):
-            for name in objects.FILES:
+        if any(known_objects.is_reader(one) for one in found):
+            for name in known_objects.FILES:
                 if isinstance(config.get(name), str) and config[name] not in self.held.files:
                     yield self._finding(Kind.FILE, name, config[name])
         if any(isinstance(one, type) and issubclass(one, keras.layers.Lambda) for one in found):

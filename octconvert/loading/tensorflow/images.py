@@ -1,4 +1,4 @@
-"""Functions of ``tf.nn`` and ``tf.image`` on maps: see `octconvert.loading.tf_functions`."""
+"""Functions of ``tf.nn`` and ``tf.image`` on maps: see `octconvert.loading.tensorflow.functions`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from octconvert.loading.tf_functions import REASONS, getitem, identity, minus, named, over, plus, power, times
-from octconvert.loading.tf_values import (
+from octconvert.loading.tensorflow.functions import REASONS, getitem, identity, minus, named, over, plus, power, times
+from octconvert.loading.tensorflow.values import (
     Open,
     Untranslatable,
     check_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from octconvert.loading.tree import Job, Record, is_model, name_of, walk
+from octconvert.loading.configuration import Job, Record, is_model, name_of, walk
 
 # Keras 1 and 2: clip(0.2 x + 0.5, 0, 1). Keras 3: clip(x / 6 + 0.5, 0, 1).
 NAME = "hard_sigmoid"

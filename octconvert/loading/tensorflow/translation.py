@@ -2,8 +2,8 @@
 
 The file names a function by its path (``math.square``) and holds what it was called with. The record is replaced by a
 `TensorFlowFunction`; while Keras builds the model it is called with the Keras tensors, and calls the function of that
-path from `octconvert.loading.tf_functions`, which has TensorFlow's signature and is written with Keras. The model is
-made of what that function used; nothing of the stand-in stays in it.
+path, which has TensorFlow's signature and is written with Keras. The model is made of what that function used; nothing
+of the stand-in stays in it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from keras import tree
 from keras.src.ops.operation import Operation
 
 from octconvert.errors import InputError, first_line
-from octconvert.loading import tf_functions, tf_images  # noqa: F401  (tf_images adds its functions to the table)
-from octconvert.loading.tf_values import Outputs, Untranslatable, is_tensor
-from octconvert.loading.tree import Job, Record, children, is_functional, is_reference, name_of, walk
+from octconvert.loading.configuration import Job, Record, children, is_functional, is_reference, name_of, walk
+from octconvert.loading.tensorflow import functions, images  # noqa: F401  (images adds its functions to the table)
+from octconvert.loading.tensorflow.values import Outputs, Untranslatable, is_tensor
 
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
 CONSTANT = "_CONSTANT_VALUE"
@@ -62,7 +62,7 @@ def translate(model: Record, job: Job) -> None:
 
 def _replace(layer: Record, names: set[str], job: Job) -> None:
     name, function = name_of(layer), str(layer["config"].get("function"))
-    reason = tf_functions.missing(function)
+    reason = functions.missing(function)
     if reason:
         job.refuse(_refused(function, reason), name)
     calls, nodes = [], []
@@ -147,7 +147,7 @@ class TensorFlowFunction(Operation):
         number = len(self._inbound_nodes)
         first, named = (_read(part, tensors) for part in self.calls[number])
         try:
-            result = _called(tf_functions.find(self.function), first, named)
+            result = _called(functions.find(self.function), first, named)
         except Untranslatable as error:
             raise self._refusal(str(error)) from error
         except Exception as error:  # arguments that the function has not, or that Keras does not take
@@ -174,7 +174,7 @@ class TensorFlowFunction(Operation):
             operation.name = f"{name}.{position}" if position else name
 
 
-def _called(function: tf_functions.Function, first: Any, named: dict[str, Any]) -> Any:
+def _called(function: functions.Function, first: Any, named: dict[str, Any]) -> Any:
     parameters = inspect.signature(function).parameters
     unknown = {key: value for key, value in named.items() if key not in parameters}
     refused = [f"{key}={value}" for key, value in unknown.items() if value is not None]  # None stands for no value

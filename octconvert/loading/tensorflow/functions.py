@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from octconvert.loading.tf_values import (
+from octconvert.loading.tensorflow.values import (
     Open,
     Outputs,
     Untranslatable,

@@ -12,7 +12,7 @@ from typing import Any
 
 from keras.src.utils import python_utils
 
-from octconvert.loading.tree import Job, Record, name_of
+from octconvert.loading.configuration import Job, Record, name_of
 
 FUNCTIONS = ("function", "output_shape", "mask")
 

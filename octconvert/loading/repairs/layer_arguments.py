@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
-from octconvert.loading import lambdas
-from octconvert.loading.findings import Kind, findings
-from octconvert.loading.tree import Job, Record, is_model, name_of, walk
+from octconvert.loading.configuration import Job, Record, is_model, name_of, walk
+from octconvert.loading.repairs import lambdas
+from octconvert.loading.unsafe_content import Kind, findings
 
 ANY = object()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from octconvert.loading.tfops import OPERATIONS, Reference
-from octconvert.loading.tree import (
+from octconvert.loading.configuration import (
     Record,
     all_references,
     children,
@@ -15,6 +14,7 @@ from octconvert.loading.tree import (
     name_of,
     walk,
 )
+from octconvert.loading.tensorflow.translation import OPERATIONS, Reference
 
 
 def renumber(model: Record) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from keras.src.utils import naming
 
-from octconvert.loading import keys, tfops
-from octconvert.loading.tree import Job, Record, children, is_functional, is_reference, name_of, walk
+from octconvert.loading.configuration import Job, Record, children, is_functional, is_reference, name_of, walk
+from octconvert.loading.repairs import layer_arguments
+from octconvert.loading.tensorflow import translation
 from octconvert.text.words import extent
 
 TIMES = 5
@@ -131,7 +132,7 @@ def _take_axes(record: Record, job: Job) -> None:
     """A Normalization by one number repeats it along its axes, however long; without axes it computes the same."""
     config = record["config"]
     one = all(isinstance(config.get(key), int | float) for key in ("mean", "variance"))
-    if one and keys.own_class(record, job) is keras.layers.Normalization:
+    if one and layer_arguments.own_class(record, job) is keras.layers.Normalization:
         config["axis"] = None
 
 
@@ -139,7 +140,7 @@ def _repeats(record: Record, job: Job) -> bool:
     """Whether it is a Normalization that repeats its numbers along its axes while it is built."""
     config = record["config"]
     known = config.get("mean") is not None and config.get("axis", -1) is not None
-    return known and keys.own_class(record, job) is keras.layers.Normalization
+    return known and layer_arguments.own_class(record, job) is keras.layers.Normalization
 
 
 def _shapes(value: Any) -> Iterator[list]:
@@ -164,7 +165,7 @@ def _check_calls(model: Record, job: Job) -> None:
             names = {name_of(layer) for layer in children(record)}
             for layer in children(record):
                 # TensorFlow functions are called by `tfops`, which bounds their constants.
-                if layer["class_name"] in tfops.OPERATIONS:
+                if layer["class_name"] in translation.OPERATIONS:
                     continue
                 if not all(any(True for _ in _sources(call, names)) for call in _calls(layer)):
                     job.refuse("is called with constants alone, which is no part of a network", name_of(layer))

@@ -1,0 +1,1 @@
+"""Repairs of the configuration of older files, one family of repairs a module."""
