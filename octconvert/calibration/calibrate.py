@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from octconvert.calibration import refine, rotation, selection
-from octconvert.calibration.budget import EVEN, Market, OutOfReach, with_alphas
-from octconvert.calibration.doubts import doubt
+from octconvert.calibration import refinement, rotation, selection
+from octconvert.calibration.alignment import Twins
+from octconvert.calibration.alphas import EVEN, Market, OutOfReach, with_alphas
+from octconvert.calibration.data.doubts import doubt
+from octconvert.calibration.data.supply import Generator, Supply, generator_of, given_supply
 from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, seconds_a_sample, told_seconds
 from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
-from octconvert.calibration.pairing import Twins
+from octconvert.calibration.fitting.sweep import Fit, Sweep
 from octconvert.calibration.renormalization import renormalize
 from octconvert.calibration.sensitivity import sensitivity
-from octconvert.calibration.supply import Generator, Supply, generator_of, given_supply
-from octconvert.calibration.sweep import Fit, Sweep
 from octconvert.costs.cost import measure
 from octconvert.errors import InputError, OctconvertError, UsageError, first_line
 from octconvert.model.graph import CallGraph
@@ -340,7 +340,7 @@ class _Run:
             return None, ", by the next layers alone"
         self.budget.spend(count, SENSING)
         samples = self.supply.fit.subset(range(count))
-        batch = min(self.batch, refine.training_batch(self.costs.activation_bytes))
+        batch = min(self.batch, refinement.training_batch(self.costs.activation_bytes))
         tell = lambda done, total: self.tell("calibrate: sensitivity", done, total)  # noqa: E731
         spreads, seed = self.expected.spreads, self.settings.seed
         found = sensitivity(planned.layout, samples, batch, spreads, planned.options.octave, seed, tell, pace)
@@ -449,14 +449,14 @@ class _Run:
         with self.timed("refine") as outcome:
             pace = self.pace("refine")
             seconds, sample = min(self.budget.left, max(pace.left, 0.0)), self.budget.seconds_a_sample
-            training = refine.planned(self.supply, seconds, sample, self.costs.activation_bytes)
+            training = refinement.planned(self.supply, seconds, sample, self.costs.activation_bytes)
             if not training.steps:
                 outcome.kept, outcome.detail = False, training.reason
                 return best
             tell = lambda done, total: self.tell("calibrate: refine", done, total)  # noqa: E731
             twins = Twins(best.rewritten)
             with self._or_back(best, outcome):
-                steps = refine.refine(twins, self.supply, training, best.error, pace, self.settings.seed, tell)
+                steps = refinement.refine(twins, self.supply, training, best.error, pace, self.settings.seed, tell)
                 cut = steps < training.steps
                 of = f" of {training.steps:,}" if cut else ""
                 outcome.detail = f"{steps:,}{of} steps of {plural(training.batch, 'sample')}"

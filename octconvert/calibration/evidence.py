@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from octconvert.calibration.alignment import Twins
 from octconvert.calibration.effort import OutOfTime, Pace
-from octconvert.calibration.pairing import Twins
-from octconvert.calibration.targets import target_of
+from octconvert.calibration.fitting.targets import target_of
 from octconvert.errors import InputError
 from octconvert.model.execution import observe, tensors_of
 from octconvert.model.graph import BOUNDARY, CallGraph

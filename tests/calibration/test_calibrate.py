@@ -1,15 +1,16 @@
 """Calibration as a whole: what a user relies on."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from oracle import largest_difference, randomise, run
 
 import octconvert
-from octconvert.calibration import calibrate, refine, sweep
+from octconvert.calibration import calibrate, refinement
+from octconvert.calibration.data.supply import given_supply
 from octconvert.calibration.evidence import Outputs
-from octconvert.calibration.supply import given_supply
+from octconvert.calibration.fitting import sweep
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
@@ -26,9 +27,9 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep, "MOST_ROWS", 8_000)
         patch.setattr(calibrate, "LEAST_BATCHES", sweep.HELD_OUT)
-        patch.setattr(refine, "LEAST_STEPS", 30)
-        patch.setattr(refine, "MOST_STEPS", 30)
-        patch.setattr(refine, "SYNTHETIC_SAMPLES", 256)
+        patch.setattr(refinement, "LEAST_STEPS", 30)
+        patch.setattr(refinement, "MOST_STEPS", 30)
+        patch.setattr(refinement, "SYNTHETIC_SAMPLES", 256)
         yield
 
 

@@ -1,16 +1,17 @@
 """A calibration ends in time, whatever a unit of its work takes: the clock is one that the tests move on."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers
 from oracle import randomise
 
-from octconvert.calibration import calibrate, refine, sweep
+from octconvert.calibration import calibrate, refinement
+from octconvert.calibration.data.supply import given_supply
 from octconvert.calibration.effort import OVERTIME, Budget, Pace
-from octconvert.calibration.supply import given_supply
-from octconvert.calibration.sweep import Sweep
+from octconvert.calibration.fitting import sweep
+from octconvert.calibration.fitting.sweep import Sweep
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
 
@@ -21,8 +22,8 @@ BUDGET = 20.0
 def quick(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_ROWS", 2_000)
     monkeypatch.setattr(sweep, "LEAST_ROWS", 2_000)
-    monkeypatch.setattr(refine, "MOST_STEPS", 30)
-    monkeypatch.setattr(refine, "LEAST_STEPS", 30)
+    monkeypatch.setattr(refinement, "MOST_STEPS", 30)
+    monkeypatch.setattr(refinement, "LEAST_STEPS", 30)
     Costly.clock = nets.Clock()
 
 

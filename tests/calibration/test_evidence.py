@@ -1,9 +1,9 @@
 """How close two models are."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers
 from oracle import randomise
 

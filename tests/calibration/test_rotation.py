@@ -1,9 +1,9 @@
 """Another basis for linear tensors: the same function."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers, ops
 from keras.src.applications.convnext import LayerScale
 from oracle import largest_difference, randomise, run

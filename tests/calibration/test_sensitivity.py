@@ -1,9 +1,9 @@
 """What the outputs feel of a channel's lost detail."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers, ops
 from oracle import randomise
 

@@ -297,7 +297,7 @@ if __name__ == "__main__":
 
 def test_the_public_name_is_the_function_whatever_was_imported_before():
     import octconvert
-    import octconvert.calibration.refine
+    import octconvert.calibration.refinement
 
     assert octconvert.distill is distill
 

@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers
 
+from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import CALL_SECONDS, FAR, Pace, seconds_a_sample, told_seconds
 from octconvert.calibration.evidence import Outputs
-from octconvert.calibration.refine import (
+from octconvert.calibration.refinement import (
     BATCH,
     KEPT,
     LEAST_SAMPLES,
@@ -27,7 +28,6 @@ from octconvert.calibration.refine import (
     trained_model,
     training_batch,
 )
-from octconvert.calibration.supply import Supply
 from octconvert.costs.cost import cost_of
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import numpy as np
 from keras import layers, ops
 
+from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Pace
-from octconvert.calibration.supply import Supply
 from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.samples import Samples

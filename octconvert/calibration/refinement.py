@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from octconvert.calibration.alignment import Twins
+from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Pace
-from octconvert.calibration.linear import regressions
-from octconvert.calibration.pairing import Twins
-from octconvert.calibration.supply import Supply
+from octconvert.calibration.fitting.linear import regressions
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.samples import Samples

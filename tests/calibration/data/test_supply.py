@@ -1,12 +1,12 @@
 """What a conversion is calibrated on."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers
 
-from octconvert.calibration.supply import given_supply, synthetic_supply
+from octconvert.calibration.data.supply import given_supply, synthetic_supply
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.pairing import Counterpart, Twins, Unit
+from octconvert.calibration.alignment import Counterpart, Twins, Unit
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call
 from octconvert.octave.split import ChannelSplit

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from octconvert.calibration.frontier import Frontier
+from octconvert.calibration.fitting.frontier import Frontier
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from octconvert.calibration.data.input_range import InputRange, find_range, image_like
+from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.calibration.effort import Pace
-from octconvert.calibration.input_range import InputRange, find_range, image_like
-from octconvert.calibration.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
 from octconvert.model.shapes import with_known_sizes

@@ -1,16 +1,16 @@
 """Data that do not look like what the model was trained on: said, and not trusted further than moved weights."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers, ops
 from oracle import run
 
 import octconvert
-from octconvert.calibration.doubts import doubt
+from octconvert.calibration.data.doubts import doubt
+from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.evidence import Outputs
-from octconvert.calibration.supply import Supply
 from octconvert.errors import InputError
 from octconvert.model.graph_reader import build_graph
 

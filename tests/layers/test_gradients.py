@@ -7,19 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import twin_models as nets
 from keras import layers
 from oracle import randomise
 from tensorflow.python.framework.ops import get_gradient_function
 
 import octconvert
+from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Pace
-from octconvert.calibration.refine import Training, refine
-from octconvert.calibration.supply import Supply
+from octconvert.calibration.refinement import Training, refine
 from octconvert.errors import InputError
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose
 from octconvert.layers.gradients import safe_gradients

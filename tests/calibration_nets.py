@@ -5,8 +5,8 @@ import numpy as np
 from keras import layers
 from oracle import randomise
 
-from octconvert.calibration.pairing import Twins
-from octconvert.calibration.synthetic import dead_leaves
+from octconvert.calibration.alignment import Twins
+from octconvert.calibration.data.synthetic import dead_leaves
 from octconvert.model.execution import observe
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions

@@ -1,11 +1,11 @@
 """Alphas for a share of the MACs."""
 
+import calibration_nets as nets
 import numpy as np
 import pytest
-import twin_models as nets
 
 import octconvert
-from octconvert.calibration.budget import ALPHAS, Market, with_alphas
+from octconvert.calibration.alphas import ALPHAS, Market, with_alphas
 from octconvert.calibration.selection import roughness, survey
 from octconvert.costs.cost import measure
 from octconvert.errors import UsageError

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from octconvert.calibration.data.synthetic import DEVIATION, MEAN, dead_leaves
 from octconvert.calibration.effort import OutOfTime, Pace
-from octconvert.calibration.synthetic import DEVIATION, MEAN, dead_leaves
 from octconvert.errors import UsageError
 from octconvert.model.execution import run_call
 from octconvert.model.graph import BOUNDARY, Call, CallGraph

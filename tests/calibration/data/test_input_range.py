@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from octconvert.calibration.input_range import find_range, image_like
-from octconvert.calibration.synthetic import dead_leaves
+from octconvert.calibration.data.input_range import find_range, image_like
+from octconvert.calibration.data.synthetic import dead_leaves
 from octconvert.errors import UsageError
 from octconvert.model.graph_reader import build_graph
 

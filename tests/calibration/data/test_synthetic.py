@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from octconvert.calibration.synthetic import dead_leaves, power_noise
+from octconvert.calibration.data.synthetic import dead_leaves, power_noise
 
 
 def amplitude_slope(images) -> float:

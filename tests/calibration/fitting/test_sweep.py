@@ -2,15 +2,15 @@
 
 import gc
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 
-from octconvert.calibration import frontier, sweep
 from octconvert.calibration.evidence import Outputs
-from octconvert.calibration.linear import regressions
-from octconvert.calibration.sweep import Sweep
+from octconvert.calibration.fitting import frontier, sweep
+from octconvert.calibration.fitting.linear import regressions
+from octconvert.calibration.fitting.sweep import Sweep
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,15 @@
 """The oracle of the calibration: with octave=1 the layers put out exactly what their targets ask for."""
 
+import calibration_nets as nets
 import keras
 import numpy as np
 import pytest
-import twin_models as nets
 from keras import layers, ops
 from keras.src.applications.convnext import LayerScale
 from oracle import randomise
 
-from octconvert.calibration.linear import draw_positions, regressions
-from octconvert.calibration.sweep import waves_of
+from octconvert.calibration.fitting.linear import draw_positions, regressions
+from octconvert.calibration.fitting.sweep import waves_of
 
 
 def readings_of(twins):

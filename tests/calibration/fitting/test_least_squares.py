@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from octconvert.calibration.least_squares import NormalEquations
+from octconvert.calibration.fitting.least_squares import NormalEquations
 
 
 def problem(rng, count, blocks=1, features=6, outputs=3, noise=0.0):

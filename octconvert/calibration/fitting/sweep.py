@@ -20,12 +20,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from octconvert.calibration.alignment import Twins, Unit
 from octconvert.calibration.effort import CALL_SECONDS, MACS_A_SECOND, Pace
-from octconvert.calibration.frontier import Frontier
-from octconvert.calibration.least_squares import NormalEquations, Solution
-from octconvert.calibration.linear import Regression, draw_positions, regressions
-from octconvert.calibration.pairing import Twins, Unit
-from octconvert.calibration.targets import Target, target_of
+from octconvert.calibration.fitting.frontier import Frontier
+from octconvert.calibration.fitting.least_squares import NormalEquations, Solution
+from octconvert.calibration.fitting.linear import Regression, draw_positions, regressions
+from octconvert.calibration.fitting.targets import Target, target_of
 from octconvert.costs.cost import call_macs
 from octconvert.model.execution import Uses, run_call
 from octconvert.model.graph import SOURCE_INPUT, Call

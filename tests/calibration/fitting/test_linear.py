@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from octconvert.calibration.linear import draw_positions, regressions
+from octconvert.calibration.fitting.linear import draw_positions, regressions
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
 
 PADS = ((1, 0), (2, -1))

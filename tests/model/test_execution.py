@@ -1,8 +1,8 @@
 """A graph run call by call is the model."""
 
+import calibration_nets as nets
 import numpy as np
 import pytest
-import twin_models as nets
 from oracle import run as call
 
 from octconvert.model.execution import observe, run
