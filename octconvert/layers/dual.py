@@ -7,7 +7,7 @@ import inspect
 import keras
 import numpy as np
 
-SUFFIXES = ("-H", "-L")
+from octconvert.octave.names import SUFFIXES
 
 
 def octave_dual(tensors, layer_or_factory):

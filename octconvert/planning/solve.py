@@ -17,9 +17,10 @@ import numpy as np
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, same_key
 from octconvert.octave.split import ChannelSplit, low_channels
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.planning.flow import TracedFlow, too_small
 from octconvert.planning.ledger import Components, Ledger, TiedProducers
 from octconvert.rules import rule_of
-from octconvert.rules.base import Flow, Trace, carry, stop, too_small
+from octconvert.rules.base import Trace, carry, stop
 
 NO_GAIN = "its output goes to no layer that gains from a pair"
 ONLY_VECTORS = "1x1 map, nothing to halve"
@@ -171,7 +172,7 @@ def _trace_call(graph, call: Call, channels, ledger, options, decisions: Decisio
         return None
     refused, merged = decisions.plain_output.get(call.key, ""), decisions.plain_input.get(call.key)
     known = channels if merged is None else {}
-    trace = rule.trace(call, Flow(graph, call, known, ledger, options, refused, small.get(call.key, "")))
+    trace = rule.trace(call, TracedFlow(graph, call, options, known, ledger, refused or small.get(call.key, "")))
     if merged is not None:
         return replace(trace, reads=False, gains=False, reason=trace.reason or merged)
     if reads_pair and trace.reads and any(numbers is not None for numbers in trace.outputs):

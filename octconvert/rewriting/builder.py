@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,11 @@ from keras import tree
 
 from octconvert.errors import OctconvertError, RewriteError, first_line
 from octconvert.layers import OctaveMerge, portable
-from octconvert.layers.dual import SUFFIXES
 from octconvert.model.copying import config_of, copy_operation, is_adapted, rebuild, settle
 from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, timed_model
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
+from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.solve import Layout
@@ -277,16 +277,20 @@ class Builder:
         """The planned split of a call's output; None where it stays plain."""
         return self.layout.splits.get(call.outputs[output])
 
+    def pair_split(self, call: Call, output: int = 0) -> ChannelSplit:
+        """The planned split of a call's output that is a pair by plan."""
+        return self.layout.splits[call.outputs[output]]
+
     def source_shape(self, call: Call, argument: int = 0):
         """Shape of an argument in the source model."""
         return self.graph.tensors[call.inputs[argument]].shape
 
-    def name(self, wanted: str) -> str:
-        """``wanted``, or the first of ``wanted-2``, ``wanted-3`` ... that is free."""
-        number, name = 1, wanted
+    def name(self, preferred: str) -> str:
+        """``preferred``, or the first of ``preferred-2``, ``preferred-3`` ... that is free."""
+        number, name = 1, preferred
         while name in self._names[-1]:
             number += 1
-            name = f"{wanted}-{number}"
+            name = f"{preferred}-{number}"
         self._names[-1].add(name)
         return name
 
@@ -294,21 +298,21 @@ class Builder:
         """The source layer's name for what replaces it, unless the merged output has to carry it."""
         return self.name(f"{name}-octave") if name in self._reserved[-1] else name
 
-    def base_name(self, wanted: str) -> str:
-        """``wanted``, or the first of ``wanted-2`` ... whose built-in layers would take no name that is in use."""
-        number, name = 1, wanted
+    def base_name(self, preferred: str) -> str:
+        """``preferred`` or the first of ``preferred-2`` ... whose built-in layers take no name that is in use."""
+        number, name = 1, preferred
         while any(known.startswith(f"{name}-{ending}") for known in self._names[-1] for ending in portable.ENDINGS):
             number += 1
-            name = f"{wanted}-{number}"
+            name = f"{preferred}-{number}"
         return name
 
     def is_shared(self, call: Call) -> bool:
         """Whether the call's layer is called more than once."""
         return self._uses[call.key] > 1
 
-    def once(self, call: Call, part: str, make: Callable[[], object]):
-        """What ``make`` returns, made at the first call of a shared layer and found again at the later ones."""
-        return self._once((*call.key, part), make)
+    def once(self, call: Call, part: str, create: Callable[[], object]):
+        """What ``create`` returns, made at the first call of a shared layer and found again at the later ones."""
+        return self._once((*call.key, part), create)
 
     def _once(self, key: tuple, make: Callable[[], object]):
         if key not in self._made:
@@ -320,7 +324,7 @@ class Builder:
         tensors = {id(t): value for t, value in zip(call.node.arguments.keras_tensors, inputs, strict=True)}
         return call.node.arguments.fill_in(tensors)
 
-    def clone(self, call: Call, suffix: str = "", changes: dict | None = None, weights=None):
+    def clone(self, call: Call, suffix: str = "", changes: Mapping | None = None, weights=None):
         """A fresh copy of the call's layer, as a callable that also moves the weights once it is built.
 
         Args:
@@ -341,12 +345,12 @@ class Builder:
 
         return self._filled(key, call, part, lambda: self._copy(source, suffix, changes), fill)
 
-    def filled(self, call: Call, part: str, make: Callable[[], Any], fill: Callable[[Any], None]):
-        """The layer that ``make`` returns, as a callable; ``fill`` moves its weights once a first call has built it."""
-        return self._filled((*call.key, part), call, part, make, fill)
+    def filled(self, call: Call, part: str, create: Callable[[], Any], fill: Callable[[Any], None]):
+        """The layer that ``create`` returns, as a callable; ``fill`` moves its weights once it is built."""
+        return self._filled((*call.key, part), call, part, create, fill)
 
-    def _filled(self, key: tuple, call: Call, part: str, make: Callable[[], Any], fill: Callable[[Any], None]):
-        layer = self._once(key, make)
+    def _filled(self, key: tuple, call: Call, part: str, create: Callable[[], Any], fill: Callable[[Any], None]):
+        layer = self._once(key, create)
         if key not in self._items:
             self._items[key] = Made(layer, call, part)
             self.made.append(self._items[key])
@@ -391,7 +395,7 @@ class Builder:
             variable.assign(value)
         settle(layer)
 
-    def assign(self, layer, values: dict) -> None:
+    def assign(self, layer, values: Mapping) -> None:
         """Assign weights by attribute name; None entries and weights the layer has not are passed over."""
         if self.options.weights == "fresh":
             return
@@ -469,25 +473,24 @@ class Builder:
         joined = keras.layers.Concatenate(axis=self.channel_axis(high), name=self.name(name), dtype=high.dtype)
         return joined([high, low])
 
-    def dual(self, call: Call, inputs: list, weights=None, changes=(None, None), constants=None) -> Pair:
+    def dual(self, call: Call, values: Sequence, weights=None, changes=(None, None), constants=None) -> Pair:
         """Call the layer once on the high and once on the low tensors.
 
         Args:
-            inputs: values of the call's inputs; plain tensors go to both.
+            values: of the call's inputs; plain tensors go to both.
             weights: function from ``slice`` of channels (index array) to the arrays of that copy; None: none to move.
             changes: configuration entries to replace in the high and in the low copy.
             constants: function from (args, kwargs, channels) to those of a call with the constants of these channels.
         """
-        split = self.split(call)
-        assert split is not None  # a rule rewrites map by map only what was planned as a pair
-        parts = [self.settled(value) if isinstance(value, Pair) else [value, value] for value in inputs]
+        split = self.pair_split(call)
+        parts = [self.settled(value) if isinstance(value, Pair) else [value, value] for value in values]
         outputs = []
         for i, (suffix, channels) in enumerate(zip(SUFFIXES, (split.high, split.low), strict=True)):
             args, kwargs = self.arguments(call, [part[i] for part in parts])
             if constants is not None:
                 args, kwargs = constants(args, kwargs, channels)
-            values = (lambda channels=channels: weights(channels)) if weights is not None else list
-            outputs.append(self.clone(call, suffix, changes[i], values)(*args, **kwargs))
+            own = (lambda channels=channels: weights(channels)) if weights is not None else list
+            outputs.append(self.clone(call, suffix, changes[i], own)(*args, **kwargs))
         return Pair.of(outputs, split)
 
 

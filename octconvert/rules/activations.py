@@ -21,7 +21,8 @@ from keras.src.ops.symbolic_arguments import SymbolicArguments
 from octconvert.model.graph import OPERATION, Call
 from octconvert.model.known_functions import is_elementwise, joins, standard
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Trace
+from octconvert.rules.base import Trace
+from octconvert.rules.protocols import Flow
 
 
 def elementwise(activation, named: Collection[str] = ()) -> bool:
@@ -70,13 +71,6 @@ def produce(flow: Flow, activation, channels: int, blocks: int = 1):
 # -- activations that are layers ---------------------------------------------------------------------------------------
 
 
-class _NoLedger:
-    """In the place of a ledger: an activation may carry channels and nothing else."""
-
-    def __getattr__(self, name: str):
-        raise LookupError(name)
-
-
 def _layer_refusal(flow: Flow, channels: int) -> str:
     layer = flow.call.operation.activation
     if layer.weights and _others(flow, layer):
@@ -86,7 +80,7 @@ def _layer_refusal(flow: Flow, channels: int) -> str:
     if rule is None:
         return f"its activation is a layer: no rule for {call.class_name}"
     try:
-        trace = rule.trace(call, Flow(flow.graph, call, {call.inputs[0]: numbers}, _NoLedger(), flow.options))
+        trace = rule.trace(call, flow.alone(call, numbers))
     except LookupError:
         trace = Trace((None,), reads=False, reason="joins channels")
     if trace.reads and trace.outputs[0] is numbers:

@@ -16,7 +16,8 @@ from octconvert.layers import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 _SHARED = ("epsilon", "center", "scale", "dtype", "trainable")
@@ -88,7 +89,7 @@ def _common(call: Call, build) -> dict:
 class LayerNormalization(_Joint):
     """LayerNormalization over the channels of each position (ConvNeXt)."""
 
-    layers: tuple[type, ...] = (layers.LayerNormalization,)
+    layers: ClassVar[tuple[type, ...]] = (layers.LayerNormalization,)
     arguments: ClassVar[dict] = {"mode": "layer"}
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -101,7 +102,7 @@ class LayerNormalization(_Joint):
 class RootMeanSquareNormalization(_Joint):
     """RMSNormalization over the channels."""
 
-    layers: tuple[type, ...] = (layers.RMSNormalization,)
+    layers: ClassVar[tuple[type, ...]] = (layers.RMSNormalization,)
     arguments: ClassVar[dict] = {"mode": "rms", "center": False}
 
 
@@ -109,7 +110,7 @@ class RootMeanSquareNormalization(_Joint):
 class UnitNormalization(_Joint):
     """UnitNormalization over the channels; Keras keeps the norm above 1e-12."""
 
-    layers: tuple[type, ...] = (layers.UnitNormalization,)
+    layers: ClassVar[tuple[type, ...]] = (layers.UnitNormalization,)
     arguments: ClassVar[dict] = {"mode": "unit", "center": False, "scale": False, "epsilon": 1e-12}
 
 
@@ -117,7 +118,7 @@ class UnitNormalization(_Joint):
 class GroupNormalization(_Joint):
     """GroupNormalization; with one channel a group (instance normalisation) each map does it alone."""
 
-    layers: tuple[type, ...] = (layers.GroupNormalization,)
+    layers: ClassVar[tuple[type, ...]] = (layers.GroupNormalization,)
 
     def alone(self, call: Call, channels) -> bool:
         return channels is not None and call.operation.groups in (-1, len(channels))

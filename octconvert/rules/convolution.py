@@ -19,7 +19,8 @@ from octconvert.octave.geometry import output_size
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce, without_layer
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 CONV_ARGUMENTS = [

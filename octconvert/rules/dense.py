@@ -7,8 +7,9 @@ from keras import layers, ops
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.activations import linear_part, produce
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.convolution import CONV_ARGUMENTS, octave_convolution, vector_layer
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

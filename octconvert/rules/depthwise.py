@@ -13,7 +13,8 @@ from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, refusal, without_layer
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 _ARGUMENTS = [

@@ -10,10 +10,11 @@ import zlib
 import numpy as np
 from keras import layers
 
-from octconvert.layers.dual import SUFFIXES
 from octconvert.model.graph import Call
+from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ from keras import layers
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import Call
 from octconvert.rules.activations import activated, rectifier_limit, refusal
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 _OPERATIONS = {
@@ -40,7 +42,7 @@ def class_names(table: dict[str, str]) -> tuple[str, ...]:
 class ElementWise(Rule):
     """Activation layers without weights, noise of every kind, Identity, and raw unary operations."""
 
-    layers: tuple[type, ...] = (
+    layers: ClassVar[tuple[type, ...]] = (
         layers.ReLU,
         layers.LeakyReLU,
         layers.ELU,
@@ -79,7 +81,7 @@ def _plain_numbers(operation) -> bool:
 class Activation(ElementWise):
     """Activation with any function that is known to be element-wise, or with a layer that may stand in its place."""
 
-    layers: tuple[type, ...] = (layers.Activation,)
+    layers: ClassVar[tuple[type, ...]] = (layers.Activation,)
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -98,7 +100,7 @@ class Activation(ElementWise):
 class Rescaling(ElementWise):
     """Rescaling by one number, or by one number a channel."""
 
-    layers: tuple[type, ...] = (layers.Rescaling,)
+    layers: ClassVar[tuple[type, ...]] = (layers.Rescaling,)
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -125,7 +127,7 @@ class Rescaling(ElementWise):
 class ParametricRelu(Rule):
     """PReLU: its slopes are cut with the channels; where rows or columns have their own, those of low are averaged."""
 
-    layers: tuple[type, ...] = (layers.PReLU,)
+    layers: ClassVar[tuple[type, ...]] = (layers.PReLU,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         return carry(flow.channels())

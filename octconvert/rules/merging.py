@@ -7,11 +7,12 @@ import numpy as np
 from keras import layers
 
 from octconvert.layers import portable
-from octconvert.layers.dual import SUFFIXES
 from octconvert.model.graph import Call
+from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

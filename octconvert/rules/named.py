@@ -7,8 +7,9 @@ from collections.abc import Collection
 import keras
 
 from octconvert.model.graph import Call
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.merging import ElementWiseJoin
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import find_rule
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from keras import layers
 
 from octconvert.model.graph import Call
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

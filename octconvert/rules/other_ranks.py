@@ -5,7 +5,8 @@ from __future__ import annotations
 from keras import layers
 
 from octconvert.model.graph import Call, CallGraph
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

@@ -10,8 +10,9 @@ from keras import layers
 
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 _WINDOWS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D, layers.AveragePooling2D)

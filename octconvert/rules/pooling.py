@@ -5,12 +5,13 @@ from __future__ import annotations
 from keras import layers
 
 from octconvert.layers import OctavePooling2D, portable
-from octconvert.layers.dual import SUFFIXES
 from octconvert.layers.spatial import Window, is_same
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
+from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

@@ -17,13 +17,14 @@ from keras import layers, ops
 from keras.src.ops.symbolic_arguments import SymbolicArguments
 
 from octconvert.layers import portable
-from octconvert.layers.dual import SUFFIXES
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
+from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.merging import cut_constants
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import find_rule, register
 from octconvert.rules.resizing import fitted
 
@@ -52,10 +53,9 @@ class _AsLayer(Rule):
         own = self._call(call, flow.graph)
         if isinstance(own, str):
             return stop(call, own)
-        flow.call = own
         rule = find_rule(own.operation)
         assert rule is not None  # of a layer that was chosen for its rule
-        return rule.trace(own, flow)
+        return rule.trace(own, flow.at(own))
 
     def rewrite(self, call: Call, values: list, build) -> list:
         own = self._call(call, build.graph)

@@ -11,7 +11,8 @@ from octconvert.layers import OctaveCrop, portable
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 
 from octconvert.model.graph import Call
-from octconvert.rules.base import Flow, Rule, Trace, carry, stop
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

@@ -10,10 +10,11 @@ import itertools
 import numpy as np
 
 from octconvert.layers import portable
-from octconvert.layers.dual import SUFFIXES
 from octconvert.model.graph import Call
+from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.raw import RawReshaping
 from octconvert.rules.registry import register
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.model.graph import Call
-from octconvert.rules.base import Flow, Rule, Trace, stop
+from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

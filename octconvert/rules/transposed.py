@@ -12,8 +12,9 @@ from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.split import Pair
 from octconvert.rules.activations import activated, without_layer
-from octconvert.rules.base import Flow, Rule, Trace
+from octconvert.rules.base import Rule, Trace
 from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
+from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 
 

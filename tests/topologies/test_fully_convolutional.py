@@ -101,7 +101,7 @@ def test_portable_needs_known_sizes():
     model = Model(inputs, conv(4, name="b")(conv(name="a")(inputs)))
     result = octconvert.convert(model, min_size=1, portable=True, calibration=False)
     assert set(roles(result).values()) == {"plain"}
-    assert "give an input shape" in result.plan.convolutions[0].reason
+    assert "give `input_shape`" in result.plan.convolutions[0].reason
     result = octconvert.convert(model, min_size=1, portable=True, input_shape=(16, 16, 3), calibration=False)
     assert roles(result) == {"a": "first", "b": "last"}
 
