@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from octconvert.costs.cost import call_macs
+from octconvert.costs.macs import call_macs
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
 from octconvert.planning.planned import Planned

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import keras
-
 from octconvert.costs.cost import cost_of
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import SAMPLE_SIZES, with_known_sizes
+from octconvert.rules import traits_of
 from octconvert.system import memory
 from octconvert.text.words import extent
 
@@ -52,8 +51,8 @@ def runnable_graph(model) -> CallGraph:
 def _check_work(graph: CallGraph, macs: int) -> None:
     """Refuses a run that would not end in any time that somebody waits."""
     for call in graph.calls:
-        layer = call.operation
-        counted = isinstance(layer, keras.layers.TimeDistributed) or getattr(layer, "unroll", False)
+        layer, inner = call.operation, traits_of(call.operation, changed_call=True).inner
+        counted = (inner is not None and inner.each_step) or getattr(layer, "unroll", False)
         steps = max((graph.tensors[number].shape[1] or 0 for number in call.inputs), default=0) if counted else 0
         if steps > STEPS:
             raise InputError(f"layer '{call.name}' runs {steps:,} steps one by one; the most is {STEPS:,}")

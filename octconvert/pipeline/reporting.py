@@ -7,7 +7,8 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 
-from octconvert.costs.cost import call_macs, measure
+from octconvert.costs.cost import measure
+from octconvert.costs.macs import call_macs
 from octconvert.model.functions import held
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.geometry import ceil_div

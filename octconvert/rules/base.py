@@ -21,6 +21,7 @@ import numpy as np
 
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.protocols import Build, Flow, Value
+from octconvert.rules.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,29 @@ def carry(channels: np.ndarray | None) -> Trace:
     return Trace((channels,))
 
 
-class Rule:
-    """Base class of all rules: subclass it, and decorate the subclass with `octconvert.rules.register`.
+class Family:
+    """A family of layers and what is known about it: subclass it, and decorate with `octconvert.rules.register`.
 
     Attributes:
-        layers: the layer classes it applies to; subclasses of them that keep their ``call`` are included.
-        operations: full names of the raw operations it applies to, such as ``keras.src.ops.numpy.Add``.
-        produces: whether the output may become a pair although the input is plain.
+        layers: the layer classes it covers; subclasses that keep their ``call`` count too.
+        operations: full names of the raw operations it covers, such as ``keras.src.ops.numpy.Add``.
     """
 
     layers: ClassVar[tuple[type, ...]] = ()
     operations: ClassVar[tuple[str, ...]] = ()
+
+    def traits(self, operation: Any) -> Traits:
+        """What costs, forms for inference, calibration and training need to know of a layer or raw operation."""
+        return Traits()
+
+
+class Rule(Family):
+    """A family whose layers read or make pairs; base class of all rules.
+
+    Attributes:
+        produces: whether its output may become a pair although its input is plain.
+    """
+
     produces: ClassVar[bool] = False
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:

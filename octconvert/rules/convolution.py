@@ -6,6 +6,8 @@ is cut (and, for ``weights="fold"``, folded) into HH, HL, LH and LL.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -22,6 +24,7 @@ from octconvert.rules.activations import activated, linear_part, produce, withou
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import CONV, DEPTHWISE, ConvolutionStage, Traits, convolution_stage, convolution_traits
 
 CONV_ARGUMENTS = [
     "strides",
@@ -98,6 +101,9 @@ class Convolution(Rule):
     def linear_output(self, call: Call, part: str, inputs: list):
         return linear_part(call.operation, inputs)
 
+    def traits(self, operation: Any) -> Traits:
+        return convolution_traits(operation, convolution_stage(operation, CONV))
+
     def mixing(self, call: Call):
         layer = call.operation
         if layer.groups > 1:
@@ -142,6 +148,16 @@ class SeparableConvolution(Rule):
             return linear_part(layer, inputs)
         arguments = (layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
         return keras.ops.depthwise_conv(inputs[0], layer.depthwise_kernel, *arguments) if part == "depthwise" else None
+
+    def traits(self, operation: Any) -> Traits:
+        return separable_traits(operation)
+
+
+def separable_traits(layer: Any) -> Traits:
+    """A depthwise convolution and one that mixes the channels at each position."""
+    spread = convolution_stage(layer, DEPTHWISE, kernel="depthwise_kernel", bias="", suffix="-depthwise")
+    ones = (1,) * len(layer.strides)
+    return convolution_traits(layer, spread, ConvolutionStage(CONV, "pointwise_kernel", strides=ones, dilation=ones))
 
 
 def _depthwise_config(config: dict) -> dict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import layers, ops
 
 from octconvert.model.copying import config_of
@@ -11,6 +13,7 @@ from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.convolution import CONV_ARGUMENTS, octave_convolution, vector_layer
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import DENSE, ConvolutionStage, Traits, convolution_traits
 
 
 @register
@@ -41,6 +44,9 @@ class Dense(Rule):
 
     def linear_output(self, call: Call, part: str, inputs: list):
         return linear_part(call.operation, inputs)
+
+    def traits(self, operation: Any) -> Traits:
+        return convolution_traits(operation, ConvolutionStage(DENSE))
 
     def mixing(self, call: Call):
         return ops.convert_to_numpy(call.operation.kernel).astype("float64")[None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -16,6 +18,7 @@ from octconvert.rules.activations import activated, linear_part, refusal, withou
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import DEPTHWISE, Traits, convolution_stage, convolution_traits
 
 _ARGUMENTS = [
     "kernel_size",
@@ -57,6 +60,9 @@ class DepthwiseConvolution(Rule):
 
     def linear_output(self, call: Call, part: str, inputs: list):
         return linear_part(call.operation, inputs)
+
+    def traits(self, operation: Any) -> Traits:
+        return convolution_traits(operation, convolution_stage(operation, DEPTHWISE))
 
 
 def trace(call: Call, flow: Flow) -> Trace:

@@ -6,6 +6,7 @@ Two Dropout layers with one seed draw the same numbers, for they are always call
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import numpy as np
 from keras import layers
@@ -16,6 +17,7 @@ from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import Traits
 
 
 def _seed(call: Call) -> int:
@@ -40,6 +42,9 @@ class Dropout(Rule):
         whole = call.operation.noise_shape is not None and set(call.operation.noise_shape[1:]) == {1}
         changes = {"seed": _seed(call)} if whole else None
         return [build.dual(call, values, changes=(changes, changes))]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(passes_values=True)
 
     def affine(self, call: Call):
         return np.ones(1), np.zeros(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,10 +11,11 @@ from keras import layers
 
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import Call
-from octconvert.rules.activations import activated, rectifier_limit, refusal
+from octconvert.rules.activations import activated, activation_name, rectifier_limit, refusal
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import OutputActivation, Traits
 
 _OPERATIONS = {
     "nn": """celu elu gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid mish relu relu6 selu
@@ -68,6 +69,11 @@ class ElementWise(Rule):
             return rectifier_limit(getattr(layer, "activation", layer))
         return {"Relu": math.inf, "Relu6": 6.0}.get(type(layer).__name__)
 
+    def traits(self, operation: Any) -> Traits:
+        if isinstance(operation, keras.layers.Layer):
+            return Traits(channelwise=True, passes_values=isinstance(operation, layers.Identity))
+        return Traits(activation=OutputActivation(type(operation).__name__.lower()))
+
 
 def _plain_numbers(operation) -> bool:
     """Whether a raw operation's own arguments (the limits of a clip ...) are numbers, and not one for each channel."""
@@ -95,6 +101,9 @@ class Activation(ElementWise):
             return [activated(call, values[0], build)]
         return super().rewrite(call, values, build)
 
+    def traits(self, operation: Any) -> Traits:
+        return Traits(channelwise=activation_name(operation.activation) != "glu")  # which halves the channels
+
 
 @register
 class Rescaling(ElementWise):
@@ -121,6 +130,9 @@ class Rescaling(ElementWise):
             for channels in (split.high, split.low)
         )
         return [build.dual(call, values, changes=changes)]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits()
 
 
 @register

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import layers
 
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.convolution import separable_traits
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import CONV, DEPTHWISE, TRANSPOSED, Traits, convolution_stage, convolution_traits
 
 
 @register
@@ -29,3 +33,10 @@ class OtherRank(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         return stop(call, f"{call.class_name}: only 2-D convolutions are converted")
+
+    def traits(self, operation: Any) -> Traits:
+        if isinstance(operation, layers.SeparableConv1D):
+            return separable_traits(operation)
+        transposed = isinstance(operation, (layers.Conv1DTranspose, layers.Conv3DTranspose))
+        kind = TRANSPOSED if transposed else DEPTHWISE if isinstance(operation, layers.DepthwiseConv1D) else CONV
+        return convolution_traits(operation, convolution_stage(operation, kind))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import layers
 
 from octconvert.layers import OctavePooling2D, portable
@@ -13,6 +15,7 @@ from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import PoolingTraits, Traits
 
 
 @register
@@ -43,6 +46,11 @@ class Pooling(Rule):
         high = build.clone(call, SUFFIXES[0])(high)
         fit = _one_window if _is_one_window(high, build) else _known_sizes
         return [Pair(high, fit(call, value, window, sizes, build), build.split(call))]
+
+    def traits(self, operation: Any) -> Traits:
+        kind = "max" if isinstance(operation, layers.MaxPooling2D) else "average"
+        windows = (tuple(operation.pool_size), tuple(operation.strides), operation.padding)
+        return Traits(pooling=PoolingTraits(kind, *windows), data_format=operation.data_format, channelwise=True)
 
 
 def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
@@ -110,3 +118,6 @@ class GlobalPooling(Rule):
 
     def rewrite(self, call: Call, values: list, build) -> list:
         return [build.dual(call, values)]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(data_format=operation.data_format, channelwise=True)

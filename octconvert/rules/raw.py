@@ -27,6 +27,7 @@ from octconvert.rules.merging import cut_constants
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import find_rule, register
 from octconvert.rules.resizing import fitted
+from octconvert.rules.traits import Traits
 
 # Layers that stand for raw operations; one for each, so that it has one name and one copy.
 _LAYERS: weakref.WeakKeyDictionary[Any, layers.Layer] = weakref.WeakKeyDictionary()
@@ -124,6 +125,9 @@ class RawReshaping(_AsLayer):
     def layer(self, call: Call, graph):
         source, target = (tuple(t.shape) for t in (call.node.arguments.keras_tensors[0], call.node.outputs[0]))
         return reshaping(call, source, target)
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(passes_values=True)
 
 
 def reshaping(call: Call, source: tuple, target: tuple) -> layers.Layer | str:

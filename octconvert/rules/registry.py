@@ -1,4 +1,4 @@
-"""Finds the rule of a layer or raw operation. Rules of users go in the same way as the built-in ones.
+"""Finds the rule of a layer or raw operation, and its traits. Rules of users go in the same way as the built-in ones.
 
 A package registers its rules by an entry point of the group ``octconvert.rules`` that names a module (whose decorators
 register) or a rule class; they are loaded before the first rule is looked up, and may replace built-in ones.
@@ -8,49 +8,99 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+from dataclasses import replace
 from types import ModuleType
+from typing import Any, Generic, TypeVar
 
 from octconvert.errors import OctconvertError, first_line
-from octconvert.rules.base import Rule
+from octconvert.rules.activations import activation_name
+from octconvert.rules.base import Family, Rule
+from octconvert.rules.traits import OutputActivation, Traits
 
 ENTRY_POINTS = "octconvert.rules"
-_BY_LAYER: dict[type, Rule] = {}
-_BY_OPERATION: dict[str, Rule] = {}
+Entry = TypeVar("Entry", bound=Family)
+Registered = TypeVar("Registered", bound=type)
+_KEPT = ("call", "convolution_op")
+"""Methods by which a subclass computes what its base computes."""
+
+
+class _Table(Generic[Entry]):
+    """Families by the layer classes and raw operations that they know."""
+
+    def __init__(self) -> None:
+        self._by_layer: dict[type, Entry] = {}
+        self._by_operation: dict[str, Entry] = {}
+
+    def add(self, family: Entry) -> None:
+        self._by_layer.update(dict.fromkeys(family.layers, family))
+        self._by_operation.update(dict.fromkeys(family.operations, family))
+
+    def find(self, operation: Any, changed_call: bool = False) -> Entry | None:
+        """The family of an operation; ``changed_call``: also for a subclass that does not keep its base's methods."""
+        cls = type(operation)
+        family = self._by_operation.get(f"{cls.__module__}.{cls.__name__}")
+        if family is not None:
+            return family
+        for base in cls.__mro__:
+            if base in self._by_layer:
+                kept = all(getattr(cls, name, None) is getattr(base, name, None) for name in _KEPT)
+                return self._by_layer[base] if kept or changed_call else None
+        return None
+
+
+_RULES: _Table[Rule] = _Table()
+_TRAITS: _Table[Family] = _Table()
 _REGISTERED: set[type] = set()
 
 
-def register(rule_class):
-    """Class decorator: make the rule known for its ``layers`` and ``operations``; a later rule replaces an earlier.
+def register(family_class: Registered) -> Registered:
+    """Class decorator: make a rule known for its ``layers`` and ``operations``; a later rule replaces an earlier.
+
+    The traits of an earlier one stay where the later declares none. A `Family` that is no `Rule` declares traits alone.
 
     Raises:
-        TypeError: not a subclass of `Rule`, or one that names neither layers nor operations.
+        TypeError: not a subclass of `Rule` or `Family`, or one that names neither layers nor operations.
     """
-    if not isinstance(rule_class, type) or not issubclass(rule_class, Rule):
-        raise TypeError(f"register takes a subclass of octconvert.rules.Rule, received {rule_class!r}")
-    if not rule_class.layers and not rule_class.operations:
-        raise TypeError(f"rule {rule_class.__name__} names neither layers nor operations")
-    _REGISTERED.add(rule_class)
-    rule = rule_class()
-    _BY_LAYER.update(dict.fromkeys(rule.layers, rule))
-    _BY_OPERATION.update(dict.fromkeys(rule.operations, rule))
-    return rule_class
+    if not isinstance(family_class, type) or not issubclass(family_class, Family):
+        raise TypeError(f"register takes a subclass of octconvert.rules.Rule, received {family_class!r}")
+    if not family_class.layers and not family_class.operations:
+        raise TypeError(f"rule {family_class.__name__} names neither layers nor operations")
+    _REGISTERED.add(family_class)
+    family = family_class()
+    if isinstance(family, Rule):
+        _RULES.add(family)
+    if family_class.traits is not Family.traits:
+        _TRAITS.add(family)
+    return family_class
 
 
-def find_rule(operation) -> Rule | None:
+def find_rule(operation: Any) -> Rule | None:
     """The rule for a layer or raw operation; a subclass counts as its base where it keeps the base's ``call``.
 
     Raises:
         OctconvertError: an installed package's rules can not be loaded.
     """
     load_entry_points()
-    cls = type(operation)
-    rule = _BY_OPERATION.get(f"{cls.__module__}.{cls.__name__}")
-    if rule is not None:
-        return rule
-    for base in cls.__mro__:
-        if base in _BY_LAYER:
-            return _BY_LAYER[base] if getattr(cls, "call", None) is getattr(base, "call", None) else None
-    return None
+    return _RULES.find(operation)
+
+
+def traits_of(operation: Any, changed_call: bool = False) -> Traits:
+    """What is known about a layer or raw operation.
+
+    Args:
+        changed_call: a subclass with a ``call`` of its own has the traits of its base, too. Its costs are those of the
+            base, as far as anybody can see, while what it computes may be anything.
+
+    Raises:
+        OctconvertError: an installed package's rules can not be loaded.
+    """
+    load_entry_points()
+    family = _TRAITS.find(operation, changed_call)
+    traits = Traits() if family is None else family.traits(operation)
+    function = getattr(operation, "activation", None)
+    if traits.activation is None and function is not None:
+        traits = replace(traits, activation=OutputActivation(activation_name(function)))
+    return traits
 
 
 @functools.cache

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import layers
 
 from octconvert.model.graph import Call
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import Traits
 
 
 @register
@@ -34,3 +37,6 @@ class Reshaping(Rule):
             shapes = [tuple(len(c) if i == axis else 1 for i in range(len(target))) for c in (split.high, split.low)]
             changes = tuple({"target_shape": shape} for shape in shapes)
         return [build.dual(call, values, changes=changes)]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(passes_values=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -16,6 +18,7 @@ from octconvert.rules.base import Rule, Trace
 from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.traits import TRANSPOSED, Traits, convolution_stage, convolution_traits
 
 
 @register
@@ -50,6 +53,10 @@ class TransposedConvolution(Rule):
         made = build.filled(call, "octave", lambda: build.make(OctaveConv2DTranspose, config), fill)
         outputs = made(tensors)
         return [activated(call, outputs if out is None else Pair.of(outputs, out), build)]
+
+    def traits(self, operation: Any) -> Traits:
+        stage = convolution_stage(operation, TRANSPOSED, output_padding=operation.output_padding)
+        return convolution_traits(operation, stage)
 
 
 def _fill(call: Call, made, value, out, build) -> None:

@@ -26,7 +26,7 @@ from octconvert.calibration.fitting.frontier import Frontier
 from octconvert.calibration.fitting.least_squares import NormalEquations, Solution
 from octconvert.calibration.fitting.linear import Regression, draw_positions, regressions
 from octconvert.calibration.fitting.targets import Target, target_of
-from octconvert.costs.cost import call_macs
+from octconvert.costs.macs import call_macs
 from octconvert.model.execution import Uses, run_call
 from octconvert.model.graph import SOURCE_INPUT, Call
 from octconvert.model.shapes import with_input_shapes

@@ -1,0 +1,96 @@
+"""The octave layers: no rule rewrites them again, but costs, inference and calibration know what they compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D, OctaveMerge
+from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
+from octconvert.rules.base import Family
+from octconvert.rules.registry import register
+from octconvert.rules.traits import (
+    CONV,
+    DEPTHWISE,
+    HIGH,
+    LOW,
+    POOLED,
+    OctaveOutput,
+    OctavePath,
+    OctaveStage,
+    PairMerge,
+    Traits,
+)
+
+
+@register
+class OctaveConvolutionFamily(Family):
+    """OctaveConv2D: four paths (paper, equations 2-4)."""
+
+    layers = (OctaveConv2D,)
+
+    def traits(self, operation: Any) -> Traits:
+        to_high = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
+        to_low = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
+        return _octave_traits(operation, CONV, to_high, to_low)
+
+
+@register
+class OctaveDepthwiseFamily(Family):
+    """OctaveDepthwiseConv2D: each map alone."""
+
+    layers = (OctaveDepthwiseConv2D,)
+
+    def traits(self, operation: Any) -> Traits:
+        to_high, to_low = (OctavePath("hh_kernel", HIGH),), (OctavePath("ll_kernel", LOW),)
+        return _octave_traits(operation, DEPTHWISE, to_high, to_low)
+
+
+def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_low: tuple[OctavePath, ...]) -> Traits:
+    """With the paths and outputs that this layer has."""
+    outputs = []
+    for resolution, paths, bias in ((HIGH, to_high, "high_bias"), (LOW, to_low, "low_bias")):
+        present = tuple(path for path in paths if getattr(layer, path.kernel, None) is not None)
+        if present:
+            outputs.append(OctaveOutput(resolution, present, bias))
+    return Traits(octave=OctaveStage(kind, tuple(outputs)), data_format=layer.data_format)
+
+
+@register
+class OctaveTransposedFamily(Family):
+    """OctaveConv2DTranspose: no built-in layer cuts a map as it does."""
+
+    layers = (OctaveConv2DTranspose,)
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(no_inference_form="transposed convolutions of pairs", data_format=operation.data_format)
+
+
+@register
+class OctaveLayerNormalizationFamily(Family):
+    """OctaveLayerNormalization: its statistics are those of both maps."""
+
+    layers = (OctaveLayerNormalization,)
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(no_inference_form="normalisations over the channels of both maps")
+
+
+@register
+class OctaveGroupNormalizationFamily(Family):
+    """OctaveGroupNormalization, likewise."""
+
+    layers = (OctaveGroupNormalization,)
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(no_inference_form="normalisations over groups of the channels of both maps")
+
+
+@register
+class OctaveMergeFamily(Family):
+    """OctaveMerge: both maps as one tensor."""
+
+    layers = (OctaveMerge,)
+
+    def traits(self, operation: Any) -> Traits:
+        order = None if operation.order is None else tuple(operation.order)
+        return Traits(merge=PairMerge(operation.octave, order), data_format=operation.data_format)

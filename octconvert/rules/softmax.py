@@ -1,0 +1,22 @@
+"""Softmax: no pair goes through it, but what it makes of its input is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import layers
+
+from octconvert.rules.base import Family
+from octconvert.rules.registry import register
+from octconvert.rules.traits import OutputActivation, Traits
+
+
+@register
+class Softmax(Family):
+    """The layer and the raw operation."""
+
+    layers = (layers.Softmax,)
+    operations = ("keras.src.ops.nn.Softmax",)
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(activation=OutputActivation("softmax", operation.axis))
