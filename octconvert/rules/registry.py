@@ -35,6 +35,10 @@ class _Table(Generic[Entry]):
         self._by_layer.update(dict.fromkeys(family.layers, family))
         self._by_operation.update(dict.fromkeys(family.operations, family))
 
+    def remove(self, family_class: type) -> None:
+        self._by_layer = {key: each for key, each in self._by_layer.items() if type(each) is not family_class}
+        self._by_operation = {key: each for key, each in self._by_operation.items() if type(each) is not family_class}
+
     def find(self, operation: Any, changed_call: bool = False) -> Entry | None:
         """The family of an operation; ``changed_call``: also for a subclass that does not keep its base's methods."""
         cls = type(operation)
@@ -72,6 +76,13 @@ def register(family_class: Registered) -> Registered:
     if family_class.traits is not Family.traits:
         _TRAITS.add(family)
     return family_class
+
+
+def unregister(family_class: type) -> None:
+    """Forget a registered class again; one that it has replaced does not come back."""
+    _REGISTERED.discard(family_class)
+    _RULES.remove(family_class)
+    _TRAITS.remove(family_class)
 
 
 def find_rule(operation: Any) -> Rule | None:

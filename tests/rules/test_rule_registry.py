@@ -7,7 +7,7 @@ from oracle import assert_oracle
 
 import octconvert
 from octconvert.rules import Rule, carry, find_rule, register
-from octconvert.rules.registry import _BY_LAYER
+from octconvert.rules.registry import unregister
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -29,7 +29,7 @@ def doubled_rule():
             return [build.dual(call, values)]
 
     yield
-    del _BY_LAYER[Doubled]
+    unregister(DoubledRule)
 
 
 def model():

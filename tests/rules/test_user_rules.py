@@ -261,7 +261,7 @@ def test_a_rule_of_the_user():
     try:
         assert_oracle(around(Fixed(8)), converted=3)
     finally:
-        del registry._BY_LAYER[Fixed]
+        registry.unregister(FixedRule)
 
 
 def test_what_is_no_rule_is_refused():
