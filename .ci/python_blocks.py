@@ -41,9 +41,8 @@ def run(page: Path) -> int:
         os.symlink(ROOT / "fixtures", Path(folder, "fixtures"))
         Path(folder, "page.py").write_text(script, encoding="utf-8")
         code = subprocess.run([sys.executable, "page.py"], cwd=folder).returncode
-    print(
-        f"{page}: {'passed' if code == 0 else f'exit code {code}'} in {time.perf_counter() - started:.0f} s", flush=True
-    )
+    state = "passed" if code == 0 else f"exit code {code}"
+    print(f"{page.relative_to(ROOT)}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
     return code
 
 

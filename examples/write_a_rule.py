@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers
 
 import octconvert
-from octconvert.rules import Pair, Rule, carry, register
+from octconvert.rules import Build, Flow, Pair, Rule, Trace, Value, carry, register, stop
 
 
 @keras.saving.register_keras_serializable(package="example")
@@ -39,13 +39,18 @@ class TakeChannelsRule(Rule):
 
     layers = (TakeChannels,)
 
-    def trace(self, call, flow):
+    def trace(self, call, flow: Flow) -> Trace:
         """The output has the channels of the input in another order."""
-        return carry(flow.channels()[call.operation.order])
+        channels = flow.channels()
+        if channels is None or flow.graph.data_format != "channels_last":
+            return stop(call, "only channels last")
+        return carry(channels[call.operation.order])
 
-    def rewrite(self, call, values, build):
+    def rewrite(self, call, values: list[Value], build: Build) -> list[Value]:
+        """A TakeChannels for each map."""
         (pair,), order = values, np.array(call.operation.order)
-        read, written = pair.split, build.split(call)
+        assert isinstance(pair, Pair)  # asked only where the input is one
+        read, written = pair.split, build.pair_split(call)
         maps = []
         for name, tensor, sources, targets in (
             ("H", pair.high, read.high, written.high),
@@ -53,7 +58,7 @@ class TakeChannelsRule(Rule):
         ):
             position = {channel: index for index, channel in enumerate(sources)}
             inside = [position[channel] for channel in order[targets]]
-            maps.append(TakeChannels(inside, name=f"{call.operation.name}-{name}")(tensor))
+            maps.append(TakeChannels(inside, name=build.name(f"{call.operation.name}-{name}"))(tensor))
         return [Pair.of(maps, written)]
 
 
