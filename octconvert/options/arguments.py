@@ -29,18 +29,48 @@ def checked(function: Public) -> Public:
         UsageError: in a call, for a value of the wrong kind or out of range; the message names the argument.
     """
     signature = inspect.signature(function)
-    checkers = {name: CHECKERS[name] for name in signature.parameters if name in CHECKERS}
-    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if name in checkers and value is not defaults[name]:
-                bound.arguments[name] = checkers[name](name, value)
+        bound.arguments.update(_set_arguments(signature, bound.arguments))
         return function(*bound.args, **bound.kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def performed_by(stage: Callable[[Mapping[str, Any]], Any]) -> Callable[[Public], Public]:
+    """Decorator: the function declares its arguments, ``stage`` does the work.
+
+    ``stage`` receives the arguments that differ from their default, by name, checked as by `checked`.
+    """
+
+    def decorate(function: Public) -> Public:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return stage(_set_arguments(signature, signature.bind(*args, **kwargs).arguments))
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def _set_arguments(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that differ from their default, checked."""
+    changed = {}
+    for name, value in arguments.items():
+        if not _is_default(value, signature.parameters[name].default):
+            changed[name] = CHECKERS[name](name, value) if name in CHECKERS else value
+    return changed
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return value is default or (type(value) is type(default) and isinstance(value, _COMPARED) and value == default)
+
+
+_COMPARED = (bool, int, float, str, tuple)
 
 
 def path_of(name: str, value: Any) -> str:

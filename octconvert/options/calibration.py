@@ -9,6 +9,7 @@ from typing import Any
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
+from octconvert.options.fields import option
 
 STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 """In the order in which they run."""
@@ -17,34 +18,39 @@ SYNTHETIC_BUDGET, DATA_BUDGET = 60.0, 300.0
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a conversion is calibrated.
+class CalibrationOptions:
+    """How a conversion is calibrated; ``clock`` counts the seconds after which it ends.
 
-    Attributes:
-        data: inputs of any kind that `octconvert.samples.read_samples` takes; None: synthetic images.
-        preprocess: what is done to them.
-        input_range: (black, white) of synthetic images; None: found out.
-        samples: the most that are used.
-        budget: seconds that are aimed at; None: `SYNTHETIC_BUDGET` or `DATA_BUDGET`.
-        steps: a part of `STEPS`.
-        seed: of everything that is drawn.
-        target_macs: share of the source's MACs that alphas are chosen for; None: alphas as given.
-        max_drop: most top-1 agreement with the source that may be lost, 0..1; alphas are chosen for it.
-        clock: counts the seconds after which the calibration ends.
+    Raises:
+        UsageError: on creation, where a value makes no sense.
     """
 
-    data: Any = None
-    preprocess: Any = None
-    input_range: tuple[float, float] | None = None
-    samples: int = 2048
-    budget: float | None = None
-    steps: tuple[str, ...] = STEPS
-    seed: int = 0
-    target_macs: float | None = None
-    max_drop: float | None = None
+    data: Any = option(
+        None,
+        "unlabelled inputs to fit the converted model to, a few hundred; without any, synthetic images",
+        "calibration",
+    )
+    preprocess: Any = option(None, "what is done to the data before the model gets them")
+    input_range: tuple[float, float] | None = option(
+        None, "black and white as the model expects them, for synthetic images"
+    )
+    samples: int = option(2048, "the most samples that are used", "calibration_samples")
+    budget: float | None = option(
+        None,
+        f"seconds to aim at; default: {SYNTHETIC_BUDGET:g} on synthetic images, {DATA_BUDGET:g} on data",
+        "calibration_budget",
+    )
+    steps: tuple[str, ...] = option(STEPS, f"a part of {', '.join(STEPS)}", "calibration_steps")
+    seed: int = option(0, "seed of everything that is drawn at random")
+    target_macs: float | None = option(None, "choose each alpha so that this share of the MACs is left")
+    max_drop: float | None = option(
+        None, "choose each alpha so that no more of the top-1 agreement is lost, 0.01 for one point"
+    )
     clock: Callable[[], float] = time.monotonic
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        steps = (self.steps,) if isinstance(self.steps, str) else tuple(self.steps)
+        object.__setattr__(self, "steps", steps)
         unknown = [step for step in self.steps if step not in STEPS]
         if unknown:
             raise UsageError(f"calibration_steps takes some of {', '.join(STEPS)}, received {limits.shown(unknown[0])}")
@@ -55,8 +61,6 @@ class Settings:
         for name, value in (("target_macs", self.target_macs), ("max_drop", self.max_drop)):
             if value is not None:
                 limits.real(name, value)
-        if self.target_macs is not None and self.max_drop is not None:
-            raise UsageError("target_macs and max_drop can not be given together: each chooses every alpha itself")
 
     @property
     def synthetic(self) -> bool:
@@ -71,3 +75,6 @@ class Settings:
     def searches(self) -> bool:
         """Whether alphas are chosen."""
         return self.target_macs is not None or self.max_drop is not None
+
+
+Settings = CalibrationOptions

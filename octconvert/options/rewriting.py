@@ -3,73 +3,105 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
+from octconvert.options.fields import option
+from octconvert.options.limits import shown
 
 WEIGHTS = ("slice", "fold", "fresh")
 STRIDE_MODES = ("keep", "pool")
-PRESETS = (None, "paper")
-
-
-def check_alpha(name: str, value: Any) -> None:
-    """Raises `UsageError` unless the value is at least 0 and below 1."""
-    if not limits.is_number(value) or not 0 <= value < 1:
-        raise UsageError(f"{name} must be at least 0 and below 1, received {limits.shown(value)}")
+PRESETS = ("paper",)
 
 
 @dataclass(frozen=True)
 class RewritingOptions:
-    """What the user asks for; the same names as the command line's options.
+    """The options that a plan follows from.
 
-    Attributes:
-        alpha: share of the channels that become low, 0 <= alpha < 1.
-        octave: factor between the resolutions, a power of two up to 64; 1 changes no resolution (the
-            oracle).
-        alpha_map: (regular expression on layer names, alpha) in order; the first that matches a layer of a tied group
-            gives the group's alpha.
-        include: convert only convolutions whose name matches one of these.
-        exclude: leave plain the convolutions whose name matches one of these.
-        min_size: maps with a shorter side stay plain.
-        stride_mode: 'keep' the strides, or 'pool' (average pooling and a stride-1 convolution, as the authors).
-        preset: 'paper' leaves the stem plain where a max-pooling follows it, and 7x7 maps whatever ``min_size`` is.
-        weights: 'slice', 'fold' or 'fresh'.
-        portable: built-in Keras layers only.
-        elementwise: names of layers, classes and activation functions that act on each channel and position alone; they
-            win over the rule of the layer, if it has one.
+    Raises:
+        UsageError: on creation, where a value makes no sense.
     """
 
-    alpha: float = 0.5
-    octave: int = 2
-    alpha_map: tuple[tuple[str, float], ...] = ()
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    min_size: int = 8
-    stride_mode: str = "keep"
-    preset: str | None = None
-    weights: str = "slice"
-    portable: bool = False
-    elementwise: tuple[str, ...] = ()
+    alpha: float = option(0.5, "share of the channels that become low, at least 0 and below 1")
+    octave: int = option(2, "factor between the two resolutions, a power of two; 1 changes no resolution")
+    alpha_map: tuple[tuple[str, float], ...] = option((), "another alpha for the layers whose name matches")
+    include: tuple[str, ...] = option((), "convert only layers whose name matches")
+    exclude: tuple[str, ...] = option((), "leave layers plain whose name matches")
+    min_size: int = option(8, "leave maps plain whose shorter side is smaller")
+    stride_mode: str = option("keep", "'keep' strides, or 'pool': average pooling and a stride of 1")
+    preset: str | None = option(None, "'paper' leaves the layers plain that the paper leaves plain")
+    weights: str = option("slice", "how the trained weights move: 'slice', 'fold', or 'fresh' ones")
+    portable: bool = option(False, "use built-in Keras layers only; the file then loads without octconvert")
+    elementwise: tuple[str, ...] = option(
+        (), "layers, classes or activations without a rule that act on each element alone"
+    )
 
     def __post_init__(self) -> None:
+        for name in ("include", "exclude"):
+            object.__setattr__(self, name, _patterns(name, getattr(self, name)))
+        object.__setattr__(self, "elementwise", _names(self.elementwise))
+        object.__setattr__(self, "alpha_map", _alpha_map(self.alpha_map))
         for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
             check_alpha(name, value)
         limits.octave(self.octave)
         limits.whole("min_size", self.min_size)
         if not isinstance(self.portable, bool):
-            raise UsageError(f"portable must be true or false, received {limits.shown(self.portable)}")
-        names = self.elementwise
-        if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
-            raise UsageError(f"elementwise takes names of layers or classes, received {limits.shown(self.elementwise)}")
-        choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
+            raise UsageError(f"portable must be true or false, received {shown(self.portable)}")
+        choices = (("stride_mode", STRIDE_MODES), ("preset", (None, *PRESETS)), ("weights", WEIGHTS))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 listed = ", ".join(str(item) for item in allowed if item)
-                raise UsageError(f"{name} must be one of {listed}, received {limits.shown(getattr(self, name))}")
-        for pattern in (*self.include, *self.exclude, *(regex for regex, _ in self.alpha_map)):
+                raise UsageError(f"{name} must be one of {listed}, received {shown(getattr(self, name))}")
+        for pattern in self.patterns:
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise UsageError(f"'{pattern}' is not a regular expression: {error}") from None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Every regular expression on layer names."""
+        return (*self.include, *self.exclude, *(pattern for pattern, _ in self.alpha_map))
+
+
+def check_alpha(name: str, value: Any) -> None:
+    """Raises `UsageError` unless the value is at least 0 and below 1."""
+    if not limits.is_number(value) or not 0 <= value < 1:
+        raise UsageError(f"{name} must be at least 0 and below 1, received {shown(value)}")
+
+
+def _patterns(name: str, values: Any) -> tuple[str, ...]:
+    patterns = (values,) if isinstance(values, str) else items(values)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise UsageError(f"{name} takes regular expressions, received {shown(values)}")
+    return patterns
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    """Layer classes and functions by their names."""
+    chosen = (values,) if isinstance(values, str) else items(values)
+    names = [item if isinstance(item, str) else getattr(item, "__name__", None) for item in chosen]
+    if not all(isinstance(name, str) and name for name in names):
+        raise UsageError(f"elementwise takes names of layers or classes, received {shown(values)}")
+    return tuple(map(str, names))
+
+
+def _alpha_map(values: Mapping[str, float] | Iterable[tuple[str, float]] | None) -> tuple[tuple[str, float], ...]:
+    if values is None:
+        return ()
+    try:
+        pairs = values.items() if isinstance(values, Mapping) else values
+        return tuple((str(pattern), alpha) for pattern, alpha in pairs)
+    except (TypeError, ValueError):
+        raise UsageError(f"alpha_map takes regular expressions with an alpha each, received {shown(values)}") from None
+
+
+def items(values: Any) -> tuple[Any, ...]:
+    """The items of an iterable; any other value (and an array without axes) is one item itself."""
+    try:
+        return tuple(values)
+    except TypeError:
+        return (values,)

@@ -6,41 +6,54 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from octconvert.calibration.calibrate import Calibrated
 from octconvert.costs.cost import measure
 from octconvert.costs.macs import call_macs
 from octconvert.model.functions import held
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.split import ChannelSplit
+from octconvert.options.fields import parse
+from octconvert.options.loading import LoadingOptions
+from octconvert.pipeline.source import Source, label_of, read_model
 from octconvert.planning.make import convolutions
-from octconvert.planning.solve import Layout
 from octconvert.results.bench import Bench
-from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN, Plan
-from octconvert.results.report import CalibrationReport, Check, ConvolutionReport, Evaluation, Report
+from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN
+from octconvert.results.report import Check, ConvolutionReport, Evaluation, Report
 
 _PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
 """Endings of the layers that one source layer may become."""
 
 
-def collect(
-    layout: Layout,
-    plan: Plan,
-    told: tuple[tuple[str, object], ...],
-    model,
-    *,
-    source: str,
-    target: str,
-    checks: list[Check],
-    repairs: tuple[str, ...],
-    notes: list[str],
-    seconds: float,
-    calibration: CalibrationReport | None = None,
-    errors: Mapping[str, float] | None = None,
-    evaluation: Evaluation | None = None,
-    bench: Bench | None = None,
-) -> Report:
-    """The report of a conversion; ``told`` are the options to be named in it, ``errors`` those of each layer."""
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a report tells of a conversion besides the two models.
+
+    Attributes:
+        options: (name, value) of the options to name.
+        target: the file that was named; empty for none.
+        seconds: that all took.
+    """
+
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    options: tuple[tuple[str, object], ...]
+    evaluation: Evaluation | None = None
+    bench: Bench | None = None
+    target: str = ""
+    seconds: float = 0.0
+
+    def finished(self, target: str, checks: tuple[Check, ...], seconds: float) -> Outcome:
+        """The same with the file, more checks and the time."""
+        return replace(self, target=target, checks=(*self.checks, *checks), seconds=seconds)
+
+
+def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) -> Report:
+    """The report of a conversion; ``model`` is the converted model, whatever form of it was delivered."""
+    layout, plan = result.rewritten.layout, result.rewritten.plan
     graph, cost_before = measure(layout.graph)
     after_graph, cost_after = measure(model)
     before, after = macs_by_layer(graph), macs_by_source(after_graph, graph)
@@ -62,25 +75,25 @@ def collect(
                 high_shape=_part_shape(graph, entry.output_shape, None if split is None else len(split.high), 1),
                 low_shape=None if split is None else _low_shape(graph, entry.output_shape, split),
                 reason=entry.reason,
-                error=(errors or {}).get(entry.name),
+                error=result.errors.get(entry.name),
             )
         )
     return Report(
-        source=source,
-        target=target,
+        source=source.label,
+        target=outcome.target,
         before=cost_before,
         after=cost_after,
         convolutions=tuple(rows),
         chains=plan.chains,
-        checks=tuple(checks),
-        repairs=tuple(repairs),
-        notes=tuple(notes),
-        options=told,
-        seconds=seconds,
-        next_command=_next_command(target, model),
-        calibration=calibration,
-        evaluation=evaluation,
-        bench=bench,
+        checks=outcome.checks,
+        repairs=source.repairs,
+        notes=outcome.notes,
+        options=outcome.options,
+        seconds=outcome.seconds,
+        next_command=_next_command(outcome.target, model),
+        calibration=result.report,
+        evaluation=outcome.evaluation,
+        bench=outcome.bench,
     )
 
 
@@ -134,6 +147,13 @@ def _part_shape(graph: CallGraph, shape, channels: int | None, octave: int) -> t
 
 def _low_shape(graph: CallGraph, shape, split: ChannelSplit) -> tuple[int | None, ...]:
     return _part_shape(graph, shape, len(split.low), split.octave)
+
+
+def diff(arguments: Mapping[str, Any]) -> Report:
+    """`octconvert.diff`; see there."""
+    options, items = parse(LoadingOptions, arguments), (arguments["a"], arguments["b"])
+    first, second = (read_model(item, options).model for item in items)
+    return diff_report(first, second, label_of(items[0], first), label_of(items[1], second))
 
 
 def diff_report(a, b, source: str, target: str) -> Report:

@@ -1,0 +1,40 @@
+"""What a model is delivered for, and how its time is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from octconvert.errors import UsageError
+from octconvert.options.fields import option
+from octconvert.options.limits import shown
+
+OBJECTIVES = ("macs", "latency")
+
+
+@dataclass(frozen=True)
+class DeploymentOptions:
+    """The options for the runtime of a converted model.
+
+    Raises:
+        UsageError: on creation, where a value makes no sense.
+    """
+
+    for_inference: bool = option(False, "write the form for inference: faster, the same outputs, not trainable")
+    runtime: str | None = option(None, "the runtime that the form for inference is written for; implies that form")
+    objective: str = option("macs", "'latency' converts only what gains time, measured on this machine and `runtime`")
+    benchmark: bool = option(False, "time the result against the source, on `runtime`")
+    threads: int = option(2, "threads for measuring times")
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"objective must be one of {', '.join(OBJECTIVES)}, received {shown(self.objective)}")
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether any time is measured."""
+        return self.benchmark or self.objective != "macs"
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether the result is the form for inference."""
+        return self.for_inference or self.runtime is not None

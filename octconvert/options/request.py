@@ -1,0 +1,126 @@
+"""Everything that one conversion was asked for: a frozen value, parsed and checked once for Python and command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from octconvert.errors import UsageError
+from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.deployment import DeploymentOptions
+from octconvert.options.fields import defaults, is_unset, option, parse
+from octconvert.options.limits import shown
+from octconvert.options.loading import LoadingOptions
+from octconvert.options.rewriting import RewritingOptions
+
+VERIFY = ("quick", "deep")
+_ALPHAS = "which chooses every alpha itself"
+_UNCALIBRATED = (
+    *("input_range", "calibration_samples", "calibration_budget", "calibration_steps", "target_macs", "max_drop"),
+)
+_CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("plan", tuple(defaults(RewritingOptions)), "which fixes it; edit the plan instead"),
+    ("target_macs", ("alpha", "alpha_map", "plan"), _ALPHAS),
+    ("max_drop", ("alpha", "alpha_map", "plan", "target_macs"), _ALPHAS),
+    ("calibration=False", _UNCALIBRATED, "which only moves the weights"),
+    ("calibration", ("input_range",), "whose values are taken as they are"),
+    ("weights='fresh'", ("calibration", "target_macs", "max_drop"), "which leaves no trained weights to calibrate"),
+    ("objective='latency'", ("plan", "target_macs", "max_drop"), "which chooses itself what is converted"),
+)
+"""An option, others that can not be given together with it, and why not."""
+
+
+@dataclass(frozen=True)
+class DeliveryOptions:
+    """The options for the checks and the file that is written.
+
+    Raises:
+        UsageError: on creation, where a value makes no sense.
+    """
+
+    output: str | Path | None = option(None, "file to save to (.keras or .h5); written only if every check passes")
+    overwrite: bool = option(False, "replace an existing file")
+    verify: str = option("quick", "how thoroughly the result is checked: 'quick', or 'deep'")
+    strict: bool = option(False, "raise an error where no convolution can be converted")
+    evaluate: Any = option(None, "labelled inputs to measure the accuracy on, before and after")
+
+    def __post_init__(self) -> None:
+        if self.verify not in VERIFY:
+            raise UsageError(f"verify must be {' or '.join(VERIFY)}, received {shown(self.verify)}")
+
+
+@dataclass(frozen=True, eq=False)
+class ConversionRequest:
+    """The options of one conversion.
+
+    Attributes:
+        rewriting: None where a plan stands in their place.
+        plan: a `Plan` or the path of one.
+        calibration: None where it is switched off.
+        preprocess, seed: for the calibration and the evaluation.
+    """
+
+    loading: LoadingOptions
+    rewriting: RewritingOptions | None
+    plan: Any
+    calibration: CalibrationOptions | None
+    deployment: DeploymentOptions
+    delivery: DeliveryOptions
+    preprocess: Any
+    seed: int
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> ConversionRequest:
+        """
+        Args:
+            arguments: those that were set, by the names that `octconvert.convert` has for them.
+
+        Raises:
+            UsageError: a value makes no sense, or two options contradict each other.
+        """
+        _check_combination({name: value for name, value in arguments.items() if not is_unset(value)})
+        plan, data = arguments.get("plan"), arguments.get("calibration")
+        calibrating = dict(arguments)
+        if data is None and arguments.get("evaluate") is not None:
+            calibrating["preprocess"] = None  # it is for the labelled data
+        return cls(
+            loading=parse(LoadingOptions, arguments),
+            rewriting=parse(RewritingOptions, arguments) if plan is None else None,
+            plan=plan,
+            calibration=None if data is False else parse(CalibrationOptions, calibrating),
+            deployment=parse(DeploymentOptions, arguments),
+            delivery=parse(DeliveryOptions, arguments),
+            preprocess=arguments.get("preprocess"),
+            seed=arguments.get("seed", DEFAULTS["seed"]),
+        )
+
+    def described(self, options: RewritingOptions) -> tuple[tuple[str, object], ...]:
+        """(name, value) of the options that a report names; a plan decides alpha and which layers itself."""
+        values = tuple((field.name, getattr(options, field.name)) for field in fields(RewritingOptions))
+        if self.plan is None:
+            return values
+        own = ("alpha", "alpha_map", "include", "exclude", "preset")
+        source = str(self.plan) if isinstance(self.plan, (str, Path)) else "given"
+        return (("plan", source), *((name, value) for name, value in values if name not in own))
+
+
+DEFAULTS: dict[str, Any] = {
+    "plan": None,
+    **defaults(LoadingOptions),
+    **defaults(RewritingOptions),
+    **defaults(CalibrationOptions),
+    **defaults(DeploymentOptions),
+    **defaults(DeliveryOptions),
+}
+"""Argument of `octconvert.convert` -> its default."""
+
+
+def _check_combination(arguments: Mapping[str, Any]) -> None:
+    for condition, refused, why in _CONTRADICTIONS:
+        name, _, value = condition.partition("=")
+        present = name in arguments and (repr(arguments[name]) == value if value else arguments[name] is not False)
+        other = next((o for o in refused if present and arguments.get(o, False) is not False), None)
+        if other is not None:
+            raise UsageError(f"`{other}` can not be given together with `{condition}`, {why}")

@@ -1,0 +1,192 @@
+"""All stages of a conversion, in order: `Source` -> `Planned` -> `Rewritten` -> `Delivered` -> `Report`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from octconvert import loading
+from octconvert.calibration.calibrate import Calibrated, calibrate
+from octconvert.calibration.evidence import accuracy
+from octconvert.errors import CheckError
+from octconvert.inference.forms import checked_runtime, deploy
+from octconvert.model import finite
+from octconvert.model.examples import Example
+from octconvert.options.request import ConversionRequest
+from octconvert.options.timing import BenchSettings
+from octconvert.pipeline import notes
+from octconvert.pipeline.bench import bench
+from octconvert.pipeline.conversion import Conversion
+from octconvert.pipeline.planning import Chosen, calibrates, check_converts, choose, plan_source, timing_of
+from octconvert.pipeline.reporting import Outcome, collect
+from octconvert.pipeline.source import Source, read_source
+from octconvert.planning.planned import Planned
+from octconvert.results.bench import Bench
+from octconvert.results.report import Check, Evaluation
+from octconvert.rewriting import rewrite
+from octconvert.rewriting.compilation import carry_class, carry_compilation
+from octconvert.samples import Samples, read_samples
+from octconvert.system.progress import Progress, silent
+from octconvert.verification import checks
+from octconvert.verification.saving import check_holds, failure, save_checked
+
+
+def convert(arguments: Mapping[str, Any]) -> Conversion:
+    """`octconvert.convert`; see there."""
+    started, arguments = time.perf_counter(), dict(arguments)
+    model, progress = arguments.pop("model_or_path"), arguments.pop("progress", silent)
+    request = ConversionRequest.of(arguments)
+    runtime = checked_runtime(request.deployment.runtime) if request.deployment.is_deployed else None
+    timing = timing_of(request.deployment) if request.deployment.is_timed else None
+    if request.delivery.output is not None:
+        loading.check_target(request.delivery.output, overwrite=request.delivery.overwrite)
+    progress("read", 0, 1)
+    source = read_source(model, request.loading)
+    progress("plan", 0, 1)
+    planned = plan_source(source, request)
+    check_converts(source, Chosen(planned), request)
+    if request.delivery.output is not None and runtime is None:  # the form for inference may not need the operations
+        check_holds(Path(request.delivery.output), source.graph)
+    example, source_notes = source.example()
+    chosen = choose(planned, timing if request.deployment.objective == "latency" else None, progress)
+    check_converts(source, chosen, request)
+    samples = _labelled(source, request)
+    result = _calibrated(chosen.planned, request, progress)
+    delivered = _delivered(source, result, example, runtime, request, progress)
+    measured = chosen.bench if timing is None or not request.deployment.benchmark else None
+    if timing is not None and request.deployment.benchmark:
+        measured = _measured(source, delivered, timing, progress)
+    outcome = Outcome(
+        notes=(
+            *(*delivered.class_notes, *source_notes, *chosen.notes, *notes.on_conversion(result, planned.options)),
+            *delivered.notes,
+            *(notes.slower(measured) if measured is not None and request.deployment.benchmark else ()),
+        ),
+        checks=delivered.checks,
+        options=request.described(planned.options),
+        evaluation=_evaluation(source, delivered, samples, request, progress),
+        bench=measured,
+    )
+    return _finished(source, result, delivered, outcome, request, started, progress)
+
+
+def _labelled(source: Source, request: ConversionRequest) -> Samples | None:
+    """Labelled samples to measure with; read before the long work, so that an error comes early."""
+    data = request.delivery.evaluate
+    if data is None:
+        return None
+    return read_samples(
+        data,
+        source.model,
+        preprocess=request.preprocess,
+        limit=sys.maxsize,
+        seed=request.seed,
+        where="evaluate",
+        need_labels=True,
+    )
+
+
+def _calibrated(planned: Planned, request: ConversionRequest, progress: Progress) -> Calibrated:
+    if request.calibration is not None and calibrates(planned):
+        return calibrate(planned, request.calibration, progress)
+    return Calibrated(rewrite(planned, progress), None, {})
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """The model that the user gets.
+
+    Attributes:
+        model: the converted model, or its form for inference.
+        trained: the converted model.
+        checks: of both.
+        class_notes: on what a class of the source's own lost.
+        notes: on the settings of training, and on the form for inference.
+    """
+
+    model: Any
+    trained: Any
+    checks: tuple[Check, ...]
+    class_notes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def _delivered(
+    source: Source,
+    result: Calibrated,
+    example: Example,
+    runtime: str | None,
+    request: ConversionRequest,
+    progress: Progress,
+) -> Delivered:
+    """The class and the training settings of the source are carried over; the result is checked."""
+    objects, rewritten = request.loading.custom_objects, result.rewritten
+    trained, class_notes = carry_class(source.model, rewritten.model, objects)
+    notes = list(carry_compilation(source.model, trained, objects)) if runtime is None else []
+    progress("check", 0, 1)
+    unusable = finite.unusable_weights(source.model)
+    reason = f"the source holds such values in {finite.listed(unusable)}" if unusable else ""
+    passed = [
+        checks.check_shapes(source.model, trained),
+        checks.check_parameters(source.model, trained, sum(rewritten.parameter_changes.values())),
+        checks.check_finite(example, trained, reason),
+    ]
+    if request.delivery.verify == "deep":
+        passed.append(checks.check_oracle(rewritten.planned, example))
+    model = trained
+    if runtime is not None:
+        progress("inference", 0, 1)
+        deployed = deploy(trained, runtime)
+        model, notes = deployed.model, [*notes, *deployed.notes]
+        passed.append(checks.check_inference(trained, model))
+    return Delivered(model, trained, tuple(passed), tuple(class_notes), tuple(notes))
+
+
+def _measured(source: Source, delivered: Delivered, timing: BenchSettings, progress: Progress) -> Bench:
+    models = {"source": source.model, "converted": delivered.model}
+    options = {"runtimes": timing.runtimes, "threads": timing.threads, "for_inference": True}
+    return bench({"models": models, **options, "progress": progress})
+
+
+def _evaluation(
+    source: Source, delivered: Delivered, samples: Samples | None, request: ConversionRequest, progress: Progress
+) -> Evaluation | None:
+    if samples is None:
+        return None
+    progress("evaluate", 0, 1)
+    before, after = (accuracy(model, samples) for model in (source.model, delivered.model))
+    data = request.delivery.evaluate
+    name = Path(data).name if isinstance(data, (str, Path)) else "the given data"
+    return Evaluation(name, samples.count, before, after)
+
+
+def _finished(
+    source: Source,
+    result: Calibrated,
+    delivered: Delivered,
+    outcome: Outcome,
+    request: ConversionRequest,
+    started: float,
+    progress: Progress,
+) -> Conversion:
+    """Save the model if every check has passed.
+
+    Raises:
+        CheckError: one has failed; nothing is written.
+    """
+    delivery, objects = request.delivery, dict(request.loading.custom_objects or {})
+    target = "" if delivery.output is None else str(delivery.output)
+    failed = next((check for check in delivered.checks if not check.passed), None)
+    saved: tuple[Check, ...] = ()
+    if delivery.output is not None and failed is None:
+        progress("save", 0, 1)
+        saved = (save_checked(delivered.model, Path(delivery.output), delivery.overwrite, objects),)
+    outcome = outcome.finished(target, saved, time.perf_counter() - started)
+    report = collect(source, result, delivered.trained, outcome)
+    if failed is not None:
+        raise CheckError(failure(failed), report)
+    return Conversion(model=delivered.model, plan=result.rewritten.plan, report=report, custom_objects=objects)

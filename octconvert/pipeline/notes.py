@@ -1,0 +1,107 @@
+"""Sentences on a conversion that the user should know, and why nothing is converted."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+
+from octconvert.calibration.calibrate import Calibrated
+from octconvert.model.graph import OPERATION, CallGraph
+from octconvert.options.rewriting import RewritingOptions
+from octconvert.pipeline.source import Source
+from octconvert.planning.planned import Planned
+from octconvert.results.bench import Bench
+from octconvert.results.plan import Plan
+from octconvert.rules import find_rule, is_named, rule_of
+from octconvert.rules.activations import activation_name
+
+
+def on_conversion(result: Calibrated, options: RewritingOptions) -> list[str]:
+    """Notes on a converted model; ``options`` are those that the user set."""
+    planned = result.rewritten.planned
+    return [
+        *_weights(result, options),
+        *result.notes,
+        *_converted_before(planned.plan),
+        *_unmatched_patterns(options, planned.plan),
+        *_unmatched_names(options, planned.graph),
+        *unseen(planned.graph, options.elementwise),
+        *result.rewritten.notes,
+    ]
+
+
+def nothing_to_convert(source: Source, planned: Planned) -> str:
+    """Why no convolution can be converted."""
+    plan = planned.plan
+    if any(type(layer).__module__.startswith("octconvert.") for layer in source.model._flatten_layers()):
+        return f"{source.label}: the model holds octave layers already; convert the model it was made from"
+    if not plan.convolutions:
+        hidden = "".join(f"; {note}" for note in unseen(planned.graph, plan.elementwise))
+        return f"{source.label}: the model has no 2-D convolution{hidden}"
+    first, total = plan.convolutions[0], len(plan.convolutions)
+    return f"{source.label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"
+
+
+def slower(bench: Bench) -> list[str]:
+    """What to do where fewer MACs take more time."""
+    runtimes = [row.runtime for row in bench.measured[1:] if row.speedup is not None and row.speedup < 1]
+    hint = "`objective` 'latency' leaves plain what gains no time"
+    return [f"the converted model is slower than its source on {runtime}: {hint}" for runtime in runtimes]
+
+
+def unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
+    """Notes on layers without a rule that contain convolutions: wrappers of Keras, layers of other packages."""
+    wrappers: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for call in graph.calls:
+        is_layer = call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer)
+        if is_layer and rule_of(call, elementwise) is None:
+            inner = call.operation._flatten_layers(include_self=False)
+            if any(getattr(find_rule(layer), "produces", False) for layer in inner):
+                kind = wrappers if isinstance(call.operation, keras.layers.Wrapper) else others
+                kind[call.layer_name] = call.class_name
+    notes = {
+        "holds a convolution that is left as it is: no pair goes through a wrapper": wrappers,
+        "may hold convolutions inside, which can not be seen; left as it is": others,
+    }
+    return [f"{_first_and_count(names)} {note}" for note, names in notes.items() if names]
+
+
+def _first_and_count(classes: dict[str, str]) -> str:
+    """The first layer with its class, and how many more there are."""
+    (name, class_name), *more = classes.items()
+    return f"'{name}' ({class_name}){f' (and {len(more)} more)' if more else ''}"
+
+
+def _weights(result: Calibrated, options: RewritingOptions) -> list[str]:
+    """How the weights were moved, where the function changes and no calibration reports on it."""
+    if not result.rewritten.planned.converts or options.octave == 1 or result.report is not None:
+        return []
+    if options.weights == "fresh":
+        return ["the weights are fresh: train the model before use"]
+    how = {"slice": "sliced", "fold": "folded"}[options.weights]
+    return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
+
+
+def _converted_before(plan: Plan) -> list[str]:
+    """A portable conversion consists of ordinary layers; only their names show it."""
+    names = {entry.name for entry in plan.convolutions}
+    paths = [name for name in names if name.endswith("-HH") and names & {f"{name[:-3]}-HL", f"{name[:-3]}-LH"}]
+    note = "the source looks like a portable octave model already; convert the model it was made from instead"
+    return [note] if paths and plan.converted else []
+
+
+def _unmatched_patterns(options: RewritingOptions, plan: Plan) -> list[str]:
+    """Patterns that match no layer: most often a misspelling."""
+    names = [entry.name for entry in plan.convolutions] + [name for group in plan.groups for name in group.producers]
+    unmatched = [pattern for pattern in options.patterns if not any(re.search(pattern, name) for name in names)]
+    return [f"the pattern '{pattern}' matches no convolution" for pattern in unmatched]
+
+
+def _unmatched_names(options: RewritingOptions, graph: CallGraph) -> list[str]:
+    """Names of element-wise layers or activations that the model does not have."""
+    calls = [call for call in graph.calls if call.kind == OPERATION]
+    functions = {activation_name(getattr(call.operation, "activation", None)) for call in calls}
+    unmatched = [n for n in options.elementwise if n not in functions and not any(is_named(c, (n,)) for c in calls)]
+    return [f"elementwise '{name}' is no layer, class or activation of the model" for name in unmatched]

@@ -1,0 +1,95 @@
+"""Stage 2: `Source` -> `Planned`, by options, by a plan, or by measured times."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from octconvert.calibration.calibrate import prepared_plan
+from octconvert.errors import NothingToConvert, UsageError
+from octconvert.inference.forms import checked_runtime
+from octconvert.latency.objective import for_latency
+from octconvert.options.deployment import DeploymentOptions
+from octconvert.options.limits import shown
+from octconvert.options.request import ConversionRequest
+from octconvert.options.timing import BenchSettings, bench_settings
+from octconvert.pipeline.notes import nothing_to_convert
+from octconvert.pipeline.source import Source, read_source
+from octconvert.planning.planned import Planned
+from octconvert.results.bench import Bench
+from octconvert.results.plan import Plan
+from octconvert.runtimes import find
+from octconvert.system.progress import Progress, silent
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A plan, the times that it was chosen by (None: not timed), and notes on them."""
+
+    planned: Planned
+    bench: Bench | None = None
+    notes: tuple[str, ...] = ()
+
+
+def plan(arguments: Mapping[str, Any]) -> Plan:
+    """`octconvert.plan`; see there."""
+    arguments = dict(arguments)
+    model, progress = arguments.pop("model_or_path"), arguments.pop("progress", silent)
+    request = ConversionRequest.of(arguments)
+    timing = timing_of(request.deployment) if request.deployment.objective != "macs" else None
+    source = read_source(model, request.loading)
+    planned = choose(plan_source(source, request), timing, progress).planned
+    options = request.calibration
+    if options is None or not (options.data is not None or options.searches) or not calibrates(planned):
+        return planned.plan
+    source.example()  # an error comes before the long work
+    return prepared_plan(planned, options, progress)
+
+
+def plan_source(source: Source, request: ConversionRequest) -> Planned:
+    """Plan a model by the options or the plan of the request.
+
+    Raises:
+        UsageError: the plan can not be read, or does not fit the model.
+    """
+    if request.plan is None:
+        assert request.rewriting is not None  # one of them there is
+        return Planned.from_options(source.graph, request.rewriting)
+    if isinstance(request.plan, Plan):
+        return Planned.from_plan(source.graph, request.plan)
+    if not isinstance(request.plan, (str, os.PathLike)):
+        raise UsageError(f"plan takes a Plan or the path of one, received {shown(request.plan)}")
+    return Planned.from_plan(source.graph, Plan.from_file(os.fspath(request.plan)), str(request.plan))
+
+
+def check_converts(source: Source, chosen: Chosen, request: ConversionRequest) -> None:
+    """Raises `NothingToConvert` where the request is strict and no convolution is converted."""
+    if request.delivery.strict and not chosen.planned.converts:
+        slow = f"{source.label}: {chosen.notes[0]}" if chosen.notes else ""
+        raise NothingToConvert(slow or nothing_to_convert(source, chosen.planned))
+
+
+def choose(planned: Planned, timing: BenchSettings | None, progress: Progress) -> Chosen:
+    """Leave plain what gains no time as a pair; with no ``timing`` the plan stays as it is."""
+    if timing is None or not planned.converts:
+        return Chosen(planned)
+    fastest = for_latency(planned, timing, progress)
+    return Chosen(fastest.planned, fastest.bench, tuple(fastest.notes))
+
+
+def calibrates(planned: Planned) -> bool:
+    """Whether there is anything to calibrate: with octave=1 the function is unchanged."""
+    return planned.converts and planned.options.octave > 1 and planned.options.weights != "fresh"
+
+
+def timing_of(options: DeploymentOptions) -> BenchSettings:
+    """How times are measured.
+
+    Raises:
+        UsageError: the runtime is unknown or not installed.
+    """
+    runtime = checked_runtime(options.runtime)
+    find(runtime).check_installed()
+    return replace(bench_settings(runtime), threads=options.threads, for_inference=True)
