@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 from deployables import converted, installed, source, unsupported
 from keras import layers
@@ -17,7 +16,6 @@ import octconvert
 from octconvert.benchmarking import measure as measuring
 from octconvert.benchmarking.process import Worker, WorkerError
 from octconvert.errors import InputError, UsageError
-from octconvert.results.bench import Bench, BenchRow
 from octconvert.runtimes import RUNTIMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -292,33 +290,3 @@ def test_a_failing_model_has_no_more_turns(turns):
     found, asked = turns(None, 0.1, rounds=2)
     assert [turn for turn in asked if turn[0] is None] == [(None, 1, 1), (None, "ended")]
     assert found[0].error == "no" and len(found[1].seconds) == 4
-
-
-# --- how it is told -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def told():
-    rows = (
-        BenchRow("models/of/mine/resnet50.keras", "tf", 3_860_000_000, 47.8, (46.9, 49.2), 75, 1.0, 1.0, 310.2),
-        BenchRow("models/of/mine/resnet50-octave.keras", "tf", 2_130_000_000, 36.8, (36.1, 38), 75, 1.3, 1.81, 295.0),
-        BenchRow("models/of/mine/resnet50-octave.keras", "litert", 2_130_000_000, error="it has no [op]"),
-    )
-    return Bench(rows, threads=2, batch=1, rounds=15, for_inference=True, notes=("a note",))
-
-
-def test_the_table_fits_the_terminal(told, monkeypatch):
-    for width in (60, 80, 200):
-        monkeypatch.setenv("COLUMNS", str(width))
-        text = str(told)
-        assert max(map(len, text.splitlines())) <= width
-        assert all(part in " ".join(text.split()) for part in ("1.30x", "72%", "failed", "it has no [op]", "a note"))
-        assert [line.strip() for line in text.splitlines() if line.strip() in RUNTIMES] == ["tf", "litert"]
-    assert "models/of/mine/resnet50-octave.keras" in text and "46.9-49.2" in text and text.isascii()
-
-
-def test_a_bench_shows_itself(told):
-    assert repr(told) == "<Bench of 2 models on tf, litert>"
-    assert "1.30x" in told._repr_mimebundle_((), ())["text/html"]
-    assert json.loads(json.dumps(told.to_dict()))["rows"][1]["efficiency"] == pytest.approx(1.3 / 1.81)
-    assert len(told.measured) == 2 and np.isclose(told.rows[1].efficiency, 0.718, atol=1e-3)

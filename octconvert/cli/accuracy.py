@@ -1,4 +1,4 @@
-"""The command line's options that keep the accuracy, checked before TensorFlow is started for them."""
+"""The parameters that keep the accuracy, checked before TensorFlow is started for them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
-
+from octconvert.cli.parameters import ACCURACY, flag, option, whole_number
 from octconvert.errors import InputError, UsageError
 from octconvert.options import limits
 from octconvert.options.calibration import STEPS
 from octconvert.text.numerals import parse_number, scale_and_offset
-
-GROUP = Group("Keeping the accuracy", sort_key=2)
 
 _ALPHAS = "which chooses every alpha itself"
 _CONTRADICTIONS = (
@@ -27,64 +24,79 @@ _CONTRADICTIONS = (
     ("target_macs", "alpha alpha_map plan", _ALPHAS),
     ("max_drop", "alpha alpha_map plan target_macs", _ALPHAS),
 )
-"""An option, those that can not be given with it, and why."""
-
-
-def _option(help: str, metavar: str | None = None, **more: Any) -> Parameter:
-    return Parameter(help=help, group=GROUP, metavar=metavar, **more)
+"""An option, those that can not be combined with it, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccuracyOptions:
+class AccuracyParameters:
     """As they were typed; None or False where they were not."""
 
     calibrate: Annotated[
         str | None,
-        _option(
+        option(
             "Unlabelled inputs to fit the converted model to, a few hundred: .npz, .npy or a directory of images. "
             "Default: synthetic images.",
-            "DATA",
+            group=ACCURACY,
+            metavar="DATA",
         ),
     ] = None
-    no_calibration: Annotated[bool, _option("Move the weights and leave it at that.")] = False
+    no_calibration: Annotated[bool, option("Only move the weights; fit nothing.", group=ACCURACY)] = False
     preprocess: Annotated[
         str | None,
-        _option(
-            "What is done to the data before the model gets them: a NAME from keras.applications (resnet50), "
-            "SCALE,OFFSET (1/127.5,-1) or MODULE:FUNCTION of your own.",
-            "HOW",
+        option(
+            "Preprocessing of the data: the NAME of a module of keras.applications (resnet50), SCALE,OFFSET "
+            "(1/127.5,-1), or MODULE:FUNCTION of your own.",
+            group=ACCURACY,
+            metavar="HOW",
             allow_leading_hyphen=True,
         ),
     ] = None
     input_range: Annotated[
         str | None,
-        _option(
-            "What black and white are to the model, for synthetic images. Default: found in the model.",
-            "LO,HI",
+        option(
+            "The values of black and white in synthetic images. Default: derived from the model.",
+            group=ACCURACY,
+            metavar="LO,HI",
             allow_leading_hyphen=True,
         ),
     ] = None
-    calibration_samples: Annotated[str | None, _option("The most samples that are used.", "N")] = None
-    calibration_budget: Annotated[float | None, _option("About how long it may take.", "SECONDS")] = None
+    calibration_samples: Annotated[
+        str | None, option("At most this many samples. Default: 2048.", group=ACCURACY, metavar="N")
+    ] = None
+    calibration_budget: Annotated[
+        float | None,
+        option("About how long it may take. Default: 60, or 300 with --calibrate.", group=ACCURACY, metavar="SECONDS"),
+    ] = None
     calibration_steps: Annotated[
-        str | None, _option(f"Only these, with commas between them: {', '.join(STEPS)}.", "LIST")
+        str | None,
+        option(f"Only these steps, separated by commas: {', '.join(STEPS)}.", group=ACCURACY, metavar="LIST"),
     ] = None
     target_macs: Annotated[
-        float | None, _option("Choose each alpha so that this share of the MACs is left, 0.6 for example.", "SHARE")
+        float | None,
+        option(
+            "Choose each alpha so that this share of the MACs is left, for example 0.6.",
+            group=ACCURACY,
+            metavar="SHARE",
+        ),
     ] = None
     max_drop: Annotated[
         float | None,
-        _option("Choose each alpha so that no more of the top-1 agreement is lost, 0.01 for one point.", "SHARE"),
+        option(
+            "Choose each alpha so that at most this share of the top-1 agreement is lost, 0.01 for one point.",
+            group=ACCURACY,
+            metavar="SHARE",
+        ),
     ] = None
     evaluate: Annotated[
         str | None,
-        _option(
+        option(
             "Labelled inputs to measure the accuracy on, before and after: .npz, or a directory with a subdirectory "
             "for each class.",
-            "DATA",
+            group=ACCURACY,
+            metavar="DATA",
         ),
     ] = None
-    seed: Annotated[str | None, _option("Of everything that is drawn by chance.", "N")] = None
+    seed: Annotated[str | None, option("Seed of all random numbers. Default: 0.", group=ACCURACY, metavar="N")] = None
 
     @property
     def files(self) -> tuple[str | None, str | None]:
@@ -92,61 +104,47 @@ class AccuracyOptions:
         return self.calibrate, self.evaluate
 
     def arguments(self, others: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given, by the names that `octconvert.convert` has for it; ``others`` are the other options.
+        """What was typed, by the names that `octconvert.convert` has for it; ``others`` are the other options.
 
         Raises:
-            UsageError: a value makes no sense, or two options can not be given together.
+            UsageError: a value makes no sense, or two options can not be combined.
         """
-        found = {
+        values = {
             "calibration": False if self.no_calibration else self.calibrate,
             "preprocess": _preprocess(self.preprocess),
             "input_range": _range(self.input_range),
-            "calibration_samples": whole_number("calibration-samples", self.calibration_samples),
-            "calibration_budget": _real("calibration-budget", self.calibration_budget),
+            "calibration_samples": whole_number("calibration_samples", self.calibration_samples),
+            "calibration_budget": _real("calibration_budget", self.calibration_budget),
             "calibration_steps": _steps(self.calibration_steps),
-            "target_macs": _real("target-macs", self.target_macs),
-            "max_drop": _real("max-drop", self.max_drop),
+            "target_macs": _real("target_macs", self.target_macs),
+            "max_drop": _real("max_drop", self.max_drop),
             "evaluate": self.evaluate,
             "seed": whole_number("seed", self.seed),
         }
-        given = {**others, **vars(self)}
-        _check_together({name for name, value in given.items() if value is not None and value is not False})
-        return {name: value for name, value in found.items() if value is not None}
+        typed = {**others, **vars(self)}
+        _check_together({name for name, value in typed.items() if value is not None and value is not False})
+        return {name: value for name, value in values.items() if value is not None}
 
     def check_files(self) -> None:
         """Raises `InputError` where there are no such data."""
-        for option, path in (("calibrate", self.calibrate), ("evaluate", self.evaluate)):
+        for name, path in (("calibrate", self.calibrate), ("evaluate", self.evaluate)):
             if path is not None and not Path(path).exists():
-                raise InputError(f"{path}: there is no such file or directory ({_flag(option)})")
+                raise InputError(f"{path}: there is no such file or directory ({flag(name)})")
 
 
-NONE_GIVEN = AccuracyOptions()
+ANY_ACCURACY = AccuracyParameters()
+"""The defaults."""
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _check_together(given: set[str]) -> None:
+def _check_together(typed: set[str]) -> None:
     for name, refused, why in _CONTRADICTIONS:
-        both = [other for other in refused.split() if other in given]
-        if name in given and both:
-            raise UsageError(f"{_flag(both[0])} can not be given together with {_flag(name)}, {why}")
-
-
-def whole_number(name: str, text: str | None) -> int | None:
-    """The value of an option as it was typed; cyclopts would make 2 of 2.5."""
-    if text is None:
-        return None
-    try:
-        value: Any = int(text)
-    except ValueError:
-        value = text
-    return limits.whole(name.replace("-", "_"), value, f"--{name}")
+        both = [other for other in refused.split() if other in typed]
+        if name in typed and both:
+            raise UsageError(f"{flag(both[0])} can not be combined with {flag(name)}, {why}")
 
 
 def _real(name: str, value: float | None) -> float | None:
-    return None if value is None else limits.real(name.replace("-", "_"), value, f"--{name}")
+    return None if value is None else limits.real(name, value, flag(name))
 
 
 def _range(text: str | None) -> tuple[float, float] | None:
@@ -170,7 +168,7 @@ def _steps(text: str | None) -> tuple[str, ...] | None:
 
 
 def _preprocess(text: str | None) -> str | None:
-    """Only numbers are checked here: names and functions can not be found without Keras."""
+    """Only numbers are checked here: names and functions need Keras."""
     if text is None or ":" in text:
         return text
     is_name = bool(text.strip()) and "," not in text and parse_number(text) is None
@@ -178,6 +176,3 @@ def _preprocess(text: str | None) -> str | None:
         forms = "a name from keras.applications, SCALE,OFFSET (for example 1/127.5,-1) or MODULE:FUNCTION"
         raise UsageError(f"--preprocess takes {forms}; received '{text}'")
     return text
-
-
-__all__ = ["GROUP", "NONE_GIVEN", "STEPS", "AccuracyOptions", "whole_number"]

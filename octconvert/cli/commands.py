@@ -7,78 +7,78 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from octconvert.cli.console import Entered
+from octconvert.cli.console import OnStage
 from octconvert.cli.task import Task
 from octconvert.errors import CheckError, NothingToConvert
 
 
-def perform(task: Task, entered: Entered | None = None) -> None:
-    """Do it and print the result; ``entered`` is called with the name of each stage when it begins.
+def perform(task: Task, on_stage: OnStage | None = None) -> None:
+    """Do it and print the result; ``on_stage`` is called with the name of each stage when it begins.
 
     Raises:
         OctconvertError: it can not be done.
     """
-    _COMMANDS[task.command](task, entered)
+    _COMMANDS[task.command](task, on_stage)
 
 
-def _convert(task: Task, entered: Entered | None) -> None:
+def _convert(task: Task, on_stage: OnStage | None) -> None:
     failure = None
-    with task.console.working(entered) as progress:
+    with task.console.session(on_stage) as progress:
         from octconvert import api, loading
 
         loading.check_target(task.arguments["output"], overwrite=task.arguments["overwrite"])
         arguments = _arguments(task)
         try:
-            with task.console.converting(_measures(task)):
+            with task.console.exporting(_measures(task)):
                 report = api.convert(task.models[0], **arguments, progress=progress).report
         except CheckError as error:
             failure, report = error, error.report
     if report is not None:
-        task.console.report(replace(report, notes=(*task.notes, *report.notes)))
+        task.console.show_report(replace(report, notes=(*task.notes, *report.notes)))
     if failure is not None:
         raise failure
 
 
-def _plan(task: Task, entered: Entered | None) -> None:
-    with task.console.working(entered) as progress:
+def _plan(task: Task, on_stage: OnStage | None) -> None:
+    with task.console.session(on_stage) as progress:
         from octconvert import api
 
         arguments = _arguments(task)
-        with task.console.converting(_measures(task)):
+        with task.console.exporting(_measures(task)):
             plan = api.plan(task.models[0], **arguments, progress=progress)
-    task.console.say(plan.to_json, plan)
+    task.console.show(plan, plan.to_json)
     if not plan.converted:
         raise NothingToConvert(f"{task.models[0]}: no convolution can be converted with these options")
 
 
-def _diff(task: Task, entered: Entered | None) -> None:
-    with task.console.working(entered):
+def _diff(task: Task, on_stage: OnStage | None) -> None:
+    with task.console.session(on_stage):
         from octconvert import api
 
         report = api.diff(*task.models, **_arguments(task))
-    task.console.report(report)
+    task.console.show_report(report)
 
 
-def _bench(task: Task, entered: Entered | None) -> None:
-    with task.console.working(entered) as progress:
+def _bench(task: Task, on_stage: OnStage | None) -> None:
+    with task.console.session(on_stage) as progress:
         from octconvert import api
 
         arguments = _arguments(task)
-        with task.console.converting():
+        with task.console.exporting():
             result = api.bench(task.models, **arguments, progress=progress)
-    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), result)
+    task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
     if not result.measured:
         raise CheckError(f"nothing could be measured: {result.rows[0].model}: {result.rows[0].error}")
 
 
-def _export(task: Task, entered: Entered | None) -> None:
-    with task.console.working(entered) as progress:
+def _export(task: Task, on_stage: OnStage | None) -> None:
+    with task.console.session(on_stage) as progress:
         from octconvert import api
 
         arguments = _arguments(task)
-        with task.console.converting():
+        with task.console.exporting():
             result = api.export(task.models[0], **arguments, progress=progress)
-    task.console.say(lambda: json.dumps(result.to_dict(), indent=2), result)
+    task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
 
 
 def _arguments(task: Task) -> dict[str, Any]:
@@ -90,11 +90,11 @@ def _arguments(task: Task) -> dict[str, Any]:
 
 
 def _measures(task: Task) -> bool:
-    """Whether models are written for other runtimes on the way."""
+    """Whether models are exported to other runtimes on the way."""
     return task.arguments.get("benchmark", False) or task.arguments["objective"] == "latency"
 
 
-_COMMANDS: dict[str, Callable[[Task, Entered | None], None]] = {
+_COMMANDS: dict[str, Callable[[Task, OnStage | None], None]] = {
     "convert": _convert,
     "plan": _plan,
     "diff": _diff,

@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO, TypeAlias
 
+from octconvert.cli.spelling import spell
 from octconvert.errors import OctconvertError, UsageError
+from octconvert.results.report import Report
 from octconvert.results.shown import Shown, View, renderable
 from octconvert.system import environment
 from octconvert.system.progress import Progress
@@ -21,7 +23,7 @@ STDOUT = "-"
 STARTING = "starting TensorFlow"
 """The first stage of every command."""
 
-Entered = Callable[[str], None]
+OnStage: TypeAlias = Callable[[str], None]
 """Called with the name of a stage when it begins."""
 
 
@@ -33,11 +35,11 @@ class StartError(OctconvertError):
 
 @dataclass(frozen=True)
 class Console:
-    """How one command speaks to the user.
+    """How one command prints its result and its progress.
 
     Attributes:
-        json: a file, `STDOUT`, or None where no JSON is wanted.
-        quiet, verbose, debug: the options of these names.
+        json: a file, `STDOUT`, or None for no JSON.
+        quiet, verbose, debug: the flags of these names.
 
     Raises:
         UsageError: on creation, where they contradict each other.
@@ -48,25 +50,25 @@ class Console:
     verbose: bool = False
     debug: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other")
 
     @contextlib.contextmanager
-    def working(self, entered: Entered | None = None) -> Iterator[Progress | None]:
-        """Start TensorFlow, silence libraries, keep stdout clean, and show progress where somebody watches."""
-        if entered is not None:
-            entered(STARTING)
+    def session(self, on_stage: OnStage | None = None) -> Iterator[Progress | None]:
+        """Start TensorFlow, silence libraries, keep stdout clean, and show progress on a terminal."""
+        if on_stage is not None:
+            on_stage(STARTING)
         # Whatever a library prints belongs to stderr: stdout may be read by a program.
-        with contextlib.redirect_stdout(sys.stderr), self._progress() as show:
+        with contextlib.redirect_stdout(sys.stderr), self._progress() as progress:
             if not self.debug:
                 start_quietly()
-            yield show if entered is None else _announced(show, entered)
+            yield progress if on_stage is None else _reporting_stages(progress, on_stage)
 
-    def converting(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
-        """Silence the converters of other runtimes, which write to stderr whatever they are told."""
-        shown = not wanted or self.debug or os.environ.get(environment.LOG_LEVEL) == "0"
-        return contextlib.nullcontext() if shown else _discarded_stderr()
+    def exporting(self, exports: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Silence the converters of other runtimes, which write to stderr in spite of their options."""
+        audible = not exports or self.debug or os.environ.get(environment.LOG_LEVEL) == "0"
+        return contextlib.nullcontext() if audible else _discarded_stderr()
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[Progress | None]:
@@ -75,24 +77,24 @@ class Console:
             return
         # Its own descriptor, so that it can be seen while stderr is silenced.
         stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
-        with stream, progress_bar(STARTING, stream) as show:
-            yield show
+        with stream, progress_bar(STARTING, stream) as progress:
+            yield progress
 
-    def report(self, report: Any) -> None:
-        """A conversion's report, for people and as JSON."""
+    def show_report(self, report: Report) -> None:
+        """A report, for people and as JSON."""
         import json
 
         from octconvert.display.serialized import to_dict
 
-        self.say(lambda: json.dumps(to_dict(report), indent=2), report)
+        self.show(report, lambda: json.dumps(to_dict(report), indent=2))
 
-    def say(self, text: Callable[[], str], result: Shown) -> None:
-        """The same result as JSON, where it was asked for, and for people."""
+    def show(self, result: Shown, json: Callable[[], str]) -> None:
+        """A result for people, and as JSON where that is requested."""
         if self.json == STDOUT:
-            print(text())
+            print(json())
             return
         if self.json is not None:
-            write_atomically(Path(self.json), text() + "\n")
+            write_atomically(Path(self.json), json() + "\n")
         if not self.quiet:
             from rich.console import Console as Screen
 
@@ -100,29 +102,29 @@ class Console:
 
             screen = Screen()
             with screen.capture() as captured:
-                screen.print(Printable(renderable(result, View(verbose=self.verbose))), crop=False)
+                screen.print(Printable(renderable(result, View(self.verbose, spell))), crop=False)
             # Written here because rich would end the process by itself where the reader has gone.
             sys.stdout.write(captured.get())
 
 
-def _announced(show: Progress | None, entered: Entered) -> Progress:
-    """Progress that calls ``entered`` once for each stage, and then ``show``."""
+def _reporting_stages(progress: Progress | None, on_stage: OnStage) -> Progress:
+    """``progress``, and ``on_stage`` once for each stage."""
     current = STARTING
 
     def both(stage: str, done: int, total: int) -> None:
         nonlocal current
         if stage != current:
             current = stage
-            entered(stage)
-        if show is not None:
-            show(stage, done, total)
+            on_stage(stage)
+        if progress is not None:
+            progress(stage, done, total)
 
     return both
 
 
 @contextlib.contextmanager
 def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
-    """One line that shows the stage at hand and how long it has taken."""
+    """One line with the current stage and how long it has taken."""
     from rich.console import Console as Screen
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as ProgressBar
@@ -136,7 +138,7 @@ def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
         def show(stage: str, done: int, total: int) -> None:
             begins = stage != progress.tasks[0].description
             if begins:
-                # A new task, for one never forgets its total and when it began.
+                # A new task: an old one keeps its total and its start.
                 progress.remove_task(progress.tasks[0].id)
                 progress.add_task(stage, total=None, count="")
             count = f"{done}/{total}" if total else ""
@@ -146,7 +148,7 @@ def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
 
 
 def start_quietly() -> None:
-    """Import TensorFlow without its log lines, unless the user has asked to see them all.
+    """Import TensorFlow without its log lines, unless the environment requests all of them.
 
     Raises:
         StartError: it can not be imported.
@@ -165,11 +167,11 @@ def start_quietly() -> None:
 
 
 def _root(error: BaseException) -> str:
-    """What was at the bottom of it: TensorFlow wraps a whole traceback around the error of the system's loader."""
+    """The first error of a chain: TensorFlow wraps a whole traceback around the error of the system's loader."""
     while error.__context__ is not None:
         error = error.__context__
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}{f': {said[:300]}' if said else ''}"
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}{f': {message[:300]}' if message else ''}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from octconvert.cli.spelling import spell
 from octconvert.errors import InputError, OctconvertError
 from octconvert.text import printable
 
@@ -19,14 +20,14 @@ def explain(error: BaseException, models: Sequence[str], files: Iterable[str], d
     """Print the one line about an error; return the exit code.
 
     Args:
-        models: the files that the command line was about.
-        files: others that it named.
+        models: the model files on the command line.
+        files: other files on it.
         debug: whether a traceback is shown.
     """
     if isinstance(error, KeyboardInterrupt):
         return fail("interrupted", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
-        # The reader of stdout has gone; what is left in its buffer must not fail again at exit.
+        # The reader of stdout has gone; the rest of the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return READER_GONE
     if debug:
@@ -34,26 +35,26 @@ def explain(error: BaseException, models: Sequence[str], files: Iterable[str], d
     if isinstance(error, MemoryError):
         return fail(f"{' '.join(models)}: there is not enough memory", FAILED)
     if isinstance(error, OctconvertError):
-        return fail(_naming(error, models, files), error.exit_code)
+        return fail(spell(_naming(error, models, files)), error.exit_code)
     return fail(f"{' '.join(models)}: unexpected {_unexpected(error)}; --debug shows the traceback", FAILED)
 
 
 def fail(message: str, code: int) -> int:
-    """Print ``message`` as one line; the code comes back."""
+    """Print ``message`` as one line; return ``code``."""
     say(message)
     return code
 
 
 def say(message: str) -> None:
     """One line on stderr."""
-    if sys.stderr is None:  # closed; print would take stdout
+    if sys.stderr is None:  # closed; print would use stdout
         return
     with contextlib.suppress(OSError):  # nobody reads it any more
         print(f"octconvert: {printable.line(message, most=8000)}", file=sys.stderr, flush=True)
 
 
 def _naming(error: OctconvertError, models: Sequence[str], files: Iterable[str]) -> str:
-    """The error's line; the models' files stand in front where it is about a layer, which knows of no file."""
+    """The error's line, after the models' files where it names no file: a layer does not know its file."""
     line = str(error)
     if not models or not isinstance(error, InputError):
         return line
@@ -63,7 +64,7 @@ def _naming(error: OctconvertError, models: Sequence[str], files: Iterable[str])
 
 def _unexpected(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    said = " ".join(str(error).split())
-    said = f": {said[:200]}{'...' if len(said) > 200 else ''}" if said else ""
+    message = " ".join(str(error).split())
+    message = f": {message[:200]}{'...' if len(message) > 200 else ''}" if message else ""
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}{said}"
+    return f"{type(error).__name__}{where}{message}"

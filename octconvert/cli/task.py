@@ -1,4 +1,4 @@
-"""What one command line asks for, once its arguments are understood and checked."""
+"""What one command line requests, once its arguments are understood and checked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Task:
 
     Attributes:
         command: 'convert', 'plan', 'diff', 'bench' or 'export'.
-        models: the files to read, as they were given.
+        models: the files to read, as they were typed.
         arguments: of the function of `octconvert.api`, except that custom objects are still text.
-        console: how to speak to the user.
+        console: how results, progress and JSON are printed.
         targets: files and directories that it may write.
-        files: other files that were named, for errors.
+        files: other files that were named, for error messages.
         notes: for the report.
     """
 

@@ -1,4 +1,4 @@
-"""What was done to keep the accuracy, and what became of it: headlines, a section, a column of the per-layer table."""
+"""The calibration in a report: headlines, a section, and the column of errors in the per-layer table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from octconvert.display.tables import MORE, LayerColumn, figures, heading, indented
-from octconvert.results.report import CalibrationReport, ConvolutionReport, Evaluation, Measure, Report
+from octconvert.results.report import CalibrationReport, ConvolutionReport, Evaluation, Measure, Report, Step
 from octconvert.results.shown import View
 from octconvert.text import words
 
 MOST_STEPS = 12
 BAR = 5
-ERROR = f"error: mean squared difference to the source's output, over its variance; {'#' * BAR} is the worst layer."
+ERROR = (
+    f"error: mean squared difference from the source's output, relative to its variance; {'#' * BAR} marks the worst "
+    "layer."
+)
 _AGREEMENT, _ERROR, _PSNR = "top-1 agreement", "relative error", "PSNR"
 _MOVED = {"fold": "folded"}  # what the weights are called before they are calibrated, where not "sliced"
 
@@ -25,71 +28,79 @@ _MOVED = {"fold": "folded"}  # what the weights are called before they are calib
 
 
 def headlines(report: Report, view: View) -> list[RenderableType]:
-    """The accuracy, and what stands behind it; nothing where nobody asked for either."""
+    """The accuracy, and on which data it was calibrated; nothing where neither was measured."""
     lines: list[RenderableType] = []
     if report.evaluation is not None:
         lines.append(Text(_accuracy(report.evaluation), style="bold"))
     if report.calibration is not None:
-        lines.append(Text(_calibrated(report.calibration, measured=report.evaluation is not None)))
+        text = _calibrated(report.calibration)
+        if report.evaluation is None and _classifies(report.calibration):
+            text += view.spell(" The accuracy was not measured: `evaluate` with labelled data measures it.")
+        lines.append(Text(text))
     return lines
 
 
-def _accuracy(found: Evaluation) -> str:
-    change = f"Accuracy {words.percent(found.before)} -> {words.percent(found.after)}"
-    if f"{found.samples:,}" in found.data:  # "test.npz (5,000 images)" needs no second number
-        return f"{change} on {found.data}."
-    return f"{change} of {words.plural(found.samples, 'sample')} ({found.data})."
+def _accuracy(evaluation: Evaluation) -> str:
+    change = f"Accuracy {words.percent(evaluation.before)} -> {words.percent(evaluation.after)}"
+    if f"{evaluation.samples:,}" in evaluation.data:  # "test.npz (5,000 images)" needs no second number
+        return f"{change} on {evaluation.data}."
+    return f"{change} of {words.plural(evaluation.samples, 'sample')} ({evaluation.data})."
 
 
-def _calibrated(done: CalibrationReport, measured: bool) -> str:
-    """Numbers on synthetic images are left to the section: up here they would be taken for an accuracy."""
-    data = "synthetic images" if done.synthetic else done.data
-    if not _any_kept(done):
-        told = f"Not calibrated: no step on {data} was {'kept' if done.steps else 'run'}."
-    elif done.synthetic or not done.measures:
-        told = f"Calibrated on {data}."
-    else:
-        first = done.measures[0]
-        change = f"{first.name} {_value(first.name, first.before)} -> {_value(first.name, first.after)}"
-        told = f"Calibrated on {data}: {change} {_where(done)}."
-    classifies = any(measure.name == _AGREEMENT for measure in done.measures)
-    return told if measured or not classifies else f"{told} Accuracy not measured: --evaluate DATA does it."
+def _calibrated(calibration: CalibrationReport) -> str:
+    """Numbers on synthetic images are left to the section: in the headline they would be read as an accuracy."""
+    data = "synthetic images" if calibration.synthetic else calibration.data
+    if not _any_kept(calibration):
+        return f"Not calibrated: no step on {data} was {'kept' if calibration.steps else 'run'}."
+    if calibration.synthetic or not calibration.measures:
+        return f"Calibrated on {data}."
+    first = calibration.measures[0]
+    change = f"{first.name} {_value(first.name, first.before)} -> {_value(first.name, first.after)}"
+    return f"Calibrated on {data}: {change} {_where(calibration)}."
 
 
-def _any_kept(done: CalibrationReport) -> bool:
-    return any(step.kept for step in done.steps)
+def _classifies(calibration: CalibrationReport) -> bool:
+    return any(measure.name == _AGREEMENT for measure in calibration.measures)
 
 
-def _where(done: CalibrationReport) -> str:
-    made = " (synthetic)" if done.synthetic else ""
-    if not done.held_out:
-        return f"on the samples it was fitted to{made}"
-    return f"on {words.plural(done.held_out, 'held-out sample')}{made}"
+def _any_kept(calibration: CalibrationReport) -> bool:
+    return any(step.kept for step in calibration.steps)
+
+
+def _where(calibration: CalibrationReport) -> str:
+    kind = " (synthetic)" if calibration.synthetic else ""
+    if not calibration.held_out:
+        return f"on the samples used for fitting{kind}"
+    return f"on {words.plural(calibration.held_out, 'held-out sample')}{kind}"
 
 
 # --- the section ----------------------------------------------------------------------------------------------------
 
 
 def section(report: Report, view: View) -> list[RenderableType]:
-    done = report.calibration
-    if done is None:
+    """The data, the measures before and after, and each step; nothing where the report has no calibration."""
+    calibration = report.calibration
+    if calibration is None:
         return []
-    parts: list[RenderableType] = [heading(f"Calibration  ({done.seconds:.1f} s)"), indented(_data(done, view))]
-    if done.measures:
-        moved = _MOVED.get(str(dict(report.options).get("weights")), "sliced")
-        now = "calibrated" if _any_kept(done) else "now"
-        parts += [Text(), figures((_where(done), moved, now), [_measure(measure) for measure in done.measures])]
-    if done.steps:
-        parts += [Text(), _steps(done, view.verbose)]
+    title = heading(f"Calibration  ({calibration.seconds:.1f} s)")
+    parts: list[RenderableType] = [title, indented(_data(calibration, view))]
+    if calibration.measures:
+        before = _MOVED.get(str(dict(report.options).get("weights")), "sliced")
+        after = "calibrated" if _any_kept(calibration) else "now"
+        rows = [_measure(measure) for measure in calibration.measures]
+        parts += [Text(), figures((_where(calibration), before, after), rows)]
+    if calibration.steps:
+        parts += [Text(), _steps(calibration.steps, view.verbose)]
     return parts
 
 
-def _data(done: CalibrationReport, view: View) -> list[tuple[str, str]]:
-    pairs = [("data", f"{done.data}: {done.samples:,} fitted to, {done.held_out:,} held out")]
-    if done.input_range:
-        pairs.append(("input range", done.input_range))
-    if done.synthetic:
-        pairs.append(("better with", "--calibrate DATA: a few hundred unlabelled inputs, as the model is fed"))
+def _data(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
+    counts = f"{calibration.samples:,} for fitting, {calibration.held_out:,} held out"
+    pairs = [("data", f"{calibration.data}: {counts}")]
+    if calibration.input_range:
+        pairs.append(("input range", calibration.input_range))
+    if calibration.synthetic:
+        pairs.append(("better with", view.spell("`calibration`: a few hundred unlabelled inputs of your own")))
     return pairs
 
 
@@ -105,17 +116,17 @@ def _value(name: str, value: float) -> str:
     return {_AGREEMENT: words.percent, _ERROR: words.fine_percent}.get(name, "{:.4g}".format)(value)
 
 
-def _steps(done: CalibrationReport, verbose: bool) -> RenderableType:
+def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
-    shown = done.steps if verbose else done.steps[:MOST_STEPS]
+    shown = steps if verbose else steps[:MOST_STEPS]
     for step in shown:
         state = Text("  kept", style="green") if step.kept else Text("  not kept", style="dim")
         grid.add_row(state, Text(words.shorten(step.name, 20)), Text(f"{step.seconds:.1f} s"), Text(step.detail))
-    hidden = len(done.steps) - len(shown)
+    hidden = len(steps) - len(shown)
     return Group(grid, Text(f"  and {words.plural(hidden, 'more step')} {MORE}")) if hidden else grid
 
 
@@ -130,7 +141,7 @@ def error_column(rows: Sequence[ConvolutionReport]) -> LayerColumn | None:
 
 
 def badness(rows: Sequence[ConvolutionReport]) -> list[float]:
-    """By which the worst layers are found; nothing where no error was measured."""
+    """The errors as a key for sorting, NaN as the worst; nothing where no error was measured."""
     if all(row.error is None for row in rows):
         return []
     return [-1.0 if row.error is None else math.inf if math.isnan(row.error) else row.error for row in rows]
@@ -143,6 +154,3 @@ def _bar(error: float | None, worst: float) -> str:
         return f"{'#' * BAR} {error!s:>5}"
     length = round(BAR * error / worst) if worst else 0
     return f"{('#' * length).ljust(BAR, '.')} {words.short_percent(error):>5}"
-
-
-__all__ = ["ERROR", "badness", "error_column", "headlines", "section"]

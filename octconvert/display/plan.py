@@ -48,8 +48,8 @@ def _headline(plan: Plan) -> list[RenderableType]:
     if not converted:
         why = f"all {total:,} convolutions stay plain" if total else "the model has no convolutions"
         summary = f"Nothing would be converted: {why}."
-    chosen = options.summary({name: getattr(plan, name) for name in _OPTIONS})
-    return [Text(f"Plan for {plan.model}: {chosen}"), Text(summary, style="bold")]
+    plan_options = options.summary({name: getattr(plan, name) for name in _OPTIONS})
+    return [Text(f"Plan for {plan.model}: {plan_options}"), Text(summary, style="bold")]
 
 
 def _layers(plan: Plan, verbose: bool) -> list[RenderableType]:

@@ -77,9 +77,9 @@ def _headline(report: Report, view: View) -> list[RenderableType]:
 
 def _title(report: Report) -> Text:
     took = "" if report.seconds is None else f"  ({report.seconds:.1f} s)"
-    chosen = options.summary(dict(report.options))
+    summary = options.summary(dict(report.options))
     title = f"{report.source} -> {report.target}{took}" if report.target else f"{report.source}{took}"
-    return Text(f"{title}\n{chosen}" if chosen else title)
+    return Text(f"{title}\n{summary}" if summary else title)
 
 
 def _summary(report: Report) -> str:
@@ -113,13 +113,13 @@ def _costs(report: Report) -> list[RenderableType]:
     if not assumed:
         return [table]
     shapes = ", ".join(words.shape(item) for item in assumed)
-    return [table, Text(f"Counted for the input {shapes}; the model leaves its size open.")]
+    return [table, Text(f"Counted for inputs of size {shapes}; the model leaves the size open.")]
 
 
 # --- the per-layer table --------------------------------------------------------------------------------------------
 
 _WAS = LayerColumn("class\nbefore", lambda row: row.class_name)
-# A diff knows no plan: in the place of the role stands the layer's class in the second model.
+# A diff has no plan: the role column contains the layer's class in the second model.
 _BECAME = LayerColumn("class\nafter", lambda row: row.class_name if row.role == PLAIN else role_name(row.role))
 _MAP = LayerColumn("map", lambda row: words.shape(row.output_shape), right=True)
 _BEFORE = LayerColumn("map\nbefore", lambda row: words.shape(row.output_shape), right=True)
@@ -192,7 +192,7 @@ def _unmatched(report: Report, verbose: bool) -> list[RenderableType]:
 
 def _checks(report: Report) -> list[RenderableType]:
     if not report.checks:
-        return [] if report.seconds is None else [heading("Checks"), Text("  none was run")]
+        return [] if report.seconds is None else [heading("Checks"), Text("  none were run")]
     return checks("Checks", report.checks)
 
 

@@ -36,5 +36,5 @@ def _plain(value: Any) -> Any:
         return None  # JSON has no infinity: the PSNR of equal outputs
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    # NumPy's scalars count MACs too; anything else an option may hold is told in words.
+    # MACs may be scalars of NumPy; other values of options become text.
     return _plain(value.item()) if hasattr(value, "item") else str(value)

@@ -1,4 +1,4 @@
-"""What the reports are laid out with: sections, grids, and tables that choose their columns by the width at hand."""
+"""Building blocks of reports: sections, grids, and tables that choose their columns by the width of the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROLE_STYLES = {PLAIN: "dim"}
 
 @dataclass(frozen=True)
 class Fitted:
-    """A renderable that is built when the width is known."""
+    """A renderable that is built when the width of the terminal is known."""
 
     build: Callable[[int], RenderableType]
 
@@ -35,7 +35,7 @@ class Fitted:
 
 
 def spaced(sections: Iterable[Sequence[RenderableType]]) -> Group:
-    """The sections that have something to say, with a blank line between them."""
+    """The sections that are not empty, with a blank line between them."""
     parts: list[RenderableType] = []
     for section in filter(None, sections):
         parts += [Text(), *section] if parts else section
@@ -47,7 +47,7 @@ def heading(text: str) -> Text:
 
 
 def indented(pairs: Iterable[tuple[str, str]], justify: str = "left") -> Table:
-    """Two columns, the second wraps within itself."""
+    """(label, value) rows; values wrap within their column."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
     grid.add_column(overflow="fold")
@@ -57,7 +57,7 @@ def indented(pairs: Iterable[tuple[str, str]], justify: str = "left") -> Table:
 
 
 def states(rows: Iterable[tuple[Text, str, str]]) -> Table:
-    """How something ended, its name, and details, which wrap within themselves."""
+    """(state, name, detail) rows; details wrap within their column."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
@@ -68,7 +68,7 @@ def states(rows: Iterable[tuple[Text, str, str]]) -> Table:
 
 
 def figures(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A small table of numbers; the first column tells what they are."""
+    """A small table of numbers; the first column names them."""
     table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     table.add_column(Text(headers[0]), no_wrap=True)
     for header in headers[1:]:
@@ -102,18 +102,18 @@ def _alphas(row: Any) -> str:
 
 
 LEAST_NAME = 10
-"""Columns that a layer's name has in any case."""
+"""The least width of the column of names."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Rows that are not shown one by one."""
+    """Successive rows that are not shown one by one."""
 
     rows: tuple
 
 
 def _table(columns: Sequence[LayerColumn], rows: Sequence, gap: Callable[[Gap], dict[str, str]], width: int) -> Table:
-    """``columns`` after the name; the name takes what room is left."""
+    """The name and the ``columns``; the name gets the remaining width."""
     body = _body(columns, rows, gap)
     space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
     room = max(LEAST_NAME, min(_longest(body), _room(columns, body, space, width)))
@@ -173,7 +173,7 @@ def _as_gap(run: Sequence) -> list:
 
 
 def first_that_fits(choices: Sequence[Sequence[LayerColumn]], rows: Sequence, gap: Callable, width: int) -> Table:
-    """The richest choice of columns that leaves the names enough room."""
+    """A table with the richest choice of columns that leaves enough width for the names."""
     for columns in choices:
         body = _body(columns, rows, gap)
         if _room(columns, body, 1, width) >= max(LEAST_NAME, min(_longest(body), 18)):

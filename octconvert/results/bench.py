@@ -19,12 +19,12 @@ class BenchRow:
     Attributes:
         model, runtime: their names.
         macs: multiply-accumulates of the model for one sample.
-        median: time of a run, in milliseconds; None, as all that follows, where it could not be measured.
+        median: median time of a run, in milliseconds; None, like all that follows, where it could not be measured.
         quartiles: a quarter of the runs took less than the first and a quarter more than the second, in milliseconds.
         runs: how many were timed.
         speedup: how many times faster than the first model on this runtime.
         mac_ratio: how many times fewer MACs than the first model.
-        memory: the most that the model's process needed above what it had before it opened the model, in MB (Linux).
+        memory: peak memory of the model's process above that before it opened the model, in MB (Linux).
         error: why it could not be measured; else empty.
     """
 
@@ -51,9 +51,11 @@ class Bench(Shown):
 
     Attributes:
         rows: one for every runtime and model.
-        threads, batch, rounds: as they were measured.
-        for_inference: whether in their form for inference.
-        notes: what the user should know besides, a sentence each.
+        threads: of each runtime.
+        batch: batch size.
+        rounds: how many times each model was timed in turn.
+        for_inference: whether the models were timed in their form for inference.
+        notes: further remarks, a sentence each.
     """
 
     rows: tuple[BenchRow, ...]

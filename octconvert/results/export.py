@@ -27,12 +27,12 @@ class Exported(Shown):
 
     Attributes:
         source, target: the model's name or file, and the file or directory that was written.
-        runtime: what it was written for: 'litert', 'onnx', 'openvino' or 'tf'.
-        bytes: size of all that was written.
+        runtime: the runtime it was written for: 'litert', 'onnx', 'openvino' or 'tf'.
+        bytes: size of all files that were written.
         for_inference: whether it is the model's form for inference.
         inputs: in the model's order.
-        check: how it was checked, and the result.
-        notes: what the user should know besides, a sentence each.
+        check: the comparison with Keras, and its result.
+        notes: further remarks, a sentence each.
     """
 
     source: str

@@ -20,21 +20,21 @@ FIRST, INTERMEDIATE, LAST, PLAIN = "first", "intermediate", "last", "plain"
 OCTAVE_ROLES = (FIRST, INTERMEDIATE, LAST)
 
 
-def _index(value, below: int) -> bool:
+def _index(value: Any, below: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
 
 
 @dataclass(frozen=True)
 class Group:
-    """Tied tensors that share one channel split. ``low`` tells what ``alpha`` or ``selection`` gives; it sets nothing.
+    """Tied tensors that share one channel split. ``alpha`` and ``selection`` decide; ``low`` only lists the result.
 
     Attributes:
         name: ``g1``, ``g2`` ... in execution order.
         producers: names of the layers whose output channels are split here.
         channels: number of channels, for each producer.
-        alpha: share of low channels asked for.
-        low: number of low channels that gives, for each producer.
-        selection: for each producer the indices of its low channels; None takes the last ones.
+        alpha: requested share of low channels.
+        low: the resulting number of low channels, for each producer.
+        selection: for each producer the indices of its low channels; None for the last ones.
     """
 
     name: str
@@ -44,23 +44,23 @@ class Group:
     low: tuple[int, ...]
     selection: tuple[tuple[int, ...], ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_alpha(f"{self.name}: alpha", self.alpha)
         for name in ("producers", "channels", "low"):
             if not isinstance(getattr(self, name), tuple):
                 raise UsageError(f"{self.name}: {name} must be a list, received {limits.shown(getattr(self, name))}")
         counts = {len(self.producers), len(self.channels), len(self.low), len(self.selection or self.producers)}
         if len(counts) > 1:
-            what = "producers, channels, low and selection"
-            raise UsageError(f"{self.name}: {what} must have one entry for each producer")
-        for channels, chosen in zip(self.channels, self.selection or (), strict=False):
-            if len(set(chosen)) < len(chosen) or not all(_index(item, channels) for item in chosen):
-                raise UsageError(f"{self.name}: selection {list(chosen)} must be different indices below {channels}")
+            names = "producers, channels, low and selection"
+            raise UsageError(f"{self.name}: {names} must have one entry for each producer")
+        for channels, low in zip(self.channels, self.selection or (), strict=False):
+            if len(set(low)) < len(low) or not all(_index(item, channels) for item in low):
+                raise UsageError(f"{self.name}: selection {list(low)} must be different indices below {channels}")
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """What becomes of one convolution of the source model.
+    """The decision on one convolution of the source model.
 
     Attributes:
         name: layer name with its nested models: ``backbone/conv1``.
@@ -69,7 +69,7 @@ class Convolution:
         alpha_in, alpha_out: share of low channels of input and output (0 for a plain tensor).
         input_shape, output_shape: of the source's tensors, batch axis included.
         reason: why the layer, or its output, stays plain; empty otherwise.
-        frozen: excluded as a whole, whatever surrounds it.
+        frozen: excluded from the conversion, independent of the layers around it.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Convolution:
     reason: str = ""
     frozen: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.frozen, bool):
             raise UsageError(f"frozen must be true or false, received {limits.shown(self.frozen)}")
 
@@ -98,7 +98,7 @@ class ChainEnd:
 
 @dataclass(frozen=True)
 class Chain:
-    """Calls that hand pairs to one another: convolutions by role, the layers between them, and where it ends."""
+    """Layers that pass pairs to one another: convolutions by role, the layers between them, and where they end."""
 
     first: tuple[str, ...]
     intermediate: tuple[str, ...]
@@ -109,10 +109,10 @@ class Chain:
 
 @dataclass(frozen=True, repr=False)
 class Plan(Shown):
-    """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a hand-edited plan can be given back.
+    """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a plan edited by hand can be followed.
 
     To change a decision in the file: a group's ``alpha`` (0 makes it plain) or ``selection`` (the indices of the low
-    channels, a list for each producer), or a convolution's ``frozen``. All else tells what comes of these.
+    channels, a list for each producer), or a convolution's ``frozen``. All other entries list the results.
     """
 
     model: str
@@ -126,7 +126,7 @@ class Plan(Shown):
     chains: tuple[Chain, ...]
     elementwise: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.options()
 
     def options(self) -> RewritingOptions:

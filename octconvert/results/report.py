@@ -1,4 +1,4 @@
-"""The one result object that every renderer reads. Values only: no Keras, no printing."""
+"""`Report`: everything that a conversion or a comparison of two models reports. Values only: no Keras, no printing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from octconvert.results.shown import Shown
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a model on one sample costs.
+    """The cost of one run of a model on one sample.
 
     Attributes:
         macs: multiply-accumulates.
         parameters: weights, trainable or not.
-        activation_bytes: all tensors between layers, added up.
-        peak_activation_bytes: the most of them that are alive at once, in execution order.
+        activation_bytes: the sizes of all tensors between layers, added up.
+        peak_activation_bytes: the largest sum of those that are alive at once, in execution order.
         assumed_shapes: input shapes assumed where the model leaves rows or columns open; empty where it does not.
     """
 
@@ -58,7 +58,7 @@ class ConvolutionReport:
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the rewritten model: its name, whether it passed, and what was measured, in words."""
+    """One check of the converted model: its name, whether it passed, and the measured values in words."""
 
     name: str
     passed: bool
@@ -83,7 +83,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the calibration: its name, whether its result was kept, and what it did or why not, in words."""
+    """One step of the calibration: its name, whether its result was kept, and what it did, or why it failed."""
 
     name: str
     kept: bool
@@ -93,16 +93,16 @@ class Step:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What was done to keep the accuracy.
+    """How the converted model was calibrated, and how close it is to its source before and after.
 
     Attributes:
-        data: what it was calibrated on: ``1,024 synthetic images``, ``photos/ (96 images)``.
-        synthetic: whether no data of the user's was used.
-        input_range: what values synthetic images were given, and how that was found out; empty for real data.
-        samples, held_out: how many samples were fitted to, and how many others were measured on.
+        data: the data it was calibrated on: ``1,024 synthetic images``, ``photos/ (96 images)``.
+        synthetic: whether the data are synthetic images, not the user's own data.
+        input_range: the range of values of synthetic images, and where it was read; empty for real data.
+        samples, held_out: the number of samples for fitting, and of others for measuring.
         measures: before and after, on the held-out samples.
         steps: in order.
-        seconds: it took in all.
+        seconds: total time.
     """
 
     data: str
@@ -117,11 +117,11 @@ class CalibrationReport:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Top-1 accuracy on labelled data that the user gave to measure with (``evaluate``).
+    """Top-1 accuracy on labelled data of the user's (``evaluate``).
 
     Attributes:
-        data: what it was measured on.
-        samples: their number.
+        data: name of the data.
+        samples: number of samples.
         before, after: share of samples whose largest output is the label, of the source and of the converted model.
     """
 
@@ -133,22 +133,22 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Report(Shown):
-    """Everything that is told about a conversion, or about two models side by side (`octconvert.diff`).
+    """A conversion, or two models side by side (`octconvert.diff`); shows itself in a terminal or notebook.
 
     Attributes:
-        source, target: what the two models are called: file names where there are files, else model names.
+        source, target: names of the two models: file names where there are files, else model names.
         before, after: their costs.
         convolutions: one row a convolution, in execution order.
         chains: see `octconvert.planning.Chain`; empty for a diff.
-        checks: what was checked, and the result.
-        repairs: what was repaired while loading the source file, a sentence each.
-        notes: what the user should know besides, a sentence each.
+        checks: all checks with their results.
+        repairs: repairs of the source file while loading it, a sentence each.
+        notes: further remarks, a sentence each.
         options: the options of the conversion by name; empty for a diff.
         seconds: time the conversion took; None for a diff.
-        next_command: the one command that comes next; empty where there is none.
-        calibration: what was done to keep the accuracy; None where nothing was.
-        evaluation: accuracy on labelled data; None where none were given.
-        bench: times of the source and of what was made of it; None where none were measured.
+        next_command: the command to continue with; empty where there is none.
+        calibration: None where the model was not calibrated.
+        evaluation: accuracy on labelled data; None where it was not measured.
+        bench: times of the source and the converted model; None where they were not measured.
     """
 
     source: str

@@ -1,6 +1,6 @@
 """How results show themselves: `octconvert.display` registers here what turns each class of them into text.
 
-A result only says that it can be shown. It imports nothing of the display, so values stay free of any layout.
+A result imports nothing of the display, so values stay free of any layout.
 """
 
 from __future__ import annotations

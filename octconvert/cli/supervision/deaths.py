@@ -1,4 +1,4 @@
-"""What is said of a process that died by a signal, and what is left to do."""
+"""How a process died: the line that reports it, and whether the task can be repeated without the failing step."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from octconvert.system.environment import ONEDNN
 _CAUSES = {
     "SIGSEGV": "segmentation fault",
     "SIGABRT": "abort by a library",
-    "SIGILL": "instruction that the processor does not know",
+    "SIGILL": "instruction unknown to the processor",
     "SIGBUS": "bus error",
     "SIGFPE": "arithmetic fault",
-    "SIGKILL": "killed, most likely for want of memory",
-    "SIGXCPU": "limit of processor time",
-    "SIGXFSZ": "limit of a file's size",
+    "SIGKILL": "killed, most likely out of memory",
+    "SIGXCPU": "processor time limit",
+    "SIGXFSZ": "file size limit",
 }
 _CALIBRATE = "calibrate: "
 _WITHIN = {"least squares": "solve"}
 """Stages of the calibration that are a part of a step."""
-_DOING = {
+_ACTIVITIES = {
     "read": "reading",
     "plan": "planning",
     "build": "building the model",
@@ -36,12 +36,18 @@ _DOING = {
     "evaluate": "measuring the accuracy",
     "save": "saving",
 }
-_MEASURING = ("export for ", "measure on ", "time layers on ")
+_MEASURING = {"export for ": "exporting for ", "measure on ": "measuring on ", "time layers on ": "timing layers on "}
+_MEASURING_STAGES = tuple(_MEASURING)
 
 
 @dataclass(frozen=True)
 class Death:
-    """A signal, 0 where the process ended without one and without a word; and the stages it had begun, in order."""
+    """How a process ended without an exit code of its own.
+
+    Attributes:
+        signal: the signal that ended it; 0 where the process ended without one.
+        stages: those it had begun, in order.
+    """
 
     signal: int
     stages: tuple[str, ...]
@@ -52,11 +58,11 @@ class Death:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Steps of the calibration that can not be done here, the one at the time first."""
+        """Steps of the calibration that fail here, the current one first."""
         if not self.stage.startswith(_CALIBRATE):
             return ()
         name = self.stage.removeprefix(_CALIBRATE)
-        if name == "sensitivity":  # part of a step that was named before
+        if name == "sensitivity":  # part of a step whose stage began before
             parent = next((stage for stage in reversed(self.stages) if stage != self.stage), "")
             # Both compute gradients.
             return ("select", "refine") if parent == f"{_CALIBRATE}select" else ()
@@ -65,39 +71,54 @@ class Death:
 
 
 @dataclass(frozen=True)
-class Again:
-    """A task without what its process died of, and the line about that."""
+class Retry:
+    """A task without the step that its process died in, and the line about that."""
 
     task: Task
     message: str
 
 
-def doing(stage: str) -> str:
-    """After "while"."""
+@dataclass(frozen=True)
+class _Skip:
+    """A step that the result can do without.
+
+    Attributes:
+        name: of the step.
+        arguments: those that change without it.
+        hint: 'with' or 'without' the flags that skip it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    hint: str
+
+
+def activity(stage: str) -> str:
+    """The words after "while"."""
     if stage.startswith(_CALIBRATE):
         return f"calibrating ({stage.removeprefix(_CALIBRATE)})"
-    for prefix, words in zip(_MEASURING, ("exporting for ", "measuring on ", "timing layers on "), strict=True):
+    for prefix, words in _MEASURING.items():
         if stage.startswith(prefix):
             return words + stage.removeprefix(prefix)
-    return _DOING.get(stage, stage)
+    return _ACTIVITIES.get(stage, stage)
 
 
-def second_try(task: Task, death: Death) -> Again | None:
-    """The task without the step in which the process died, where it has a result without; None where it has not."""
-    left_out = _dispensable(task, death) if death.signal else None
-    if left_out is None:
+def retry_of(task: Task, death: Death) -> Retry | None:
+    """The task without the step in which the process died; None where there is no result without that step."""
+    skip = _skippable(task, death) if death.signal else None
+    if skip is None:
         return None
-    name, changed, option = left_out
     cause = _cause(death)
-    note = f"{name} is left out: {cause} in it"
-    message = f"{_models(task)}: {cause} while {doing(death.stage)}; once more without it ({option})"
-    return Again(replace(task, arguments={**task.arguments, **changed}, notes=(*task.notes, note)), message)
+    note = f"{skip.name} is left out: {cause} in it"
+    message = f"{_models(task)}: {cause} while {activity(death.stage)}; trying again {skip.hint}"
+    return Retry(replace(task, arguments={**task.arguments, **skip.arguments}, notes=(*task.notes, note)), message)
 
 
-def last_words(task: Task, death: Death, outcome: str) -> str:
-    """Model, cause, stage, what has become of the target, and ways round."""
-    ways = "; ".join(_ways_round(task, death))
-    return f"{_models(task)}: {_cause(death)} while {doing(death.stage)}; {outcome}" + (f". {ways}" if ways else "")
+def death_message(task: Task, death: Death, outcome: str) -> str:
+    """One line: the model, the cause, the stage, the state of the target, and what to try."""
+    hints = "; ".join(_hints(task, death))
+    message = f"{_models(task)}: {_cause(death)} while {activity(death.stage)}; {outcome}"
+    return f"{message}. Try {hints}" if hints else message
 
 
 def _models(task: Task) -> str:
@@ -106,7 +127,7 @@ def _models(task: Task) -> str:
 
 def _cause(death: Death) -> str:
     if death.signal == 0:
-        return "the process was ended by code that it ran"
+        return "code that it ran ended the process"
     try:
         name = signal.Signals(death.signal).name
     except ValueError:
@@ -114,51 +135,56 @@ def _cause(death: Death) -> str:
     return f"{_CAUSES.get(name, 'ended by a signal')} ({name})"
 
 
-def _dispensable(task: Task, death: Death) -> tuple[str, Mapping[str, Any], str] | None:
-    """(what it is called, the arguments without it, the option that says so)."""
+def _skippable(task: Task, death: Death) -> _Skip | None:
     if death.steps:
         steps = tuple(step for step in task.arguments.get("calibration_steps", STEPS) if step not in death.steps)
-        option = f"--calibration-steps {','.join(steps)}" if steps else "--no-calibration"
-        return f"step {' and '.join(death.steps)}", {"calibration_steps": steps}, option
+        hint = f"with --calibration-steps {','.join(steps)}" if steps else "with --no-calibration"
+        return _Skip(f"step {' and '.join(death.steps)}", {"calibration_steps": steps}, hint)
     if death.stage == "evaluate":
-        return "the accuracy", {"evaluate": None}, "no --evaluate"
+        return _Skip("the accuracy", {"evaluate": None}, "without --evaluate")
     if _benchmarks(task, death):
-        return "the benchmark", {"benchmark": False}, "no --benchmark"
+        return _Skip("the benchmark", {"benchmark": False}, "without --benchmark")
     return None
 
 
 def _benchmarks(task: Task, death: Death) -> bool:
-    """Whether the result is there and is measured; --objective latency measures as well, before."""
-    return death.stage.startswith(_MEASURING) and bool(task.arguments.get("benchmark")) and "check" in death.stages
+    """Whether the result exists and is being measured; --objective latency measures as well, before."""
+    measures = death.stage.startswith(_MEASURING_STAGES) and bool(task.arguments.get("benchmark"))
+    return measures and "check" in death.stages
 
 
-def _ways_round(task: Task, death: Death) -> Iterator[str]:
+def _hints(task: Task, death: Death) -> Iterator[str]:
+    """What to change on the command line or in the environment."""
     if not death.signal:
         return
+    yield from _hints_of_stage(task, death)
+    if death.stage == "save" and Path(str(task.arguments.get("output"))).suffix.lower() != ".keras":
+        yield "a file that ends in .keras, which is written in another way (the disk may be full)"
+    if death.signal == getattr(signal, "SIGKILL", None):
+        yield from _hints_of_memory(task, death)
+    elif os.environ.get(ONEDNN) != "0" and death.stage not in ("read", "plan", "save"):
+        yield f"{ONEDNN}=0 in the environment, which computes without oneDNN"
+
+
+def _hints_of_stage(task: Task, death: Death) -> Iterator[str]:
     arguments = task.arguments
-    dispensable = _dispensable(task, death)
-    if dispensable is not None:
-        yield f"{dispensable[2]} leaves that out"
+    skip = _skippable(task, death)
+    if skip is not None:
+        yield skip.hint.removeprefix("with ")
     elif death.stage.startswith(_CALIBRATE):
         searches = next((name for name in ("target_macs", "max_drop") if arguments.get(name) is not None), None)
-        yield (
-            f"--alpha in place of --{searches.replace('_', '-')} leaves that out"
-            if searches
-            else ("--no-calibration leaves that out")
-        )
-    elif death.stage.startswith(_MEASURING) and arguments.get("objective") == "latency":
-        yield "--objective macs measures nothing"
+        yield f"--alpha in place of --{searches.replace('_', '-')}" if searches else "--no-calibration"
+    elif death.stage.startswith(_MEASURING_STAGES) and arguments.get("objective") == "latency":
+        yield "--objective macs, which measures nothing"
     elif task.command == "export":
-        yield "another --format or --no-for-inference may do"
+        yield "another --format or --no-for-inference"
     elif death.stage == "inference":
-        yield "without --for-inference and --runtime that is left out"
-    if death.stage == "save" and Path(str(arguments.get("output"))).suffix.lower() != ".keras":
-        yield "the disk may be full; a file that ends in .keras is written in another way"
-    if death.signal == getattr(signal, "SIGKILL", None):
-        less = [f"a smaller --{name.replace('_', '-')}" for name in ("input_shape", "batch") if arguments.get(name)]
-        if death.stage.startswith(_CALIBRATE):
-            less.insert(0, "fewer --calibration-samples")
-        if less:
-            yield f"less memory is needed with {' or '.join(less)}"
-    elif os.environ.get(ONEDNN) != "0" and death.stage not in ("read", "plan", "save"):
-        yield f"{ONEDNN}=0 in the environment computes without oneDNN"
+        yield "without --for-inference and --runtime"
+
+
+def _hints_of_memory(task: Task, death: Death) -> Iterator[str]:
+    less = [f"a smaller --{name.replace('_', '-')}" for name in ("input_shape", "batch") if task.arguments.get(name)]
+    if death.stage.startswith(_CALIBRATE):
+        less.insert(0, "fewer --calibration-samples")
+    if less:
+        yield f"{' or '.join(less)}, to need less memory"

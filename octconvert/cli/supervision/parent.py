@@ -1,4 +1,4 @@
-"""Starts the process that does the task, and is there when it dies."""
+"""Starts the process that does the task, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from octconvert.cli.outcome import FAILED, fail, say
-from octconvert.cli.supervision.deaths import Death, doing, last_words, second_try
-from octconvert.cli.supervision.signals import AT_ONCE, STOPPING, exit_code, heeded
+from octconvert.cli.supervision.deaths import Death, activity, death_message, retry_of
+from octconvert.cli.supervision.signals import IMMEDIATE, STOPPING, exit_code, handled
 from octconvert.cli.task import Task
 from octconvert.system import temporaries
 
 PATIENCE = 5.0
-"""Seconds that the worker has after a signal to end by itself; it may be deaf inside of a library."""
+"""Seconds that the worker has after a signal to end by itself; inside a library it may not react."""
 
 BOOT = """
 import sys
@@ -33,99 +34,99 @@ try:
     sys.path[:], sys.argv[:] = pickle.load(orders)
     from octconvert.cli.supervision.worker import main
 except BaseException as error:
-    said = f"{type(error).__name__}: {error}"
-    sys.exit(f"octconvert: the process that does the work can not be started: {said}")
+    message = f"{type(error).__name__}: {error}"
+    sys.exit(f"octconvert: the process that does the work can not be started: {message}")
 main(orders)
 """
-"""What the worker runs. Not -m: it has to find the same modules as this process, however that has come by them."""
+"""What the worker runs. Not -m: it must import the same modules as this process."""
 
 
 def supervise(task: Task) -> int:
-    """Have the task done by another process; return the exit code.
+    """Do the task in another process; return the exit code.
 
-    Where that process dies in a step that the result can do without, it is started once more without the step.
+    Where that process dies in a step that the result can do without, the task is repeated once without the step.
     """
-    if os.name != "posix" or not sys.executable:  # no descriptors can be handed on, or no Python is known
+    if os.name != "posix" or not sys.executable:  # descriptors can not be inherited, or no Python is known
         from octconvert.cli.commands import perform
 
         perform(task)
         return 0
     before = _states(task.targets)
-    with _Stopping() as stopping, _private_folder() as folder:
-        ended = _attempt(task, folder, stopping)
-        again = second_try(task, ended) if isinstance(ended, Death) and ended.signal not in STOPPING else None
-        if again is not None:
-            say(again.message)
-            task = again.task
-            ended = _attempt(task, folder, stopping)
-    if isinstance(ended, int):
-        return ended
+    with _SignalForwarder() as signals, _private_folder() as folder:
+        end = _attempt(task, folder, signals)
+        retry = retry_of(task, end) if isinstance(end, Death) and end.signal not in STOPPING else None
+        if retry is not None:
+            say(retry.message)
+            task = retry.task
+            end = _attempt(task, folder, signals)
+    if isinstance(end, int):
+        return end
     written = [target for target, state in _states(task.targets).items() if state != before[target]]
     outcome = f"{', '.join(written)} is written" if written else "nothing was written"
-    if ended.signal in STOPPING:
-        return fail(f"{STOPPING[ended.signal]} while {doing(ended.stage)}; {outcome}", exit_code(ended.signal))
-    return fail(last_words(task, ended, outcome), FAILED)
+    if end.signal in STOPPING:
+        return fail(f"{STOPPING[end.signal]} while {activity(end.stage)}; {outcome}", exit_code(end.signal))
+    return fail(death_message(task, end, outcome), FAILED)
 
 
-def _attempt(task: Task, folder: Path | None, stopping: _Stopping) -> int | Death:
-    """The worker's exit code, or how it ended without one. What it leaves is in order."""
-    heard = _Heard()
+def _attempt(task: Task, folder: Path | None, signals: _SignalForwarder) -> int | Death:
+    """The worker's exit code, or how it died; its temporary files are removed, its renames finished."""
+    messages = _Messages()
     try:
-        code = _run(task, folder, heard, stopping)
+        code = _run(task, folder, messages, signals)
     except (OSError, RuntimeError) as error:
         return fail(f"the process that does the work can not be started: {error}", FAILED)
     finally:
-        temporaries.finish(heard.moves)
-        for path in heard.left:
+        temporaries.finish(messages.moves)
+        for path in messages.files:
             temporaries.remove(path)
-    if heard.code is not None:  # how Python and the libraries come to their end afterwards is all the same
-        return heard.code
-    if code > 0 and not heard.stages and not stopping.caught:
-        return code  # it has said why it can not begin
+    if messages.code is not None:  # how Python and the libraries end afterwards does not matter
+        return messages.code
+    if code > 0 and not messages.stages and not signals.received:
+        return code  # it has printed why it can not begin
     stopped = (number for number in STOPPING if code in (exit_code(number), -number))
-    number = next(iter(stopping.caught), None) or next(stopped, None) or max(-code, 0)
-    return Death(number, tuple(heard.stages))
+    number = next(iter(signals.received), None) or next(stopped, None) or max(-code, 0)
+    return Death(number, tuple(messages.stages))
 
 
-def _run(task: Task, folder: Path | None, heard: _Heard, stopping: _Stopping) -> int:
-    """Start the worker, listen to it and wait for its end."""
+def _run(task: Task, folder: Path | None, messages: _Messages, signals: _SignalForwarder) -> int:
+    """Start the worker, read its messages and wait for its end."""
     _occupy_standard_descriptors()
     with _Pipe() as orders, _Pipe() as reports:
-        handed = (orders.out, reports.into)
-        with stopping.held_back():
+        with signals.blocked():
             process = subprocess.Popen(
-                # -P: a file in the working directory may be named like a module of Python.
+                # -P: a file in the working directory may have the name of a module of Python.
                 [sys.executable, *_interpreter_flags(), "-P", "-c", BOOT, str(orders.out)],
-                pass_fds=handed,
+                pass_fds=(orders.out, reports.into),
                 env=None if folder is None else {**os.environ, "TMPDIR": str(folder)},
             )
-            stopping.attend(process)
+            signals.forward_to(process)
+        inherited = reports.into
         try:
             orders.close(orders.out)
             reports.close(reports.into)
-            listening = threading.Thread(target=heard.listen, args=(os.dup(reports.out),), daemon=True)
-            listening.start()
-            orders.send((sys.path, sys.argv), (task, handed[1], folder))
+            reader = threading.Thread(target=messages.read, args=(os.dup(reports.out),), daemon=True)
+            reader.start()
+            orders.send((sys.path, sys.argv), (task, inherited, folder))
             process.wait()
         finally:
             process.kill()
             process.wait()
             if process.returncode < 0:
                 _restore_terminal()
-        # Not for ever: a process that the worker has forked may still hold its end of the pipe.
-        listening.join(timeout=PATIENCE)
+        # With a timeout: a process that the worker has forked may keep its end of the pipe open.
+        reader.join(timeout=PATIENCE)
     return process.returncode
 
 
 class _Pipe:
-    """Descriptors ``into`` and ``out``; those that are still open are closed at the end."""
+    """Descriptors ``into`` and ``out``; those that are still open at the end are closed."""
 
     def __enter__(self) -> _Pipe:
         self.out, self.into = os.pipe()
         self._open = {self.out, self.into}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for descriptor in list(self._open):
             self.close(descriptor)
 
@@ -134,7 +135,7 @@ class _Pipe:
         os.close(descriptor)
 
     def send(self, *values: Any) -> None:
-        """Pickled; a reader that has gone is no error."""
+        """Write them, pickled; a reader that has gone is no error."""
         data = memoryview(b"".join(map(pickle.dumps, values)))
         with contextlib.suppress(BrokenPipeError):
             while data:
@@ -142,22 +143,23 @@ class _Pipe:
 
 
 @dataclass
-class _Heard:
-    """What the worker has said.
+class _Messages:
+    """What the worker has reported.
 
     Attributes:
-        stages: that it has begun, in order.
-        left: what is temporary, and may be there.
-        moves: renames it is about.
-        code: its exit code, once all is done.
+        stages: those it has begun, in order.
+        files: temporary files and directories that may still exist.
+        moves: renames that it has begun.
+        code: its exit code, once the task is done.
     """
 
     stages: list[str] = field(default_factory=list)
-    left: dict[Path, None] = field(default_factory=dict)
+    files: dict[Path, None] = field(default_factory=dict)
     moves: list[temporaries.Move] = field(default_factory=list)
     code: int | None = None
 
-    def listen(self, descriptor: int) -> None:
+    def read(self, descriptor: int) -> None:
+        """Lines of JSON until the worker closes its end."""
         with open(descriptor, encoding="ascii") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):  # it died while writing
@@ -168,10 +170,10 @@ class _Heard:
             case "stage":
                 self.stages.append(value)
             case "temporary":
-                self.left |= dict.fromkeys(map(Path, value))
+                self.files |= dict.fromkeys(map(Path, value))
             case "removed":
                 for path in map(Path, value):
-                    self.left.pop(path, None)
+                    self.files.pop(path, None)
             case "moving":
                 names = [Path(name) for name in value]
                 self.moves = list(zip(names[::2], names[1::2], strict=True))
@@ -181,50 +183,50 @@ class _Heard:
                 self.code = value
 
 
-class _Stopping(contextlib.AbstractContextManager):
-    """Passes signals on to the worker, which gets those of a terminal twice and heeds the first.
+class _SignalForwarder(contextlib.AbstractContextManager["_SignalForwarder"]):
+    """Forwards signals to the worker, which receives those of a terminal twice and reacts to the first.
 
     Attributes:
-        caught: the signals, in order.
+        received: the signals, in order.
     """
 
     def __init__(self) -> None:
-        self.caught: list[int] = []
-        self._process: subprocess.Popen | None = None
+        self.received: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
         self._timers: list[threading.Timer] = []
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _Stopping:
-        for number in heeded():
-            self._before[number] = signal.signal(number, self._catch)
+    def __enter__(self) -> _SignalForwarder:
+        for number in handled():
+            self._before[number] = signal.signal(number, self._forward)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         for timer in self._timers:
             timer.cancel()
 
     @contextlib.contextmanager
-    def held_back(self) -> Iterator[None]:
-        """No signal comes through, nor to a process that is started inside until it unblocks them itself."""
+    def blocked(self) -> Iterator[None]:
+        """Block the signals, also for a process that is started inside, until it unblocks them itself."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._before)
         try:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def attend(self, process: subprocess.Popen) -> None:
-        """From now on it gets the signals."""
+    def forward_to(self, process: subprocess.Popen[bytes]) -> None:
+        """From now on the process receives the signals."""
         self._process = process
-        if self.caught:
+        if self.received:
             process.kill()
 
-    def _catch(self, number: int, frame: Any) -> None:
-        self.caught.append(number)
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
         if self._process is None:
             return
-        if len(self.caught) > 1 or number == AT_ONCE:
+        if len(self.received) > 1 or number == IMMEDIATE:
             self._process.kill()
             return
         self._process.send_signal(number)
@@ -236,7 +238,7 @@ class _Stopping(contextlib.AbstractContextManager):
 
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path | None]:
-    """Where the worker has its temporary files, those of libraries too; None where none can be made."""
+    """The worker's directory for temporary files, those of libraries too; None where none can be created."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="octconvert-"))
     except OSError:
@@ -247,31 +249,31 @@ def _private_folder() -> Iterator[Path | None]:
 
 
 def _states(targets: Iterable[str]) -> dict[str, tuple[int, ...] | None]:
-    """What shows whether a file or directory has been replaced."""
+    """The state of each file or directory, by which a replaced one is recognised."""
     return {target: _state(target) for target in targets}
 
 
 def _state(target: str) -> tuple[int, ...] | None:
     try:
-        found = os.stat(target)
+        status = os.stat(target)
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _interpreter_flags() -> list[str]:
-    """Options that this Python was started with, as multiprocessing has them."""
+    """Options that this Python was started with; multiprocessing passes them on as well."""
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
 
 
 def _occupy_standard_descriptors() -> None:
-    """Where stdin, stdout or stderr is closed, a pipe must not get its number."""
+    """Where stdin, stdout or stderr is closed, no pipe may get its number."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def _restore_terminal() -> None:
-    """The progress bar of a process that was killed stays, and the cursor hidden."""
+    """A process that was killed leaves its progress bar, and the cursor hidden."""
     if sys.stderr is not None and sys.stderr.isatty():
         print("\r\x1b[2K\x1b[?25h", end="", file=sys.stderr, flush=True)

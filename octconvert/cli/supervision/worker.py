@@ -1,4 +1,4 @@
-"""The process that does the task: says what it is about, and ends when its parent has gone."""
+"""The process that does the task: reports its stages, and ends when its parent has gone."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ import pickle
 import signal
 import sys
 import threading
+from types import FrameType
 from typing import Any, BinaryIO, NoReturn
 
 from octconvert.cli.outcome import FAILED, explain
-from octconvert.cli.supervision.signals import AT_ONCE, STOPPING, exit_code, heeded
+from octconvert.cli.supervision.signals import IMMEDIATE, STOPPING, exit_code, handled
 from octconvert.cli.task import Task
 from octconvert.system import temporaries
 
 
 def main(orders: BinaryIO) -> NoReturn:
-    """Do the task that comes out of ``orders``, a pipe whose other end nothing but the parent holds."""
+    """Do the task that is read from ``orders``, a pipe whose other end only the parent has open."""
     task, descriptor, folder = pickle.load(orders)
-    for handed in (descriptor, orders.fileno()):
-        os.set_inheritable(handed, False)
+    for inherited in (descriptor, orders.fileno()):
+        os.set_inheritable(inherited, False)
     reports = _Reports(descriptor)
-    temporaries.listen(reports.say)
+    temporaries.listen(reports.send)
     _end_with_parent(orders.fileno())
-    stopping, about = _Stopping(), (task.models, task.files)
+    interrupts = _InterruptOnSignal()
     with temporaries.temporary(folder) if folder is not None else contextlib.nullcontext():
         try:
-            stopping.listen()
+            interrupts.install()
             code = _perform(task, reports)
         except BaseException as error:
-            number = stopping.end()
-            code = explain(error, *about, task.console.debug) if number is None else exit_code(number)
-        number = stopping.end()
+            number = interrupts.end()
+            code = explain(error, task.models, task.files, task.console.debug) if number is None else exit_code(number)
+        number = interrupts.end()
     if number is None:
-        reports.say("done", code)
+        reports.send("done", code)
         sys.exit(code)
-    # The end of Python would run into what was interrupted.
+    # A normal exit of Python could hang in the code that was interrupted.
     temporaries.remove_all()
     os._exit(code)
 
@@ -52,7 +53,7 @@ def _perform(task: Task, reports: _Reports) -> int:
             stream.reconfigure(errors="replace")
     from octconvert.cli.commands import perform
 
-    perform(task, lambda stage: reports.say("stage", stage))
+    perform(task, lambda stage: reports.send("stage", stage))
     sys.stdout.flush()
     return 0
 
@@ -64,44 +65,44 @@ class _Reports:
         self._descriptor, self._process = descriptor, os.getpid()
         self._lock = threading.RLock()
 
-    def say(self, kind: str, value: Any) -> None:
+    def send(self, kind: str, value: Any) -> None:
         if os.getpid() != self._process:
             return
         line = memoryview(f"{json.dumps([kind, value])}\n".encode())
-        with self._lock, contextlib.suppress(OSError):  # a parent that has gone is the business of another thread
+        with self._lock, contextlib.suppress(OSError):  # another thread ends the process once the parent has gone
             while line:
                 line = line[os.write(self._descriptor, line) :]
 
 
-class _Stopping:
-    """Turns the first signal that asks for the end into an exception; the parent sees to it that the end comes."""
+class _InterruptOnSignal:
+    """Raises KeyboardInterrupt at the first signal that requests the end; the parent enforces the end."""
 
     def __init__(self) -> None:
         self._number: int | None = None
         self._ended = False
 
-    def listen(self) -> None:
-        for number in heeded():
-            if number != AT_ONCE:
-                signal.signal(number, self._catch)
+    def install(self) -> None:
+        for number in handled():
+            if number != IMMEDIATE:
+                signal.signal(number, self._interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
     def end(self) -> int | None:
-        """Heed no more signals; returns the one that came."""
+        """Ignore further signals; return the one that was received."""
         self._ended = True
         return self._number
 
-    def _catch(self, number: int, frame: Any) -> None:
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._ended or self._number is not None:
             return
         self._number = number
-        # What is thrown away half done may complain on its way; it is no news.
+        # Objects that are dropped half done may complain; that is expected.
         sys.unraisablehook = lambda unraisable: None
         raise KeyboardInterrupt
 
 
 def _end_with_parent(orders: int) -> None:
-    """Remove what is temporary and end this process once nobody holds the other end of the pipe any more."""
+    """Remove temporary files and end this process once the other end of the pipe is closed."""
 
     def wait() -> None:
         while os.read(orders, 1):

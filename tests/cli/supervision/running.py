@@ -14,7 +14,7 @@ from keras import layers
 
 from octconvert.system import environment
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 300
 """Seconds after which a test is stuck."""
 

@@ -1,11 +1,11 @@
-"""What is said of a death, and what is tried without the step."""
+"""The line about a process that died, and the second try without the step."""
 
 import signal
 
 import pytest
 
 from octconvert.cli.console import Console
-from octconvert.cli.supervision.deaths import Death, doing, last_words, second_try
+from octconvert.cli.supervision.deaths import Death, activity, death_message, retry_of
 from octconvert.cli.task import Task
 from octconvert.options.calibration import STEPS
 
@@ -15,8 +15,8 @@ def task(command="convert", **arguments):
 
 
 def without(task, *stages):
-    again = second_try(task, Death(signal.SIGSEGV, stages))
-    return again and {name: again.task.arguments[name] for name in again.task.arguments if name != "output"}
+    retry = retry_of(task, Death(signal.SIGSEGV, stages))
+    return retry and {name: retry.task.arguments[name] for name in retry.task.arguments if name != "output"}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -26,8 +26,8 @@ def test_a_step_of_the_calibration_is_left_out(step):
 
 
 def test_steps_that_were_asked_for_stay_but_the_one():
-    asked = task(calibration_steps=("solve", "refine"))
-    assert without(asked, "calibrate: solve", "calibrate: least squares") == {"calibration_steps": ("refine",)}
+    requested = task(calibration_steps=("solve", "refine"))
+    assert without(requested, "calibrate: solve", "calibrate: least squares") == {"calibration_steps": ("refine",)}
     assert without(task(calibration_steps=("refine",)), "calibrate: refine") == {"calibration_steps": ()}
 
 
@@ -53,46 +53,53 @@ def test_there_is_no_result_without_the_other_stages(arguments, stages):
 
 
 def test_what_comes_after_the_result_is_left_out():
-    asked = task(benchmark=True, evaluate="data.npz")
-    assert without(asked, "check", "export for tf") == {"benchmark": False, "evaluate": "data.npz"}
-    assert without(asked, "check", "evaluate") == {"benchmark": True, "evaluate": None}
+    requested = task(benchmark=True, evaluate="data.npz")
+    assert without(requested, "check", "export for tf") == {"benchmark": False, "evaluate": "data.npz"}
+    assert without(requested, "check", "evaluate") == {"benchmark": True, "evaluate": None}
 
 
 def test_the_second_try_is_noted():
-    again = second_try(task(), Death(signal.SIGSEGV, ("calibrate: refine",)))
-    assert again.message == (
-        "net.keras: segmentation fault (SIGSEGV) while calibrating (refine); once more without it "
-        "(--calibration-steps rotate,select,solve,renormalize)"
+    retry = retry_of(task(), Death(signal.SIGSEGV, ("calibrate: refine",)))
+    assert retry.message == (
+        "net.keras: segmentation fault (SIGSEGV) while calibrating (refine); trying again "
+        "with --calibration-steps rotate,select,solve,renormalize"
     )
-    assert again.task.notes == ("step refine is left out: segmentation fault (SIGSEGV) in it",)
+    assert retry.task.notes == ("step refine is left out: segmentation fault (SIGSEGV) in it",)
 
 
 @pytest.mark.parametrize(
-    "arguments, number, stages, said",
+    "arguments, number, stages, message",
     [
-        ({}, signal.SIGSEGV, ("calibrate: refine",), "--calibration-steps rotate,select,solve,renormalize leaves"),
-        ({}, signal.SIGILL, ("calibrate: start",), "--no-calibration leaves that out; TF_ENABLE_ONEDNN_OPTS=0"),
+        ({}, signal.SIGSEGV, ("calibrate: refine",), "Try --calibration-steps rotate,select,solve,renormalize;"),
+        ({}, signal.SIGILL, ("calibrate: start",), "Try --no-calibration; TF_ENABLE_ONEDNN_OPTS=0"),
         ({"input_shape": (9, 9, 3)}, signal.SIGKILL, ("calibrate: start",), "--calibration-samples or a smaller --inp"),
         ({"target_macs": 0.5}, signal.SIGSEGV, ("calibrate: search", "calibrate: sensitivity"), "--alpha in place of"),
-        ({"objective": "latency"}, signal.SIGSEGV, ("plan", "time layers on tf"), "--objective macs measures nothing"),
-        ({"benchmark": True}, signal.SIGSEGV, ("check", "measure on tf"), "no --benchmark leaves that out"),
+        (
+            {"objective": "latency"},
+            signal.SIGSEGV,
+            ("plan", "time layers on tf"),
+            "--objective macs, which",
+        ),
+        ({"benchmark": True}, signal.SIGSEGV, ("check", "measure on tf"), "Try without --benchmark"),
         ({"output": "out.h5"}, signal.SIGSEGV, ("save",), "disk may be full"),
         ({}, signal.SIGSEGV, ("inference",), "without --for-inference"),
     ],
 )
-def test_last_words_name_a_way_round(monkeypatch, arguments, number, stages, said):
+def test_the_line_names_what_to_try(monkeypatch, arguments, number, stages, message):
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    line = last_words(task(**arguments), Death(number, stages), "nothing was written")
-    assert line.startswith("net.keras: ") and number.name in line and "; nothing was written. " in line and said in line
+    line = death_message(task(**arguments), Death(number, stages), "nothing was written")
+    assert (
+        line.startswith("net.keras: ") and number.name in line and "; nothing was written. " in line and message in line
+    )
 
 
 def test_nothing_is_said_of_onednn_where_it_is_off(monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert "ONEDNN" not in last_words(task(), Death(signal.SIGSEGV, ("check",)), "nothing was written")
+    assert "ONEDNN" not in death_message(task(), Death(signal.SIGSEGV, ("check",)), "nothing was written")
 
 
 def test_stages_in_words():
-    assert [doing(stage) for stage in ("calibrate: solve", "export for tf", "save", "something")] == [
+    assert [activity(stage) for stage in ("calibrate: solve", "export for tf", "save", "something")] == [
         "calibrating (solve)",
         "exporting for tf",
         "saving",

@@ -34,32 +34,32 @@ def new(here, prepared):
     return sorted({item.name for item in here.iterdir()} - {item.name for item in prepared.iterdir()} - {"reached"})
 
 
-def assert_one_line(found, code, *said):
-    assert found[0] == code and found[1] == "", found
-    assert found[2].startswith("octconvert: ") and found[2].count("\n") == 1, found[2]
-    assert [part for part in said if part not in found[2]] == [], found[2]
+def assert_one_line(result, code, *parts):
+    assert result[0] == code and result[1] == "", result
+    assert result[2].startswith("octconvert: ") and result[2].count("\n") == 1, result[2]
+    assert [part for part in parts if part not in result[2]] == [], result[2]
 
 
 # --- the worker dies ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "death, said",
+    "death, parts",
     [("SIGSEGV", ["segmentation fault", "TF_ENABLE_ONEDNN_OPTS=0"]), ("SIGKILL", ["memory", "--calibration-samples"])],
 )
-def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, death, said):
+def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, death, parts):
     (here / "out.keras").write_text("before")
     argv = ("net.keras", "-o", "out.keras", "--force", *CALIBRATED, "--preprocess", "own.py:dies")
-    found = start(here, *argv, env={"DEATH": death}).end()
-    said = [
-        f"net.keras: {said[0]}",
-        *said,
+    result = start(here, *argv, env={"DEATH": death}).end()
+    parts = [
+        f"net.keras: {parts[0]}",
+        *parts,
         f"({death})",
         "while calibrating",
         "nothing was written",
         "--no-calibration",
     ]
-    assert_one_line(found, 1, *[part for part in said if part != "net.keras: memory"])
+    assert_one_line(result, 1, *[part for part in parts if part != "net.keras: memory"])
     assert (here / "out.keras").read_text() == "before" and new(here, prepared) == ["out.keras"]
     assert left_behind(here) == []
 
@@ -81,7 +81,7 @@ def test_a_second_death_is_the_last(here, prepared):
     more = ("--custom-objects", "own.py:Fatal", "--preprocess", "own.py:dies_the_second_time")
     code, out, err = start(here, *argv, *more, env={"DEATH": "SIGABRT"}).end()
     first, second = err.splitlines()
-    assert (code, out) == (1, "") and "once more without it" in first
+    assert (code, out) == (1, "") and "trying again with --calibration-steps solve" in first
     assert "(SIGABRT) while calibrating (samples); nothing was written" in second
     assert new(here, prepared) == [] and left_behind(here) == []
 
@@ -94,23 +94,23 @@ def test_a_death_while_saving_leaves_what_was_there(here, prepared, target):
     assert (here / target).read_text() == "before" and new(here, prepared) == [target] and left_behind(here) == []
 
 
-@pytest.mark.parametrize("function, said", [("ends", "ended by code that it ran while cal"), ("exits", "SystemExit")])
-def test_code_that_ends_the_process_is_no_success(here, prepared, function, said):
+@pytest.mark.parametrize("function, parts", [("ends", "code that it ran ended the process"), ("exits", "SystemExit")])
+def test_code_that_ends_the_process_is_no_success(here, prepared, function, parts):
     argv = ("net.keras", *CALIBRATED, "--preprocess", f"own.py:{function}")
-    assert_one_line(start(here, *argv).end(), 1, "net.keras", said)
+    assert_one_line(start(here, *argv).end(), 1, "net.keras", parts)
     assert new(here, prepared) == [] and left_behind(here) == []
 
 
 # --- the user or the system ends it ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, code, said", [("INT", 130, "interrupted"), ("TERM", 143, "terminated")])
-def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, code, said):
+@pytest.mark.parametrize("name, code, parts", [("INT", 130, "interrupted"), ("TERM", 143, "terminated")])
+def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, code, parts):
     run = start(here, "saved.keras", "-o", "out.keras", "--no-calibration", "--custom-objects", "own.py:Saved")
     worker = run.reached()
     assert left_behind(here) != []
     run.send(getattr(signal, f"SIG{name}"))
-    assert_one_line(run.end(), code, f"octconvert: {said} while saving; nothing was written")
+    assert_one_line(run.end(), code, f"octconvert: {parts} while saving; nothing was written")
     assert new(here, prepared) == [] and left_behind(here) == [] and is_gone(worker)
 
 

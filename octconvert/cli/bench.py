@@ -1,0 +1,77 @@
+"""``octconvert bench``: its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from octconvert.cli.files import check_input, check_json
+from octconvert.cli.parameters import (
+    ANY_MODEL,
+    ANY_RESULT,
+    ANY_SIZE,
+    RUN,
+    LoadingParameters,
+    ResultParameters,
+    RunParameters,
+    option,
+    whole_number,
+)
+from octconvert.cli.task import Task
+from octconvert.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingParameters:
+    """How times are measured."""
+
+    runtime: Annotated[
+        list[Literal["tf", "xla", "litert", "onnx", "openvino"]] | None,
+        option("The runtime to measure on; repeatable. Default: tf.", group=RUN),
+    ] = None
+    threads: Annotated[str | None, option("Threads that a runtime may use. Default: 2.", group=RUN, metavar="N")] = None
+    rounds: Annotated[
+        str | None, option("How many times each model is timed in turn. Default: 15.", group=RUN, metavar="N")
+    ] = None
+    for_inference: Annotated[
+        bool, option("Measure the models in their form for inference, normalisation folded.", group=RUN)
+    ] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """By the names that `octconvert.bench` has for them.
+
+        Raises:
+            UsageError: a value makes no sense.
+        """
+        values = {name: whole_number(name, getattr(self, name)) for name in ("threads", "rounds")}
+        return {
+            **{name: value for name, value in values.items() if value is not None},
+            "runtimes": self.runtime or ("tf",),
+            "for_inference": self.for_inference,
+        }
+
+
+ANY_TIMING = TimingParameters()
+
+
+def bench(
+    *models: Annotated[str, Parameter(help="Models; the others are compared with the first.")],
+    timing: Annotated[TimingParameters, Parameter(name="*")] = ANY_TIMING,
+    size: Annotated[RunParameters, Parameter(name="*")] = ANY_SIZE,
+    loading: Annotated[LoadingParameters, Parameter(name="*")] = ANY_MODEL,
+    result: Annotated[ResultParameters, Parameter(name="*")] = ANY_RESULT,
+) -> Task:
+    """Time models side by side, as they would be deployed on the CPU."""
+    from octconvert.options.timing import bench_settings, usable
+
+    console = result.console()
+    timed, sized = timing.arguments(), size.arguments()
+    usable(bench_settings(**timed, batch=sized["batch"]).runtimes)
+    if not models:
+        raise UsageError("bench: name a model")
+    for model in models:
+        check_input(model)
+    check_json(result, models)
+    return Task("bench", models, {**timed, **sized, **loading.arguments()}, console, result.files)

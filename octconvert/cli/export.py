@@ -1,0 +1,79 @@
+"""``octconvert export``: its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from octconvert.cli.files import check_input, check_json, check_output
+from octconvert.cli.parameters import (
+    ANY_MODEL,
+    ANY_RESULT,
+    ANY_SIZE,
+    OUTPUT,
+    RUN,
+    LoadingParameters,
+    ResultParameters,
+    RunParameters,
+    option,
+)
+from octconvert.cli.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatParameters:
+    """What is written."""
+
+    format: Annotated[
+        Literal["litert", "onnx", "openvino", "tf"] | None,
+        option("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
+    ] = None
+    no_for_inference: Annotated[bool, option("Write the model as it is, with its normalisation layers.", group=RUN)] = (
+        False
+    )
+
+
+ANY_FORMAT = FormatParameters()
+
+
+def export(
+    model: Annotated[str, Parameter(help="The model to export.")],
+    /,
+    *,
+    output: Annotated[
+        str,
+        option(
+            "What to write: a name ending in .tflite, .onnx or .xml (OpenVINO), or a directory.",
+            "--output",
+            "-o",
+            group=OUTPUT,
+            metavar="PATH",
+        ),
+    ],
+    form: Annotated[FormatParameters, Parameter(name="*")] = ANY_FORMAT,
+    size: Annotated[RunParameters, Parameter(name="*")] = ANY_SIZE,
+    loading: Annotated[LoadingParameters, Parameter(name="*")] = ANY_MODEL,
+    result: Annotated[ResultParameters, Parameter(name="*")] = ANY_RESULT,
+) -> Task:
+    """Write MODEL for another runtime, checked against Keras."""
+    from octconvert.verification import exporting
+
+    console, sized = result.console(), size.arguments()
+    runtime = exporting.format_of(Path(output), form.format)
+    runtime.check_installed()
+    check_input(model)
+    check_json(result, (model,))
+    check_output(model, output, result.force)
+    exporting.check_target(runtime, Path(output), result.force)
+    arguments = {
+        "output": output,
+        "format": form.format,
+        "for_inference": not form.no_for_inference,
+        "overwrite": result.force,
+        **sized,
+        **loading.arguments(),
+    }
+    return Task("export", (model,), arguments, console, (output, *result.files))

@@ -1,0 +1,42 @@
+"""Options as the command line spells them: the library names them as Python does, `input_shape` in backquotes."""
+
+from __future__ import annotations
+
+import re
+
+_SAME = """
+    alpha alpha_map batch benchmark calibration_budget calibration_samples calibration_steps custom_objects elementwise
+    evaluate exclude for_inference format include input_range input_shape max_drop min_size objective octave plan
+    portable preprocess preset rounds runtime seed stride_mode target_macs threads unsafe verify weights
+"""
+FLAGS = {name: f"--{name.replace('_', '-')}" for name in _SAME.split()} | {
+    "calibration": "--calibrate",
+    "output": "-o",
+    "overwrite": "--force",
+    "runtimes": "--runtime",
+}
+"""Option of the functions of `octconvert.api` -> flag."""
+_SWITCHED_OFF = {"calibration": "--no-calibration", "for_inference": "--no-for-inference"}
+_OPTION = re.compile(r"`(\w+)(?:=([^`]+))?`")
+_PUNCTUATION = re.compile(r"[\s()\[\]{}'\"]")
+"""What Python writes around a value, and a shell does not."""
+
+
+def spell(text: str) -> str:
+    """The text with each option in backquotes as its flag; other words in backquotes stay as they are.
+
+    `input_shape` becomes --input-shape, `objective='latency'` --objective latency, `input_shape=(8, 8, 3)`
+    --input-shape 8,8,3, `overwrite=True` --force and `calibration=False` --no-calibration.
+    """
+    return _OPTION.sub(_spelled, text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    name, value = match.groups()
+    if name not in FLAGS:
+        return match[0]
+    if value is None or value == "True":
+        return FLAGS[name]
+    if value == "False":
+        return _SWITCHED_OFF.get(name, f"no {FLAGS[name]}")
+    return f"{FLAGS[name]} {_PUNCTUATION.sub('', value)}"
