@@ -15,7 +15,7 @@ import numpy as np
 from octconvert.benchmarking.measure import Timed, measure
 from octconvert.benchmarking.process import exported
 from octconvert.errors import OctconvertError
-from octconvert.inference.choice import Choice, first_taken, refusal_of
+from octconvert.inference.fallback import TakenForm, first_taken, refusal_of
 from octconvert.options.timing import BenchSettings
 from octconvert.results.bench import BenchRow
 from octconvert.runtimes import find
@@ -77,7 +77,7 @@ class _Attempt:
     """A model on one runtime, in one form after the other until one works.
 
     Attributes:
-        forms: those to be tried next, see `octconvert.inference.choice`.
+        forms: those to be tried next, see `octconvert.inference.fallback`.
         choice: the last that was exported; None: none could be.
         timed: what was measured of it, or why nothing was.
     """
@@ -85,7 +85,7 @@ class _Attempt:
     def __init__(self, subject: Subject, for_inference: bool):
         self.subject, self.asked = subject, for_inference
         self.forms: tuple[bool, ...] = (for_inference, not for_inference)
-        self.choice: Choice[dict[str, Any]] | None = None
+        self.choice: TakenForm[dict[str, Any]] | None = None
         self.timed = Timed()
         self._refusal, self._errors = "", dict[bool, str]()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+
+import keras
 
 from octconvert.errors import UsageError
 from octconvert.inference import precision
 from octconvert.inference.emission import Forms, emitted
-from octconvert.inference.lowering import Lowering
+from octconvert.inference.lowering import lowered
 from octconvert.inference.program import Program
 from octconvert.inference.rewrites import (
     folded,
@@ -18,11 +20,11 @@ from octconvert.inference.rewrites import (
     strided_pools,
     whole_images,
 )
-from octconvert.layers.time import FoldTime, UnfoldTime
-from octconvert.model.graph import CallGraph
+from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.arguments import checked
 from octconvert.options.limits import shown
+from octconvert.rules import traits_of
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
@@ -34,14 +36,18 @@ RUNTIMES = {
 """The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
 
 
-_JOINED = {"separate": lambda program: program, "inputs": joined_inputs, "outputs": joined_outputs}
+_JOINED: dict[str, Callable[[Program], Program]] = {
+    "separate": lambda program: program,
+    "inputs": joined_inputs,
+    "outputs": joined_outputs,
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Deployed:
-    """A model that is only run; ``notes``: what should be known of it, one line each."""
+class InferenceForm:
+    """A model that is only run; ``notes``: what should be known about it, one line each."""
 
-    model: Any
+    model: keras.Model
     notes: tuple[str, ...]
 
 
@@ -57,7 +63,7 @@ def checked_runtime(name: str | None) -> str:
 
 
 @checked
-def for_inference(model, runtime: str | None = None, *, forms: Forms | None = None):
+def for_inference(model: keras.Model, runtime: str | None = None, *, forms: Forms | None = None) -> keras.Model:
     """A model that gives the same outputs at inference with less to do; ``model`` itself is not changed.
 
     BatchNormalization (and every other scale and offset of channels) goes into the kernels before it, through the sums
@@ -80,35 +86,37 @@ def for_inference(model, runtime: str | None = None, *, forms: Forms | None = No
     """
     if forms is not None and not isinstance(forms, Forms):
         raise UsageError(f"forms takes a Forms, received {shown(forms)}")
-    return deploy(model, runtime, forms).model
+    return inference_form(model, runtime, forms).model
 
 
-def deploy(model, runtime: str | None = None, forms: Forms | None = None, in_float32: bool = False) -> Deployed:
-    """`for_inference`, and the notes on it; ``in_float32``: computed in float32, whatever the model's precision."""
+def inference_form(
+    model: keras.Model, runtime: str | None = None, forms: Forms | None = None, in_float32: bool = False
+) -> InferenceForm:
+    """`for_inference`, with notes on it; ``in_float32``: computed in float32, whatever the model's precision."""
     forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
     graph, notes = _graph(model)
-    lowering = Lowering(graph)
-    program = folded(lowering.run())
+    draft = lowered(graph)
+    program = folded(draft.program)
     notes += [
-        *_notes(lowering.left, "an octave layer", "octave layers"),
+        *_notes(draft.kept, "an octave layer", "octave layers"),
         *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
     ]
     program = _JOINED[forms.paths](whole_images(strided_pools(program), _input_sizes(graph)))
-    return Deployed(_emitted(program, graph, forms, in_float32), tuple(notes))
+    return InferenceForm(_emitted(program, graph, forms, in_float32), tuple(notes))
 
 
-def as_it_is(model, in_float32: bool = False) -> Deployed:
+def unchanged_form(model: keras.Model, in_float32: bool = False) -> InferenceForm:
     """The model itself, or the same in float32."""
     if not in_float32:
-        return Deployed(model, ())
+        return InferenceForm(model, ())
     graph = _graph(model)[0]
-    return Deployed(_emitted(Lowering(graph, as_it_is=True).run(), graph, Forms(), in_float32), ())
+    return InferenceForm(_emitted(lowered(graph, as_it_is=True).program, graph, Forms(), in_float32), ())
 
 
-def _graph(model) -> tuple[CallGraph, list[str]]:
-    """The calls of a model, and a note where a `TimeDistributed` is left closed: reshaping needs known sizes."""
+def _graph(model: keras.Model) -> tuple[CallGraph, list[str]]:
+    """The calls of a model, and a note where a `TimeDistributed` stays closed: reshaping needs known sizes."""
     graph = build_graph(model)
-    timed = [call for call in graph.calls if type(call.operation) in (FoldTime, UnfoldTime)]
+    timed = [call for call in graph.calls if call.kind == OPERATION and traits_of(call.operation).folds_time]
     shapes = (graph.tensors[call.outputs[0]].shape[1:] for call in timed)
     if all(None not in shape for shape in shapes):
         return graph, []
@@ -118,7 +126,7 @@ def _graph(model) -> tuple[CallGraph, list[str]]:
     ]
 
 
-def _emitted(program: Program, graph: CallGraph, forms: Forms, in_float32: bool):
+def _emitted(program: Program, graph: CallGraph, forms: Forms, in_float32: bool) -> keras.Model:
     return emitted(precision.in_float32(program) if in_float32 else program, graph, forms)
 
 
@@ -134,10 +142,10 @@ def _stay(names: list[str], one: str, several: str) -> str:
 
 def _input_sizes(graph: CallGraph) -> dict[int, tuple[int, int]]:
     """Rows and columns of the inputs that are maps of known sizes."""
-    found = {}
+    sizes = {}
     for number in graph.inputs:
         shape = graph.tensors[number].shape
         rows, columns = (shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else (None, None)
         if rows is not None and columns is not None:
-            found[number] = (rows, columns)
-    return found
+            sizes[number] = (rows, columns)
+    return sizes

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from octconvert.inference.program import Node, Other, Program, Source
+from octconvert.inference.program import CallStep, InputStep, Node, Program
 from octconvert.model.graph import CallGraph
 
 FLOAT32 = "float32"
@@ -30,9 +30,9 @@ def in_float32(program: Program) -> Program:
     """The same with float32 for every other precision; of the inputs, for that which NumPy does not have."""
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
-        operation = node.operation
-        changes = isinstance(operation, (Other, Source)) or is_other(operation.policy)
-        return made.add(replace(operation, policy=FLOAT32) if changes else operation, inputs, node.name)
+        step = node.step
+        changes = isinstance(step, (CallStep, InputStep)) or is_other(step.policy)
+        return made.add(replace(step, policy=FLOAT32) if changes else step, inputs, node.name)
 
     return program.mapped(change)
 

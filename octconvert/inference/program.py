@@ -1,52 +1,53 @@
-"""A model at inference as a list of plain operations with their numbers: what is optimised, then made into layers.
+"""A model at inference as plain steps with their numbers, which are optimised and then made into layers.
 
-Everything is a value: a `Node` is an operation with the nodes it reads, and equal operations on equal nodes are one
-node (so a pooled map is made once for all its readers). Rewriting makes other nodes.
+Everything is a value: a `Node` is a step with the nodes it reads. Equal steps on equal nodes are one node, so a map is
+pooled once for all its readers. Rewrites build other nodes.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
+from octconvert.model.graph import Call
+from octconvert.rules.traits import DEPTHWISE, TRANSPOSED
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
-    """Base of all operations; ``policy`` is the dtype policy of the layer it comes from, or a dtype."""
+class Step:
+    """Base of all steps; ``policy``: the dtype policy of the layer that the step comes from, or a dtype."""
 
     policy: Any
 
     @property
     def key(self) -> tuple:
-        """Equal for operations that do the same."""
+        """Equal for steps that do the same."""
         return (type(self).__name__, *(key_of(getattr(self, each.name)) for each in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
-class Source(Operation):
+class InputStep(Step):
     """An input of the model; ``tensor`` is its number in the call graph."""
 
     tensor: int
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution(Operation):
+class ConvolutionStep(Step):
     """A convolution without activation.
 
     Attributes:
-        kind: 'conv', 'depthwise' (kernel (rows, columns, channels, multiplier)), 'transposed' (kernel (rows, columns,
-            outputs, inputs)) or 'dense' (kernel (inputs, outputs)).
-        kernel: without the batch's axis, as the Keras layer of that kind holds it.
+        kind: CONV, DEPTHWISE, TRANSPOSED or DENSE of `octconvert.rules.traits`, which says how kernels of each are.
         bias: (outputs,) or None.
         padding: 'same' or 'valid'.
-        more: arguments of that layer alone.
+        more: arguments that only the layer of this kind has.
     """
 
     kind: str
@@ -60,16 +61,16 @@ class Convolution(Operation):
 
     @property
     def outputs(self) -> int:
-        if self.kind == "depthwise":
+        if self.kind == DEPTHWISE:
             return int(np.prod(self.kernel.shape[-2:]))
-        return self.kernel.shape[-2 if self.kind == "transposed" else -1]
+        return self.kernel.shape[-2 if self.kind == TRANSPOSED else -1]
 
-    def scaled(self, scale: np.ndarray, offset: np.ndarray | None) -> Convolution:
-        """``scale * result + offset``, for each output channel; no offset is none to have a bias for."""
+    def scaled(self, scale: np.ndarray, offset: np.ndarray | None) -> ConvolutionStep:
+        """``scale * result + offset`` for each output channel; without an offset no bias is added."""
         kernel = self.kernel.astype("float64")
-        if self.kind == "depthwise":
+        if self.kind == DEPTHWISE:
             kernel = kernel * scale.reshape(kernel.shape[-2:])
-        elif self.kind == "transposed":
+        elif self.kind == TRANSPOSED:
             kernel = kernel * scale[:, None]
         else:
             kernel = kernel * scale
@@ -78,18 +79,18 @@ class Convolution(Operation):
             bias = offset if bias is None else bias + offset
         return replace(self, kernel=kernel, bias=bias)
 
-    def reading(self, order: np.ndarray) -> Convolution:
+    def reading(self, order: np.ndarray) -> ConvolutionStep:
         """The same on inputs whose channels come in another order: channel ``order[i]`` of them was channel i.
 
         Depthwise: its outputs are then in the new order as well.
         """
         places = np.argsort(order)
-        axis = -1 if self.kind == "transposed" else -2
+        axis = -1 if self.kind == TRANSPOSED else -2
         return replace(self, kernel=np.take(self.kernel, places, axis=axis))
 
 
 @dataclass(frozen=True, eq=False)
-class Scaling(Operation):
+class ScalingStep(Step):
     """``scale * x + offset`` for each channel; float64 vectors."""
 
     scale: np.ndarray
@@ -97,20 +98,20 @@ class Scaling(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Addition(Operation):
+class AdditionStep(Step):
     """The sum of its inputs, which have one shape."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reshaping(Operation):
+class ReshapingStep(Step):
     """To another shape; the first entry is -1: the batch, with the time steps of a `TimeDistributed` or without."""
 
     shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePooling(Operation):
-    """As the Keras layer."""
+class AveragePoolingStep(Step):
+    """Pooling as by ``keras.layers.AveragePooling2D``."""
 
     size: tuple[int, int]
     strides: tuple[int, int]
@@ -118,7 +119,7 @@ class AveragePooling(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Upsampling(Operation):
+class UpsamplingStep(Step):
     """Every cell repeated ``octave`` times along rows and columns, the end cut to (rows, columns) = ``sizes``."""
 
     octave: int
@@ -126,21 +127,21 @@ class Upsampling(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Padding(Operation):
+class PaddingStep(Step):
     """Zeros around the map; negative: cropped."""
 
     pads: Pads
 
 
 @dataclass(frozen=True, eq=False)
-class EndRepeating(Operation):
+class EndRepeatingStep(Step):
     """Copies of the last row and of the last column: ``counts`` of each."""
 
     counts: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class ShiftedAverage(Operation):
+class ShiftedAverageStep(Step):
     """Filters of shifted maps along rows and columns: ``weights[axis][shift]``."""
 
     weights: tuple[tuple[float, ...], tuple[float, ...]]
@@ -148,12 +149,12 @@ class ShiftedAverage(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Joining(Operation):
+class JoiningStep(Step):
     """Concatenation along the channels."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part(Operation):
+class PartStep(Step):
     """The channels from ``start`` to before ``stop``."""
 
     start: int
@@ -161,36 +162,36 @@ class Part(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Reordering(Operation):
+class ReorderingStep(Step):
     """Channel i of the output is channel ``order[i]`` of the input."""
 
     order: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Activation(Operation):
+class ActivationStep(Step):
     """An activation function, as a layer has it."""
 
     function: Callable
 
 
 @dataclass(frozen=True, eq=False)
-class Other(Operation):
-    """A call of the model that stays what it is: ``call`` of its graph; output ``output``."""
+class CallStep(Step):
+    """A call of the model that stays as it is: ``call`` of its graph, and the number of its output."""
 
-    call: Any
+    call: Call
     output: int = 0
 
     @property
     def key(self) -> tuple:
-        return ("Other", id(self.call.node), self.output)
+        return ("CallStep", id(self.call.node), self.output)
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """An operation and what it reads. ``name`` is what the layer should be called."""
+    """A step and the nodes that it reads; ``name``: of its layer, if that is free."""
 
-    operation: Operation
+    step: Step
     inputs: tuple[Node, ...]
     name: str
 
@@ -203,28 +204,28 @@ class Program:
     outputs: list[Node] = field(default_factory=list)
     _known: dict[tuple, Node] = field(default_factory=dict)
 
-    def add(self, operation: Operation, inputs: Iterable[Node], name: str) -> Node:
-        """A node, or the one there is that does the same."""
+    def add(self, step: Step, inputs: Iterable[Node], name: str) -> Node:
+        """A new node, or the existing one that does the same."""
         inputs = tuple(inputs)
-        key = (operation.key, tuple(map(id, inputs)))
+        key = (step.key, tuple(map(id, inputs)))
         if key not in self._known:
-            self._known[key] = Node(operation, inputs, name)
+            self._known[key] = Node(step, inputs, name)
             self.nodes.append(self._known[key])
         return self._known[key]
 
-    def uses(self) -> Counter:
+    def uses(self) -> Counter[Node]:
         """How often each node is read, the model's outputs included."""
-        found = Counter(given for node in self.live() for given in node.inputs)
-        found.update(self.outputs)
-        return found
+        counts = Counter(source for node in self.live() for source in node.inputs)
+        counts.update(self.outputs)
+        return counts
 
     def readers(self) -> dict[Node, list[Node]]:
         """The nodes that read each node."""
-        found: dict[Node, list[Node]] = {node: [] for node in self.live()}
-        for node in found:
-            for given in node.inputs:
-                found[given].append(node)
-        return found
+        readers: dict[Node, list[Node]] = {node: [] for node in self.live()}
+        for node in readers:
+            for source in node.inputs:
+                readers[source].append(node)
+        return readers
 
     def live(self) -> list[Node]:
         """The nodes that the outputs need, and the inputs of the model."""
@@ -232,22 +233,22 @@ class Program:
         for node in reversed(self.nodes):
             if node in needed:
                 needed.update(node.inputs)
-        return [node for node in self.nodes if node in needed or isinstance(node.operation, Source)]
+        return [node for node in self.nodes if node in needed or isinstance(node.step, InputStep)]
 
     def mapped(self, change: Callable[[Program, Node, tuple[Node, ...]], Node | None]) -> Program:
-        """Another program: ``change(program, node, inputs)`` gives what stands for a node, None: itself on them."""
-        made = Program()
-        stands: dict[Node, Node] = {}
+        """Another program: ``change(program, node, inputs)`` is a node's replacement; None: the same step on them."""
+        result = Program()
+        replacements: dict[Node, Node] = {}
         for node in self.live():
-            inputs = tuple(stands[given] for given in node.inputs)
-            found = change(made, node, inputs)
-            stands[node] = made.add(node.operation, inputs, node.name) if found is None else found
-        made.outputs = [stands[node] for node in self.outputs]
-        return made
+            inputs = tuple(replacements[source] for source in node.inputs)
+            changed = change(result, node, inputs)
+            replacements[node] = result.add(node.step, inputs, node.name) if changed is None else changed
+        result.outputs = [replacements[node] for node in self.outputs]
+        return result
 
 
-def key_of(value):
-    """What stands for a part of an operation where two are compared."""
+def key_of(value: Any) -> Hashable:
+    """A hashable value, equal for equal parts of two steps."""
     if isinstance(value, np.ndarray):
         return value.shape, str(value.dtype), hashlib.sha1(value.tobytes()).digest()
     if hasattr(value, "name") and not callable(value):  # a dtype policy

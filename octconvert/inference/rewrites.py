@@ -1,6 +1,6 @@
 """Rewrites of a `Program` that keep what it computes: each takes one and gives one.
 
-`folded`: an affine operation goes into the numbers of the convolutions before it, through sums, pooling and upsampling.
+`folded`: an affine step goes into the numbers of the convolutions before it, through sums, pooling and upsampling.
 `strided_pools`: average, then take every second one: averages of strided windows.
 `whole_images`: an input's averages go into the kernel that reads them.
 `joined_inputs`: two convolutions whose results are added are one over both inputs.
@@ -16,29 +16,30 @@ from dataclasses import replace
 import numpy as np
 
 from octconvert.inference.program import (
-    Addition,
-    AveragePooling,
-    Convolution,
-    EndRepeating,
-    Joining,
+    AdditionStep,
+    AveragePoolingStep,
+    ConvolutionStep,
+    EndRepeatingStep,
+    InputStep,
+    JoiningStep,
     Node,
-    Padding,
-    Part,
+    PaddingStep,
+    PartStep,
     Program,
-    Scaling,
-    ShiftedAverage,
-    Source,
-    Upsampling,
+    ScalingStep,
+    ShiftedAverageStep,
+    UpsamplingStep,
     key_of,
 )
 from octconvert.octave.geometry import same_padding
+from octconvert.rules.traits import CONV
 
 FEW_CHANNELS = 4
 """As images have, which runtimes fill up to the width of their vectors where they pool them."""
 LARGEST_SPREAD = 8
 """Rows and columns of a kernel that averages an image as well; larger ones took longer than pooling."""
 
-_AVERAGES = (AveragePooling, Upsampling, EndRepeating, ShiftedAverage)
+_AVERAGES = (AveragePoolingStep, UpsamplingStep, EndRepeatingStep, ShiftedAverageStep)
 """What gives a constant back as it is, and goes channel by channel."""
 
 
@@ -51,10 +52,10 @@ def folded(program: Program) -> Program:
     before, uses = program.uses(), Counter[Node]()
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
-        operation, found = node.operation, None
-        if isinstance(operation, Scaling) and _takes(inputs[0], uses, True):
-            found = _scaled(made, inputs[0], operation.scale, operation.offset)
-        result = made.add(operation, inputs, node.name) if found is None else found
+        step, found = node.step, None
+        if isinstance(step, ScalingStep) and _takes(inputs[0], uses, True):
+            found = _scaled(made, inputs[0], step.scale, step.offset)
+        result = made.add(step, inputs, node.name) if found is None else found
         uses[result] += before[node]
         return result
 
@@ -70,7 +71,7 @@ def kept_scalings(program: Program) -> dict[str, list[str]]:
     """The scalings that `folded` has left, by the reason."""
     uses, found = program.uses(), dict[str, list[str]]()
     for node in program.live():
-        if isinstance(node.operation, Scaling):
+        if isinstance(node.step, ScalingStep):
             found.setdefault(_obstacle(node.inputs[0], uses, True) or _ALONE, []).append(node.name)
     return found
 
@@ -82,52 +83,52 @@ def _takes(node: Node, uses: Counter, with_offset: bool) -> bool:
 
 def _obstacle(node: Node, uses: Counter, with_offset: bool) -> str | None:
     """Why `_scaled` can not be done."""
-    operation = node.operation
-    if not isinstance(operation, (Convolution, Scaling, Addition, Padding, *_AVERAGES)):
+    step = node.step
+    if not isinstance(step, (ConvolutionStep, ScalingStep, AdditionStep, PaddingStep, *_AVERAGES)):
         return _NO_CONVOLUTION
     if uses[node] != 1:
         return _ALONE
-    if isinstance(operation, (Convolution, Scaling)):
+    if isinstance(step, (ConvolutionStep, ScalingStep)):
         return None
-    if isinstance(operation, Addition):
+    if isinstance(step, AdditionStep):
         if len(set(node.inputs)) < len(node.inputs):
             return _ALONE
         parts = [_obstacle(given, uses, False) for given in node.inputs]
         whole = [_obstacle(given, uses, with_offset) for given in node.inputs]
         return next(filter(None, parts), None) or (None if None in whole else whole[0])
-    if isinstance(operation, Padding) and with_offset and any(max(pair) > 0 for pair in operation.pads):
+    if isinstance(step, PaddingStep) and with_offset and any(max(pair) > 0 for pair in step.pads):
         return _PADDED
     return _obstacle(node.inputs[0], uses, with_offset)
 
 
 def _scaled(made: Program, node: Node, scale: np.ndarray, offset: np.ndarray | None) -> Node:
-    operation, inputs = node.operation, node.inputs
-    if isinstance(operation, Convolution):
-        return made.add(operation.scaled(scale, offset), inputs, node.name)
-    if isinstance(operation, Scaling):
-        moved = scale * operation.offset + (0.0 if offset is None else offset)
-        return made.add(replace(operation, scale=scale * operation.scale, offset=moved), inputs, node.name)
-    if isinstance(operation, Addition):
+    step, inputs = node.step, node.inputs
+    if isinstance(step, ConvolutionStep):
+        return made.add(step.scaled(scale, offset), inputs, node.name)
+    if isinstance(step, ScalingStep):
+        moved = scale * step.offset + (0.0 if offset is None else offset)
+        return made.add(replace(step, scale=scale * step.scale, offset=moved), inputs, node.name)
+    if isinstance(step, AdditionStep):
         offsets: list[np.ndarray | None] = [None] * len(inputs)
         if offset is not None:
             offsets[_offset_taker(inputs)] = offset
         parts = zip(inputs, offsets, strict=True)
-        return made.add(operation, [_scaled(made, given, scale, part) for given, part in parts], node.name)
-    return made.add(operation, [_scaled(made, inputs[0], scale, offset)], node.name)
+        return made.add(step, [_scaled(made, given, scale, part) for given, part in parts], node.name)
+    return made.add(step, [_scaled(made, inputs[0], scale, offset)], node.name)
 
 
 def _offset_taker(inputs: tuple[Node, ...]) -> int:
     """A convolution if there is one: runtimes add the bias, and what comes behind, while they convolve."""
-    near = [isinstance(given.operation, Convolution) for given in inputs]
+    near = [isinstance(given.step, ConvolutionStep) for given in inputs]
     safe = [not _pads(given) for given in inputs]
     return next(flags.index(True) for flags in (near, safe) if any(flags))
 
 
 def _pads(node: Node) -> bool:
     """Whether zeros are put around the map on the way to what takes an offset."""
-    if isinstance(node.operation, (Convolution, Scaling)):
+    if isinstance(node.step, (ConvolutionStep, ScalingStep)):
         return False
-    if isinstance(node.operation, Padding) and any(max(pair) > 0 for pair in node.operation.pads):
+    if isinstance(node.step, PaddingStep) and any(max(pair) > 0 for pair in node.step.pads):
         return True
     return all(_pads(given) for given in node.inputs)
 
@@ -136,23 +137,23 @@ def strided_pools(program: Program) -> Program:
     """An average over each position's neighbours of which a strided 1x1 convolution reads some: only those are made."""
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        operation, pool = node.operation, _pool_before(inputs)
-        if not isinstance(operation, Convolution) or pool is None:
+        step, pool = node.step, _pool_before(inputs)
+        if not isinstance(step, ConvolutionStep) or pool is None:
             return None
-        if operation.kind != "conv" or operation.kernel.shape[:2] != (1, 1) or max(operation.strides) == 1:
+        if step.kind != CONV or step.kernel.shape[:2] != (1, 1) or max(step.strides) == 1:
             return None
-        if pool.strides != (1, 1) or not (pool.padding == "valid" or pool.size == operation.strides):
+        if pool.strides != (1, 1) or not (pool.padding == "valid" or pool.size == step.strides):
             return None
-        fewer = made.add(replace(pool, strides=operation.strides), inputs[0].inputs, inputs[0].name)
-        return made.add(replace(operation, strides=(1, 1), padding="valid"), [fewer], node.name)
+        fewer = made.add(replace(pool, strides=step.strides), inputs[0].inputs, inputs[0].name)
+        return made.add(replace(step, strides=(1, 1), padding="valid"), [fewer], node.name)
 
     return program.mapped(change)
 
 
-def _pool_before(inputs: tuple[Node, ...]) -> AveragePooling | None:
+def _pool_before(inputs: tuple[Node, ...]) -> AveragePoolingStep | None:
     """The average pooling whose result is all that is read."""
-    operation = inputs[0].operation if len(inputs) == 1 else None
-    return operation if isinstance(operation, AveragePooling) else None
+    step = inputs[0].step if len(inputs) == 1 else None
+    return step if isinstance(step, AveragePoolingStep) else None
 
 
 def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Program:
@@ -165,47 +166,47 @@ def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Prog
     """
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        operation, pool = node.operation, _pool_before(inputs)
-        if not isinstance(operation, Convolution) or pool is None:
+        step, pool = node.step, _pool_before(inputs)
+        if not isinstance(step, ConvolutionStep) or pool is None:
             return None
         image = inputs[0].inputs[0]
-        known = sizes.get(image.operation.tensor) if isinstance(image.operation, Source) else None
-        if known is None or not _reads_image(operation, pool) or not _is_even(pool, known):
+        known = sizes.get(image.step.tensor) if isinstance(image.step, InputStep) else None
+        if known is None or not _reads_image(step, pool) or not _is_even(pool, known):
             return None
-        return made.add(_spread(operation, pool.size, known), [image], node.name)
+        return made.add(_spread(step, pool.size, known), [image], node.name)
 
     return program.mapped(change)
 
 
-def _reads_image(operation: Convolution, pool: AveragePooling) -> bool:
-    if operation.kind != "conv" or operation.groups > 1 or operation.dilation != (1, 1):
+def _reads_image(step: ConvolutionStep, pool: AveragePoolingStep) -> bool:
+    if step.kind != CONV or step.groups > 1 or step.dilation != (1, 1):
         return False
-    rows, columns, channels, _ = operation.kernel.shape
+    rows, columns, channels, _ = step.kernel.shape
     small = rows * pool.size[0] <= LARGEST_SPREAD and columns * pool.size[1] <= LARGEST_SPREAD
-    return small and channels <= FEW_CHANNELS and operation.padding == "same" and min(operation.strides) > 1
+    return small and channels <= FEW_CHANNELS and step.padding == "same" and min(step.strides) > 1
 
 
-def _is_even(pool: AveragePooling, sizes: tuple[int, int]) -> bool:
+def _is_even(pool: AveragePoolingStep, sizes: tuple[int, int]) -> bool:
     """Whether its blocks lie side by side and fill the map."""
     whole = not any(size % block for size, block in zip(sizes, pool.size, strict=True))
     return whole and pool.size == pool.strides
 
 
-def _spread(operation: Convolution, blocks: tuple[int, int], sizes: tuple[int, int]) -> Convolution:
+def _spread(step: ConvolutionStep, blocks: tuple[int, int], sizes: tuple[int, int]) -> ConvolutionStep:
     """The convolution of the map that was pooled by these blocks.
 
     Where 'same' pads an odd number of cells, the half of it in front is half a cell too much: the kernel begins with
     zeros for that.
     """
-    kernel = operation.kernel / np.prod(blocks)
-    for axis, (block, size, stride) in enumerate(zip(blocks, sizes, operation.strides, strict=True)):
+    kernel = step.kernel / np.prod(blocks)
+    for axis, (block, size, stride) in enumerate(zip(blocks, sizes, step.strides, strict=True)):
         pads = same_padding(size // block, kernel.shape[axis], stride)
         kernel = np.repeat(kernel, block, axis)
         if sum(pads) % 2:
             zeros = np.zeros_like(np.take(kernel, range(block - 1), axis))
             kernel = np.concatenate([zeros, kernel], axis)
-    strides = (blocks[0] * operation.strides[0], blocks[1] * operation.strides[1])
-    return replace(operation, kernel=kernel, strides=strides)
+    strides = (blocks[0] * step.strides[0], blocks[1] * step.strides[1])
+    return replace(step, kernel=kernel, strides=strides)
 
 
 def joined_inputs(program: Program) -> Program:
@@ -213,19 +214,19 @@ def joined_inputs(program: Program) -> Program:
     uses = program.uses()
 
     def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        if not isinstance(node.operation, Addition) or len(inputs) != 2:
+        if not isinstance(node.step, AdditionStep) or len(inputs) != 2:
             return None
-        if any(uses[given] != 1 for given in node.inputs) or not _alike(*(given.operation for given in inputs)):
+        if any(uses[given] != 1 for given in node.inputs) or not _alike(*(given.step for given in inputs)):
             return None
         if _pads_before(inputs[0]) != _pads_before(inputs[1]):  # their maps differ in size
             return None
-        first, second = (given.operation for given in inputs)
-        assert isinstance(first, Convolution) and isinstance(second, Convolution)
+        first, second = (given.step for given in inputs)
+        assert isinstance(first, ConvolutionStep) and isinstance(second, ConvolutionStep)
         biases = [each.bias for each in (first, second) if each.bias is not None]
         kernel = np.concatenate([first.kernel, second.kernel], axis=-2)
         both = replace(first, kernel=kernel, bias=sum(biases[1:], biases[0]) if biases else None)
         sources = [given.inputs[0] for given in inputs]
-        joined = made.add(Joining(first.policy), sources, f"{node.name}-join")
+        joined = made.add(JoiningStep(first.policy), sources, f"{node.name}-join")
         return made.add(both, [joined], node.name)
 
     return program.mapped(change)
@@ -233,8 +234,8 @@ def joined_inputs(program: Program) -> Program:
 
 def _pads_before(node: Node):
     """What is put around the map that a convolution reads, or cut off it."""
-    read = node.inputs[0].operation
-    return read.pads if isinstance(read, Padding) else None
+    read = node.inputs[0].step
+    return read.pads if isinstance(read, PaddingStep) else None
 
 
 def joined_outputs(program: Program) -> Program:
@@ -248,11 +249,11 @@ def joined_outputs(program: Program) -> Program:
         if node not in group_of:
             return None
         group = group_of[node]
-        parts: list[Convolution] = [each.operation for each in group]  # type: ignore[misc]
+        parts: list[ConvolutionStep] = [each.step for each in group]  # type: ignore[misc]
         whole = replace(parts[0], kernel=np.concatenate([each.kernel for each in parts], axis=-1))
         place = group.index(node)
         start = sum(each.outputs for each in parts[:place])
-        cut = Part(whole.policy, start, start + parts[place].outputs)
+        cut = PartStep(whole.policy, start, start + parts[place].outputs)
         return made.add(cut, [made.add(whole, inputs, f"{group[0].name}-all")], node.name)
 
     return program.mapped(change)
@@ -263,23 +264,23 @@ def _siblings(program: Program) -> list[list[Node]]:
     outputs = set(program.outputs)
     groups: dict[tuple, list[Node]] = {}
     for node, readers in program.readers().items():
-        operation = node.operation
-        if not isinstance(operation, Convolution) or operation.bias is not None or node in outputs:
+        step = node.step
+        if not isinstance(step, ConvolutionStep) or step.bias is not None or node in outputs:
             continue
-        geometry = _geometry(operation)
-        if geometry is not None and all(isinstance(each.operation, (Addition, Upsampling)) for each in readers):
+        geometry = _geometry(step)
+        if geometry is not None and all(isinstance(each.step, (AdditionStep, UpsamplingStep)) for each in readers):
             groups.setdefault((node.inputs[0], geometry), []).append(node)
     return list(groups.values())
 
 
 def _alike(first, second) -> bool:
-    """Whether two operations are convolutions that differ in their numbers alone."""
+    """Whether two steps are convolutions that differ in their numbers alone."""
     return _geometry(first) is not None and _geometry(first) == _geometry(second)
 
 
-def _geometry(operation) -> tuple | None:
+def _geometry(step) -> tuple | None:
     """What convolutions that can be joined have in common; None: it is none, or one in groups."""
-    if not isinstance(operation, Convolution) or operation.kind != "conv" or operation.groups > 1:
+    if not isinstance(step, ConvolutionStep) or step.kind != CONV or step.groups > 1:
         return None
-    size, policy = operation.kernel.shape[:2], key_of(operation.policy)
-    return size, operation.strides, operation.padding, operation.dilation, policy
+    size, policy = step.kernel.shape[:2], key_of(step.policy)
+    return size, step.strides, step.padding, step.dilation, policy

@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 
 from octconvert.benchmarking.process import Worker, WorkerError, exported
 from octconvert.errors import OctconvertError, UsageError
-from octconvert.inference.choice import first_taken
+from octconvert.inference.fallback import first_taken
 from octconvert.runtimes import find
 from octconvert.system.targets import write_atomically
 

@@ -13,7 +13,7 @@ from octconvert import loading
 from octconvert.calibration.calibrate import Calibrated, calibrate
 from octconvert.calibration.evidence import accuracy
 from octconvert.errors import CheckError
-from octconvert.inference.forms import checked_runtime, deploy
+from octconvert.inference.forms import checked_runtime, inference_form
 from octconvert.model import finite
 from octconvert.model.examples import Example
 from octconvert.options.request import ConversionRequest
@@ -140,7 +140,7 @@ def _delivered(
     model = trained
     if runtime is not None:
         progress("inference", 0, 1)
-        deployed = deploy(trained, runtime)
+        deployed = inference_form(trained, runtime)
         model, notes = deployed.model, [*notes, *deployed.notes]
         passed.append(checks.check_inference(trained, model))
     return Delivered(model, trained, tuple(passed), tuple(class_notes), tuple(notes))

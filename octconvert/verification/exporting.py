@@ -17,7 +17,7 @@ from octconvert.system.temporaries import remove
 if TYPE_CHECKING:
     from keras import InputSpec
 
-    from octconvert.inference.choice import Choice
+    from octconvert.inference.fallback import TakenForm
 
 FORMATS = ("litert", "onnx", "openvino", "tf")
 _DIRECTORIES = {
@@ -79,7 +79,7 @@ class Written:
 
 def export_checked(
     source, runtime: Runtime, target: Path, batch: int, overwrite: bool, for_inference: bool
-) -> Choice[Written]:
+) -> TakenForm[Written]:
     """Export ``source``, run what was written, compare with what it gives itself, and put it in its place.
 
     Where the runtime does not take the form that was asked for, the other one is tried. Whatever goes wrong, what was
@@ -90,7 +90,7 @@ def export_checked(
         InputError: the runtime has not what the model needs.
         CheckError: the exported file can not be run or gives something else.
     """
-    from octconvert.inference.choice import first_taken
+    from octconvert.inference.fallback import first_taken
 
     places = check_target(runtime, target, overwrite)
     place = places[-1]

@@ -1,14 +1,16 @@
-"""The form in which a runtime takes a model: the one that was asked for, or else the other one."""
+"""The form in which a runtime takes a model: the one that was requested, or else the other one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+import keras
 
 from octconvert.errors import CheckError, InputError, OctconvertError, first_line
 from octconvert.inference import precision
-from octconvert.inference.forms import Deployed, as_it_is, deploy
+from octconvert.inference.forms import InferenceForm, inference_form, unchanged_form
 from octconvert.model.graph_reader import build_graph
 from octconvert.runtimes.base import Refused, Runtime
 
@@ -17,13 +19,13 @@ _NAMES = {True: "in its form for inference", False: "as it is"}
 
 
 @dataclass(frozen=True, eq=False)
-class Choice(Generic[Result]):
-    """A form that was taken.
+class TakenForm(Generic[Result]):
+    """The form that a runtime takes, written.
 
     Attributes:
         for_inference: whether it is the form for inference.
-        result: what came of writing it.
-        notes: what should be known of it, one line each.
+        result: of writing it.
+        notes: what should be known about it, one line each.
     """
 
     for_inference: bool
@@ -32,28 +34,32 @@ class Choice(Generic[Result]):
 
 
 def first_taken(
-    model, runtime: Runtime, forms: Sequence[bool], write: Callable[[Any], Result], refusal: str = ""
-) -> Choice[Result]:
+    model: keras.Model,
+    runtime: Runtime,
+    forms: Sequence[bool],
+    write: Callable[[keras.Model], Result],
+    refusal: str = "",
+) -> TakenForm[Result]:
     """Write a model in the first of some forms that the runtime takes.
 
     Args:
         forms: whether the model is written in its form for inference; in the order in which they are tried.
         write: writes a Keras model; InputError and CheckError refuse it.
-        refusal: why forms before these were not taken, as a note says it.
+        refusal: for a note, why forms before these were not taken.
 
     Raises:
-        InputError, CheckError: none is taken; what ``write`` says of the model as it is, where that was tried.
+        InputError, CheckError: none is taken; the error of the model as it is, where that was tried.
         Exception: Whatever else ``write`` raises.
     """
     errors: dict[bool, Exception] = {}
     for form in forms:
         try:
-            made, lacking = _made(model, runtime, form)
-            result = write(made.model)
+            built, lacking = _built(model, runtime, form)
+            result = write(built.model)
         except (InputError, CheckError) as error:
             errors[form], refusal = error, refusal_of(form, error)
             continue
-        return Choice(form, result, (*made.notes, *_notes(runtime, form, lacking, refusal)))
+        return TakenForm(form, result, (*built.notes, *_notes(runtime, form, lacking, refusal)))
     raise errors.get(False) or errors[True]
 
 
@@ -63,17 +69,18 @@ def refusal_of(form: bool, error: Exception | str) -> str:
     return f"{_NAMES[form]} it can not be used there: {reason}"
 
 
-def _made(model, runtime: Runtime, form: bool) -> tuple[Deployed, tuple[str, ...]]:
-    """The model in a form, and the precisions that the runtime lacks for it, which are float32 then."""
+def _built(model: keras.Model, runtime: Runtime, form: bool) -> tuple[InferenceForm, tuple[str, ...]]:
+    """The model in a form, and the precisions that the runtime does not have, for which it computes in float32."""
     lacking = precision.others_than(build_graph(model), runtime.computes_in)
     try:
-        made = deploy(model, runtime.name, in_float32=bool(lacking)) if form else as_it_is(model, bool(lacking))
+        if form:
+            return inference_form(model, runtime.name, in_float32=bool(lacking)), lacking
+        return unchanged_form(model, bool(lacking)), lacking
     except OctconvertError:
         raise
-    except Exception as error:  # a layer that somebody else wrote can raise anything where it is made anew
+    except Exception as error:  # a layer that somebody else wrote can raise anything where it is copied
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise Refused(f"model '{model.name}' can not be written {_NAMES[form]}: {reason}", reason) from error
-    return made, lacking
 
 
 def _notes(runtime: Runtime, form: bool, lacking: tuple[str, ...], refusal: str) -> list[str]:

@@ -12,7 +12,7 @@ from keras import layers
 
 import octconvert
 from octconvert.errors import InputError
-from octconvert.inference.forms import deploy
+from octconvert.inference.forms import inference_form
 from octconvert.model.execution import run
 from octconvert.runtimes import RUNTIMES
 from octconvert.runtimes.signature import example_inputs
@@ -222,7 +222,7 @@ def notes_of(build, **options) -> tuple[str, ...]:
     model = keras.Model(image, layers.Conv2D(4, 3, padding="same", name="last")(build(image)))
     if options:
         model = octconvert.convert(model, calibration=False, min_size=1, **options).model
-    return deploy(model).notes
+    return inference_form(model).notes
 
 
 def conv(x):

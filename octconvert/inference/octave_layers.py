@@ -1,0 +1,173 @@
+"""Octave layers -> steps: their paths as convolutions of single maps, and `octconvert.layers.OctaveMerge`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from octconvert.inference.drafting import Draft, OrderedNode, array, bias_of, policy_of
+from octconvert.inference.program import (
+    AdditionStep,
+    AveragePoolingStep,
+    ConvolutionStep,
+    EndRepeatingStep,
+    JoiningStep,
+    Node,
+    PaddingStep,
+    Pads,
+    ShiftedAverageStep,
+    Step,
+    UpsamplingStep,
+)
+from octconvert.layers.base import split_inputs
+from octconvert.layers.portable import is_box
+from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
+from octconvert.model.graph import Call
+from octconvert.octave import names
+from octconvert.rules.traits import HIGH, LOW, OctaveOutput, OctavePath, Traits
+
+_SUFFIX = {HIGH: names.HIGH, LOW: names.LOW}
+
+
+def octave_convolved(
+    draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits
+) -> list[OrderedNode] | None:
+    """The paths of an octave layer as convolutions; None where rows or columns are not known."""
+    assert traits.octave is not None  # asked only for those
+    paths = _OctavePaths(draft, call, inputs, traits.octave.kind)
+    if not paths.known:
+        return None
+    outputs = []
+    for output in traits.octave.outputs:
+        outputs.append(OrderedNode(draft.activated(paths.output(output), call, _SUFFIX[output.resolution])))
+    return outputs
+
+
+class _OctavePaths:
+    """The paths of one call of an octave window layer.
+
+    Attributes:
+        known: whether they can be written: the sizes are known, and the channels are where all others have them.
+    """
+
+    def __init__(self, draft: Draft, call: Call, inputs: Sequence[OrderedNode], kind: str):
+        self._draft, self._call, self._layer, self._kind = draft, call, call.operation, kind
+        shape = draft.graph.tensors[call.inputs[0]].shape
+        sizes = [shape[axis] for axis in draft.graph.spatial_axes]
+        self.known = None not in sizes and self._layer.data_format == draft.graph.data_format
+        self._sizes = [size or 0 for size in sizes]
+        high, low = split_inputs(inputs, self._layer.name)
+        self._high, self._low = draft.plain(high), None if low is None else draft.plain(low)
+        if self.known:
+            window = self._layer.window
+            self._alignments = [window.alignment(i, size) for i, size in enumerate(self._sizes)]
+            self._cells = [window.low_outputs(i, size) for i, size in enumerate(self._sizes)]
+            rows, columns = (window.output(i, size) for i, size in enumerate(self._sizes))
+            self._output_sizes = (rows, columns)
+
+    def output(self, output: OctaveOutput) -> Node:
+        """The sum of the paths to an output map; the bias goes into the first."""
+        nodes = []
+        for path, bias in zip(output.paths, (output.bias, *("" for _ in output.paths[1:])), strict=True):
+            node = self._path(path, bias)
+            nodes.append(self._upsampled(node) if output.resolution == HIGH and path.reads != HIGH else node)
+        suffix = f"add{_SUFFIX[output.resolution]}"
+        return nodes[0] if len(nodes) == 1 else self._add(AdditionStep(self._policy), nodes, suffix)
+
+    @property
+    def _policy(self) -> object:
+        return policy_of(self._call)
+
+    def _add(self, step: Step, nodes: Sequence[Node], suffix: str) -> Node:
+        return self._draft.add(step, nodes, self._call, f"-{suffix}")
+
+    def _path(self, path: OctavePath, bias: str) -> Node:
+        if path.reads == HIGH:
+            return self._high_path(path, bias)
+        node = self._low if path.reads == LOW else self._pooled
+        assert node is not None  # a layer without a low input has no path that reads it
+        node, padding = self._prepared(node, path.label)
+        return self._convolved(node, path, bias, padding, self._layer.low_dilation)
+
+    def _high_path(self, path: OctavePath, bias: str) -> Node:
+        padding, node = self._layer.padding, self._high
+        if not isinstance(padding, str):
+            node, padding = self._padded(node, tuple(padding), f"pad{names.HIGH}"), "valid"
+        return self._convolved(node, path, bias, padding, self._layer.dilation_rate)
+
+    def _convolved(self, node: Node, path: OctavePath, bias: str, padding: str, dilation: Sequence[int]) -> Node:
+        layer = self._layer
+        step = ConvolutionStep(
+            self._policy,
+            self._kind,
+            array(layer, path.kernel),
+            bias_of(layer, bias),
+            tuple(layer.strides),
+            padding,
+            (dilation[0], dilation[1]),
+            getattr(layer, "groups", 1),
+        )
+        return self._add(step, [node], path.label)
+
+    @property
+    def _pooled(self) -> Node:
+        """The high map, averaged over the blocks of the octave."""
+        octave, node = self._layer.octave, self._high
+        if octave == 1:
+            return node
+        if not any(size % octave for size in self._sizes):
+            return self._pool(node, (octave, octave), (octave, octave), "valid", "pool")
+        for step in range(octave.bit_length() - 1):
+            node = self._pool(node, (2, 2), (2, 2), "same", f"pool{step}")
+        return node
+
+    def _pool(self, node: Node, size: tuple[int, int], strides: tuple[int, int], padding: str, suffix: str) -> Node:
+        return self._add(AveragePoolingStep(self._policy, size, strides, padding), [node], suffix)
+
+    def _padded(self, node: Node, pads: Pads, suffix: str) -> Node:
+        return self._add(PaddingStep(self._policy, pads), [node], suffix) if any(map(any, pads)) else node
+
+    def _prepared(self, node: Node, label: str) -> tuple[Node, str]:
+        """As `octconvert.layers.spatial.prepare_low`."""
+        window, alignments = self._layer.window, self._alignments
+        if all(pools_by_two(a, window) for a in alignments):
+            return self._pool(node, (2, 2), (1, 1), "same", f"align-{label}"), "valid"
+        low_sizes = [-(-size // window.octave) for size in self._sizes]
+        pads = [a.padding(low_sizes[i], self._cells[i]) for i, a in enumerate(alignments)]
+        if all(is_same(a, low_sizes[i], pads[i]) for i, a in enumerate(alignments)):
+            return node, "same"
+        counts = [max(pads[i][1], 0) if reads_past_end(a, window) else 0 for i, a in enumerate(alignments)]
+        if any(counts):
+            node = self._add(EndRepeatingStep(self._policy, (counts[0], counts[1])), [node], f"end-{label}")
+        rows, columns = ((before, after - counts[i]) for i, (before, after) in enumerate(pads))
+        node = self._padded(node, (rows, columns), f"pad-{label}")
+        return self._filtered(node, f"align-{label}"), "valid"
+
+    def _filtered(self, node: Node, suffix: str) -> Node:
+        rows, columns = (tuple(a.prefilter) for a in self._alignments)
+        if (len(rows), len(columns)) == (1, 1):
+            return node
+        if is_box((rows, columns)):
+            return self._pool(node, (len(rows), len(columns)), (1, 1), "valid", suffix)
+        return self._add(ShiftedAverageStep(self._policy, (rows, columns), self._layer.octave), [node], suffix)
+
+    def _upsampled(self, node: Node) -> Node:
+        """To the size of the high output."""
+        if self._layer.octave == 1:
+            return node
+        return self._add(UpsamplingStep(self._policy, self._layer.octave, self._output_sizes), [node], "up")
+
+
+def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
+    """The low map upsampled and joined to the high one; None where rows or columns are not known."""
+    assert traits.merge is not None  # asked only for those
+    high, low = (draft.plain(tensor) for tensor in inputs)
+    shape, merge = draft.graph.tensors[call.inputs[0]].shape, traits.merge
+    rows, columns = (shape[axis] for axis in draft.graph.spatial_axes)
+    if rows is None or columns is None:
+        return None
+    if merge.octave > 1:
+        low = draft.add(UpsamplingStep(policy_of(call), merge.octave, (rows, columns)), [low], call, "-up")
+    joined = draft.add(JoiningStep(policy_of(call)), [high, low], call)
+    return [OrderedNode(joined, None if merge.order is None else np.asarray(merge.order))]
