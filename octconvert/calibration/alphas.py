@@ -14,8 +14,8 @@ import numpy as np
 from octconvert.costs.macs import call_macs
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
+from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
-from octconvert.planning.solve import Layout
 
 ALPHAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 EVEN = 0.5

@@ -36,8 +36,8 @@ from octconvert.errors import InputError, OctconvertError, UsageError, first_lin
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
+from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
-from octconvert.planning.solve import Layout
 from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport, Cost, Step
 from octconvert.rewriting import Rewritten, rewrite

@@ -22,8 +22,8 @@ from octconvert.calibration.selection import Moments, response
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
-from octconvert.planning.solve import Layout
 from octconvert.rewriting import rewrite
 from octconvert.rules import rule_of
 from octconvert.rules.activations import is_linear

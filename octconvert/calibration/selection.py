@@ -20,8 +20,8 @@ from keras import layers, ops
 from octconvert.layers.spatial import crop_to, pool_octave, upsample
 from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, Call, CallGraph
-from octconvert.planning.make import is_convolution
-from octconvert.planning.solve import Layout
+from octconvert.planning.convolutions import is_convolution
+from octconvert.planning.layout import Layout
 from octconvert.results.plan import Plan
 from octconvert.rules import rule_of
 
@@ -198,9 +198,8 @@ def _diagonal(matrix: np.ndarray) -> np.ndarray:
 
 def select(layout: Layout, plan: Plan, damages: np.ndarray) -> Plan:
     """The plan with those channels of every group low that do the least damage; as many as before."""
-    asked = zip(layout.groups, layout.alphas, layout.selections, strict=True)
-    wishes = {id(tied): (alpha, selection) for (tied, _), alpha, selection in asked}
-    low = layout.components.assign(lambda group: wishes[id(group)], damages)
+    choices = dict(zip((id(tied) for tied, _ in layout.groups), layout.choices, strict=True))
+    low = layout.components.assign(lambda group: choices[id(group)], damages)
     groups = []
     for group, (tied, _) in zip(plan.groups, layout.groups, strict=True):
         selection = tuple(tuple(np.flatnonzero(low[p.channels]).tolist()) for p in tied.producers)

@@ -19,7 +19,7 @@ from octconvert.calibration.selection import by_component, lost_detail, readers
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import observe
 from octconvert.model.graph import CallGraph
-from octconvert.planning.solve import Layout
+from octconvert.planning.layout import Layout
 from octconvert.samples import Samples
 
 PASSES = 4

@@ -20,8 +20,8 @@ from octconvert.latency.stopwatch import Stopwatch
 from octconvert.latency.units import Unit, Units
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings
+from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
-from octconvert.planning.solve import Layout
 from octconvert.results.bench import Bench
 from octconvert.rewriting import rewrite
 from octconvert.runtimes.signature import batch_of

@@ -12,9 +12,10 @@ from octconvert.latency.units import UNIT
 from octconvert.model.graph import OPERATION
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
-from octconvert.planning.ledger import TiedProducers
+from octconvert.planning.layout import Decisions
+from octconvert.planning.ledger import GroupChoice, TiedProducers
 from octconvert.planning.planned import Planned
-from octconvert.planning.solve import Decisions, solve
+from octconvert.planning.solve import solve
 from octconvert.rewriting import rewrite
 
 LEAST_SIZE = 8
@@ -43,12 +44,12 @@ def probe(model, state: State, options: RewritingOptions, runtime: str, data_for
     outer = _between_convolutions(model, options.min_size, data_format)
     graph = build_graph(outer)
 
-    def wanted(group: TiedProducers):
+    def choose(group: TiedProducers) -> GroupChoice:
         names = [producer.call.layer_name for producer in group.producers]
-        return max(_wish(name, state) for name in names), None
+        return GroupChoice(max(_alpha(name, state) for name in names))
 
     frozen = {call.key: "" for call in graph.calls if state.frozen and call.path and call.kind == OPERATION}
-    built = rewrite(Planned.of(solve(graph, options, Decisions(frozen), wanted), options)).model
+    built = rewrite(Planned.of(solve(graph, options, Decisions(frozen), choose), options)).model
     return for_inference(built.get_layer(UNIT), runtime)
 
 
@@ -86,7 +87,7 @@ def _reader(value, number: int, data_format: str):
     return layers.Dense(1, name=name)(value) if rank == 2 else value
 
 
-def _wish(name: str, state: State) -> float:
+def _alpha(name: str, state: State) -> float:
     if name.startswith("writer"):
         return state.inputs[int(name.removeprefix("writer"))]
     return state.output if name.startswith(f"{UNIT}/") else 0.0

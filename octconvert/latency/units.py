@@ -10,8 +10,8 @@ from keras import tree
 
 from octconvert.model.copying import renamed
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
-from octconvert.planning.make import is_convolution
-from octconvert.planning.solve import Layout
+from octconvert.planning.convolutions import is_convolution
+from octconvert.planning.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from octconvert.octave.split import ChannelSplit
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.pipeline.source import Source, label_of, read_model
-from octconvert.planning.make import convolutions
+from octconvert.planning.convolutions import convolutions
 from octconvert.results.bench import Bench
 from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN
 from octconvert.results.report import Check, ConvolutionReport, Evaluation, Report

@@ -1,4 +1,4 @@
-"""Channel numbers while a model is traced: who made them, which must be split alike, which are low in the end.
+"""Channel numbers while a model is traced: their producers, which must be split alike, and which become low.
 
 Every channel of every tensor that may become a pair has a number. Layers that carry a split hand the numbers on, so a
 Concatenate is the concatenation of two arrays of numbers; element-wise joins tie numbers together. The producers that
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -30,7 +31,7 @@ class Producer:
 class Ledger:
     """Collects what the rules say in one pass over the graph."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0
         self.producers: dict[object, Producer] = {}
         self.fixed_high: list[np.ndarray] = []
@@ -48,17 +49,24 @@ class Ledger:
         return self.producers[call.key].channels
 
     def high(self, call: Call, channels: int) -> np.ndarray:
+        """Fresh numbers that stay high."""
         numbers = self._new(channels)
         self.fixed_high.append(numbers)
         return numbers
 
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:
+        """Both arrays must be split alike.
+
+        Raises:
+            ValueError: their lengths differ.
+        """
         if len(first) != len(second):
             raise ValueError(f"tied tensors have {len(first)} and {len(second)} channels")
         if not np.array_equal(first, second):
             self.ties.append((first, second))
 
     def balance(self, call: Call, channels: np.ndarray, blocks: int) -> None:
+        """Every one of ``blocks`` equal runs must have as many low channels as the others."""
         self.balances.append((call, channels, blocks))
 
 
@@ -68,6 +76,20 @@ class TiedProducers:
 
     producers: tuple[Producer, ...]
     blocks: int
+
+
+Selection = tuple[tuple[int, ...], ...]
+"""For each producer of a tied group the indices of its low channels."""
+
+
+class GroupChoice(NamedTuple):
+    """How a tied group is to be split; without a selection the last channels of each producer become low."""
+
+    alpha: float
+    selection: Selection | None = None
+
+
+Choose = Callable[[TiedProducers], GroupChoice]
 
 
 class Components:
@@ -114,33 +136,31 @@ class Components:
         """Positions of the groups that some channels belong to."""
         return [position for position in np.unique(self.group_of[self.of[channels]]).tolist() if position >= 0]
 
-    def assign(
-        self, wanted: Callable[[TiedProducers], tuple[float, tuple | None]], roughness: np.ndarray | None = None
-    ) -> np.ndarray:
+    def assign(self, choose: Choose, roughness: np.ndarray | None = None) -> np.ndarray:
         """Low (true) or high (false) for every number.
 
-        ``wanted`` gives a group's alpha and, where channels were selected, the low indices for each producer. Otherwise
-        the least rough channels of each producer become low (without ``roughness``, one value for each component: the
-        last ones), those of narrow producers first: a wide tensor may be tied to several narrow ones side by side (an
-        Add with a Concatenate), and each of them needs its own high channels.
+        ``choose`` returns the choice for a group. Where it selects no channels, the least rough channels of each
+        producer become low (without ``roughness``, one value for each component: the last ones), those of narrow
+        producers first: a wide tensor may be tied to several narrow ones side by side (an Add with a Concatenate), and
+        each of them needs its own high channels.
         """
         state = np.full(self.ledger.count, -1)
         for numbers in self.ledger.fixed_high:
             state[self.of[numbers]] = 0
         for group in self.groups:
-            alpha, selection = wanted(group)
+            alpha, selection = choose(group)
             if selection is None:
                 for producer in sorted(group.producers, key=lambda producer: len(producer.channels)):
-                    _choose(state, self.of[producer.channels], alpha, group.blocks, roughness)
+                    _assign_producer(state, self.of[producer.channels], alpha, group.blocks, roughness)
             else:
                 self._select(state, group, selection)
         return state[self.of] == 1
 
-    def _select(self, state: np.ndarray, group: TiedProducers, selection) -> None:
-        """Make the chosen channels of a group low.
+    def _select(self, state: np.ndarray, group: TiedProducers, selection: Selection) -> None:
+        """Make the selected channels of a group low.
 
         Raises:
-            UsageError: producers whose channels are tied want different ones.
+            UsageError: the selections of producers whose channels are tied differ.
         """
         for producer, indices in zip(group.producers, selection, strict=True):
             members = self.of[producer.channels]
@@ -152,7 +172,7 @@ class Components:
                 raise UsageError(f"plan: the channels selected for '{name}' are tied to others, selected differently")
 
 
-def _smallest_tied(count: int, ties) -> np.ndarray:
+def _smallest_tied(count: int, ties: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """For every number the smallest number it is tied to, over any number of steps."""
     component = np.arange(count)
     if not ties:
@@ -167,7 +187,9 @@ def _smallest_tied(count: int, ties) -> np.ndarray:
     return component
 
 
-def _choose(state: np.ndarray, members: np.ndarray, alpha: float, blocks: int, roughness: np.ndarray | None) -> None:
+def _assign_producer(
+    state: np.ndarray, members: np.ndarray, alpha: float, blocks: int, roughness: np.ndarray | None
+) -> None:
     """Decide one producer's open channels, block by block."""
     blocks = blocks if len(members) % blocks == 0 else 1
     for block in members.reshape(blocks, -1):

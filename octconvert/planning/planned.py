@@ -8,8 +8,9 @@ from typing import Any
 
 from octconvert.model.graph import CallGraph
 from octconvert.options.rewriting import RewritingOptions
-from octconvert.planning.make import layout_from_options, layout_from_plan, plan_of
-from octconvert.planning.solve import Layout
+from octconvert.planning.layout import Layout
+from octconvert.planning.layouts import layout_from_options, layout_from_plan
+from octconvert.planning.plans import plan_of
 from octconvert.results.plan import Plan
 
 

@@ -24,7 +24,7 @@ from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.options.rewriting import RewritingOptions
-from octconvert.planning.solve import Layout
+from octconvert.planning.layout import Layout
 from octconvert.rules import rule_of
 
 

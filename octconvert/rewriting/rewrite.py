@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from octconvert.errors import RewriteError
+from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
-from octconvert.planning.solve import Layout
 from octconvert.results.plan import Plan
 from octconvert.rewriting.builder import Applied, Builder, Made, weights_by_name
 

@@ -10,7 +10,7 @@ from oracle import randomise
 import octconvert
 from octconvert.calibration.selection import readers, response, roughness, select, survey
 from octconvert.errors import UsageError
-from octconvert.planning.make import layout_from_plan
+from octconvert.planning.layouts import layout_from_plan
 
 
 def chosen(model, samples=None, plan=None, **options):

@@ -9,7 +9,7 @@ from octconvert.latency.units import Units
 from octconvert.model.graph import OPERATION
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
-from octconvert.planning.make import layout_from_options
+from octconvert.planning.layouts import layout_from_options
 
 OPTIONS = RewritingOptions()
 
