@@ -1,135 +1,99 @@
-"""Walking a saved Keras configuration: layer records, their names and the references between them.
-
-A *record* is the dict ``{"class_name": ..., "config": {...}}`` of one layer; a record of a model holds more records.
-"""
+"""Step 2 of reading: the architecture of an inspected file is decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
+import json
+from dataclasses import dataclass
+from typing import Any
 
-from octconvert.errors import InputError
-from octconvert.text.printable import line
+from keras.src.legacy.saving import json_utils
 
-Record = dict[str, Any]
-
-FUNCTIONAL = {"Functional", "Model", "Container"}
-_WRAPPED = ("layer", "forward_layer", "backward_layer")
-
-
-class Notes:
-    """Collects what was changed and tells it as sentences, one for each kind of change."""
-
-    def __init__(self) -> None:
-        self._layers: dict[str, list[str]] = {}
-
-    def add(self, what: str, layer: str | None = None) -> None:
-        names = self._layers.setdefault(what, [])
-        if layer is not None and layer not in names:
-            names.append(layer)
-
-    def sentences(self) -> tuple[str, ...]:
-        return tuple(line(f"{named(names)}: {what}." if names else f"{what}.") for what, names in self._layers.items())
+from octconvert.errors import one_line
+from octconvert.loading import h5_weights
+from octconvert.loading.context import LoadingContext, ReadOptions
+from octconvert.loading.inspection import InspectedFile
+from octconvert.loading.records import Record
 
 
-def named(names: list[str], most: int = 3) -> str:
-    """``layers 'a', 'b', 'c' and 4 more``."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"layer{'s' if len(names) > 1 else ''} {shown}{more}"
+@dataclass(frozen=True)
+class Configuration:
+    """The configuration of a file, as it was saved.
+
+    Attributes:
+        file: The inspected file.
+        record: The record of the whole model.
+        training_settings: Optimizer, loss and metrics: JSON text of an .h5 file, a dict of a .keras file, or None.
+        context: What the following steps need to know about the file.
+    """
+
+    file: InspectedFile
+    record: Record
+    training_settings: Any
+    context: LoadingContext
 
 
-@dataclass
-class Job:
-    """One file's configuration under repair."""
+@dataclass(frozen=True)
+class RepairedConfiguration:
+    """The configuration that Keras 3 builds the model from.
 
-    path: Path
-    version: int  # Keras' major version that wrote the file; tf.keras counts as 2
-    unsafe: bool = False
-    custom_objects: dict[str, Any] = field(default_factory=dict)
-    input_shape: tuple | None = None
-    theano: bool = False  # Theano wrote the file
-    stored: dict[str, list[tuple]] = field(default_factory=dict)  # layer name -> shapes of its weights in the file
-    notes: Notes = field(default_factory=Notes)
-    renamed: dict[str, str] = field(default_factory=dict)  # layer name in the file -> layer name in the model
-    minor: int = 0  # Keras' minor version
-    shapes: dict[str, tuple] = field(default_factory=dict)  # output shapes the file promises, checked at the end
+    Attributes:
+        source: The configuration as it was saved.
+        record: The record of the whole model, repaired and checked.
+        training_settings: As in `Configuration`, without settings that are not trusted.
+    """
 
-    def refuse(self, why: str, layer: str | None = None) -> NoReturn:
-        raise InputError(f"{self.path}: layer '{layer}' {why}" if layer else f"{self.path}: {why}")
+    source: Configuration
+    record: Record
+    training_settings: Any
 
+    @property
+    def file(self) -> InspectedFile:
+        return self.source.file
 
-def name_of(record: Record) -> str:
-    """The layer's name; a bare list (Keras 1's Sequential) has none."""
-    config = record.get("config")
-    inner = config.get("name") if isinstance(config, dict) else None
-    return record.get("name") or inner or "?"
+    @property
+    def context(self) -> LoadingContext:
+        return self.source.context
 
 
-def children(record: Record) -> list[Record]:
-    """The records directly inside a model's or a wrapper's record."""
-    config = record.get("config")
-    if isinstance(config, list):
-        found = config
-    elif isinstance(config, dict):
-        layers = config.get("layers")
-        found = list(layers) if isinstance(layers, list) else []
-        found += [config[key] for key in _WRAPPED if key in config]
-    else:
-        found = []
-    return [child for child in found if isinstance(child, dict) and "class_name" in child]
+def decode(file: InspectedFile, options: ReadOptions) -> Configuration:
+    """Decodes the architecture.
+
+    Raises:
+        InputError: It is not JSON, or not the graph of a model.
+    """
+    major, minor = _release(file.keras_version)
+    if file.kind == "keras":
+        context = LoadingContext(file.path, major, minor, options)
+        record = _record(file, context)
+        return Configuration(file, record, record.get("compile_config"), context)
+    context = LoadingContext(
+        file.path,
+        major,
+        minor,
+        options,
+        theano=h5_weights.is_from_theano(file),
+        weight_shapes=h5_weights.stored_shapes(file),
+    )
+    return Configuration(file, _record(file, context), file.training_settings, context)
 
 
-def walk(record: Record) -> Iterator[Record]:
-    """The record and all below it, outermost first."""
-    waiting = [record]
-    while waiting:
-        current = waiting.pop()
-        yield current
-        waiting += reversed(children(current))
+def _release(version: str | None) -> tuple[int, int]:
+    """Major and minor version; a file that states none was written by Keras 1."""
+    parts = [*(version or "1").split("."), "0"]
+    major, minor = (int(part) if part.isdigit() else None for part in parts[:2])
+    return (1 if major is None else major), minor or 0
 
 
-def is_functional(record: Record) -> bool:
-    config = record.get("config")
-    return isinstance(config, dict) and "input_layers" in config and isinstance(config.get("layers"), list)
-
-
-def is_sequential(record: Record) -> bool:
-    config = record.get("config")
-    return record.get("class_name") == "Sequential" and isinstance(config, dict | list)
-
-
-def is_model(record: Record) -> bool:
-    return is_functional(record) or is_sequential(record)
-
-
-def references(data: Any, names: set[str]) -> Iterator[list]:
-    """Every ``[layer name, node index, tensor index, ...]`` inside inbound nodes, of the old and the new format."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            if key == "keras_history" and isinstance(value, list):
-                yield value
-            else:
-                yield from references(value, names)
-    elif isinstance(data, list | tuple):
-        if is_reference(data, names):
-            yield data  # type: ignore[misc]
-            data = data[3:]
-        for item in data:
-            yield from references(item, names)
-
-
-def is_reference(data: Any, names: set[str]) -> bool:
-    return isinstance(data, list) and len(data) >= 3 and isinstance(data[0], str) and data[0] in names
-
-
-def all_references(model: Record) -> Iterator[list]:
-    """The references of a functional model: of its nodes, its inputs and its outputs."""
-    config = model["config"]
-    names = {name_of(layer) for layer in config["layers"]}
-    for layer in config["layers"]:
-        yield from references(layer.get("inbound_nodes", []), names)
-    yield from references(config["input_layers"], names)
-    yield from references(config["output_layers"], names)
+def _record(file: InspectedFile, context: LoadingContext) -> Record:
+    try:
+        record = json.loads(file.architecture) if file.kind == "keras" else json_utils.decode(file.architecture)
+    except (ValueError, RecursionError) as error:
+        context.refuse(f"has an unreadable architecture ({one_line(error)}); download or save it again")
+    if not isinstance(record, dict) or "class_name" not in record or not isinstance(record.get("config"), dict | list):
+        context.refuse("has an architecture that Keras has not written; save the complete model again")
+    if "layers" not in record["config"] and isinstance(record["config"], dict):
+        kind = record["class_name"]
+        context.refuse(
+            f"contains a subclassed model ('{kind}') without a graph of layers; rebuild it as a functional model"
+        )
+    return record

@@ -1,4 +1,4 @@
-"""The user's own layers and functions, named as ``module.py:Name`` or ``package.module:Name``."""
+"""Imports the user's own layers and functions, written as ``module.py:Name`` or ``package.module:Name``."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from octconvert.errors import UsageError, one_line
 
 
 def parse_custom_object(spec: str) -> tuple[str, Any]:
-    """Imports what ``spec`` names and returns it with its name.
+    """Imports the object that ``spec`` names; returns its name and the object.
 
-    The module's code is run: only ever call this with what the user typed.
+    The code of the module is run: call this only with text that the user typed.
 
     Raises:
-        UsageError: ``spec`` has no such form, the module is missing or fails, or it has no such name.
+        UsageError: ``spec`` has another form, the module is missing or fails, or it has no such name.
     """
-    place, _, name = spec.rpartition(":")
-    if not place or not name.isidentifier():
-        raise UsageError(f"'{spec}' names no custom object; write module.py:Name or package.module:Name")
-    module = _from_file(spec, Path(place)) if place.endswith(".py") else _from_package(spec, place)
+    source, _, name = spec.rpartition(":")
+    if not source or not name.isidentifier():
+        raise UsageError(f"a custom object must be written as module.py:Name or package.module:Name; received '{spec}'")
+    module = _from_file(spec, Path(source)) if source.endswith(".py") else _from_package(spec, source)
     try:
         return name, getattr(module, name)
     except AttributeError:
-        raise UsageError(f"'{spec}': {place} has no '{name}'") from None
+        raise UsageError(f"'{spec}': {source} has no '{name}'") from None
 
 
 def _from_file(spec: str, path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"'{spec}': there is no file {path}")
-    # One module for one file: two names from it must share their classes.
+        raise UsageError(f"'{spec}': no such file: {path}")
+    # One module per file: two names from it must share their classes.
     key = "octconvert_user_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     if key in sys.modules:
         return sys.modules[key]
-    found = importlib.util.spec_from_file_location(key, path)
-    if found is None or found.loader is None:
+    module_spec = importlib.util.spec_from_file_location(key, path)
+    if module_spec is None or module_spec.loader is None:
         raise UsageError(f"'{spec}': {path} can not be imported")
-    module = sys.modules[key] = importlib.util.module_from_spec(found)
+    module = sys.modules[key] = importlib.util.module_from_spec(module_spec)
     try:
-        found.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[key]
         if not isinstance(error, Exception | SystemExit):
@@ -53,7 +53,7 @@ def _from_file(spec: str, path: Path) -> ModuleType:
 
 
 def _from_package(spec: str, name: str) -> ModuleType:
-    # An installed command does not look into the working directory, "python -m" does: look there in both cases.
+    # "python -m" searches the working directory, an installed command does not: both search it here.
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

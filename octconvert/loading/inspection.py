@@ -1,6 +1,6 @@
-"""What a model file holds, found out in a process of its own before this one opens the file.
+"""What a model file contains, determined in a process of its own before this process opens the file.
 
-See `octconvert.loading.inspector` for what is looked at and refused there.
+`octconvert.loading.inspector` says what is looked at and refused there.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from typing import Any
 
 from octconvert.errors import InputError
 from octconvert.loading import file_format
+from octconvert.loading.inspector.limits import DAMAGED_HDF5, DAMAGED_ZIP
 
-SCRIPT = Path(__file__).with_name("inspector") / "__main__.py"
+SCRIPT = Path(__file__).parent / "inspector" / "__main__.py"
 SECONDS = 40
-"""For any file; honest ones take half a second."""
-BYTES_A_SECOND = 5_000_000
-"""Of a large file on a slow disk or network."""
-DAMAGED = {
-    "h5": "is a damaged or incomplete HDF5 file; download or save it again",
-    "keras": "is a damaged or incomplete zip (.keras) file; download or save it again",
-}
+"""Time limit for any file; an intact one takes half a second."""
+BYTES_PER_SECOND = 5_000_000
+"""Speed of a slow disk or network: a large file gets more time."""
+DAMAGED = {"h5": DAMAGED_HDF5, "keras": DAMAGED_ZIP}
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """By what a file is known again."""
+class Fingerprint:
+    """What the file system says about a file, to notice that it was changed."""
 
     device: int
     inode: int
@@ -38,100 +36,102 @@ class Stamp:
     changed: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
-        """Raises: InputError: the file is gone."""
+    def of(cls, path: Path) -> Fingerprint:
+        """Raises: InputError: the file can not be read any more."""
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError as error:
             raise InputError(f"{path}: can not be read any more ({error.strerror}); check the path") from None
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def check(self, path: Path) -> None:
-        """Raises: InputError: the file is not what it was, so nothing that was found out about it holds."""
-        if self != Stamp.of(path):
+        """Raises: InputError: the file has changed, so that its inspection is not valid any more."""
+        if self != Fingerprint.of(path):
             raise InputError(f"{path}: was changed while it was read; wait until it is written and try again")
 
 
 @dataclass(frozen=True)
-class Weight:
-    """An array of the file, not read yet."""
+class StoredWeight:
+    """An array of the file that is not read yet."""
 
     name: str
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Contents:
-    """A whole model as it lies in its file.
+class InspectedFile:
+    """The parts of a complete model file.
 
     Attributes:
+        path: The file.
         kind: ``"keras"`` or ``"h5"``.
-        stamp: The file that was looked at.
-        config: The architecture, JSON that is not read yet.
+        fingerprint: State of the file when it was inspected.
+        architecture: JSON text that is not decoded yet.
         elements: How many numbers all weights have together, those of the optimizer in a .keras file included.
-        version: Of the Keras that wrote the file, as it stands there.
-        backend: The same, for .h5 files.
-        training: The training settings of an .h5 file, JSON.
+        keras_version: Of the Keras that wrote the file, as text.
+        backend: Of the Keras that wrote an .h5 file.
+        training_settings: JSON text, of an .h5 file.
         layers: The weights of an .h5 file, by layer, in the order of the file.
-        top: Weights of an .h5 file that belong to no layer.
-        extra: Whether a .keras archive holds more than Keras reads.
-        old: Whether a .keras archive has its weights where tf.keras 2.12 put them.
+        top_level_weights: Weights of an .h5 file that belong to no layer.
+        extra_members: Whether a .keras archive contains files that Keras does not read.
+        old_weight_paths: Whether a .keras archive has its weights where tf.keras 2.12 put them.
     """
 
+    path: Path
     kind: str
-    stamp: Stamp
-    config: str
+    fingerprint: Fingerprint
+    architecture: str
     elements: int
-    version: str | None = None
+    keras_version: str | None = None
     backend: str | None = None
-    training: str | None = None
-    layers: tuple[tuple[str, tuple[Weight, ...]], ...] = ()
-    top: tuple[Weight, ...] = ()
-    extra: bool = False
-    old: bool = False
+    training_settings: str | None = None
+    layers: tuple[tuple[str, tuple[StoredWeight, ...]], ...] = ()
+    top_level_weights: tuple[StoredWeight, ...] = ()
+    extra_members: bool = False
+    old_weight_paths: bool = False
 
 
-def inspect(path: Path) -> Contents:
-    """What the model file holds.
+def inspect(path: Path) -> InspectedFile:
+    """Inspects a model file.
 
     Raises:
-        InputError: It is no whole Keras model, damaged, or made to harm whoever reads it; one line says which.
+        InputError: It is not a complete Keras model, damaged, or made to do harm; one line says which.
     """
-    kind = file_format.kind_of(path)
-    stamp = Stamp.of(path)
-    found = _inspected(path, kind, SECONDS + stamp.size // BYTES_A_SECOND)
-    stamp.check(path)
+    kind = file_format.format_of(path)
+    fingerprint = Fingerprint.of(path)
+    contents = _run_inspector(path, kind, SECONDS + fingerprint.size // BYTES_PER_SECOND)
+    fingerprint.check(path)
     if kind == "h5":
-        return _hdf5(path, stamp, found)
-    return _archive(path, stamp, found)
+        return _hdf5_file(path, fingerprint, contents)
+    return _keras_archive(path, fingerprint, contents)
 
 
-def _inspected(path: Path, kind: str, seconds: int) -> dict[str, Any]:
-    """The script's answer."""
+def _run_inspector(path: Path, kind: str, seconds: int) -> dict[str, Any]:
+    """The contents according to the script."""
     task = json.dumps({"path": os.path.abspath(path), "kind": kind, "seconds": seconds})
     try:
-        code, output, errors = _run(task, seconds)
+        code, output, errors = _run_script(task, seconds)
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: {DAMAGED[kind]} (looking through it took over {seconds} seconds)") from None
+        raise InputError(f"{path}: {DAMAGED[kind]} (its inspection took over {seconds} seconds)") from None
     except OSError as error:
-        raise InputError(f"{path}: can not be looked through ({error.strerror or error}); try again") from None
+        raise InputError(f"{path}: can not be inspected ({error.strerror or error}); try again") from None
     if code < 0:
         raise InputError(f"{path}: {DAMAGED[kind]}")
     try:
         answer = json.loads(output)
     except ValueError:
-        last = errors.strip().splitlines()[-1:] or [f"exit {code}"]
-        raise InputError(f"{path}: can not be looked through ({last[0][:200]}); try again") from None
+        last = errors.strip().splitlines()[-1:] or [f"exit code {code}"]
+        raise InputError(f"{path}: can not be inspected ({last[0][:200]}); try again") from None
     if "refusal" in answer:
         raise InputError(f"{path}: {answer['refusal']}")
     return answer["contents"]
 
 
-def _run(task: str, seconds: int) -> tuple[int, str, str]:
-    """(exit code, standard output, standard error) of the script; it never outlives this call."""
+def _run_script(task: str, seconds: int) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of the script; it always ends before this call does."""
     paths = os.pathsep.join(entry for entry in sys.path if entry)
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}  # each takes address space
-    plugins = {"HDF5_PLUGIN_PRELOAD": "::"}  # no filter is loaded because a file asks for it
+    plugins = {"HDF5_PLUGIN_PRELOAD": "::"}  # no filter is loaded because a file names it
     process = subprocess.Popen(
         [sys.executable or "python3", "-S", "-P", str(SCRIPT)],
         stdin=subprocess.PIPE,
@@ -152,24 +152,37 @@ def _run(task: str, seconds: int) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def _hdf5(path: Path, stamp: Stamp, found: dict[str, Any]) -> Contents:
-    if not found["whole"]:
-        raise InputError(f"{path}: {file_format.other_hdf5(found['architecture'], found['weights'])}")
-    layers = tuple((layer, _weights(weights)) for layer, weights in found["layers"])
-    same = {key: found[key] for key in ("config", "elements", "version", "backend", "training")}
-    return Contents("h5", stamp, layers=layers, top=_weights(found["top"]), **same)
+def _hdf5_file(path: Path, fingerprint: Fingerprint, contents: dict[str, Any]) -> InspectedFile:
+    if not contents["complete"]:
+        raise InputError(f"{path}: {file_format.describe_hdf5(contents['architecture'], contents['weights'])}")
+    layers = tuple((layer, _weights(weights)) for layer, weights in contents["layers"])
+    same = ("architecture", "elements", "keras_version", "backend", "training_settings")
+    return InspectedFile(
+        path,
+        "h5",
+        fingerprint,
+        layers=layers,
+        top_level_weights=_weights(contents["top_level_weights"]),
+        **{key: contents[key] for key in same},
+    )
 
 
-def _weights(found: list[list[Any]]) -> tuple[Weight, ...]:
-    return tuple(Weight(name, tuple(shape)) for name, shape in found)
+def _weights(rows: list[list[Any]]) -> tuple[StoredWeight, ...]:
+    return tuple(StoredWeight(name, tuple(shape)) for name, shape in rows)
 
 
-def _archive(path: Path, stamp: Stamp, found: dict[str, Any]) -> Contents:
-    if not found["whole"]:
-        raise InputError(f"{path}: {file_format.other_zip(found['names'])}")
+def _keras_archive(path: Path, fingerprint: Fingerprint, contents: dict[str, Any]) -> InspectedFile:
+    if not contents["complete"]:
+        raise InputError(f"{path}: {file_format.describe_zip(contents['names'])}")
     try:
-        version = json.loads(found["metadata"])["keras_version"]
+        version = json.loads(contents["metadata"])["keras_version"]
     except (ValueError, TypeError, KeyError):
         version = None
-    same = {key: found[key] for key in ("config", "elements", "extra", "old")}
-    return Contents("keras", stamp, version=None if version is None else str(version), **same)
+    same = ("architecture", "elements", "extra_members", "old_weight_paths")
+    return InspectedFile(
+        path,
+        "keras",
+        fingerprint,
+        keras_version=None if version is None else str(version),
+        **{key: contents[key] for key in same},
+    )

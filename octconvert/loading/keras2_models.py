@@ -1,4 +1,4 @@
-"""A model in memory that is one of Keras 2: of the package tf_keras, or of TensorFlow up to 2.15."""
+"""Models of Keras 2 in memory: of the package tf_keras, or of TensorFlow up to 2.15."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from octconvert.system.temporaries import temporary
 
 
 def is_keras2(model: Any) -> bool:
-    """Whether it is a model of Keras 2, whose classes are none of Keras 3."""
+    """Whether it is a model of Keras 2, whose classes are not those of Keras 3."""
     return any(base.__module__.split(".")[0] == "tf_keras" and base.__name__ == "Model" for base in type(model).__mro__)
 
 
 def from_keras2(model: Any, *, custom_objects: Mapping[str, Any] | None = None) -> Loaded:
-    """The same model in Keras 3, by way of a temporary file. Code in it is the model's own, which runs already.
+    """The same model in Keras 3, through a temporary file. Code in that file is the model's own, which runs already.
 
     Raises:
         InputError: Keras 2 can not save it, or it can not be read from there; the message names the model.
@@ -39,5 +39,5 @@ def from_keras2(model: Any, *, custom_objects: Mapping[str, Any] | None = None) 
             loaded = read(path, unsafe=True, custom_objects=custom_objects)
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from error
-    note = "the model is one of Keras 2 and was taken over to Keras 3."
+    note = "the model of Keras 2 was converted to Keras 3."
     return replace(loaded, path=Path(), kind="memory", repairs=(note, *loaded.repairs))

@@ -1,7 +1,7 @@
-"""What Keras takes the objects of a configuration for, and which of them are harmless in a file from a stranger.
+"""The objects that Keras may build from a configuration, and which of them are harmless in a file of unknown origin.
 
-Keras looks a name up in several places, by rules that differ between its formats. Here an object is harmless only if
-everything that Keras could take it for is: a part of a network, or what the user registered or passed by name.
+Keras looks a name up in several places, by rules that differ between its formats. Here a name is harmless only if
+every object is that Keras may choose: a part of a network, or an object that the user registered or passed by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keras.src import api_export
 from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.ops.operation import Operation
 
-# The bases of what a network and its training settings are made of.
+# Base classes of the parts of a network and of its training settings.
 PARTS = (
     keras.Layer,  # and models
     Operation,
@@ -33,14 +33,14 @@ PARTS = (
     keras.quantizers.QuantizationConfig,
     keras.random.SeedGenerator,
 )
-# Layers that run what is no network of Keras: a SavedModel elsewhere, a pickle, functions of other libraries.
-OUTSIDE = (keras.layers.TFSMLayer, keras.layers.TorchModuleWrapper, keras.layers.JaxLayer)
-# Layers that open the file that one of these arguments names.
-READERS = (IndexLookup, keras.layers.TextVectorization, keras.layers.TFSMLayer)
-FILES = ("vocabulary", "idf_weights", "filepath")
+# Layers that run more than a network of Keras: a SavedModel elsewhere, a pickle, functions of other libraries.
+FOREIGN_CODE = (keras.layers.TFSMLayer, keras.layers.TorchModuleWrapper, keras.layers.JaxLayer)
+# Layers that open a file, and the arguments that name it.
+FILE_READERS = (IndexLookup, keras.layers.TextVectorization, keras.layers.TFSMLayer)
+FILE_ARGUMENTS = ("vocabulary", "idf_weights", "filepath")
 
-# Where functions on tensors are; what else is there builds objects from configurations.
-FUNCTIONS = {
+# Modules of functions on tensors, and what else is in them: functions that build objects from configurations.
+FUNCTION_MODULES = {
     "keras.activations",
     "keras.constraints",
     "keras.initializers",
@@ -54,7 +54,7 @@ FUNCTIONS = {
 }
 BUILDERS = {"get", "serialize", "deserialize"}
 
-# Functions that are named alone are looked for here, and so are objects: "relu", "GlorotUniform", "adam".
+# Where Keras looks for a bare name: "relu", "GlorotUniform", "adam".
 _BUILT_IN = (
     keras.src.activations,
     keras.src.constraints,
@@ -74,7 +74,7 @@ _KINDS = (
     keras.regularizers,
 )
 FUNCTION_NAMES: list[Mapping[str, Any]] = [*map(vars, _KINDS), *(kind.ALL_OBJECTS_DICT for kind in _BUILT_IN)]
-# The old reader of .h5 files takes layers out of whatever is in this module of Keras.
+# The old reader of .h5 files accepts anything in the first of these modules as a layer.
 CLASS_NAMES: list[Mapping[str, Any]] = [
     vars(keras.src.layers),
     {"Functional": keras.src.models.Functional, "Model": keras.Model, "Sequential": keras.Sequential},
@@ -83,62 +83,62 @@ CLASS_NAMES: list[Mapping[str, Any]] = [
 ]
 
 
-def of_the_user(name: Any, custom_objects: Mapping[str, Any]) -> Any:
-    """What the user passed or registered under a name, or None."""
+def custom_object(name: Any, custom_objects: Mapping[str, Any]) -> Any:
+    """The object that the user passed or registered under a name, or None."""
     return keras.saving.get_registered_object(name, dict(custom_objects)) if isinstance(name, str) else None
 
 
 def classes(record: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> list[Any]:
-    """Everything that Keras could build an object with this ``class_name`` from; nothing is imported for it."""
+    """All objects that Keras may use for this ``class_name``; nothing is imported to find them."""
     name = record["class_name"]
-    mine = [of_the_user(one, custom_objects) for one in (name, record.get("registered_name"))]
-    found = [*mine, *_by_module(record, name), *(names.get(name) for names in CLASS_NAMES)]
-    return [one for one in found if one is not None]
+    custom = [custom_object(one, custom_objects) for one in (name, record.get("registered_name"))]
+    candidates = [*custom, *_by_module(record, name), *(names.get(name) for names in CLASS_NAMES)]
+    return [one for one in candidates if one is not None]
 
 
 def functions(record: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> list[Any]:
-    """Everything that Keras could take a serialised function for; nothing is imported for it."""
+    """All objects that Keras may use for a serialized function; nothing is imported to find them."""
     name = record.get("config")
     if not isinstance(name, str):
         return []
-    found = [of_the_user(one, custom_objects) for one in (name, record.get("registered_name"))]
+    candidates = [custom_object(one, custom_objects) for one in (name, record.get("registered_name"))]
     if record.get("module") in (None, "builtins"):
         known = {**keras.saving.get_custom_objects(), **custom_objects}
-        found += [one for key, one in known.items() if key.endswith(f">{name}")]  # Keras 3.6 wrote the name alone
-        found += [names.get(name) for names in FUNCTION_NAMES]
-    return [one for one in [*found, *_by_module(record, name)] if one is not None]
+        candidates += [one for key, one in known.items() if key.endswith(f">{name}")]  # Keras 3.6 wrote the name alone
+        candidates += [names.get(name) for names in FUNCTION_NAMES]
+    return [one for one in [*candidates, *_by_module(record, name)] if one is not None]
 
 
 def _by_module(record: Mapping[str, Any], name: str) -> list[Any]:
     module = record.get("module")
     if not isinstance(module, str) or module.split(".")[0] != "keras":
         return []
-    found = [api_export.get_symbol_from_name(f"{module}.{name}"), vars(sys.modules.get(module, object)).get(name)]
-    return [one for one in found if one is not None]
+    candidates = [api_export.get_symbol_from_name(f"{module}.{name}"), vars(sys.modules.get(module, object)).get(name)]
+    return [one for one in candidates if one is not None]
 
 
-def is_of_the_user(found: Any, custom_objects: Mapping[str, Any]) -> bool:
-    """Whether the user passed or registered it: then it is the user's own word."""
-    return any(found is one for one in (*custom_objects.values(), *keras.saving.get_custom_objects().values()))
+def is_custom(candidate: Any, custom_objects: Mapping[str, Any]) -> bool:
+    """Whether the user passed or registered the object."""
+    return any(candidate is one for one in (*custom_objects.values(), *keras.saving.get_custom_objects().values()))
 
 
-def is_harmless_class(found: Any) -> bool:
-    """Whether what a ``class_name`` names is a part of a network: it runs no foreign code."""
-    if isinstance(found, type):
-        return issubclass(found, PARTS) and not issubclass(found, OUTSIDE)
-    return is_harmless_function(found)
+def is_harmless_class(candidate: Any) -> bool:
+    """Whether the object of a ``class_name`` is a part of a network and runs no foreign code."""
+    if isinstance(candidate, type):
+        return issubclass(candidate, PARTS) and not issubclass(candidate, FOREIGN_CODE)
+    return is_harmless_function(candidate)
 
 
-def is_harmless_function(found: Any) -> bool:
-    """Whether it is one of Keras' functions on tensors; no class is, as whoever calls it makes an object."""
-    if not isinstance(found, FunctionType):
+def is_harmless_function(candidate: Any) -> bool:
+    """Whether the object is one of Keras' functions on tensors; a class is not, since calling it creates an object."""
+    if not isinstance(candidate, FunctionType):
         return False
-    if found in keras.src.activations.ALL_OBJECTS_DICT.values():
+    if candidate in keras.src.activations.ALL_OBJECTS_DICT.values():
         return True
-    module, _, name = str(api_export.get_name_from_symbol(found)).rpartition(".")
-    return module in FUNCTIONS and name not in BUILDERS
+    module, _, name = str(api_export.get_name_from_symbol(candidate)).rpartition(".")
+    return module in FUNCTION_MODULES and name not in BUILDERS
 
 
-def is_reader(found: Any) -> bool:
-    """Whether a layer may open a file that its configuration names."""
-    return isinstance(found, type) and issubclass(found, READERS)
+def reads_files(candidate: Any) -> bool:
+    """Whether the object is a layer that may open a file named in its configuration."""
+    return isinstance(candidate, type) and issubclass(candidate, FILE_READERS)

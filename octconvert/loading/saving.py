@@ -1,4 +1,4 @@
-"""Writing a model: beside the target first, checked there, and only then put in its place."""
+"""Saves a model: beside the target, checked there, and only then moved to the target."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
+import keras
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.saving import saving_lib
 
@@ -20,33 +20,37 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def save(
-    model: Any, path: str | os.PathLike, *, overwrite: bool = False, check: Callable[[Path], None] | None = None
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> None:
-    """Saves ``model`` to ``path`` in the format its ending names (.keras, .h5 or .hdf5).
+    """Saves ``model`` to ``path`` in the format of its suffix (.keras, .h5 or .hdf5).
 
-    The file is written under another name beside the target, ``check`` is called with that name, and then it takes
-    the target's place in one step. Whatever goes wrong, an existing file stays as it was and nothing is left behind.
+    The file is written under a temporary name beside the target, ``check`` is called with that name, and then it
+    replaces the target in one step. After any error an existing file is unchanged and nothing is left behind.
 
     Raises:
-        UsageError: The ending is unknown, the target exists and may not be overwritten, or it can not be written there.
+        UsageError: The suffix is unknown, the target exists and must not be overwritten, or it can not be written.
         OctconvertError: Keras could not save this model in this format.
         Exception: Whatever ``check`` raises.
     """
-    given = Path(path)
-    place = check_target(given, overwrite=overwrite)
-    with targets.beside(place, given.suffix.lower()) as temporary:
-        _write(model, temporary, given)
+    target = Path(path)
+    resolved = check_target(target, overwrite=overwrite)
+    with targets.beside(resolved, target.suffix.lower()) as temporary:
+        _write(model, temporary, target)
         if check is not None:
             check(temporary)
-        check_target(given, overwrite=overwrite)  # somebody may have been faster
+        check_target(target, overwrite=overwrite)  # it may have been created meanwhile
         try:
-            targets.put_in_place(temporary, place)
+            targets.put_in_place(temporary, resolved)
         except OSError as error:
-            raise targets.can_not_be_written(given, error) from error
+            raise targets.can_not_be_written(target, error) from error
 
 
-def check_target(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """Refuses a target that :func:`save` could not write, before any work is done for it.
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Refuses a target that :func:`save` could not write, before any long work.
 
     Returns:
         The path behind all links.
@@ -57,12 +61,12 @@ def check_target(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     suffix = Path(path).suffix
     if suffix.lower() not in SUFFIXES:
         ending = targets.shown(suffix)
-        raise UsageError(f"{targets.shown(path)}: unknown ending '{ending}'; name the file .keras, .h5 or .hdf5")
+        raise UsageError(f"{targets.shown(path)}: the suffix must be .keras, .h5 or .hdf5; received '{ending}'")
     return targets.check_target(path, overwrite=overwrite)
 
 
-def _write(model: Any, temporary: Path, given: Path) -> None:
-    # Keras takes the optimizer out of the model's own settings when it writes .h5; a later .keras would lack it.
+def _write(model: keras.Model, temporary: Path, target: Path) -> None:
+    # Keras removes the optimizer from the model's settings when it writes .h5; a later .keras would not have it.
     settings = getattr(getattr(model, "_compile_config", None), "config", None)
     before = dict(settings or {})
     write = _write_archive if temporary.suffix == ".keras" else _write_hdf5
@@ -70,19 +74,19 @@ def _write(model: Any, temporary: Path, given: Path) -> None:
         with quiet():
             write(model, temporary)
     except OSError as error:
-        raise targets.can_not_be_written(given, error) from error
+        raise targets.can_not_be_written(target, error) from error
     except Exception as error:
-        name = targets.shown(given)
+        name = targets.shown(target)
         raise OctconvertError(f"{name}: Keras can not save this model in this format: {one_line(error)}") from error
     finally:
         if settings:
             settings.update(before)
 
 
-# HDF5 ends the process by a segmentation fault where the disk is full, so it only ever writes into memory.
+# HDF5 ends the process with a segmentation fault when the disk is full, so it only writes to memory.
 
 
-def _write_hdf5(model: Any, path: Path) -> None:
+def _write_hdf5(model: keras.Model, path: Path) -> None:
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         legacy_h5_format.save_model_to_hdf5(model, file)
@@ -90,7 +94,7 @@ def _write_hdf5(model: Any, path: Path) -> None:
         file.write(image.getbuffer())
 
 
-def _write_archive(model: Any, path: Path) -> None:
-    # Where memory is short Keras lets HDF5 write beside a file that has a name; an open descriptor has none.
+def _write_archive(model: keras.Model, path: Path) -> None:
+    # With little memory Keras lets HDF5 write beside a file that has a name; an open descriptor has none.
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), "w+b") as file:
         saving_lib.save_model(model, file)

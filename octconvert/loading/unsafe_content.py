@@ -1,7 +1,7 @@
-"""What in a configuration is not harmless: code, names of files, objects that are no part of a network.
+"""Unsafe content of a configuration: code, names of files, objects that are not part of a network.
 
-Every value is looked at, at any depth and under any key: Keras decodes objects in places that differ between its
-formats, and what one of them leaves alone another one runs.
+Every value is examined, at any depth and under any key: Keras decodes objects in places that differ between its
+formats, and a value that one format ignores is run by another.
 """
 
 from __future__ import annotations
@@ -14,52 +14,53 @@ from typing import Any
 import keras
 
 from octconvert.loading import known_objects
-from octconvert.loading.configuration import Record, children, name_of, walk
+from octconvert.loading.records import Record, children, name_of, walk
 
-# Values that are written like objects and hold nothing but data.
+# Values that have the form of objects and contain only data.
 DATA = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
-CODE_KEYS = {"code", "defaults", "closure"}  # of a Python function, as Keras dumps it
-CODE_STARTS = ("4w", "Yw")  # byte code in base64
-# Where Keras imports the module that an object names, in the hope of finding it there.
+CODE_KEYS = {"code", "defaults", "closure"}  # of a Python function, as Keras serializes it
+CODE_STARTS = ("4w", "Yw")  # bytecode in base64
+# Packages of which Keras imports the module that an object names.
 IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}
 
 
 class Kind(enum.Enum):
     """What is wrong with a value, as the end of a sentence that starts with the layer."""
 
-    CODE = "holds Python code under '{key}'"
-    FILE = "reads the file '{what}', which its '{key}' names"
-    FOREIGN = "names '{what}' under '{key}', which is no part of a network"
-    UNKNOWN = "uses '{what}' under '{key}', which Keras does not know"
+    CODE = "contains Python code under '{key}'"
+    FILE = "reads the file '{value}', named by its argument '{key}'"
+    FOREIGN = "uses '{value}' under '{key}', which is not a part of a network"
+    UNKNOWN = "uses '{value}' under '{key}', which Keras does not know"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A value of a configuration that is not harmless.
+    """An unsafe value of a configuration.
 
     Attributes:
-        kind: In which way.
-        layer, key: Where it is.
-        what: The name of the object or file.
-        module: The Python module it is said to be from.
+        kind: Why it is unsafe.
+        layer: The layer that has it.
+        key: The key or argument that has it.
+        value: The name of the object or file.
+        module: The Python module that the configuration states for it.
     """
 
     kind: Kind
     layer: str
     key: str
-    what: str = ""
+    value: str = ""
     module: str = ""
 
     def __str__(self) -> str:
-        return self.kind.value.format(key=self.key, what=self.what)
+        return self.kind.value.format(key=self.key, value=self.value)
 
 
 @dataclass(frozen=True)
-class Held:
-    """What the layers of a model in memory hold already, so that it is nothing new in a configuration.
+class InMemory:
+    """What the layers of a model in memory contain already, so that it is safe in its configuration.
 
     Attributes:
-        codes: The byte code of Python functions, as Keras writes it.
+        codes: The bytecode of Python functions, as Keras serializes it.
         parts: Functions, and the classes of the layers.
         files: Names of files.
     """
@@ -69,65 +70,69 @@ class Held:
     files: frozenset[str] = frozenset()
 
 
-NOTHING = Held()
+NOTHING = InMemory()
 
 
-def findings(model: Record, custom_objects: Mapping[str, Any], held: Held = NOTHING) -> Iterator[Finding]:
-    """All values of a model's configuration that are not harmless.
+def find_unsafe(model: Record, custom_objects: Mapping[str, Any], known: InMemory = NOTHING) -> Iterator[Finding]:
+    """All unsafe values of a model's configuration.
 
     Args:
         model: Parsed JSON, or a configuration in memory.
         custom_objects: The user's own classes and functions by name.
-        held: What is harmless because it is in memory already.
+        known: What is safe because it is in memory already.
     """
     for record in walk(model):
-        yield from _Scan(_short(name_of(record)), custom_objects, held).of(record)
+        yield from _Scan(_short(name_of(record)), custom_objects, known).findings(record)
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """The findings in one layer's record; the records of the layers inside it are left to their own scan."""
+    """The search in one layer's record; the records of layers inside it are searched by themselves."""
 
     layer: str
     custom_objects: Mapping[str, Any]
-    held: Held
+    known: InMemory
 
-    def of(self, record: Record) -> Iterator[Finding]:
+    def findings(self, record: Record) -> Iterator[Finding]:
         seen = {id(child) for child in children(record)}
         waiting: list[tuple[Any, str, bool]] = [(record, "", False)]
         while waiting:
-            value, key, own = waiting.pop()
+            value, key, in_custom = waiting.pop()
             if id(value) in seen or not isinstance(value, dict | list | tuple | set | frozenset):
                 continue
             seen.add(id(value))
             if not isinstance(value, dict):
-                yield from self._code(_first(value), key) if _is_dump(value) else ()
-                waiting += [(item, key, own) for item in value]
+                yield from self._code(_first(value), key) if _is_function_dump(value) else ()
+                waiting += [(item, key, in_custom) for item in value]
                 continue
-            found = list(self._in(value, key))
-            # A class of the user's own may keep what only looks like an object.
-            own = own or self._is_own(value)
-            yield from (one for one in found if not (own and self._is_left_alone(one)))
-            waiting += [(item, key if key or name == "config" else str(name), own) for name, item in value.items()]
+            own_findings = list(self._in_dict(value, key))
+            # A custom class may have values that only look like objects.
+            in_custom = in_custom or self._is_custom(value)
+            yield from (one for one in own_findings if not (in_custom and self._is_only_data(one)))
+            waiting += [
+                (item, key if key or name == "config" else str(name), in_custom) for name, item in value.items()
+            ]
 
-    def _finding(self, kind: Kind, key: str, what: Any = "", module: Any = "") -> Finding:
-        return Finding(kind, self.layer, _short(key or "class_name"), _short(what), str(module or ""))
+    def _finding(self, kind: Kind, key: str, value: Any = "", module: Any = "") -> Finding:
+        return Finding(kind, self.layer, _short(key or "class_name"), _short(value), str(module or ""))
 
-    def _is_own(self, value: Record) -> bool:
+    def _is_custom(self, value: Record) -> bool:
         kind = value.get("class_name")
         return isinstance(kind, str) and any(
-            known_objects.is_of_the_user(one, self.custom_objects)
+            known_objects.is_custom(one, self.custom_objects)
             for one in known_objects.classes(value, self.custom_objects)
         )
 
-    def _is_known(self, found: Any) -> bool:
+    def _is_known(self, candidate: Any) -> bool:
         # By identity: Keras' modules hold values that can not be hashed.
-        return known_objects.is_of_the_user(found, self.custom_objects) or any(found is one for one in self.held.parts)
+        return known_objects.is_custom(candidate, self.custom_objects) or any(
+            candidate is one for one in self.known.parts
+        )
 
-    def _is_left_alone(self, finding: Finding) -> bool:
+    def _is_only_data(self, finding: Finding) -> bool:
         return finding.kind is Kind.UNKNOWN and finding.module.split(".")[0] not in IMPORTED
 
-    def _in(self, value: Record, key: str) -> Iterator[Finding]:
+    def _in_dict(self, value: Record, key: str) -> Iterator[Finding]:
         if value.keys() >= CODE_KEYS:
             yield from self._code(value["code"], key)
         for name, item in value.items():
@@ -143,59 +148,59 @@ class _Scan:
             yield from self._lambda(value.get("config"), key)
         elif kind == "function":
             yield from self._function(value, key)
-        elif kind == "__typespec__":  # of TensorFlow; Keras looks for it among its own classes
+        elif kind == "__typespec__":  # of TensorFlow; Keras looks for it among its classes
             yield self._finding(Kind.UNKNOWN, key, value.get("spec_name"), value.get("module"))
         elif "config" in value:
             yield from self._class(value, key)
 
     def _code(self, text: Any, key: str) -> Iterator[Finding]:
-        if not isinstance(text, str) or text not in self.held.codes:
+        if not isinstance(text, str) or text not in self.known.codes:
             yield self._finding(Kind.CODE, key)
 
     def _lambda(self, config: Any, key: str) -> Iterator[Finding]:
         if not isinstance(config, dict):
             yield self._finding(Kind.CODE, key)
-        elif not config.keys() >= CODE_KEYS:  # those are looked at wherever they are
+        elif not config.keys() >= CODE_KEYS:  # those are examined in any place
             yield from self._code(config.get("code", _first(config.get("value"))), key)
 
     def _function(self, value: Record, key: str) -> Iterator[Finding]:
-        name, found = value.get("config"), known_objects.functions(value, self.custom_objects)
-        if not found:
+        name, candidates = value.get("config"), known_objects.functions(value, self.custom_objects)
+        if not candidates:
             yield self._finding(Kind.UNKNOWN, key, name, value.get("module"))
-        for one in found:
+        for one in candidates:
             if not self._is_known(one) and not known_objects.is_harmless_function(one):
                 yield self._finding(Kind.FOREIGN, key, f"{value.get('module')}.{name}")
 
     def _class(self, value: Record, key: str) -> Iterator[Finding]:
         kind, config = value["class_name"], value["config"]
-        found = known_objects.classes(value, self.custom_objects)
-        if not found:
+        candidates = known_objects.classes(value, self.custom_objects)
+        if not candidates:
             yield self._finding(Kind.UNKNOWN, key, kind, value.get("module"))
-        for one in found:
+        for one in candidates:
             if not self._is_known(one) and not known_objects.is_harmless_class(one):
                 yield self._finding(Kind.FOREIGN, key, f"{value.get('module') or 'keras'}.{kind}")
         if isinstance(config, dict):
-            yield from self._arguments(found, config)
+            yield from self._arguments(candidates, config)
 
-    def _arguments(self, found: list[Any], config: Record) -> Iterator[Finding]:
-        if any(known_objects.is_reader(one) for one in found):
-            for name in known_objects.FILES:
-                if isinstance(config.get(name), str) and config[name] not in self.held.files:
+    def _arguments(self, candidates: list[Any], config: Record) -> Iterator[Finding]:
+        if any(known_objects.reads_files(one) for one in candidates):
+            for name in known_objects.FILE_ARGUMENTS:
+                if isinstance(config.get(name), str) and config[name] not in self.known.files:
                     yield self._finding(Kind.FILE, name, config[name])
-        if any(isinstance(one, type) and issubclass(one, keras.layers.Lambda) for one in found):
+        if any(isinstance(one, type) and issubclass(one, keras.layers.Lambda) for one in candidates):
             for name in ("function", "output_shape", "mask"):
                 code = _first(config.get(name))
                 if isinstance(code, str):  # of Keras 2: [code, defaults, closure]
                     yield from self._code(code, name)
 
 
-def _short(what: Any) -> str:
-    line = " ".join(str(what).split())
+def _short(value: Any) -> str:
+    line = " ".join(str(value).split())
     return line if len(line) <= 80 else f"{line[:77]}..."
 
 
-def _is_dump(value: Any) -> bool:
-    """Whether it is [code, defaults, closure], as Keras writes a Python function where it does not say so."""
+def _is_function_dump(value: Any) -> bool:
+    """Whether it is [code, defaults, closure], a Python function that Keras wrote without marking it as one."""
     return (
         len(value) == 3 and isinstance(_first(value), str) and value[0].startswith(CODE_STARTS) and len(value[0]) > 60
     )

@@ -13,7 +13,7 @@ from keras import constraints, initializers, regularizers
 from keras.src.ops.operation import Operation
 from keras.src.saving.serialization_lib import SafeModeScope
 
-from octconvert.loading.known_objects import OUTSIDE
+from octconvert.loading.known_objects import FOREIGN_CODE
 from octconvert.model.functions import put_back, referenced
 from octconvert.model.known_functions import standard
 
@@ -47,7 +47,7 @@ def rebuild(layer_class, config: dict):
     scope: dict[str, types.FunctionType] = {}
     kept = {key for key, value in config.items() if _takes_objects(layer_class) and isinstance(value, _OBJECTS)}
     config = {key: value if key in kept else referenced(value, scope) for key, value in config.items()}
-    safe = not issubclass(layer_class, OUTSIDE)  # those name what the layer itself has open
+    safe = not issubclass(layer_class, FOREIGN_CODE)  # those name what the layer itself has open
     with SafeModeScope(safe), keras.saving.CustomObjectScope(scope):
         return layer_class.from_config(config)
 

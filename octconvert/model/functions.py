@@ -15,7 +15,7 @@ import keras
 from keras.src.saving import object_registration, serialization_lib
 from keras.src.utils import python_utils
 
-from octconvert.loading.unsafe_content import Held
+from octconvert.loading.unsafe_content import InMemory
 
 _HOLDERS = (
     keras.Initializer,
@@ -27,13 +27,13 @@ _HOLDERS = (
 LAMBDA = "<lambda>"  # Keras writes the code of these, and the names of others
 
 
-def held(model) -> Held:
+def held(model) -> InMemory:
     """What a model in memory holds that would be code, or the name of a file, in its configuration."""
     layers = model._flatten_layers(include_self=False)
     own = frozenset(functions(layers))
     codes = (python_utils.func_dump(function)[0] for function in own if function.__name__ == LAMBDA)
     files = (layer.filepath for layer in layers if isinstance(layer, keras.layers.TFSMLayer))
-    return Held(frozenset(codes), own.union(map(type, layers)), frozenset(files))
+    return InMemory(frozenset(codes), own.union(map(type, layers)), frozenset(files))
 
 
 def functions(layers: Iterable[Any]) -> Iterator[FunctionType]:

@@ -14,7 +14,7 @@ import keras
 from octconvert import loading
 from octconvert.errors import CheckError, UsageError
 from octconvert.loading.trust import SETTINGS
-from octconvert.loading.unsafe_content import NOTHING, Held, Kind, findings
+from octconvert.loading.unsafe_content import NOTHING, InMemory, Kind, find_unsafe
 from octconvert.model import examples, functions
 from octconvert.model.execution import run
 from octconvert.model.graph import OPERATION, CallGraph
@@ -84,8 +84,8 @@ def _is_safe(path: Path, model, custom_objects: Mapping[str, Any] | None) -> boo
     return next(_unsafe(written, mine, NOTHING), None) is None
 
 
-def _unsafe(config: dict[str, Any], custom_objects: Mapping[str, Any], held: Held):
-    found = findings(config, custom_objects, held)
+def _unsafe(config: dict[str, Any], custom_objects: Mapping[str, Any], held: InMemory):
+    found = find_unsafe(config, custom_objects, held)
     return (finding for finding in found if finding.kind is not Kind.UNKNOWN)
 
 

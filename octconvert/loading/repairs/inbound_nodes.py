@@ -1,10 +1,10 @@
-"""Repairs of the calls inside a functional model: which call of a nested model is meant, and tensors given by name."""
+"""The calls in a functional model: which call of a nested model is meant, and tensors among keyword arguments."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from octconvert.loading.configuration import (
+from octconvert.loading.records import (
     Record,
     all_references,
     children,
@@ -14,14 +14,14 @@ from octconvert.loading.configuration import (
     name_of,
     walk,
 )
-from octconvert.loading.tensorflow.translation import OPERATIONS, Reference
+from octconvert.loading.tensorflow.translation import LAYER_CLASSES, TensorReference
 
 
 def renumber(model: Record) -> None:
-    """Counts the calls of a nested model from 0, as Keras 3 does.
+    """Counts the calls of a nested model from 0, as Keras 3 does, in place.
 
-    Up to tf.keras 2 a model's node 0 was its own definition and its first call was node 1. Keras 3 still subtracts
-    that for the outputs of a functional model, and for nothing else.
+    Up to tf.keras 2 a model's node 0 is its own definition and its first call is node 1. Keras 3 still subtracts that
+    for the outputs of a functional model, and nowhere else.
     """
     for record in walk(model):
         if not is_functional(record):
@@ -35,44 +35,45 @@ def renumber(model: Record) -> None:
             reference[1] = max(reference[1] - 1, 0)
 
 
-def _outputs(record: Record) -> list[list]:
+def _outputs(record: Record) -> list[list[Any]]:
     names = {name_of(layer) for layer in children(record)}
-    found, waiting = [], [record["config"]["output_layers"]]
+    references, waiting = [], [record["config"]["output_layers"]]
     while waiting:
         item = waiting.pop()
         if isinstance(item, list) and item and isinstance(item[0], str) and item[0] in names:
-            found.append(item)
+            references.append(item)
         elif isinstance(item, list | dict):
             waiting += item.values() if isinstance(item, dict) else item
-    return found
+    return references
 
 
-def revive(model: Record) -> None:
-    """Writes calls with tensors among their named arguments, as of attention layers, in Keras 3's form, in place.
+def convert_keyword_tensors(model: Record) -> None:
+    """Writes calls with tensors among their keyword arguments, as of attention layers, in Keras 3's form, in place.
 
-    The old form is a list of ``[layer, node, output, {arguments}]``, and in there Keras 3 looks for no tensors.
+    The old form is a list of ``[layer, node, output, {arguments}]``, where Keras 3 does not look for tensors.
     """
     for record in walk(model):
         if not is_functional(record):
             continue
         names = {name_of(layer) for layer in children(record)}
         for layer in children(record):
-            if layer["class_name"] not in OPERATIONS:
+            if layer["class_name"] not in LAYER_CLASSES:
                 nodes = layer.get("inbound_nodes") or []
-                layer["inbound_nodes"] = [_revived(node, names) for node in nodes]
+                layer["inbound_nodes"] = [_converted(node, names) for node in nodes]
 
 
-def _revived(node: Any, names: set[str]) -> Any:
+def _converted(node: Any, names: set[str]) -> Any:
     if not isinstance(node, list) or not node:
         return node
     entries = [node] if is_reference(node, names) else node
-    named: dict[str, Any] = next(
+    keywords: dict[str, Any] = next(
         (entry[3] for entry in entries if isinstance(entry, list) and len(entry) > 3 and entry[3]), {}
     )
-    if not any(is_reference(value, names) for value in named.values()):
+    if not any(is_reference(value, names) for value in keywords.values()):
         return node
-    tensors = [Reference(*entry[:3]).revived() for entry in entries]
+    tensors = [TensorReference(*entry[:3]).as_keras3() for entry in entries]
     arguments = {
-        key: Reference(*value[:3]).revived() if is_reference(value, names) else value for key, value in named.items()
+        key: TensorReference(*value[:3]).as_keras3() if is_reference(value, names) else value
+        for key, value in keywords.items()
     }
     return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": arguments}

@@ -1,6 +1,6 @@
-"""Keras 1 names of layers and arguments, and what they are called today.
+"""Names of layers and arguments in Keras 1, and their present names.
 
-The tables follow Keras 2's own ``legacy/interfaces.py``; what no later Keras can express is refused.
+The tables follow ``legacy/interfaces.py`` of Keras 2; what no later Keras can express is refused.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from octconvert.loading.configuration import Job, Record, is_model, name_of, walk
+from octconvert.loading.context import LoadingContext
+from octconvert.loading.records import Record, is_model, name_of, walk
 
 DATA_FORMATS = {"tf": "channels_last", "th": "channels_first"}
 
@@ -25,7 +26,7 @@ CLASSES = {
     "Deconvolution3D": "Conv3DTranspose",
 }
 MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate"}
-GONE = {"MaxoutDense", "Highway", "TimeDistributedDense", "LocallyConnected1D", "LocallyConnected2D", "MergeLayer"}
+REMOVED = {"MaxoutDense", "Highway", "TimeDistributedDense", "LocallyConnected1D", "LocallyConnected2D", "MergeLayer"}
 
 ARGUMENTS = {
     "border_mode": "padding",
@@ -40,8 +41,8 @@ ARGUMENTS = {
     "W_constraint": "kernel_constraint",
     "b_constraint": "bias_constraint",
 }
-# Arguments that mean one thing in one layer and another (or nothing) elsewhere.
-OWN_ARGUMENTS = {
+# Arguments that have another meaning, or none, in other layers.
+ARGUMENTS_OF_LAYERS = {
     "Dense": {"output_dim": "units"},
     "Dropout": {"p": "rate"},
     "GaussianDropout": {"p": "rate"},
@@ -54,60 +55,62 @@ OWN_ARGUMENTS = {
     "UpSampling1D": {"length": "size"},
     "Embedding": {"W_regularizer": "embeddings_regularizer", "W_constraint": "embeddings_constraint"},
 }
-# The starting values are of no use: the weights come from the file.
+# Initializers are of no use: the weights come from the file.
 UNUSED = {"init", "beta_init", "gamma_init", "inner_init", "input_dtype", "input_length", "weights"}
 KERNELS = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
-# These never said their data format in the file; Keras 1 took the one of the user's settings.
-SILENT = {"UpSampling2D", "UpSampling3D", "ZeroPadding2D", "ZeroPadding3D", "Cropping2D", "Cropping3D"}
+# Layers without a data format in the file; Keras 1 used that of the user's settings.
+WITHOUT_DATA_FORMAT = {"UpSampling2D", "UpSampling3D", "ZeroPadding2D", "ZeroPadding3D", "Cropping2D", "Cropping3D"}
 
 
-def translate(model: Record, job: Job) -> None:
-    """Rewrites every layer of a Keras 1 model to today's names, in place.
+def translate(model: Record, context: LoadingContext) -> None:
+    """Rewrites every layer of a Keras 1 model to the present names, in place.
 
     Raises:
-        InputError: A layer does something that later Keras versions can not do.
+        InputError: A layer does something that later versions of Keras can not do.
     """
-    job.notes.add("the file was written by Keras 1; its layer and argument names were translated")
-    usual = _usual_data_format(model)
+    context.notes.add("the file was written by Keras 1; its layer and argument names were translated")
+    common = _most_common_data_format(model)
     for record in walk(model):
         if not is_model(record) and isinstance(record.get("config"), dict):
-            _layer(record, usual, job)
+            _translate_layer(record, common, context)
 
 
-def _usual_data_format(model: Record) -> str:
-    said = Counter(
+def _most_common_data_format(model: Record) -> str:
+    formats = Counter(
         record["config"]["dim_ordering"]
         for record in walk(model)
         if isinstance(record.get("config"), dict) and record["config"].get("dim_ordering") in DATA_FORMATS
     )
-    return DATA_FORMATS[said.most_common(1)[0][0]] if said else "channels_last"
+    return DATA_FORMATS[formats.most_common(1)[0][0]] if formats else "channels_last"
 
 
-def _layer(record: Record, usual: str, job: Job) -> None:
+def _translate_layer(record: Record, common: str, context: LoadingContext) -> None:
     kind, config, name = record["class_name"], record["config"], name_of(record)
-    if kind in GONE:
-        job.refuse(f"is a '{kind}', which only Keras 1 had; rebuild the model without it and save it again", name)
+    if kind in REMOVED:
+        context.refuse(f"is a '{kind}', which only Keras 1 had; rebuild the model without it and save it again", name)
     if kind == "Merge":
-        kind = _merge(config, name, job)
+        kind = _merge(config, name, context)
     if kind == "BatchNormalization" and config.pop("mode", 0) != 0:
-        job.refuse("normalises in a mode that only Keras 1 had (mode is not 0); rebuild it without that", name)
+        context.refuse(
+            "normalizes with a mode other than 0, which only Keras 1 had; rebuild the model without it", name
+        )
     if kind == "Deconvolution2D" and config.get("output_shape"):
-        job.shapes[name] = tuple(config.pop("output_shape"))
+        context.expected_shapes[name] = tuple(config.pop("output_shape"))
     record["class_name"] = kind = CLASSES.get(kind, kind)
     if "dim_ordering" in config:
-        config["data_format"] = DATA_FORMATS.get(config.pop("dim_ordering"), usual)
-    elif kind in SILENT:
-        config["data_format"] = usual
-    _arguments(kind, config)
-    if kind == "PReLU" and "shared_axes" not in config and job.stored.get(name):
-        # Keras 1 did not save which axes share a slope; they have length one in the file.
-        config["shared_axes"] = [axis + 1 for axis, n in enumerate(job.stored[name][0]) if n == 1] or None
+        config["data_format"] = DATA_FORMATS.get(config.pop("dim_ordering"), common)
+    elif kind in WITHOUT_DATA_FORMAT:
+        config["data_format"] = common
+    _rename_arguments(kind, config)
+    if kind == "PReLU" and "shared_axes" not in config and context.weight_shapes.get(name):
+        # Keras 1 did not save which axes share a slope; in the file they have length one.
+        config["shared_axes"] = [axis + 1 for axis, n in enumerate(context.weight_shapes[name][0]) if n == 1] or None
     if kind == "ZeroPadding2D":
         config["padding"] = _padding(config.get("padding", (1, 1)))
 
 
-def _arguments(kind: str, config: dict[str, Any]) -> None:
-    for old, new in {**ARGUMENTS, **OWN_ARGUMENTS.get(kind, {})}.items():
+def _rename_arguments(kind: str, config: dict[str, Any]) -> None:
+    for old, new in {**ARGUMENTS, **ARGUMENTS_OF_LAYERS.get(kind, {})}.items():
         if old in config:
             config[new] = config.pop(old)
     for axes in KERNELS:
@@ -125,14 +128,16 @@ def _arguments(kind: str, config: dict[str, Any]) -> None:
             config[key] = {"class_name": "L1L2", "config": strengths}
 
 
-def _merge(config: dict[str, Any], name: str, job: Job) -> str:
+def _merge(config: dict[str, Any], name: str, context: LoadingContext) -> str:
     mode, axis = config.get("mode"), config.get("concat_axis", -1)
     if mode not in MERGES or config.get("mode_type", "raw") != "raw":
         shown = mode if config.get("mode_type", "raw") == "raw" else "a function"
-        job.refuse(f"merges with mode '{shown}', which has no equal in Keras 3; rebuild the model without it", name)
-    kept: dict[str, Any] = {key: config[key] for key in ("name", "trainable") if key in config}
+        context.refuse(
+            f"merges with mode '{shown}', which has no equivalent in Keras 3; rebuild the model without it", name
+        )
+    common: dict[str, Any] = {key: config[key] for key in ("name", "trainable") if key in config}
     config.clear()
-    config.update(kept)
+    config.update(common)
     if mode == "concat":
         config["axis"] = axis
     return MERGES[mode]

@@ -1,121 +1,128 @@
-"""What the functions of this package work on: Keras tensors, numbers, lists, open sizes."""
+"""What the TensorFlow functions work on: Keras tensors, numbers, lists and sizes that are not known yet."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from octconvert.text.words import extent
 
-CONSTANT = 2**24
-"""Numbers of a constant that is computed while a model is built."""
+Tensor: TypeAlias = keras.KerasTensor
+Argument: TypeAlias = Any
+"""What a file may hold as an argument: a tensor, a number, a text, an `UnknownSize`, None, or lists of them."""
+Function: TypeAlias = Callable[..., Any]
+
+LARGEST_CONSTANT = 2**24
+"""Most numbers of a constant that is computed while a model is built."""
+UNKNOWN_SIZE = "a size is not known before the model runs"
 
 
-class Untranslatable(Exception):
-    """The call uses its function in a way that Keras has no equal for; the message says which."""
+class Unsupported(Exception):
+    """Keras has no equivalent for this call of a function; the message is the reason, a clause without a subject."""
 
 
 @dataclass(frozen=True, eq=False)
-class Open:
-    """A size that is not known before the model runs: of ``axis`` of ``tensor``."""
+class UnknownSize:
+    """The size of ``axis`` of ``tensor``, which is not known before the model runs."""
 
-    tensor: Any
+    tensor: Tensor
     axis: int
 
 
-class Outputs(list):
-    """What a function with several outputs returns; any other list or tuple is one value."""
+class MultipleOutputs(list[Any]):
+    """The result of a function with several outputs; any other list or tuple is one value."""
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: Argument) -> bool:
     return isinstance(value, keras.KerasTensor)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Argument) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def tensor(value: Any) -> Any:
+def require_tensor(value: Argument) -> Tensor:
     """The value itself.
 
     Raises:
-        Untranslatable: It is no tensor.
+        Unsupported: It is not a tensor.
     """
     if not is_tensor(value):
-        raise Untranslatable("of a constant")
+        raise Unsupported("its argument is a constant, not a tensor")
     return value
 
 
-def constant(value: Any, dtype: str) -> Any:
-    """A number as it is, a list as an array of ``dtype``, a tensor unchanged."""
+def constant(value: Argument, dtype: str) -> Argument:
+    """A number or a tensor unchanged, a list as an array of ``dtype``."""
     if is_tensor(value) or is_number(value) or isinstance(value, bool):
         return value
-    _refuse_open(value)
+    _refuse_unknown_sizes(value)
     if isinstance(value, list | tuple) and any(is_tensor(item) for item in keras.tree.flatten(value)):
         return keras.ops.stack([constant_tensor(item, dtype) for item in value])
     return np.array(value, dtype=dtype)
 
 
-def constant_tensor(value: Any, dtype: str) -> Any:
-    """The value, or an array of ``dtype``."""
+def constant_tensor(value: Argument, dtype: str) -> Tensor | np.ndarray:
+    """A tensor unchanged, anything else as an array of ``dtype``."""
     if is_tensor(value):
         return value
-    _refuse_open(value)
+    _refuse_unknown_sizes(value)
     return np.array(value, dtype=dtype)
 
 
-def _refuse_open(value: Any) -> None:
-    if any(isinstance(item, Open) for item in keras.tree.flatten(value)):
-        raise Untranslatable("of a size that is not known before the model runs")
+def _refuse_unknown_sizes(value: Argument) -> None:
+    if any(isinstance(item, UnknownSize) for item in keras.tree.flatten(value)):
+        raise Unsupported(UNKNOWN_SIZE)
 
 
-def pair(first: Any, second: Any) -> tuple[Any, Any]:
-    """Both operands; a constant one with the type of the other, as TensorFlow takes it.
+def operands(first: Argument, second: Argument) -> tuple[Any, Any]:
+    """Both operands; a constant gets the type of the tensor beside it, as in TensorFlow.
 
     Raises:
-        Untranslatable: Neither is a tensor, or they are tensors of different types.
+        Unsupported: Neither is a tensor, or they are tensors of different types.
     """
     if is_tensor(first) and is_tensor(second):
         if first.dtype != second.dtype:
-            raise Untranslatable(f"of {first.dtype} and {second.dtype}")
+            raise Unsupported(f"its operands have different types, {first.dtype} and {second.dtype}")
         return first, second
-    dtype = tensor(first if is_tensor(first) else second).dtype
+    dtype = require_tensor(first if is_tensor(first) else second).dtype
     return constant(first, dtype), constant(second, dtype)
 
 
-def check_size(shape: Iterable[int]) -> None:
-    """Refuses a constant that is larger than any that stands in a file.
+def check_constant_size(shape: Iterable[int]) -> None:
+    """Refuses to compute a constant that is larger than a file would hold.
 
     Raises:
-        Untranslatable: It has over `CONSTANT` numbers.
+        Unsupported: It has over `LARGEST_CONSTANT` numbers.
     """
-    sizes = integers(list(shape), "a shape")
-    if math.prod(map(abs, sizes)) > CONSTANT:
-        raise Untranslatable(f"with a constant of {extent(sizes)} numbers")
+    sizes = integers(list(shape), "shape")
+    if math.prod(map(abs, sizes)) > LARGEST_CONSTANT:
+        raise Unsupported(f"it needs a constant of {extent(sizes)} numbers")
 
 
 def rank(value: Any) -> int:
+    """Number of axes."""
     return len(value.shape)
 
 
-def integers(value: Any, what: str) -> list[int]:
-    """A list of whole numbers, from one or several.
+def integers(value: Argument, name: str) -> list[int]:
+    """The argument ``name`` as a list of integers, from one or several.
 
     Raises:
-        Untranslatable: The model computes them.
+        Unsupported: The model computes them.
     """
-    items = list(value) if isinstance(value, list | tuple) else [value]
+    items = as_list(value)
     if not all(isinstance(item, int) and not isinstance(item, bool) for item in items):
-        raise Untranslatable(f"with {what} that the model computes" if what else "of values that the model computes")
+        raise Unsupported(f"the model computes its {name}")
     return items
 
 
-def axes(value: Any, of: Any) -> list[int] | None:
+def axes(value: Argument, of: Any) -> list[int] | None:
     """Axes counted from the front; None for all."""
     if value is None:
         return None
@@ -126,11 +133,11 @@ def known_size(of: Any, axis: int) -> int:
     """Length of an axis.
 
     Raises:
-        Untranslatable: It is open.
+        Unsupported: It is not known.
     """
     size = of.shape[axis]
     if size is None:
-        raise Untranslatable("of a map whose rows or columns are open")
+        raise Unsupported("the rows or columns of its argument are not known")
     return int(size)
 
 
@@ -139,11 +146,22 @@ def is_float(value: Any) -> bool:
 
 
 def require_float(value: Any) -> Any:
-    """The value.
+    """The value itself.
 
     Raises:
-        Untranslatable: It is of whole numbers, which TensorFlow and Keras treat differently here.
+        Unsupported: It has integers, which TensorFlow and Keras treat differently here.
     """
     if not is_float(value):
-        raise Untranslatable(f"of {value.dtype}")
+        raise Unsupported(f"its argument has the type {value.dtype}, not a float type")
     return value
+
+
+def as_list(value: Argument) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def map_nested(function: Function, value: Argument) -> Argument:
+    """``function`` of every item of nested lists and tuples."""
+    if isinstance(value, list | tuple):
+        return type(value)(map_nested(function, item) for item in value)
+    return function(value)

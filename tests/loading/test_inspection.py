@@ -1,4 +1,4 @@
-"""What is promised about files from strangers; a test for each promise."""
+"""What is promised about files of unknown origin; a test for each promise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -16,11 +18,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, layer, members, zipped
+from edited_files import KINDS, edit_config, edit_weights, kernel, layer, members, refused, valid_model, zipped
 
 import octconvert
 from octconvert import loading
-from octconvert.errors import InputError
 from octconvert.loading import inspection
 from octconvert.system import memory
 
@@ -28,14 +29,6 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 MIB = 1 << 20
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-def refused(path, read=loading.read) -> str:
-    with pytest.raises(InputError) as caught:
-        read(path)
-    line = str(caught.value)
-    assert "\n" not in line and len(line) < 600
-    return line
 
 
 def same_weights(path: Path, reference: Path) -> None:
@@ -81,11 +74,11 @@ OUTSIDE = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", OUTSIDE, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("where", ["a weight", "something else"])
-def test_nothing_leads_out_of_the_file(way, kind, where, tmp_path):
+def test_links_out_of_the_file_are_refused(way, kind, where, tmp_path):
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:
         file["s"] = np.full((8, 16), 42, "f4")
-    path = honest(tmp_path, kind)
+    path = valid_model(tmp_path, kind)
     place = kernel(path) if where == "a weight" else "notes/more"
 
     def change(file):
@@ -97,8 +90,8 @@ def test_nothing_leads_out_of_the_file(way, kind, where, tmp_path):
     assert path.name in line and OUTSIDE[way] in line and place in line
 
 
-def test_the_weights_as_a_whole_are_no_link(tmp_path):
-    path, other = honest(tmp_path, "h5"), tmp_path / "other.h5"
+def test_the_group_of_weights_must_not_be_a_link(tmp_path):
+    path, other = valid_model(tmp_path, "h5"), tmp_path / "other.h5"
     shutil.copy(path, other)
 
     def change(file):
@@ -109,8 +102,8 @@ def test_the_weights_as_a_whole_are_no_link(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_group_inside_itself_ends(kind, tmp_path):
-    path = honest(tmp_path, kind)
+def test_a_group_inside_itself_is_refused(kind, tmp_path):
+    path = valid_model(tmp_path, kind)
     group = kernel(path).rpartition("/")[0]
     line = refused(edit_weights(path, lambda file: file[group].__setitem__("again", file["/"])))
     assert "from two places" in line
@@ -120,14 +113,14 @@ NAMES = ("../config.json", "/etc/passwd", "assets/../../x", "assets\\..\\x", "C:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_members_of_an_archive_lie_inside_of_it(name, tmp_path):
-    path = honest(tmp_path, "keras")
+def test_archive_members_outside_of_the_archive_are_refused(name, tmp_path):
+    path = valid_model(tmp_path, "keras")
     line = refused(zipped(path, members(path) | {name: b"x"}))
     assert "outside of the archive" in line
 
 
-def test_an_archive_holds_no_links(tmp_path):
-    path = honest(tmp_path, "keras")
+def test_links_in_an_archive_are_refused(tmp_path):
+    path = valid_model(tmp_path, "keras")
     entry = zipfile.ZipInfo("assets/vocabulary.txt")
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(path, "a") as archive:
@@ -136,15 +129,15 @@ def test_an_archive_holds_no_links(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
-def test_an_archive_holds_every_name_once(name, tmp_path):
-    path = honest(tmp_path, "keras")
+def test_duplicate_names_in_an_archive_are_refused(name, tmp_path):
+    path = valid_model(tmp_path, "keras")
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr(name, b"{}")
     assert "two files of one name" in refused(path)
 
 
-def test_an_encrypted_archive(tmp_path):
-    path = honest(tmp_path, "keras")
+def test_an_encrypted_archive_is_refused(tmp_path):
+    path = valid_model(tmp_path, "keras")
     data = bytearray(path.read_bytes())
     directory = data.index(b"PK\x01\x02")
     data[directory + 8] |= 1
@@ -152,14 +145,14 @@ def test_an_encrypted_archive(tmp_path):
     assert "encrypted" in refused(path)
 
 
-def test_an_unusual_compression(tmp_path):
-    path = honest(tmp_path, "keras")
-    assert "plain deflate" in refused(zipped(path, members(path), zipfile.ZIP_BZIP2))
+def test_an_unusual_compression_is_refused(tmp_path):
+    path = valid_model(tmp_path, "keras")
+    assert "with deflate" in refused(zipped(path, members(path), zipfile.ZIP_BZIP2))
 
 
 @pytest.mark.parametrize("name", ["model.weights.json", "model.weights.npz"])
 def test_other_forms_of_weights_are_named(name, tmp_path):
-    path = honest(tmp_path, "keras")
+    path = valid_model(tmp_path, "keras")
     content = members(path)
     content[name] = content.pop("model.weights.h5")
     assert name in refused(zipped(path, content))
@@ -186,8 +179,8 @@ def packed_zeros(file, place):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bomb", [never_written, one_large_piece, packed_zeros], ids=lambda bomb: bomb.__name__)
-def test_declared_weights_are_held_against_the_size_of_the_file(bomb, kind, tmp_path):
-    path = honest(tmp_path, kind)
+def test_declared_weights_are_compared_with_the_size_of_the_file(bomb, kind, tmp_path):
+    path = valid_model(tmp_path, kind)
 
     def change(file):
         del file[kernel(path)]
@@ -198,14 +191,14 @@ def test_declared_weights_are_held_against_the_size_of_the_file(bomb, kind, tmp_
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "config.json", "assets/words.txt"])
-def test_a_packed_archive_is_not_unpacked_to_any_size(name, tmp_path):
-    path = honest(tmp_path, "keras")
+def test_the_unpacked_size_of_an_archive_is_bounded(name, tmp_path):
+    path = valid_model(tmp_path, "keras")
     zipped(path, members(path) | {name: bytes(120 * MIB)}, zipfile.ZIP_DEFLATED)
     assert "MiB" in refused(path) and path.stat().st_size < 2 * MIB
 
 
-def test_what_keras_does_not_need_is_not_unpacked(tmp_path):
-    path = honest(tmp_path, "keras")
+def test_members_that_keras_does_not_need_are_not_unpacked(tmp_path):
+    path = valid_model(tmp_path, "keras")
     more = {"README.md": bytes(120 * MIB), "other/x.h5": b"\x89HDF\r\n\x1a\n broken"}
     same_weights(zipped(tmp_path / "more.keras", members(path) | more, zipfile.ZIP_DEFLATED), path)
 
@@ -220,9 +213,9 @@ LARGE = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", LARGE)
-def test_an_architecture_gets_no_more_memory_than_its_file_can_fill(case, kind, tmp_path):
+def test_declared_layers_are_compared_with_the_stored_weights(case, kind, tmp_path):
     name, values = LARGE[case]
-    line = refused(edit_config(honest(tmp_path, kind), lambda record: layer(record, name).update(values)))
+    line = refused(edit_config(valid_model(tmp_path, kind), lambda record: layer(record, name).update(values)))
     assert f"layer '{name}' declares 'kernel'" in line
 
 
@@ -251,7 +244,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("case", SIZES)
-def test_what_is_built_without_weights_has_bounds_too(case, tmp_path):
+def test_layers_without_weights_are_bounded(case, tmp_path):
     path = tmp_path / "model.h5"
     shape = {"input": [None, 10**5, 10**5], "normalization": [None, 10**9], "lookup": [None, 4]}[case]
     image = {"class_name": "InputLayer", "config": {"name": "image", "batch_shape": shape}}
@@ -274,7 +267,7 @@ RUNS = {
 
 @pytest.mark.parametrize("case", RUNS)
 @pytest.mark.parametrize("use", ["convert", "bench", "export"])
-def test_a_run_that_does_not_fit_into_memory_is_not_tried(case, use, tmp_path, monkeypatch):
+def test_a_run_that_does_not_fit_into_memory_is_refused(case, use, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "total_bytes", lambda: 8 * 10**9)  # as on any laptop
     name, values = RUNS[case]
 
@@ -283,7 +276,7 @@ def test_a_run_that_does_not_fit_into_memory_is_not_tried(case, use, tmp_path, m
             layer(record, "image")["batch_shape"] = [None, None, None, 3]
         layer(record, name).update(values)
 
-    path = edit_config(honest(tmp_path, "h5"), change)
+    path = edit_config(valid_model(tmp_path, "h5"), change)
     use = {
         "convert": lambda path: octconvert.convert(path, calibration=False),
         "bench": octconvert.bench,
@@ -293,7 +286,7 @@ def test_a_run_that_does_not_fit_into_memory_is_not_tried(case, use, tmp_path, m
     assert "one run on an input of" in line and "too much for this machine's" in line and "'up'" in line
 
 
-def test_the_limit_is_that_of_machine_and_process():
+def test_the_memory_limit_is_that_of_machine_and_process():
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_DATA)
     assert memory.total_bytes() > 10**8
@@ -309,35 +302,35 @@ def test_an_architecture_has_a_bounded_depth(kind, tmp_path):
     nested: list = []
     for _ in range(400):
         nested = [nested]
-    assert "levels deep" in refused(edit_config(honest(tmp_path, kind), lambda record: record.update(more=nested)))
+    assert "levels deep" in refused(edit_config(valid_model(tmp_path, kind), lambda record: record.update(more=nested)))
 
 
 def test_an_architecture_has_a_bounded_number_of_values(tmp_path):
     def change(file):
         file.attrs["model_config"] = f"[{'0,' * 4_100_000}0]"
 
-    assert "values in its architecture" in refused(edit_weights(honest(tmp_path, "h5"), change))
+    assert "values in its architecture" in refused(edit_weights(valid_model(tmp_path, "h5"), change))
 
 
-def test_an_unclosed_text_ends(tmp_path):
+def test_an_unclosed_string_is_refused(tmp_path):
     def change(file):
         file.attrs["model_config"] = '{"a": "' + '\\"' * 500_000
 
-    assert "unreadable architecture" in refused(edit_weights(honest(tmp_path, "h5"), change))
+    assert "unreadable architecture" in refused(edit_weights(valid_model(tmp_path, "h5"), change))
 
 
-def test_weights_are_numbers(tmp_path):
-    path = honest(tmp_path, "h5")
+def test_weights_that_are_not_numbers_are_refused(tmp_path):
+    path = valid_model(tmp_path, "h5")
 
     def change(file):
         del file[kernel(path)]
         file[kernel(path)] = [["a"] * 16] * 8
 
-    assert "something else than numbers" in refused(edit_weights(path, change))
+    assert "holds no numbers" in refused(edit_weights(path, change))
 
 
-def test_an_unknown_filter(tmp_path):
-    path = honest(tmp_path, "h5")
+def test_an_unknown_filter_is_refused(tmp_path):
+    path = valid_model(tmp_path, "h5")
 
     def change(file):
         del file[kernel(path)]
@@ -354,7 +347,7 @@ def test_an_unknown_filter(tmp_path):
 # -- an end, whatever the file -----------------------------------------------------------------------------------------
 
 
-def test_a_file_in_which_hdf5_loops(tmp_path, monkeypatch):
+def test_a_file_in_which_hdf5_loops_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(inspection, "SECONDS", 3)
     data = bytearray((FIXTURES / "legacy" / "keras1_theano_sequential.h5").read_bytes())
     data[2772:6641] = bytes(6641 - 2772)
@@ -368,24 +361,38 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def test_the_inspector_imports_neither_octconvert_nor_keras(tmp_path):
+    code = f"""if True:
+        import runpy, sys
+        runpy.run_path({str(inspection.SCRIPT)!r}, run_name="__main__")
+        print(sorted({{"octconvert", "keras", "tensorflow"}} & sys.modules.keys()), file=sys.stderr)
+        """
+    task = json.dumps({"path": str(valid_model(tmp_path, "keras")), "kind": "keras", "seconds": 60})
+    paths = os.pathsep.join(entry for entry in sys.path if entry)
+    command = [sys.executable, "-S", "-P", "-c", code]
+    done = subprocess.run(command, input=task, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert json.loads(done.stdout)["contents"]["complete"]
+    assert done.stderr == "[]\n"
+
+
 def test_time_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(inspection, "SECONDS", 1)
     monkeypatch.setattr(inspection, "SCRIPT", script(tmp_path / "s.py", "while True: pass"))
-    assert "looking through it took over 1 seconds" in refused(honest(tmp_path, "h5"))
+    assert "its inspection took over 1 seconds" in refused(valid_model(tmp_path, "h5"))
 
 
-def test_a_death_of_hdf5_is_one_line(tmp_path, monkeypatch):
+def test_a_crash_of_hdf5_is_reported_in_one_line(tmp_path, monkeypatch):
     dies = script(tmp_path / "s.py", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     monkeypatch.setattr(inspection, "SCRIPT", dies)
-    assert "is a damaged or incomplete HDF5 file" in refused(honest(tmp_path, "h5"))
+    assert "is a damaged or incomplete HDF5 file" in refused(valid_model(tmp_path, "h5"))
 
 
-def test_ctrl_c_ends_the_process_that_looks(tmp_path, monkeypatch):
+def test_ctrl_c_ends_the_inspecting_process(tmp_path, monkeypatch):
     started = tmp_path / "pid"
     text = f"import os, time; open({str(started)!r} + '~', 'w').write(str(os.getpid()))\n"
     text += f"os.rename({str(started)!r} + '~', {str(started)!r}); time.sleep(600)"
     monkeypatch.setattr(inspection, "SCRIPT", script(tmp_path / "s.py", text))
-    path = honest(tmp_path, "h5")
+    path = valid_model(tmp_path, "h5")
 
     def interrupt():
         while not started.exists():
@@ -419,7 +426,7 @@ def system_file(path):
 
 @pytest.mark.skipif(os.name != "posix", reason="has no such files")
 @pytest.mark.parametrize("make", [pipe, link_to_a_device, link_to_itself, system_file], ids=lambda make: make.__name__)
-def test_what_is_no_regular_file_is_not_waited_for(make, tmp_path):
+def test_pipes_and_devices_are_refused_without_waiting(make, tmp_path):
     path = tmp_path / "model.h5"
     make(path)
     refused(path)
@@ -430,8 +437,8 @@ def test_what_is_no_regular_file_is_not_waited_for(make, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["replaced", "written"])
-def test_a_file_that_changes_after_it_was_looked_through(kind, how, tmp_path, monkeypatch):
-    path = honest(tmp_path, kind)
+def test_a_file_that_changes_after_its_inspection_is_refused(kind, how, tmp_path, monkeypatch):
+    path = valid_model(tmp_path, kind)
     inspect = inspection.inspect
 
     def changed(path):
@@ -447,7 +454,7 @@ def test_a_file_that_changes_after_it_was_looked_through(kind, how, tmp_path, mo
     assert "was changed while it was read" in refused(path)
 
 
-# -- honest files ------------------------------------------------------------------------------------------------------
+# -- valid files ------------------------------------------------------------------------------------------------------
 
 
 def repacked(**options):
@@ -489,20 +496,20 @@ HONEST = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", HONEST)
-def test_an_honest_file_is_read(case, kind, tmp_path):
-    path = honest(tmp_path, kind)
+def test_a_valid_file_is_read(case, kind, tmp_path):
+    path = valid_model(tmp_path, kind)
     other = edit_weights(Path(shutil.copy(path, tmp_path / f"other.{kind}")), HONEST[case], zipfile.ZIP_DEFLATED)
     same_weights(other, path)
 
 
 def test_an_archive_zipped_again(tmp_path):
-    path = honest(tmp_path, "keras")
+    path = valid_model(tmp_path, "keras")
     same_weights(zipped(tmp_path / "again.keras", members(path) | {"assets/": b""}, zipfile.ZIP_DEFLATED), path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_compiled_model_that_was_never_trained(kind, tmp_path):
-    model = loading.load(honest(tmp_path, kind))
+    model = loading.load(valid_model(tmp_path, kind))
     model.compile("adam", "mse")  # Keras makes two more weights for each one when it reads this
     model.save(tmp_path / f"compiled.{kind}")
     loaded = loading.load(tmp_path / f"compiled.{kind}")

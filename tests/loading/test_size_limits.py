@@ -1,4 +1,4 @@
-"""Files that are well formed and that nobody would write: what they cost, what they print, what comes of them."""
+"""Well-formed files with odd content: what they request, what they print, and what is made of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from edited_files import KINDS, edit_config, edit_weights, kernel, layer, refused, valid_model
 from keras import layers
-from stranger_files import KINDS, edit_config, edit_weights, honest, kernel, layer
 
 import octconvert
 from octconvert import loading
@@ -20,14 +20,6 @@ from octconvert.errors import InputError, first_line
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 ESCAPE = "a\x1b]0;title\x07\x1b[31m\nok: all checks passed\u202e"
-
-
-def refused(path: Path, use=loading.read) -> str:
-    with pytest.raises(InputError) as caught:
-        use(path)
-    line = str(caught.value)
-    assert line.isprintable() and len(line) < 700
-    return line
 
 
 def tensor(name: str, shape=(None, 12, 12, 3), call: int = 0) -> dict:
@@ -70,7 +62,7 @@ def with_layer(folder: Path, record: dict, kind: str = "keras", output: bool = F
         if output:
             model["config"]["output_layers"] = ["new", 0, 0]
 
-    return edit_config(honest(folder, kind), change)
+    return edit_config(valid_model(folder, kind), change)
 
 
 # -- nothing is computed while a model is built ------------------------------------------------------------------------
@@ -87,8 +79,8 @@ ALONE = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ALONE)
-def test_no_layer_is_called_with_constants_alone(case, kind, tmp_path):
-    assert "'new' is called with constants alone" in refused(with_layer(tmp_path, ALONE[case], kind))
+def test_layers_called_with_constants_only_are_refused(case, kind, tmp_path):
+    assert "'new' is called with constants only" in refused(with_layer(tmp_path, ALONE[case], kind))
 
 
 COUNTED = {
@@ -104,7 +96,7 @@ COUNTED = {
 
 
 @pytest.mark.parametrize("case", COUNTED)
-def test_what_is_counted_through_is_bounded(case, tmp_path):
+def test_arguments_that_layers_count_through_are_bounded(case, tmp_path):
     record, words = COUNTED[case]
     assert words in refused(with_layer(tmp_path, record))
 
@@ -116,13 +108,13 @@ def test_what_is_counted_through_is_bounded(case, tmp_path):
         calling("unstack", {"axis": 1}, tensor("q", (None, 10**8))),
     ],
 )
-def test_a_long_axis_is_not_taken_apart(record, tmp_path):
+def test_splitting_a_long_axis_is_refused(record, tmp_path):
     def change(model):
         entry = {"class_name": "InputLayer", "module": "keras.layers", "registered_name": None, "name": "q"}
         config = {"batch_shape": [None, 10**8], "dtype": "float32", "name": "q"}
         model["config"]["layers"] += [{**entry, "config": config, "inbound_nodes": []}, record]
 
-    assert "layer 'q' has batch_shape=100000000" in refused(edit_config(honest(tmp_path, "keras"), change))
+    assert "layer 'q' has batch_shape=100000000" in refused(edit_config(valid_model(tmp_path, "keras"), change))
 
 
 def chain(count: int, backwards: bool):
@@ -137,17 +129,17 @@ def chain(count: int, backwards: bool):
 
 
 def test_the_number_of_layers_is_bounded(tmp_path):
-    assert "more than 10,000 layers" in refused(edit_config(honest(tmp_path, "keras"), chain(12_000, False)))
+    assert "more than 10,000 layers" in refused(edit_config(valid_model(tmp_path, "keras"), chain(12_000, False)))
 
 
-def test_an_order_that_takes_keras_for_ever(tmp_path):
-    assert "in an order in which" in refused(edit_config(honest(tmp_path, "keras"), chain(3000, True)))
+def test_an_order_of_layers_that_never_ends_is_refused(tmp_path):
+    assert "in an order in which" in refused(edit_config(valid_model(tmp_path, "keras"), chain(3000, True)))
 
 
 def test_an_unusual_order_is_read(tmp_path):
-    path = edit_config(honest(tmp_path, "keras"), chain(20, True))
+    path = edit_config(valid_model(tmp_path, "keras"), chain(20, True))
     assert len(loading.load(path).layers) == len(
-        loading.load(honest(tmp_path, "keras")).layers
+        loading.load(valid_model(tmp_path, "keras")).layers
     )  # what is no output is left out
 
 
@@ -198,7 +190,7 @@ CONSTANTS = {
 
 @pytest.mark.parametrize("function", CONSTANTS)
 def test_constants_of_tensorflow_functions_are_bounded(function, tmp_path):
-    assert "with a constant of" in refused(of_tensorflow(tmp_path / "m.h5", function, CONSTANTS[function]))
+    assert "it needs a constant of" in refused(of_tensorflow(tmp_path / "m.h5", function, CONSTANTS[function]))
 
 
 # -- what is printed ---------------------------------------------------------------------------------------------------
@@ -211,22 +203,22 @@ NAMED = {
 
 
 @pytest.mark.parametrize("case", NAMED)
-def test_an_error_obeys_nothing_from_the_file(case, tmp_path):
+def test_errors_print_no_control_characters_of_a_file(case, tmp_path):
     line = refused(NAMED[case](tmp_path / "m.h5"))
     assert line.startswith(f"{tmp_path}/m.h5: layer 'z' calls TensorFlow's tf.") and line.endswith("save it again")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_that_can_not_be_printed_are_replaced(kind, tmp_path):
-    plain = loading.load(honest(tmp_path, kind))
+    plain = loading.load(valid_model(tmp_path, kind))
 
     def rename(model):
         text = json.dumps(model)
-        for old, new in {'"a"': ESCAPE, '"b"': "a\ud800", '"honest"': "honest\u202e"}.items():
+        for old, new in {'"a"': ESCAPE, '"b"': "a\ud800", '"valid"': "valid\u202e"}.items():
             text = text.replace(old, json.dumps(new))
         model.update(json.loads(text))
 
-    path = edit_config(honest(tmp_path, kind), rename)
+    path = edit_config(valid_model(tmp_path, kind), rename)
     if kind == "h5":
         with h5py.File(path, "r+") as file:
             weights = file["model_weights"]
@@ -242,13 +234,13 @@ def test_names_that_can_not_be_printed_are_replaced(kind, tmp_path):
             assert set(changed) == rest
     loaded = loading.read(path)
     assert all(layer.name.isprintable() for layer in loaded.model.layers) and loaded.model.name.isprintable()
-    assert any("what can not be printed was replaced" in line for line in loaded.repairs)
+    assert any("can not be printed were replaced" in line for line in loaded.repairs)
     assert all(line.isprintable() for line in loaded.repairs)
     x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
     np.testing.assert_array_equal(loaded.model(x), plain(x))
 
 
-def test_a_report_obeys_no_name_and_reads_no_markup():
+def test_reports_print_no_control_characters_and_no_markup_of_names():
     image = keras.Input((16, 16, 3), name="image")
     x = layers.Conv2D(8, 3, padding="same", name="\x1b[2J[red]a")(image)
     x = layers.Conv2D(8, 3, padding="same", name="[bold]b")(x)
@@ -261,11 +253,11 @@ def test_a_report_obeys_no_name_and_reads_no_markup():
 # -- what can not be run -----------------------------------------------------------------------------------------------
 
 
-def test_a_layer_that_fails_when_it_runs_is_one_line(tmp_path):
+def test_a_layer_that_fails_at_run_time_is_reported_in_one_line(tmp_path):
     def change(model):
         layer(model, "b").update(strides=[1, 1], dilation_rate=[10**9, 10**9])
 
-    path = edit_config(honest(tmp_path, "keras"), change)
+    path = edit_config(valid_model(tmp_path, "keras"), change)
     assert "layer 'b' can not be run" in refused(path, lambda path: octconvert.convert(path, calibration=False))
 
 
@@ -279,10 +271,10 @@ def test_steps_one_by_one_are_bounded(tmp_path):
 
 def test_multiplications_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(feasibility, "MACS", 10**5)
-    assert "one run needs" in refused(honest(tmp_path, "keras"), lambda path: octconvert.convert(path))
+    assert "one run needs" in refused(valid_model(tmp_path, "keras"), lambda path: octconvert.convert(path))
 
 
-def test_the_reason_behind_the_way_to_an_error_is_kept():
+def test_the_reason_at_the_end_of_a_traceback_is_kept():
     error = ValueError('in user code:\n\n    File "x.py", line 1, in f\n\n    ValueError: the reason\n')
     assert first_line(error) == "ValueError: the reason"
 
@@ -300,11 +292,11 @@ def test_weights_in_bfloat16_are_read_from_h5(tmp_path):
         np.testing.assert_array_equal(np.asarray(value, "float32"), np.asarray(expected, "float32"))
 
 
-def test_bytes_of_no_kind_are_no_weights(tmp_path):
+def test_untyped_bytes_are_refused_as_weights(tmp_path):
     def change(file):
         values = file[kernel(path)][()].astype("f4")
         del file[kernel(path)]
         file[kernel(path)] = values.view("V4")
 
-    path = honest(tmp_path, "h5")
-    assert "layer 'd' has something else than numbers" in refused(edit_weights(path, change))
+    path = valid_model(tmp_path, "h5")
+    assert "layer 'd' has a weight that does not consist of numbers" in refused(edit_weights(path, change))

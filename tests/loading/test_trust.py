@@ -1,4 +1,4 @@
-"""Without unsafe, nothing in a file runs code, opens another file or calls what is no part of a network."""
+"""Without `unsafe`, nothing in a file runs code, opens another file or calls what is not a part of a network."""
 
 from __future__ import annotations
 
@@ -8,32 +8,37 @@ import threading
 from pathlib import Path
 
 import h5py
-import hostile
 import keras
 import pytest
-from hostile import SUFFIXES, code, edited, function, hidden, record, turned_into, value_code
+from edited_files import refused, set_version
 from keras import layers
+from malicious_files import (
+    SUFFIXES,
+    byte_code,
+    code,
+    configuration,
+    edited,
+    function,
+    hidden,
+    network,
+    record,
+    substitute,
+    turned_into,
+    value_code,
+)
 
 from octconvert import loading
 from octconvert.errors import InputError
-from octconvert.loading.configuration import Job
-from octconvert.loading.reading import repair
+from octconvert.loading.context import LoadingContext
+from octconvert.loading.repairing import repair_in_place
 
 RELU = function("builtins", "relu")
-
-
-def refused(path: Path, **options) -> str:
-    with pytest.raises(InputError) as caught:
-        loading.read(path, **options)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message
-    return message
 
 
 def refused_alone(suffix: str, change) -> str:
     """The same for the configuration without a file around it."""
     with pytest.raises(InputError) as caught:
-        repair(hostile.configuration(suffix, change), Job(Path("model"), 3))
+        repair_in_place(configuration(suffix, change), LoadingContext(Path("model"), 3))
     return str(caught.value)
 
 
@@ -63,10 +68,15 @@ def keyword(value) -> object:
 # (what, the change that needs the mark's path, the layer named, the key named)
 CODE = [
     ("function", lambda m: turned_into("r", "Lambda", function=code(m)), "r", "function"),
-    ("old list", lambda m: turned_into("r", "Lambda", function=[hostile.byte_code(m), None, None]), "r", "function"),
+    (
+        "old list",
+        lambda m: turned_into("r", "Lambda", function=[byte_code(m), None, None]),
+        "r",
+        "function",
+    ),
     (
         "old list with its type",
-        lambda m: turned_into("r", "Lambda", function=[hostile.byte_code(m), None, None], function_type="lambda"),
+        lambda m: turned_into("r", "Lambda", function=[byte_code(m), None, None], function_type="lambda"),
         "r",
         "function",
     ),
@@ -74,7 +84,11 @@ CODE = [
     (
         "old output shape",
         lambda m: turned_into(
-            "r", "Lambda", function=RELU, output_shape=[hostile.byte_code(m), None, None], output_shape_type="lambda"
+            "r",
+            "Lambda",
+            function=RELU,
+            output_shape=[byte_code(m), None, None],
+            output_shape_type="lambda",
         ),
         "r",
         "output_shape",
@@ -136,21 +150,21 @@ CODE = [
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("change, layer, key", [row[1:] for row in CODE], ids=[row[0] for row in CODE])
-def test_code_is_refused_wherever_it_is(change, layer, key, suffix, tmp_path):
+def test_code_is_refused_in_any_place(change, layer, key, suffix, tmp_path):
     mark = tmp_path / "mark"
     message = refused(edited(tmp_path / f"bad{suffix}", change(mark)))
     assert not mark.exists()
-    assert f"layer '{layer}' holds Python code under '{key}'" in message and "--unsafe" in message
+    assert f"layer '{layer}' contains Python code under '{key}'" in message and "`unsafe=True`" in message
 
 
 @pytest.mark.parametrize("version", ["2.15.0", "2.4.0"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_old_files_go_the_same_way(suffix, version, tmp_path):
+def test_code_is_refused_in_old_files(suffix, version, tmp_path):
     mark = tmp_path / "mark"
-    change = turned_into("inner", "Lambda", function=[hostile.byte_code(mark), None, None], function_type="lambda")
+    change = turned_into("inner", "Lambda", function=[byte_code(mark), None, None], function_type="lambda")
     path = edited(tmp_path / f"bad{suffix}", change)
-    hostile.date(path, version)
-    assert "'inner' holds Python code" in refused(path)
+    set_version(path, version)
+    assert "'inner' contains Python code" in refused(path)
     assert not mark.exists()
 
 
@@ -233,7 +247,9 @@ def test_no_module_is_imported_for_a_file(value, module, tmp_path, monkeypatch):
     assert "layer 'r'" in refused_alone(".keras", change)
     around = {"module": "keras.initializers", "class_name": "Constant", "registered_name": None}
     change = put("a", "kernel_initializer", {**around, "config": {"value": {**value, "module": module}}})
-    repair(hostile.configuration(".keras", change), Job(Path("model"), 3))  # only training needs it: left out
+    repair_in_place(
+        configuration(".keras", change), LoadingContext(Path("model"), 3)
+    )  # only training needs it: left out
     assert not (tmp_path / "mark").exists()
 
 
@@ -256,7 +272,7 @@ def settings(mark: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("key", ["loss", "metrics", "optimizer", "loss_weights"])
 def test_training_settings_with_code_are_left_out(key, tmp_path):
-    model, mark = hostile.network(), tmp_path / "mark"
+    model, mark = network(), tmp_path / "mark"
     model.compile("adam", "mse", metrics=["mae"])
 
     def change(config: dict) -> None:
@@ -267,7 +283,7 @@ def test_training_settings_with_code_are_left_out(key, tmp_path):
     assert any("training settings" in note for note in loaded.repairs)
 
 
-def test_training_settings_of_a_nested_model_too(tmp_path):
+def test_training_settings_of_a_nested_model_with_code_are_left_out(tmp_path):
     mark = tmp_path / "mark"
 
     def change(config: dict) -> None:
@@ -283,13 +299,13 @@ def test_training_settings_of_a_nested_model_too(tmp_path):
 
 @pytest.mark.parametrize("key", ["loss", "metrics", "optimizer_config"])
 def test_training_settings_of_h5_files_with_code_are_left_out(key, tmp_path):
-    model, mark, path = hostile.network(), tmp_path / "mark", tmp_path / "bad.h5"
+    model, mark, path = network(), tmp_path / "mark", tmp_path / "bad.h5"
     model.compile("adam", "mse", metrics=["mae"])
     model.save(path)
     with h5py.File(path, "r+") as file:
-        told = json.loads(file.attrs["training_config"])
-        told[key] = settings(mark)[key.removesuffix("_config")]
-        file.attrs["training_config"] = json.dumps(told)
+        stored = json.loads(file.attrs["training_config"])
+        stored[key] = settings(mark)[key.removesuffix("_config")]
+        file.attrs["training_config"] = json.dumps(stored)
     loaded = loading.read(path)
     assert not mark.exists()
     assert any("could not be restored" in note for note in loaded.repairs)
@@ -352,29 +368,29 @@ def test_no_vocabulary_is_read_inside_of_other_layers(opened, tmp_path):
     assert not seen
 
 
-# -- shapes of configurations that nobody writes -----------------------------------------------------------------------
+# -- configurations of an unusual shape --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_nested_too_deeply_is_one_line(suffix, tmp_path):
+def test_too_deep_nesting_is_refused_in_one_line(suffix, tmp_path):
     path, deep = tmp_path / f"deep{suffix}", 90_000
 
     def change(model: dict) -> None:
         record(model, "a")["config"]["surprise"] = "HERE"
 
     edited(path, change)
-    hostile.substitute(path, '"HERE"', "[" * deep + "]" * deep)
+    substitute(path, '"HERE"', "[" * deep + "]" * deep)
     refused(path)
 
 
-def test_the_reason_is_one_line_whatever_the_names_are(tmp_path):
+def test_the_message_is_one_line_for_any_name(tmp_path):
     def change(model: dict) -> None:
         turned_into("r", "StringLookup", vocabulary="x\n" * 5000)(model)
 
     assert len(refused(edited(tmp_path / "bad.keras", change))) < 600
 
 
-# -- what is no stranger's ---------------------------------------------------------------------------------------------
+# -- valid files -------------------------------------------------------------------------------------------------------
 
 
 @keras.saving.register_keras_serializable("test_trust_files")
@@ -399,7 +415,7 @@ def times(x):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_honest_files_load(suffix, tmp_path):
+def test_valid_files_load(suffix, tmp_path):
     image = keras.Input((8, 8, 2))
     x = layers.Conv2D(4, 3, activation=times, kernel_initializer="he_normal", kernel_regularizer="l2")(image)
     x = layers.Conv2D(4, 1, activation=keras.layers.LeakyReLU(0.1) if suffix == ".keras" else "leaky_relu")(x)

@@ -7,9 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from hostile import SUFFIXES, code, edited, function, hidden, turned_into
 from keras import layers
 from keras.src.saving.serialization_lib import SafeModeScope, in_safe_mode
+from malicious_files import SUFFIXES, code, edited, function, hidden, turned_into
 
 import octconvert
 from octconvert import loading
@@ -49,14 +49,14 @@ def test_functions_of_the_model_are_saved_and_read_again(suffix, tmp_path):
     result = converted(model, output=tmp_path / f"out{suffix}")
     samples = np.random.default_rng(0).normal(size=(2, 16, 16, 2)).astype("float32")
     np.testing.assert_allclose(result.model.predict(samples, verbose=0), model.predict(samples, verbose=0), atol=1e-4)
-    with pytest.raises(InputError, match="--unsafe"):
+    with pytest.raises(InputError, match="`unsafe=True`"):
         loading.load(tmp_path / f"out{suffix}")
     loaded = loading.load(tmp_path / f"out{suffix}", unsafe=True)
     np.testing.assert_allclose(loaded.predict(samples, verbose=0), model.predict(samples, verbose=0), atol=1e-4)
     assert shift == 0.25
 
 
-def test_copies_have_the_functions_themselves():
+def test_copies_share_the_functions_of_the_model():
     offset = np.float32(1.5)
     first = layers.TimeDistributed(layers.Lambda(lambda x: x * FACTOR + offset, name="inner"))
     second = layers.TimeDistributed(layers.Lambda(halves, name="inner"))
@@ -80,7 +80,7 @@ def test_a_layer_may_hold_functions_that_no_configuration_can():
     assert rebuild(Bound, config_of(Bound(name="bound"))).name == "bound"
 
 
-def test_settings_of_a_nested_model_are_its_own(tmp_path):
+def test_the_loss_of_a_nested_model_is_not_saved(tmp_path):
     inner = keras.Sequential([keras.Input((16, 16, 8)), layers.BatchNormalization()], name="inner")
     inner.compile("sgd", loss=lambda a, b: keras.ops.mean(a - b))
     model = network(layers.TimeDistributed(layers.Activation("relu"), name="td"), inner)
@@ -88,7 +88,7 @@ def test_settings_of_a_nested_model_are_its_own(tmp_path):
     assert (tmp_path / "out.keras").exists()
 
 
-def test_functions_of_one_code_are_told_apart():
+def test_functions_with_the_same_code_are_distinguished():
     def scaled(factor):
         return layers.Lambda(lambda x: x * factor, name=f"by_{factor}")
 
@@ -110,11 +110,11 @@ def undecoded(tmp_path: Path, mask: dict) -> keras.Model:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("form", [hidden, code], ids=["model", "function"])
-def test_undecoded_code_is_not_run_by_our_own_check(form, suffix, tmp_path):
+def test_undecoded_code_is_not_run_by_the_check_of_a_saved_model(form, suffix, tmp_path):
     mark = tmp_path / "mark"
     model = undecoded(tmp_path, form(mark))
     result = converted(model)
-    with pytest.raises(CheckError, match="layer 'r' holds Python code under 'mask'"):
+    with pytest.raises(CheckError, match="layer 'r' contains Python code under 'mask'"):
         result.save(tmp_path / f"out{suffix}")
     assert not mark.exists() and not (tmp_path / f"out{suffix}").exists()
 
@@ -125,7 +125,7 @@ def test_code_beside_the_model_s_own_is_not_run(suffix, tmp_path):
     path = edited(
         tmp_path / "mixed.keras",
         turned_into("r", "Lambda", function=RELU, output_shape=[16, 16, 8], mask=hidden(mark), arguments={}),
-        network(layers.ReLU(name="r"), layers.Lambda(lambda x: x * 2.0, name="honest")),
+        network(layers.ReLU(name="r"), layers.Lambda(lambda x: x * 2.0, name="valid")),
     )
     model = loading.load(path, unsafe=True)
     assert not mark.exists()  # nobody decodes a mask in a .keras file
@@ -156,7 +156,7 @@ def test_code_in_a_layer_s_configuration_is_not_run_by_copies(tmp_path):
     assert not mark.exists()
 
 
-def test_safe_mode_is_as_before_after_a_file(tmp_path):
+def test_safe_mode_is_restored_after_reading(tmp_path):
     before = in_safe_mode()
     network(layers.Lambda(lambda x: x, name="same")).save(tmp_path / "m.keras")
     loading.load(tmp_path / "m.keras", unsafe=True)
@@ -165,7 +165,7 @@ def test_safe_mode_is_as_before_after_a_file(tmp_path):
     assert in_safe_mode() is before
 
 
-def test_the_user_s_own_switch_does_not_open_files_to_octconvert(tmp_path):
+def test_keras_unsafe_mode_does_not_allow_code_in_octconvert(tmp_path):
     """Keras' switch is for the user's own loading; here the word is unsafe=True."""
     mark = tmp_path / "mark"
     path = edited(tmp_path / "bad.keras", turned_into("r", "Lambda", function=code(mark)))
@@ -197,7 +197,7 @@ def recording(base):
 
 @pytest.mark.parametrize("unsafe", [False, True])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_all_that_is_made_from_a_file_is_made_in_safe_mode(suffix, unsafe, tmp_path):
+def test_all_objects_of_a_file_are_created_in_safe_mode(suffix, unsafe, tmp_path):
     layer, initializer, loss, metric, optimizer = map(
         recording,
         (

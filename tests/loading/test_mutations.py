@@ -16,9 +16,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from edited_files import saved
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from stranger_files import saved
 
 LEGACY = Path(__file__).parents[2] / "fixtures" / "legacy"
 DEEP = ("mobilenet", "operations")  # slow to build, and nothing is in them that is not in others
@@ -288,7 +288,7 @@ def content(name: str) -> bytes:
 
 @pytest.mark.zoo
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_changed_file_ends_in_a_line_or_a_model(family, worker, tmp_path):
+def test_a_mutated_file_is_refused_in_one_line_or_loaded(family, worker, tmp_path):
     failed: dict[str, str] = {}
 
     @settings(

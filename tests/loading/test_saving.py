@@ -41,18 +41,18 @@ def test_saved_and_read_again(model, tmp_path, name):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("m.keras", "keras"), ("m.h5", "h5"), ("m.hdf5", "h5")])
-def test_the_ending_names_the_format(model, tmp_path, name, kind):
+def test_the_suffix_determines_the_format(model, tmp_path, name, kind):
     loading.save(model, tmp_path / name)
     assert loading.read(tmp_path / name).kind == kind
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m", "m.keras.bak", "keras"])
-def test_other_endings_are_refused(model, tmp_path, name):
+def test_other_suffixes_are_refused(model, tmp_path, name):
     assert ".keras, .h5 or .hdf5" in refused(model, tmp_path / name)
     assert names(tmp_path) == []
 
 
-def test_an_existing_file_stays_unless_allowed(model, tmp_path):
+def test_an_existing_file_is_kept_without_overwrite(model, tmp_path):
     path = tmp_path / "m.keras"
     path.write_bytes(b"precious")
     assert "exists already" in refused(model, path)
@@ -76,7 +76,7 @@ def test_the_check_sees_the_finished_file_beside_the_target(model, tmp_path):
 
 
 @pytest.mark.parametrize("error", [CheckError("no"), ValueError("no"), KeyboardInterrupt()], ids=repr)
-def test_a_failed_check_leaves_everything_as_it_was(model, tmp_path, error):
+def test_a_failed_check_changes_nothing(model, tmp_path, error):
     path = tmp_path / "m.keras"
     path.write_bytes(b"precious")
 
@@ -96,7 +96,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(model, tmp_path):
     assert names(tmp_path) == ["m.keras"]
 
 
-def test_places_that_can_not_be_written(model, tmp_path):
+def test_targets_that_can_not_be_written_are_refused(model, tmp_path):
     (tmp_path / "m.keras").mkdir()
     assert "is a directory" in refused(model, tmp_path / "m.keras", overwrite=True)
     assert "no directory" in refused(model, tmp_path / "missing" / "m.keras")
@@ -136,7 +136,7 @@ def test_a_symbolic_link_stays_one(model, tmp_path):
     assert names(tmp_path / "store") == ["real.keras"]
 
 
-def test_saving_h5_takes_nothing_out_of_the_model(model, tmp_path):
+def test_saving_h5_does_not_change_the_model(model, tmp_path):
     # Keras by itself removes the optimizer from the settings of a model that it writes to .h5.
     model.compile(keras.optimizers.Adam(0.02), "mse")
     loading.save(model, tmp_path / "m.h5")
@@ -154,7 +154,7 @@ class Unsaveable(layers.Layer):
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
-def test_what_keras_can_not_save_is_told_in_one_line(tmp_path, name):
+def test_models_that_keras_can_not_save_are_refused_in_one_line(tmp_path, name):
     image = keras.Input((4,))
     with pytest.raises(OctconvertError) as caught:
         loading.save(keras.Model(image, Unsaveable()(image)), tmp_path / name)

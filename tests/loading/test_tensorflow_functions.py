@@ -12,7 +12,7 @@ import pytest
 
 from octconvert import InputError, loading
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "operations"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "operations"
 CONFIGS = json.loads((FIXTURES / "tf2_15_operations.json").read_text())
 COMPUTED = [group for group in CONFIGS if group != "refused"]
 
@@ -68,7 +68,7 @@ def test_values_are_those_of_tensorflow_also_after_saving(group, tmp_path):
 
 
 @pytest.mark.parametrize("expression", CONFIGS["refused"])
-def test_what_keras_can_not_do_is_refused_by_name(expression, tmp_path):
+def test_functions_without_equivalent_are_refused_by_name(expression, tmp_path):
     with pytest.raises(InputError) as error:
         loading.load(written(tmp_path / "old.h5", CONFIGS["refused"][expression]))
     message = str(error.value)

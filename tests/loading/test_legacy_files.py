@@ -10,7 +10,7 @@ import pytest
 
 from octconvert import loading
 
-LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"
+LEGACY = Path(__file__).parents[2] / "fixtures" / "legacy"
 FILES = sorted(path for path in LEGACY.iterdir() if path.suffix in (".h5", ".keras"))
 
 
@@ -60,7 +60,7 @@ def test_all_versions_are_there():
     ("name", "kind"),
     [("tf2_12_slashes.keras", "h5"), ("tf2_12_slashes.v3.keras", "keras"), ("keras1_sequential.h5", "h5")],
 )
-def test_the_content_decides_and_not_the_name(name, kind):
+def test_the_format_is_recognized_by_content(name, kind):
     assert loading.read(LEGACY / name).kind == kind
 
 
@@ -71,10 +71,10 @@ def test_reshape_first_has_no_batch_axis_in_its_shape():
     assert model.layers[0].output.shape == (None, 6, 6, 1)
 
 
-def test_the_same_function_and_not_the_same_name():
-    told = repairs("keras2_2_functions.h5")
-    assert "'gate', 'hard'" in told and "hard_sigmoid" in told
-    assert "'ThresholdedReLU' is called 'ReLU' today" in told
+def test_functions_that_changed_under_the_same_name_are_kept():
+    notes = repairs("keras2_2_functions.h5")
+    assert "'gate', 'hard'" in notes and "hard_sigmoid" in notes
+    assert "'ThresholdedReLU' is now called 'ReLU'" in notes
 
 
 def test_slashes_are_replaced_without_collision():
@@ -86,19 +86,19 @@ def test_slashes_are_replaced_without_collision():
     assert "'block1/conv'" in "\n".join(loaded.repairs)
 
 
-def test_theano_kernels_are_turned_and_padded():
-    told = repairs("keras1_theano_sequential.h5")
-    assert "kernels were turned round" in told
-    assert "ZeroPadding2D" in told
-    assert "turned" not in repairs("keras1_channels_first.h5")
+def test_theano_kernels_are_flipped_and_padded():
+    notes = repairs("keras1_theano_sequential.h5")
+    assert "kernels were flipped" in notes
+    assert "ZeroPadding2D" in notes
+    assert "flipped" not in repairs("keras1_channels_first.h5")
 
 
-def test_keras1_theano_is_recognised_by_its_variable_names():
+def test_theano_in_keras1_is_recognized_by_variable_names():
     with h5py.File(LEGACY / "keras1_theano_sequential.h5") as file:
         assert "backend" not in file.attrs and "backend" not in file["model_weights"].attrs
 
 
-def test_an_unknown_loss_leaves_the_model_uncompiled_and_says_so():
+def test_an_unknown_loss_leaves_the_model_uncompiled_with_a_note():
     loaded = loading.read(LEGACY / "keras2_2_nested.h5")
     assert not loaded.model.compiled
     assert any("'own_loss'" in one and "not compiled" in one for one in loaded.repairs)
@@ -119,7 +119,7 @@ def test_settings_that_tf_keras_left_open_do_not_break_predict():
     np.testing.assert_allclose(model.predict(inputs[0], verbose=0), expected, rtol=1e-4)
 
 
-def test_weights_of_a_nested_model_go_by_their_names(tmp_path):
+def test_weights_of_a_nested_model_are_matched_by_name(tmp_path):
     # Another Keras may sort the layers of a nested model in another way.
     path = tmp_path / "shuffled.h5"
     path.write_bytes((LEGACY / "keras2_2_nested.h5").read_bytes())
@@ -144,13 +144,13 @@ def test_tensorflow_operations_become_layers():
     assert "GetItem" in kinds
 
 
-def test_a_plain_model_class_of_ones_own_is_no_obstacle():
+def test_an_unknown_model_class_is_read_as_a_functional_model():
     loaded = loading.read(LEGACY / "tf2_12_attention.h5")
     assert type(loaded.model).__name__ == "Functional"
     assert any("'Own'" in one for one in loaded.repairs)
 
 
-def test_depthwise_groups_are_dropped_and_told_once():
-    told = loading.read(LEGACY / "tf2_12_exported.h5").repairs
-    assert any("'depthwise'" in one and "'groups'" in one for one in told)
-    assert len(told) == len(set(told))
+def test_depthwise_groups_are_dropped_with_one_note():
+    notes = loading.read(LEGACY / "tf2_12_exported.h5").repairs
+    assert any("'depthwise'" in one and "'groups'" in one for one in notes)
+    assert len(notes) == len(set(notes))

@@ -1,4 +1,4 @@
-"""Files that would run code, made for the tests: whoever builds a model from them leaves a mark on the disk."""
+"""Files that would run code: building a model from them leaves a mark on the disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import h5py
 import keras
+from edited_files import edit_config, members, zipped
 from keras import layers
-from stranger_files import edit_config, members, zipped
 
 SUFFIXES = (".keras", ".h5")
 
@@ -110,17 +110,6 @@ def hidden(mark: Path) -> dict:
 
 def function(module: str, name: str) -> dict:
     return {"class_name": "function", "module": module, "config": name, "registered_name": name}
-
-
-def date(path: Path, version: str) -> None:
-    """Make it a file of another version of Keras."""
-    if path.suffix == ".h5":
-        with h5py.File(path, "r+") as file:
-            file.attrs["keras_version"] = version
-        return
-    parts = members(path)
-    parts["metadata.json"] = json.dumps({"keras_version": version}).encode()
-    zipped(path, parts)
 
 
 def substitute(path: Path, text: str, other: str) -> None:
