@@ -17,9 +17,9 @@ from octconvert.options.timing import BenchSettings
 from octconvert.pipeline.bench import bench as bench_models
 from octconvert.pipeline.conversion import Conversion
 from octconvert.pipeline.convert import convert as convert_model
+from octconvert.pipeline.diff import diff as diff_models
 from octconvert.pipeline.export import export as export_model
 from octconvert.pipeline.planning import plan as plan_model
-from octconvert.pipeline.reporting import diff as diff_models
 from octconvert.results.bench import Bench
 from octconvert.results.export import Exported
 from octconvert.results.plan import Plan
@@ -256,7 +256,13 @@ def export(
 
 
 @checked
-def load(path, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None, input_shape=None):
+def load(
+    path: str | Path,
+    *,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Any:
     """Load a model file, old formats repaired in memory; the octave layers are known."""
     return loading.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
 

@@ -29,7 +29,7 @@ _CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("weights='fresh'", ("calibration", "target_macs", "max_drop"), "which leaves no trained weights to calibrate"),
     ("objective='latency'", ("plan", "target_macs", "max_drop"), "which chooses itself what is converted"),
 )
-"""An option, others that can not be given together with it, and why not."""
+"""An option, others that can not be combined with it, and why not."""
 
 
 @dataclass(frozen=True)
@@ -123,4 +123,4 @@ def _check_combination(arguments: Mapping[str, Any]) -> None:
         present = name in arguments and (repr(arguments[name]) == value if value else arguments[name] is not False)
         other = next((o for o in refused if present and arguments.get(o, False) is not False), None)
         if other is not None:
-            raise UsageError(f"`{other}` can not be given together with `{condition}`, {why}")
+            raise UsageError(f"`{other}` can not be combined with `{condition}`, {why}")

@@ -1,0 +1,98 @@
+"""`octconvert.diff`: two models side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from octconvert.costs.cost import measure
+from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.options.fields import parse
+from octconvert.options.loading import LoadingOptions
+from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
+from octconvert.pipeline.source import label_of, read_model
+from octconvert.planning.convolutions import convolutions
+from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN
+from octconvert.results.report import ConvolutionReport, Report
+
+
+def diff(arguments: Mapping[str, Any]) -> Report:
+    """`octconvert.diff`; see there."""
+    options, items = parse(LoadingOptions, arguments), (arguments["a"], arguments["b"])
+    first, second = (read_model(item, options).model for item in items)
+    return diff_report(first, second, label_of(items[0], first), label_of(items[1], second))
+
+
+def diff_report(a: Any, b: Any, source: str, target: str) -> Report:
+    """Two models side by side, their convolutions matched by name; the second may be a conversion of the first."""
+    (graph_a, cost_a), (graph_b, cost_b) = measure(a), measure(b)
+    before, after = macs_by_layer(graph_a), macs_by_source(graph_b, graph_a)
+    names = {call.layer_name for call in graph_a.calls if call.kind == OPERATION}
+    parts: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in graph_b.calls:
+        if call.kind == OPERATION:
+            parts[source_name(call.layer_name, names)].append(call)
+    rows = {}
+    for call in convolutions(graph_a):
+        if call.layer_name not in rows:
+            macs = before[call.layer_name], after[call.layer_name]
+            rows[call.layer_name] = _row(graph_a, graph_b, call, parts[call.layer_name], macs)
+    notes = [f"'{name}' is only in {target}" for name in after if name not in before]
+    return Report(source, target, cost_a, cost_b, tuple(rows.values()), notes=tuple(notes[:20]))
+
+
+def _row(
+    graph_a: CallGraph, graph_b: CallGraph, call: Call, parts: list[Call], macs: tuple[int, int]
+) -> ConvolutionReport:
+    before, after = macs
+    shapes = [graph_a.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
+    role, low_in, low_out = _role_of_parts(graph_b, parts)
+    reason = "" if role != PLAIN else "the same in both models"
+    if not parts:
+        role, reason = "-", "not in the second model"
+    elif role == PLAIN and after != before:
+        role = parts[-1].class_name
+    channels = [map_sizes(graph_a, shape)[-1] or 1 for shape in shapes]
+    octave = _octave_of(graph_b, parts)
+    return ConvolutionReport(
+        name=call.layer_name,
+        class_name=call.class_name,
+        role=role,
+        alpha_in=low_in / channels[0],
+        alpha_out=low_out / channels[1],
+        macs_before=before,
+        macs_after=after,
+        input_shape=map_sizes(graph_a, shapes[0]),
+        output_shape=map_sizes(graph_a, shapes[1]),
+        high_shape=part_shape(graph_a, shapes[1], channels[1] - low_out, 1),
+        low_shape=part_shape(graph_a, shapes[1], low_out, octave) if low_out else None,
+        reason=reason,
+    )
+
+
+def _low_width(graph: CallGraph, tensors: tuple[int, ...]) -> int:
+    """Channels of the second of two tensors; 0 for one."""
+    return _channels(graph, tensors[1]) if len(tensors) == 2 else 0
+
+
+def _channels(graph: CallGraph, tensor: int) -> int:
+    return graph.tensors[tensor].shape[graph.channel_axis] or 0
+
+
+def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
+    """(role, low channels in, low channels out) of the layers in the place of one convolution."""
+    octave = [call for call in parts if hasattr(call.operation, "octave")]
+    if octave:
+        low_in, low_out = _low_width(graph, octave[0].inputs), _low_width(graph, octave[-1].outputs)
+    else:  # the path of a built-in layer shows in its name; a low output comes from HL, a low input goes into LH
+        paths = {call.layer_name[-3:]: call for call in parts if len(call.inputs) == len(call.outputs) == 1}
+        reads, writes = paths.get("-LH"), paths.get("-HL")
+        low_in = _channels(graph, reads.inputs[0]) if reads else 0
+        low_out = _channels(graph, writes.outputs[0]) if writes else 0
+    roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}
+    return roles[low_in > 0, low_out > 0], low_in, low_out
+
+
+def _octave_of(graph: CallGraph, parts: list[Call]) -> int:
+    return next((call.operation.octave for call in parts if hasattr(call.operation, "octave")), 2)

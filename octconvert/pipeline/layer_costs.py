@@ -1,0 +1,60 @@
+"""MACs and shapes of layers by their names in the source model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from octconvert.costs.macs import call_macs
+from octconvert.model.graph import OPERATION, CallGraph, Shape
+from octconvert.octave.geometry import ceil_div
+from octconvert.octave.split import ChannelSplit
+
+_PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
+"""Endings of the layers that one source layer may become."""
+
+
+def macs_by_layer(graph: CallGraph) -> defaultdict[str, int]:
+    """Layer name -> MACs of all its calls."""
+    totals: defaultdict[str, int] = defaultdict(int)
+    for index, macs in call_macs(graph).items():
+        totals[graph.calls[index].layer_name] += macs
+    return totals
+
+
+def macs_by_source(graph: CallGraph, source: CallGraph) -> defaultdict[str, int]:
+    """The same for a converted model, under the names of the source's layers."""
+    names = {call.layer_name for call in source.calls if call.kind == OPERATION}
+    totals: defaultdict[str, int] = defaultdict(int)
+    for name, macs in macs_by_layer(graph).items():
+        totals[source_name(name, names)] += macs
+    return totals
+
+
+def source_name(name: str, names: set[str]) -> str:
+    """The source layer that a layer of the converted model was built for; its own name if there is none."""
+    if name in names:
+        return name
+    inside = name.replace("-octave/", "/")  # in a nested model that had to be renamed
+    for part in ("", *_PARTS):
+        if inside.removesuffix(part) in names:
+            return inside.removesuffix(part)
+    return name
+
+
+def map_sizes(graph: CallGraph, shape: Shape) -> Shape:
+    """(rows, columns, channels) of a map's shape, whatever the data format; other ranks as they are."""
+    if len(shape) != 4:
+        return tuple(shape[1:])
+    return (*(shape[axis] for axis in graph.spatial_axes), shape[graph.channel_axis])
+
+
+def part_shape(graph: CallGraph, shape: Shape, channels: int | None, octave: int) -> Shape:
+    """(rows, columns, channels) of one map of a pair; ``channels`` None: all of them."""
+    *extent, total = map_sizes(graph, shape)
+    sizes = (None if size is None else ceil_div(size, octave) for size in extent)
+    return (*sizes, total if channels is None else channels)
+
+
+def low_shape(graph: CallGraph, shape: Shape, split: ChannelSplit) -> Shape:
+    """The same of the low map."""
+    return part_shape(graph, shape, len(split.low), split.octave)
