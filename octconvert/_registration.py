@@ -6,6 +6,9 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 
 def register_with_keras() -> None:
@@ -19,7 +22,9 @@ def register_with_keras() -> None:
 class _AfterKeras(importlib.abc.MetaPathFinder):
     """Finds nothing itself; lets the ordinary finders load ``keras`` and adds one step behind it."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname != "keras":
             return None
         sys.meta_path.remove(self)
@@ -32,13 +37,13 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 class _Loader(importlib.abc.Loader):
     """The ordinary loader of ``keras``, then the import of the layers."""
 
-    def __init__(self, loader):
+    def __init__(self, loader: importlib.abc.Loader) -> None:
         self._loader = loader
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         importlib.import_module("octconvert.layers")

@@ -75,47 +75,48 @@ def convert(
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
         alpha: share of the channels that become low, at least 0 and below 1 (paper, section 3.1).
         octave: factor between the two resolutions, a power of two up to 64; 1 changes no resolution: the same function.
-        alpha_map: regular expression on layer names -> alpha, in order, for groups that should differ.
-        include, exclude: regular expressions on layer names: convert only these; leave these plain.
-        min_size: maps with a shorter side stay plain.
-        preset: 'paper': the stem stays plain where a max-pooling follows it.
-        stride_mode: 'keep', or 'pool': average pooling and a stride-1 convolution (another function; for training).
+        alpha_map: regular expressions on layer names, each with the alpha of the tied groups that it matches; the first
+            match counts.
+        include, exclude: regular expressions on layer names: convert only these layers; leave these plain.
+        min_size: rows and columns below which a map stays plain.
+        preset: 'paper' leaves plain what the paper leaves plain: the stem before a max-pooling, and 7x7 maps.
+        stride_mode: 'keep', or 'pool': average pooling and a convolution of stride 1 (another function, for training).
         weights: 'slice' the kernels, 'fold' them to the low resolution, or leave them 'fresh'.
         portable: built-in Keras layers only, so that the model loads without octconvert.
         elementwise: layers (classes, class names or layer names) and activation functions that act on each channel and
-            position alone; they then end no chain. This wins over what octconvert knows of the layer.
+            position independently; a chain then goes on through them. This overrides the rule of a layer.
         plan: a `Plan` or its file, in place of all options above.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         calibration: inputs to fit the converted model to, a few hundred; labels are ignored: an .npz or .npy file, a
             directory of images, arrays, a dataset, any iterable (see `octconvert.samples.read_samples`).
-            None: synthetic images. False: the weights are moved and that is all.
-        preprocess: what is done to the data before the model gets them: a name from keras.applications,
+            None: synthetic images. False: no calibration, the weights are only moved.
+        preprocess: applied to the data before the model reads them: a name from keras.applications,
             'scale,offset', 'module:function' or a function.
-        input_range: (black, white) as the model expects them, for synthetic images; None: found in the model.
-        calibration_samples: the most that are used.
-        calibration_budget: about how many seconds the calibration may take; None: 60 on synthetic images, 300 on data.
+        input_range: (black, white) as the model expects them, for synthetic images; None: derived from the model.
+        calibration_samples: the largest number of samples to use.
+        calibration_budget: seconds to aim at; None: 60 on synthetic images, 300 on data.
         calibration_steps: a part of 'rotate', 'select', 'solve', 'renormalize', 'refine'.
-        target_macs: choose an alpha for every tied group so that this share of the MACs is left, at the least damage.
-        max_drop: the same for the least MACs at which no more than this share of the top-1 agreement is lost.
-        evaluate: labelled data of the same kinds; the report then tells the accuracy before and after.
-        seed: of everything that is drawn at random.
-        for_inference: give (and save) the model in its form for inference, see `octconvert.for_inference`: the same
-            outputs in less time, and no longer to be trained.
-        runtime: what it will run on: 'tf', 'xla', 'litert', 'onnx' or 'openvino'; alone it means ``for_inference``.
-        objective: 'macs': convert all that can be; 'latency': only what gains time, measured on this machine and
-            ``runtime``, and nothing where the whole gains none.
-        benchmark: time the result against the source, both in their form for inference; the report tells.
-        threads: that are used for measuring times.
-        verify: 'quick', or 'deep': the octave=1 oracle on this very model besides.
+        target_macs: choose an alpha for every tied group so that this share of the MACs remains, at the least damage.
+        max_drop: the same, for the fewest MACs at which at most this share of the top-1 agreement is lost.
+        evaluate: labelled data of the same kinds; the report then has the accuracy before and after.
+        seed: for all random numbers.
+        for_inference: return (and save) the model in its form for inference, see `octconvert.for_inference`: the same
+            outputs in less time, not trainable.
+        runtime: 'tf', 'xla', 'litert', 'onnx' or 'openvino', for the form for inference; implies ``for_inference``.
+        objective: 'macs' converts every layer that it can; 'latency' only those that save time, measured on this
+            machine and ``runtime``, and none where the whole model saves no time.
+        benchmark: time the result against the source, both in their form for inference, for the report.
+        threads: for measuring times.
+        verify: 'quick', or 'deep' with the octave=1 oracle on this model.
         output: file to save to (.keras or .h5); written only if every check passes.
         overwrite: whether an existing ``output`` may be replaced.
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
-        strict: raise where no convolution is converted, instead of returning the model as it was.
+        strict: raise `NothingToConvert` where no convolution is converted, instead of returning the model as it was.
         progress: called with (stage, done, total) while working.
 
     Returns:
-        `Conversion`: the new model, its plan, costs before and after, checks; shows itself in terminal and notebook.
+        `Conversion`: the new model, its plan, its report with costs and checks; shows itself in terminal and notebook.
 
     Raises:
         InputError: the model or file can not be read.
@@ -159,17 +160,26 @@ def plan(
     custom_objects: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """What `convert` would do with the same arguments: the tied groups and the role of every convolution.
+    """The plan that `convert` follows with the same arguments: the tied groups and the role of every convolution.
 
-    With ``plan``, what would come of that (edited) plan for this model. Channels and alphas are chosen by the data only
-    where ``calibration`` or ``target_macs`` is given; otherwise the last channels of each group are told as low.
+    The data select channels and alphas only where ``calibration`` or ``target_macs`` is set; otherwise the last
+    channels of each group are low. With ``plan``, the result of that (edited) plan for this model. The arguments are
+    those of `convert`.
+
+    Raises:
+        InputError: the model or file can not be read.
+        UsageError: an option makes no sense.
     """
     ...
 
 
 @performed_by(diff_models)
 def diff(a: Any, b: Any, *, unsafe: bool = False, custom_objects: Mapping[str, Any] | None = None) -> Report:
-    """Two models (or files) side by side: costs, and their convolutions matched by name."""
+    """Compare two models (or files): their costs, and their convolutions matched by name.
+
+    Raises:
+        InputError: a model or file can not be read.
+    """
     ...
 
 
@@ -187,18 +197,18 @@ def bench(
     custom_objects: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Bench:
-    """Time models side by side on the CPU, each exported as it would be deployed and in a process of its own.
+    """Time models side by side on the CPU, each exported as it would be deployed in a process of its own.
 
-    The runs are interleaved: round after round every model has its turn, in an order that alternates; and every five
-    rounds, up to three times, in new processes.
+    The runs are interleaved: every model has its turn in every round, in alternating order; every five rounds, up to
+    three times, in new processes.
 
     Args:
-        models: Keras models or files, a list or a mapping from names; the first is what the others are held against.
+        models: Keras models or files, a list or a mapping from names; the others are compared with the first.
         runtimes: of 'tf', 'xla', 'litert', 'onnx' and 'openvino'; those that are not installed are left out.
-        threads: that a runtime may use.
-        batch: samples of one run; None: what a model fixes, else 1.
-        rounds: how often every model has its turn, of up to five timed runs.
-        for_inference: measure the models in their form for inference, see `octconvert.for_inference`.
+        threads: for the runtime.
+        batch: samples in one run; None: the batch size of the model, else 1.
+        rounds: turns of every model, each of up to five timed runs.
+        for_inference: time the models in their form for inference, see `octconvert.for_inference`.
         input_shape: (rows, columns, channels) for models that leave them open.
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
@@ -229,17 +239,17 @@ def export(
     custom_objects: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write a model for another runtime; it gets its name only after it was run there and gave what Keras gives.
+    """Write a model for another runtime. The file gets its name only after it has run there with the outputs of Keras.
 
     Args:
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
         output: a name that ends in .tflite, .onnx or .xml (OpenVINO, with a .bin beside it), or a directory.
         format: 'litert', 'onnx', 'openvino' or 'tf' (a SavedModel); None: by the ending.
-        batch: samples of one run, which the export fixes with all other sizes; None: what the model fixes, else 1.
+        batch: samples in one run, fixed by the export like all other sizes; None: the batch size of the model, else 1.
         for_inference: write the model's form for inference, see `octconvert.for_inference`. Where the runtime refuses
-            what is asked for, the model as it is or that form is written, and a note says so.
+            the requested one, the other is written, and a note says so.
         input_shape: (rows, columns, channels) for a model that leaves them open.
-        overwrite: whether what is at ``output`` may be replaced.
+        overwrite: whether an existing ``output`` may be replaced.
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
         progress: called with (stage, done, total) while working.
@@ -248,9 +258,9 @@ def export(
         `Exported`: what was written and how it was checked.
 
     Raises:
-        InputError: the model or file can not be read, or the runtime has not what it needs.
+        InputError: the model or file can not be read, or the runtime lacks an operation.
         UsageError: an option makes no sense, the runtime is not installed, or ``output`` can not be written.
-        CheckError: the exported file can not be run or gives something else; nothing was written.
+        CheckError: the exported file can not be run, or its outputs differ; nothing was written.
     """
     ...
 
@@ -263,7 +273,17 @@ def load(
     custom_objects: Mapping[str, Any] | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> Any:
-    """Load a model file, old formats repaired in memory; the octave layers are known."""
+    """Load a model file; old formats are repaired in memory, octave layers are known.
+
+    Args:
+        path: an .h5 / .keras file.
+        unsafe: allow files that run code when loaded (Lambda layers).
+        custom_objects: classes and functions by name.
+        input_shape: (rows, columns, channels) for a model that leaves them open.
+
+    Raises:
+        InputError: the file can not be read.
+    """
     return loading.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
 
 

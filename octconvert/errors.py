@@ -1,12 +1,13 @@
 """The errors octconvert raises on purpose, each with the command line's exit code.
 
 Every message is one line that names the file or layer and the reason; the command line prints it as it is and
-shows no traceback unless ``--debug`` is given.
+shows no traceback unless the user wants to debug.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from octconvert.text.printable import line
 
@@ -28,7 +29,7 @@ class InputError(OctconvertError):
 
 
 class RewriteError(OctconvertError):
-    """A call could not be rewritten; ``key`` and ``reason`` tell which and why, so that it can be left plain."""
+    """A call could not be rewritten; ``key`` and ``reason`` say which and why, so that it can be left plain."""
 
     def __init__(self, message: str, key: object, reason: str):
         super().__init__(message)
@@ -47,7 +48,7 @@ class CheckError(OctconvertError):
 
     exit_code = 1
 
-    def __init__(self, message: str, report=None):
+    def __init__(self, message: str, report: Any = None):
         super().__init__(message)
         self.report = report
 

@@ -1,1 +1,1 @@
-"""What a user asks for: frozen values, checked once; no Keras."""
+"""The options of the public functions: frozen values, checked once, without Keras."""

@@ -77,7 +77,7 @@ def path_of(name: str, value: Any) -> str:
     """A path as text.
 
     Raises:
-        UsageError: it is no path, is empty, or holds a NUL character.
+        UsageError: it is not a path, is empty, or contains a NUL character.
     """
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text:

@@ -1,4 +1,4 @@
-"""What the user asks of the calibration: frozen values, checked; no Keras."""
+"""The options of the calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that one conversion was asked for: a frozen value, parsed and checked once for Python and command line."""
+"""All options of one conversion as a frozen value, parsed and checked once for Python and the command line."""
 
 from __future__ import annotations
 

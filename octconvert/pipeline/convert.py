@@ -129,7 +129,7 @@ def _delivered(
     notes = list(carry_compilation(source.model, trained, objects)) if runtime is None else []
     progress("check", 0, 1)
     unusable = finite.unusable_weights(source.model)
-    reason = f"the source holds such values in {finite.listed(unusable)}" if unusable else ""
+    reason = f"the source has such values in {finite.listed(unusable)}" if unusable else ""
     passed = [
         checks.check_shapes(source.model, trained),
         checks.check_parameters(source.model, trained, sum(rewritten.parameter_changes.values())),
@@ -160,7 +160,7 @@ def _evaluation(
     progress("evaluate", 0, 1)
     before, after = (accuracy(model, samples) for model in (source.model, delivered.model))
     data = request.delivery.evaluate
-    name = Path(data).name if isinstance(data, (str, Path)) else "the given data"
+    name = Path(data).name if isinstance(data, (str, Path)) else "the labelled data"
     return Evaluation(name, samples.count, before, after)
 
 

@@ -35,7 +35,7 @@ def nothing_to_convert(source: Source, planned: Planned) -> str:
     """Why no convolution can be converted."""
     plan = planned.plan
     if any(type(layer).__module__.startswith("octconvert.") for layer in source.model._flatten_layers()):
-        return f"{source.label}: the model holds octave layers already; convert the model it was made from"
+        return f"{source.label}: the model has octave layers already; convert the model that it was converted from"
     if not plan.convolutions:
         hidden = "".join(f"; {note}" for note in unseen(planned.graph, plan.elementwise))
         return f"{source.label}: the model has no 2-D convolution{hidden}"
@@ -62,8 +62,8 @@ def unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
                 kind = wrappers if isinstance(call.operation, keras.layers.Wrapper) else others
                 kind[call.layer_name] = call.class_name
     notes = {
-        "holds a convolution that is left as it is: no pair goes through a wrapper": wrappers,
-        "may hold convolutions inside, which can not be seen; left as it is": others,
+        "contains a convolution that stays as it is: no pair goes through a wrapper": wrappers,
+        "may contain convolutions, which can not be seen from outside; it stays as it is": others,
     }
     return [f"{_first_and_count(names)} {note}" for note, names in notes.items() if names]
 
@@ -88,7 +88,7 @@ def _converted_before(plan: Plan) -> list[str]:
     """A portable conversion consists of ordinary layers; only their names show it."""
     names = {entry.name for entry in plan.convolutions}
     paths = [name for name in names if name.endswith("-HH") and names & {f"{name[:-3]}-HL", f"{name[:-3]}-LH"}]
-    note = "the source looks like a portable octave model already; convert the model it was made from instead"
+    note = "the source looks like a portable octave model already; convert the model that it was converted from instead"
     return [note] if paths and plan.converted else []
 
 

@@ -14,6 +14,7 @@ from octconvert.planning.layout import Decisions, Layout
 from octconvert.planning.ledger import GroupChoice, TiedProducers
 from octconvert.planning.solve import solve
 from octconvert.results.plan import Group, Plan
+from octconvert.rules import traits_of
 
 PAPER_MIN_SIZE = 8
 """The authors leave maps of 7x7 and smaller plain."""
@@ -22,7 +23,11 @@ PAPER_MIN_SIZE = 8
 def layout_from_options(
     graph: CallGraph, options: RewritingOptions, frozen: Mapping[object, str] | None = None
 ) -> Layout:
-    """Solve with the user's options; ``frozen`` call keys stay plain, for the reason given."""
+    """Solve with the user's options.
+
+    Args:
+        frozen: call key -> why the call stays plain as a whole.
+    """
     decisions = Decisions(dict(frozen or {}))
     if options.preset == "paper":
         options = replace(options, min_size=max(options.min_size, PAPER_MIN_SIZE))
@@ -68,7 +73,8 @@ def _reaches_max(graph: CallGraph, call: Call) -> bool:
     pending = [call]
     while pending:
         for consumer in graph.consumers.get(pending.pop().outputs[0], ()):
-            if consumer.class_name.startswith("MaxPool"):
+            pooling = traits_of(consumer.operation).pooling
+            if pooling is not None and pooling.kind == "max":
                 return True
             if not is_convolution(graph, consumer) and len(consumer.inputs) == 1 and len(consumer.outputs) == 1:
                 pending.append(consumer)
@@ -86,7 +92,7 @@ def layout_from_plan(
 
     Args:
         frozen: call key -> why the call stays plain as a whole.
-        where: what error lines call the plan.
+        where: the name of the plan in error messages.
         plain_outputs: call key -> why its output stays plain; it may read a pair.
 
     Raises:
@@ -95,7 +101,7 @@ def layout_from_plan(
     names = {call.layer_name: call for call in graph.calls if call.kind == OPERATION}
     unknown = [name for name in _plan_names(plan) if name not in names]
     if unknown:
-        raise UsageError(f"{where}: the model has no layer '{unknown[0]}' (the plan was made for '{plan.model}')")
+        raise UsageError(f"{where}: the model has no layer '{unknown[0]}' (the plan is for '{plan.model}')")
     decisions = Decisions(dict(frozen or {}), dict(plain_outputs or {}))
     for entry in plan.convolutions:
         if entry.frozen:

@@ -38,7 +38,7 @@ class Planned:
         """Plan a model as a plan says.
 
         Args:
-            where: what error messages call the plan.
+            where: the name of the plan in error messages.
 
         Raises:
             UsageError: the plan does not fit the model.

@@ -1,4 +1,4 @@
-"""`Layout` -> `Plan`: the decisions as a value that can be printed, edited and given back."""
+"""`Layout` -> `Plan`: the decisions as a value that can be printed, edited and followed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan is made of: frozen values, printable, to JSON and back."""
+"""A plan and its parts: frozen values, to JSON and back."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class Plan(Shown):
 
     @classmethod
     def from_file(cls, path: str | Path) -> Plan:
-        """Read a file that holds `to_json`'s text.
+        """Read a file with the text of `to_json`.
 
         Raises:
             UsageError: the file can not be read, or is not a plan.

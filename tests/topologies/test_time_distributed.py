@@ -98,7 +98,7 @@ def test_a_wrapper_around_a_single_convolution_is_counted():
     assert cost_of(model).macs == 4 * 10 * 10 * 8 * 27
     result = octconvert.convert(model, calibration=False)
     assert result.before.macs == 4 * 10 * 10 * 8 * 27
-    assert "'time' (TimeDistributed) holds a convolution that is left as it is" in " ".join(result.report.notes)
+    assert "'time' (TimeDistributed) contains a convolution that stays as it is" in " ".join(result.report.notes)
 
 
 def test_spectral_normalization_is_counted():
