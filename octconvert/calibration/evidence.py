@@ -14,9 +14,11 @@ from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.fitting.targets import target_of
 from octconvert.errors import InputError
 from octconvert.model.execution import observe, tensors_of
-from octconvert.model.graph import BOUNDARY, CallGraph
+from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.results.report import Measure
+from octconvert.rules import traits_of
+from octconvert.rules.outputs import value_maker
 from octconvert.samples import Samples
 
 WORST_DECIBELS = 99.0
@@ -118,12 +120,8 @@ def accuracy(model, samples: Samples, batch_size: int = 64) -> float:
 
 def _threshold(graph: CallGraph) -> float:
     """Of one output: a probability, or a logit."""
-    call = graph.producer(graph.outputs[0])
-    while call.inputs and (call.kind == BOUNDARY or call.class_name in ("Reshape", "Flatten", "Identity", "Dropout")):
-        call = graph.producer(call.inputs[0])
-    activation = getattr(call.operation, "activation", None)
-    is_sigmoid = call.class_name == "Sigmoid" or getattr(activation, "__name__", "") == "sigmoid"
-    return 0.5 if is_sigmoid else 0.0
+    activation = traits_of(value_maker(graph, graph.outputs[0]).operation).activation
+    return 0.5 if activation is not None and activation.name == "sigmoid" else 0.0
 
 
 def errors_by_layer(twins: Twins, batches: Iterable[list[np.ndarray]]) -> dict[str, float]:

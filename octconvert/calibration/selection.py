@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from octconvert.layers.spatial import crop_to, pool_octave, upsample
 from octconvert.model.execution import observe
@@ -23,7 +24,8 @@ from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.planning.convolutions import is_convolution
 from octconvert.planning.layout import Layout
 from octconvert.results.plan import Plan
-from octconvert.rules import rule_of
+from octconvert.rules import rule_of, traits_of
+from octconvert.rules.traits import DEPTHWISE, TRANSPOSED, ConvolutionStage
 
 POSITIONS = 16_000
 """Positions of a map that go into its covariances, for each batch."""
@@ -132,18 +134,20 @@ def response(layout: Layout, call: Call) -> np.ndarray:
     return _response_of_channels(call.operation, np.square(scale))
 
 
-def _response_of_channels(layer, squared: np.ndarray) -> np.ndarray:
+def _response_of_channels(layer: Any, squared: np.ndarray) -> np.ndarray:
     """The diagonal for a convolution that does not simply mix; ``squared``: scale of its outputs."""
-    if isinstance(layer, layers.SeparableConv2D):
-        squared = np.sum(_squares(layer.pointwise_kernel)[0, 0] * squared, axis=1)
-        return _depthwise_response(_squares(layer.depthwise_kernel), squared)
-    kernel = _squares(layer.kernel)
-    if isinstance(layer, layers.DepthwiseConv2D):
+    for stage in reversed(traits_of(layer).stages):
+        squared = _response_of_stage(_squares(getattr(layer, stage.kernel)), stage, squared)
+    return squared
+
+
+def _response_of_stage(kernel: np.ndarray, stage: ConvolutionStage, squared: np.ndarray) -> np.ndarray:
+    if stage.kind == DEPTHWISE:
         return _depthwise_response(kernel, squared)
-    if isinstance(layer, layers.Conv2DTranspose):  # (rows, columns, outputs, inputs)
+    if stage.kind == TRANSPOSED:  # (rows, columns, outputs, inputs)
         return np.einsum("rcoi,o->i", kernel, np.broadcast_to(squared, kernel.shape[2]))
     grouped = (kernel * squared).sum((0, 1))
-    return grouped.reshape(len(grouped), layer.groups, -1).sum(2).T.reshape(-1)
+    return grouped.reshape(len(grouped), stage.groups, -1).sum(2).T.reshape(-1)
 
 
 def _depthwise_response(kernel: np.ndarray, squared: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from octconvert.model.graph import BOUNDARY, CallGraph
-from octconvert.rules.activations import activation_name
+from octconvert.model.graph import CallGraph
+from octconvert.rules import traits_of
+from octconvert.rules.outputs import value_maker
 
 TEMPERATURE = 4.0
 """Default for probabilities: the shares of wrong classes then count, too."""
@@ -95,20 +96,17 @@ class OutputKind:
 def output_kind(graph: CallGraph, number: int) -> OutputKind:
     """Of the tensor ``number``, by the call that computes it; calls that only reshape or pass on are skipped."""
     shape = graph.tensors[number].shape
-    while True:
-        call = graph.producer(number)
-        if call.kind != BOUNDARY and call.class_name not in ("Reshape", "Flatten", "Dropout", "Identity"):
-            break
-        number = call.inputs[0]
-    name = activation_name(getattr(call.operation, "activation", None))
-    name = call.class_name.lower() if call.class_name in ("Softmax", "Sigmoid") else name
-    axis = getattr(call.operation, "axis", -1) if call.class_name == "Softmax" else -1
-    if name == "sigmoid":
-        return OutputKind(name)
-    own = graph.tensors[number].shape
-    same_axis = isinstance(axis, int) and (shape == own or (axis in (-1, len(own) - 1) and shape[-1] == own[-1]))
-    if name == "softmax" and same_axis:
-        return OutputKind(name, axis if shape == own else -1)
+    call = value_maker(graph, number)
+    activation = traits_of(call.operation).activation
+    if activation is None or activation.name not in ("softmax", "sigmoid"):
+        return OutputKind("linear")
+    if activation.name == "sigmoid":
+        return OutputKind("sigmoid")
+    axis, own = activation.axis, graph.tensors[call.outputs[0]].shape
+    if isinstance(axis, int) and shape == own:
+        return OutputKind("softmax", axis)
+    if axis in (-1, len(own) - 1) and shape[-1] == own[-1]:
+        return OutputKind("softmax")
     return OutputKind("linear")
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
-from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
 from octconvert.layers.base import has_misplaced_bias
 from octconvert.layers.spatial import pad_or_crop, pool_octave
 from octconvert.octave.geometry import same_padding
+from octconvert.rules import traits_of
+from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, HIGH, LOW, ConvolutionStage, OctavePath, OctaveStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class Regression:
         bias: name of the bias weight.
         blocks: groups of channels that do not mix (groups of the convolution; channels of a depthwise one).
         kernel_size, strides: of every term; (1, 1) for Dense.
+        kind: CONV, DEPTHWISE or DENSE of `octconvert.rules.traits`.
     """
 
     layer: Any
@@ -58,6 +60,7 @@ class Regression:
     blocks: int = 1
     kernel_size: tuple[int, int] = (1, 1)
     strides: tuple[int, int] = (1, 1)
+    kind: str = CONV
 
     @property
     def channels_first(self) -> bool:
@@ -113,7 +116,7 @@ class Regression:
 
     @property
     def _is_depthwise(self) -> bool:
-        return isinstance(self.layer, (layers.DepthwiseConv2D, OctaveDepthwiseConv2D))
+        return self.kind == DEPTHWISE
 
     def assign(self, weights: np.ndarray) -> None:
         """The inverse of `weights`."""
@@ -156,80 +159,59 @@ def draw_positions(rng: np.random.Generator, shape, limit: int) -> np.ndarray:
     return np.stack(np.unravel_index(chosen, (batch, rows, columns)), axis=1).astype("int32")
 
 
-def regressions(layer) -> list[Regression]:
+def regressions(layer: Any) -> list[Regression]:
     """The regressions of a layer's outputs, in their order; empty for a layer that is not known to be linear."""
-    for kind, make in _FORMS:
-        if isinstance(layer, kind):
-            return make(layer)
-    return []
+    traits = traits_of(layer)
+    if traits.octave is not None:
+        return _octave(layer, traits.octave)
+    if len(traits.stages) != 1:
+        return []
+    (stage,) = traits.stages
+    if stage.kind == DENSE:
+        term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), (1, 1))
+        return [Regression(layer, 0, (term,), stage.bias, kind=DENSE)]
+    return _plane(layer, stage) if stage.is_planar and stage.kind in (CONV, DEPTHWISE) else []
 
 
-def _both(values) -> tuple[int, int]:
+def _both(values: Sequence[int]) -> tuple[int, int]:
     """(rows, columns)."""
     rows, columns = values
     return rows, columns
 
 
-def _nothing(layer) -> list[Regression]:
-    return []
+def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
+    regressions = []
+    for number, output in enumerate(stage.outputs):
+        terms = tuple(_octave_term(layer, path, output.resolution) for path in output.paths)
+        kernel = getattr(layer, output.paths[0].kernel)
+        blocks = kernel.shape[2] if stage.kind == DEPTHWISE else layer.groups
+        sizes = (layer.kernel_size, _both(layer.strides))
+        regressions.append(Regression(layer, number, terms, output.bias, blocks, *sizes, stage.kind))
+    return regressions
 
 
-def _octave(layer: OctaveConv2D) -> list[Regression]:
-    def high(inputs):
+def _octave_term(layer: Any, path: OctavePath, resolution: str) -> Term:
+    def high(inputs: Sequence) -> tuple[Any, str]:
         return layer.prepare_high(inputs[0])
 
-    def low(inputs):
+    def low(inputs: Sequence) -> tuple[Any, str]:
         return layer.prepare_low(inputs[1], inputs[0])
 
-    def pooled(inputs):
+    def pooled(inputs: Sequence) -> tuple[Any, str]:
         return layer.prepare_low(pool_octave(inputs[0], layer.octave, layer.data_format), inputs[0])
 
-    dilations = (layer.dilation_rate, layer.low_dilation)
-    to_high = (Term("hh_kernel", high, dilations[0]), Term("lh_kernel", low, dilations[1], layer.octave))
-    to_low = (Term("hl_kernel", pooled, dilations[1]), Term("ll_kernel", low, dilations[1]))
-    made: list[Regression] = []
-    for terms, bias in ((to_high, "high_bias"), (to_low, "low_bias")):
-        present = tuple(term for term in terms if getattr(layer, term.kernel, None) is not None)
-        if present:
-            made.append(
-                Regression(layer, len(made), present, bias, layer.groups, layer.kernel_size, _both(layer.strides))
-            )
-    return made
+    if path.reads == HIGH:
+        return Term(path.kernel, high, layer.dilation_rate)
+    cell = layer.octave if resolution == HIGH else 1
+    return Term(path.kernel, low if path.reads == LOW else pooled, layer.low_dilation, cell)
 
 
-def _octave_depthwise(layer: OctaveDepthwiseConv2D) -> list[Regression]:
-    high = Term("hh_kernel", lambda inputs: layer.prepare_high(inputs[0]), layer.dilation_rate)
-    low = Term("ll_kernel", lambda inputs: layer.prepare_low(inputs[1], inputs[0]), layer.low_dilation)
-    made: list[Regression] = []
-    for term, bias in ((high, "high_bias"), (low, "low_bias")):
-        kernel = getattr(layer, term.kernel, None)
-        if kernel is not None:
-            made.append(
-                Regression(layer, len(made), (term,), bias, kernel.shape[2], layer.kernel_size, _both(layer.strides))
-            )
-    return made
-
-
-def _plain(layer) -> list[Regression]:
+def _plane(layer: Any, stage: ConvolutionStage) -> list[Regression]:
     outputs = [tensor for node in layer._inbound_nodes for tensor in node.output_tensors]
     if any(has_misplaced_bias(layer, output.shape) for output in outputs):
         return []  # its bias is no intercept
-    dilation = _both(layer.dilation_rate)
-    depthwise = isinstance(layer, layers.DepthwiseConv2D)
-    blocks = layer.kernel.shape[2] if depthwise else layer.groups
-    term = Term("kernel", lambda inputs: (inputs[0], layer.padding), dilation)
-    return [Regression(layer, 0, (term,), "bias", blocks, _both(layer.kernel_size), _both(layer.strides))]
-
-
-def _dense(layer) -> list[Regression]:
-    term = Term("kernel", lambda inputs: (inputs[0], "valid"), (1, 1))
-    return [Regression(layer, 0, (term,), "bias")]
-
-
-_FORMS: tuple[tuple[type | tuple[type, ...], Callable[[Any], list[Regression]]], ...] = (
-    ((OctaveConv2DTranspose, layers.Conv2DTranspose, layers.SeparableConv2D), _nothing),
-    (OctaveConv2D, _octave),
-    (OctaveDepthwiseConv2D, _octave_depthwise),
-    ((layers.Conv2D, layers.DepthwiseConv2D), _plain),
-    (layers.Dense, _dense),
-)
+    kernel = getattr(layer, stage.kernel)
+    blocks = kernel.shape[2] if stage.kind == DEPTHWISE else stage.groups
+    term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), _both(stage.dilation))
+    rows, columns = kernel.shape[:2]
+    return [Regression(layer, 0, (term,), stage.bias, blocks, (rows, columns), _both(stage.strides), stage.kind)]
