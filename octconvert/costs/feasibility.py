@@ -1,8 +1,10 @@
-"""Whether one run of a model fits into the memory of this machine, asked before anything is run."""
+"""Whether one run of a model fits into the memory of this machine, checked before anything is run."""
 
 from __future__ import annotations
 
 import math
+
+import keras
 
 from octconvert.costs.cost import cost_of
 from octconvert.errors import InputError
@@ -21,7 +23,7 @@ STEPS = 10_000
 """Steps that a layer takes one by one, each with operations of its own."""
 
 
-def runnable_graph(model) -> CallGraph:
+def runnable_graph(model: keras.Model) -> CallGraph:
     """The model's call graph.
 
     Raises:
@@ -31,25 +33,25 @@ def runnable_graph(model) -> CallGraph:
     graph = build_graph(model)
     try:
         sized = with_known_sizes(graph, SAMPLE_SIZES)
-    except InputError:  # it works at no usual size: whoever needs one says so
+    except InputError:  # it works at no usual size; the code that needs one raises
         return graph
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)
     cost = cost_of(sized)
-    needed, there = batch * cost.peak_activation_bytes, memory.total_bytes()
-    if needed > SHARE * there:
+    needed, available = batch * cost.peak_activation_bytes, memory.total_bytes()
+    if needed > SHARE * available:
         largest = max(sized.tensors, key=lambda tensor: math.prod(size or 1 for size in tensor.shape[1:]))
         inputs = ", ".join(extent(sized.tensors[number].shape[1:]) for number in sized.inputs)
         raise InputError(
             f"model '{model.name}': one run on an input of {inputs} needs {_gigabytes(needed)} for activations "
             f"(layer '{sized.calls[largest.producer].name}': {extent(largest.shape[1:])}), too much for this machine's "
-            f"{_gigabytes(there)} of memory; give a smaller --input-shape or rebuild the model"
+            f"{_gigabytes(available)} of memory; give a smaller `input_shape` or rebuild the model"
         )
     _check_work(sized, cost.macs)
     return graph
 
 
 def _check_work(graph: CallGraph, macs: int) -> None:
-    """Refuses a run that would not end in any time that somebody waits."""
+    """Refuse a run that would not end within any reasonable time."""
     for call in graph.calls:
         layer, inner = call.operation, traits_of(call.operation, changed_call=True).inner
         counted = (inner is not None and inner.each_step) or getattr(layer, "unroll", False)
@@ -58,7 +60,7 @@ def _check_work(graph: CallGraph, macs: int) -> None:
             raise InputError(f"layer '{call.name}' runs {steps:,} steps one by one; the most is {STEPS:,}")
     if macs > MACS:
         counts = f"{min(macs, 10**30):.0e} multiplications, and the most is {MACS:.0e}"
-        raise InputError(f"model '{graph.model.name}': one run needs {counts}; give a smaller --input-shape")
+        raise InputError(f"model '{graph.model.name}': one run needs {counts}; give a smaller `input_shape`")
 
 
 def _gigabytes(size: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops, tree
+from keras import KerasTensor, layers, ops, tree
 
 from octconvert.inference import program as p
 from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
@@ -18,6 +18,9 @@ from octconvert.model.copying import config_of, copy_operation, rebuild, renamed
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
 from octconvert.rules.traits import DENSE, DEPTHWISE, TRANSPOSED
+
+Inputs = Sequence[KerasTensor]
+Activation = Callable | None
 
 PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
@@ -39,12 +42,12 @@ class Forms:
     upsampling: str = "broadcast"
 
 
-def emitted(program: p.Program, graph: CallGraph, forms: Forms):
+def emitted(program: p.Program, graph: CallGraph, forms: Forms) -> keras.Model:
     """The Keras model; its inputs and outputs have the structure, names and dtypes of the graph's model."""
-    return _Emitter(program, graph, forms).model()
+    return Emitter(program, graph, forms).model()
 
 
-class _Emitter:
+class Emitter:
     def __init__(self, program: p.Program, graph: CallGraph, forms: Forms):
         self.program, self.graph, self.forms = program, graph, forms
         self.data_format, self.axis = graph.data_format, graph.channel_axis
@@ -60,23 +63,23 @@ class _Emitter:
 
     def _fused_activations(self) -> set[p.Node]:
         """Convolutions whose one reader is their activation."""
-        found = (node.inputs[0] for node in self.program.live() if isinstance(node.step, p.ActivationStep))
-        return {node for node in found if self.uses[node] == 1 and isinstance(node.step, p.ConvolutionStep)}
+        activated = (node.inputs[0] for node in self.program.live() if isinstance(node.step, p.ActivationStep))
+        return {node for node in activated if self.uses[node] == 1 and isinstance(node.step, p.ConvolutionStep)}
 
-    def model(self):
+    def model(self) -> keras.Model:
         functional = functional_of(self.graph.model)
         assert functional is not None  # the graph was read from it
-        wanted = [tensor._keras_history.operation.name for tensor in functional.outputs]
-        self._names.update(wanted)
-        ends = zip(self.program.outputs, wanted, strict=True)
-        self._last = {node: name for node, name in ends if wanted.count(name) == 1}
+        names = [tensor._keras_history.operation.name for tensor in functional.outputs]
+        self._names.update(names)
+        ends = zip(self.program.outputs, names, strict=True)
+        self._last = {node: name for node, name in ends if names.count(name) == 1}
         skipped = self._fused | self._spread()
         for node in self.program.live():
             if node not in skipped:
                 self.tensors[node] = self._emit(node)
         inputs = [self._source(number) for number in self.graph.inputs]
         outputs = [
-            self._named(self.tensors[node], name) for node, name in zip(self.program.outputs, wanted, strict=True)
+            self._named(self.tensors[node], name) for node, name in zip(self.program.outputs, names, strict=True)
         ]
         return keras.Model(
             tree.pack_sequence_as(functional._inputs_struct, inputs),
@@ -84,14 +87,14 @@ class _Emitter:
             name=self.graph.model.name,
         )
 
-    def _source(self, number: int):
+    def _source(self, number: int) -> KerasTensor:
         return next(
             tensor
             for node, tensor in self.tensors.items()
             if isinstance(node.step, p.InputStep) and node.step.tensor == number
         )
 
-    def _named(self, output, name: str):
+    def _named(self, output: KerasTensor, name: str) -> KerasTensor:
         """Outputs go by the names of their layers, whose losses are keyed by them; a shared layer's have one name."""
         if output._keras_history.operation.name == name:
             return output
@@ -103,11 +106,11 @@ class _Emitter:
         """Upsamplings that are a part of the sum that reads them."""
         if self.forms.upsampling not in ("broadcast", "rows"):
             return set()
-        found = set()
+        spread = set()
         for node in self.program.live():
             if isinstance(node.step, p.AdditionStep) and len(node.inputs) == 2:
-                found |= {given for given in node.inputs if self._is_spread(given)}
-        return found
+                spread |= {source for source in node.inputs if self._is_spread(source)}
+        return spread
 
     def _is_spread(self, node: p.Node) -> bool:
         step = node.step
@@ -115,26 +118,26 @@ class _Emitter:
             return False
         return not any(size % step.octave for size in step.sizes)
 
-    def _emit(self, node: p.Node):
+    def _emit(self, node: p.Node) -> KerasTensor:
         name = self._last.get(node)
         if isinstance(node.step, (p.ConvolutionStep, p.ActivationStep, p.CallStep)) and name is not None:
             self._granted, node = name, replace(node, name=name)
         return _EMIT[type(node.step)](self, node, node.step, [self.tensors.get(n) for n in node.inputs])
 
-    def name(self, wanted: str) -> str:
-        """``wanted``, or the first of ``wanted-2`` ... that is free; the name of an output is kept for it."""
-        if wanted == self._granted:
+    def name(self, requested: str) -> str:
+        """``requested``, or the first of ``requested-2`` ... that is free; the name of an output is kept for it."""
+        if requested == self._granted:
             self._granted = None
-            return wanted
-        number, name = 1, wanted
+            return requested
+        number, name = 1, requested
         while name in self._names:
             number += 1
-            name = f"{wanted}-{number}"
+            name = f"{requested}-{number}"
         self._names.add(name)
         return name
 
-    def layer(self, key: tuple, make: Callable[[], Any], fill: Callable[[Any], None], x):
-        """The layer of that key, called; made and filled at its first call."""
+    def layer(self, key: tuple, make: Callable[[], Any], fill: Callable[[Any], None], x: KerasTensor) -> KerasTensor:
+        """The layer of that key, called; it is created, and its weights set, at its first call."""
         new = key not in self._layers
         if new:
             self._layers[key] = make()
@@ -144,7 +147,7 @@ class _Emitter:
         return output
 
 
-def _input(emitter: _Emitter, node: p.Node, step: p.InputStep, inputs):
+def _input(emitter: Emitter, node: p.Node, step: p.InputStep, inputs: Inputs) -> KerasTensor:
     tensor = emitter.graph.tensors[step.tensor]
     call = emitter.graph.producer(step.tensor)
     more = {
@@ -155,18 +158,24 @@ def _input(emitter: _Emitter, node: p.Node, step: p.InputStep, inputs):
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=node.name, **more)
 
 
-def _convolution(emitter: _Emitter, node: p.Node, step: Any, inputs, activation=None):
+def _convolution(
+    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs, activation: Activation = None
+) -> KerasTensor:
     if step.bias is not None and _must_be_apart(emitter, step, inputs[0]):
         return _with_bias_apart(emitter, node, step, inputs, activation)
 
-    def fill(layer):
+    def fill(layer: Any) -> None:
         layer.set_weights([step.kernel] if step.bias is None else [step.kernel, step.bias])
 
-    make = lambda: _convolution_layer(emitter, step, activation, emitter.name(node.name))  # noqa: E731
+    def make() -> Any:
+        return _convolution_layer(emitter, step, activation, emitter.name(node.name))
+
     return emitter.layer((*step.key, activation), make, fill, inputs[0])
 
 
-def _convolution_layer(emitter: _Emitter, step: Any, activation, name: str | None = None):
+def _convolution_layer(
+    emitter: Emitter, step: p.ConvolutionStep, activation: Activation, name: str | None = None
+) -> Any:
     shape = step.kernel.shape
     shared = {"activation": activation, "use_bias": step.bias is not None, "dtype": step.policy, "name": name}
     if step.kind == DENSE:
@@ -184,7 +193,7 @@ def _convolution_layer(emitter: _Emitter, step: Any, activation, name: str | Non
     return layers.Conv2D(shape[-1], shape[:2], groups=step.groups, **shared)
 
 
-def _must_be_apart(emitter: _Emitter, step: Any, x) -> bool:
+def _must_be_apart(emitter: Emitter, step: p.ConvolutionStep, x: KerasTensor) -> bool:
     """Whether Keras would misplace the bias, or might, at a number of columns that is not known yet."""
     if step.kind == DENSE or emitter.data_format != "channels_first":
         return False
@@ -192,10 +201,13 @@ def _must_be_apart(emitter: _Emitter, step: Any, x) -> bool:
     return shape[-1] is None or bias_is_misplaced(shape, emitter.data_format)
 
 
-def _with_bias_apart(emitter: _Emitter, node: p.Node, step: Any, inputs, activation):
+def _with_bias_apart(
+    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs, activation: Activation
+) -> KerasTensor:
     """The bias as the offset of a normalisation."""
     bare = replace(node, name=f"{node.name}-bare")
     x = _convolution(emitter, bare, replace(step, bias=None), inputs)
+    assert step.bias is not None  # called for those alone
     numbers = step.bias.astype("float64")
     offset = p.ScalingStep(step.policy, np.ones_like(numbers), numbers)
     if activation is None:
@@ -204,16 +216,17 @@ def _with_bias_apart(emitter: _Emitter, node: p.Node, step: Any, inputs, activat
     return layers.Activation(activation, dtype=step.policy, name=emitter.name(node.name))(x)
 
 
-def _activation(emitter: _Emitter, node: p.Node, step: p.ActivationStep, inputs):
+def _activation(emitter: Emitter, node: p.Node, step: p.ActivationStep, inputs: Inputs) -> KerasTensor:
     before = node.inputs[0]
     if before in emitter._fused:
-        read = [emitter.tensors[given] for given in before.inputs]
+        read = [emitter.tensors[source] for source in before.inputs]
         named = replace(before, name=node.name) if node.name == emitter._granted else before
-        return _convolution(emitter, named, before.step, read, step.function)
+        convolution: Any = before.step
+        return _convolution(emitter, named, convolution, read, step.function)
     return layers.Activation(step.function, dtype=step.policy, name=emitter.name(node.name))(inputs[0])
 
 
-def _scaling(emitter: _Emitter, node: p.Node, step: p.ScalingStep, inputs):
+def _scaling(emitter: Emitter, node: p.Node, step: p.ScalingStep, inputs: Inputs) -> KerasTensor:
     x = inputs[0]
     axis = emitter.axis if len(x.shape) == 4 else -1
     layer = layers.BatchNormalization(axis=axis, epsilon=1e-3, dtype=step.policy, name=emitter.name(node.name))
@@ -223,36 +236,41 @@ def _scaling(emitter: _Emitter, node: p.Node, step: p.ScalingStep, inputs):
     return output
 
 
-def _addition(emitter: _Emitter, node: p.Node, step: p.AdditionStep, inputs):
-    spread = [given for given in node.inputs if emitter._is_spread(given)] if len(node.inputs) == 2 else []
+def _addition(emitter: Emitter, node: p.Node, step: p.AdditionStep, inputs: Inputs) -> KerasTensor:
+    spread = [source for source in node.inputs if emitter._is_spread(source)] if len(node.inputs) == 2 else []
     if not spread or emitter.forms.upsampling not in ("broadcast", "rows"):
         return layers.Add(dtype=step.policy, name=emitter.name(node.name))(inputs)
     low = spread[0]
-    others = [tensor for given, tensor in zip(node.inputs, inputs, strict=True) if given is not low]
-    high = others[0] if others[0] is not None else _upsampling(emitter, spread[1], spread[1].step, [])
-    return _spread_sum(emitter, node, step, high, emitter.tensors[low.inputs[0]], low.step)
+    others = [tensor for source, tensor in zip(node.inputs, inputs, strict=True) if source is not low]
+    high = others[0]
+    if high is None:  # the other one is spread, too
+        high = _upsampling(emitter, spread[1], spread[1].step, [emitter.tensors[spread[1].inputs[0]]])
+    up: Any = low.step
+    return _spread_sum(emitter, node, step.policy, high, emitter.tensors[low.inputs[0]], up)
 
 
-def _spread_sum(emitter: _Emitter, node: p.Node, step, high, low, up: Any):
+def _spread_sum(
+    emitter: Emitter, node: p.Node, policy: Any, high: KerasTensor, low: KerasTensor, up: p.UpsamplingStep
+) -> KerasTensor:
     """``high + upsample(low)`` over views: no upsampled map."""
     octave, (rows, columns) = up.octave, up.sizes
     r, c, channels = rows // octave, columns // octave, high.shape[-1]
-    reshape = lambda x, shape, part: _reshaped(emitter, x, shape, f"{node.name}-{part}", step.policy)  # noqa: E731
+    reshape = lambda x, shape, part: _reshaped(emitter, x, shape, f"{node.name}-{part}", policy)  # noqa: E731
     if emitter.forms.upsampling == "rows":
-        low = layers.Concatenate(name=emitter.name(f"{node.name}-copies"), dtype=step.policy)([low] * octave)
+        low = layers.Concatenate(name=emitter.name(f"{node.name}-copies"), dtype=policy)([low] * octave)
         shapes: Any = (r, octave, columns * channels), (r, 1, columns * channels)
     else:
         shapes = (r, octave, c, octave, channels), (r, 1, c, 1, channels)
     parts = [reshape(x, shape, part) for x, shape, part in zip((high, low), shapes, ("view", "cells"), strict=True)]
-    total = layers.Add(dtype=step.policy, name=emitter.name(node.name))(parts)
+    total = layers.Add(dtype=policy, name=emitter.name(node.name))(parts)
     return reshape(total, (rows, columns, channels), "map")
 
 
-def _reshaped(emitter: _Emitter, x, shape, name: str, policy):
+def _reshaped(emitter: Emitter, x: KerasTensor, shape: Sequence[int], name: str, policy: Any) -> KerasTensor:
     return layers.Reshape(shape, dtype=policy, name=emitter.name(name))(x)
 
 
-def _upsampling(emitter: _Emitter, node: p.Node, step: Any, inputs):
+def _upsampling(emitter: Emitter, node: p.Node, step: Any, inputs: Inputs) -> KerasTensor:
     x, octave, form = inputs[0], step.octave, emitter.forms.upsampling
     axes = emitter.graph.spatial_axes
     sizes = [x.shape[axis] * octave for axis in axes]
@@ -270,11 +288,11 @@ def _upsampling(emitter: _Emitter, node: p.Node, step: Any, inputs):
         )(x)
     else:
         x = _copied(emitter, node, step, x)
-    pads = tuple((0, want - have) for want, have in zip(step.sizes, sizes, strict=True))
+    pads = tuple((0, size - scaled) for size, scaled in zip(step.sizes, sizes, strict=True))
     return portable.pad_or_crop(x, pads, emitter.data_format, emitter.name(f"{node.name}-fit"))
 
 
-def _copied(emitter: _Emitter, node: p.Node, step: p.UpsamplingStep, x):
+def _copied(emitter: Emitter, node: p.Node, step: p.UpsamplingStep, x: KerasTensor) -> KerasTensor:
     """Neighbours along an axis are neighbours in memory: columns are doubled by joining, and rows are long columns."""
     octave, (rows, columns, channels) = step.octave, x.shape[1:]
     join = lambda x, part: layers.Concatenate(  # noqa: E731
@@ -286,7 +304,7 @@ def _copied(emitter: _Emitter, node: p.Node, step: p.UpsamplingStep, x):
     return _reshaped(emitter, x, (octave * rows, octave * columns, channels), f"{node.name}-map", step.policy)
 
 
-def _average_pooling(emitter: _Emitter, node: p.Node, step: p.AveragePoolingStep, inputs):
+def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep, inputs: Inputs) -> KerasTensor:
     return layers.AveragePooling2D(
         step.size,
         step.strides,
@@ -297,59 +315,59 @@ def _average_pooling(emitter: _Emitter, node: p.Node, step: p.AveragePoolingStep
     )(inputs[0])
 
 
-def _padding(emitter: _Emitter, node: p.Node, step: p.PaddingStep, inputs):
+def _padding(emitter: Emitter, node: p.Node, step: p.PaddingStep, inputs: Inputs) -> KerasTensor:
     return portable.pad_or_crop(inputs[0], step.pads, emitter.data_format, emitter.name(node.name))
 
 
-def _end_repeating(emitter: _Emitter, node: p.Node, step: p.EndRepeatingStep, inputs):
+def _end_repeating(emitter: Emitter, node: p.Node, step: p.EndRepeatingStep, inputs: Inputs) -> KerasTensor:
     pads = tuple((0, count) for count in step.counts)
     return portable.repeat_edges(inputs[0], pads, emitter.data_format, emitter.name(node.name))
 
 
-def _shifted_average(emitter: _Emitter, node: p.Node, step: p.ShiftedAverageStep, inputs):
+def _shifted_average(emitter: Emitter, node: p.Node, step: p.ShiftedAverageStep, inputs: Inputs) -> KerasTensor:
     name = emitter.name(node.name)
     return portable.fixed_filter(inputs[0], step.weights, step.octave, emitter.data_format, name)
 
 
-def _joining(emitter: _Emitter, node: p.Node, step: p.JoiningStep, inputs):
+def _joining(emitter: Emitter, node: p.Node, step: p.JoiningStep, inputs: Inputs) -> KerasTensor:
     axis = emitter.axis if len(inputs[0].shape) == 4 else -1
     return layers.Concatenate(axis=axis, dtype=step.policy, name=emitter.name(node.name))(inputs)
 
 
-def _part(emitter: _Emitter, node: p.Node, step: p.PartStep, inputs):
+def _part(emitter: Emitter, node: p.Node, step: p.PartStep, inputs: Inputs) -> KerasTensor:
     index = [slice(None)] * 4
     index[emitter.axis] = slice(step.start, step.stop)
     return inputs[0][tuple(index)]
 
 
-def _reordering(emitter: _Emitter, node: p.Node, step: p.ReorderingStep, inputs):
+def _reordering(emitter: Emitter, node: p.Node, step: p.ReorderingStep, inputs: Inputs) -> KerasTensor:
     axis = emitter.axis if len(inputs[0].shape) == 4 else -1
     return ops.take(inputs[0], step.order.tolist(), axis=axis)
 
 
-def _reshaping(emitter: _Emitter, node: p.Node, step: p.ReshapingStep, inputs):
+def _reshaping(emitter: Emitter, node: p.Node, step: p.ReshapingStep, inputs: Inputs) -> KerasTensor:
     return ops.reshape(inputs[0], step.shape)
 
 
-def _other(emitter: _Emitter, node: p.Node, step: p.CallStep, inputs):
+def _other(emitter: Emitter, node: p.Node, step: p.CallStep, inputs: Inputs) -> KerasTensor:
     call, key = step.call, (id(step.call.node), *map(id, inputs))
     if key not in emitter._calls:
         source, arguments = call.operation, call.node.arguments
-        found = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
-        args, kwargs = arguments.fill_in(found)
+        values = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
+        args, kwargs = arguments.fill_in(values)
         kwargs |= {"training": False} if kwargs.get("training") else {}
         new = id(source) not in emitter._layers
         if new:
             emitter._layers[id(source)] = _copied_layer(source, emitter.name(node.name), step.policy == FLOAT32)
-        made = emitter._layers[id(source)]
-        emitter._calls[key] = tree.flatten(portable.called(made, *args, **kwargs))
+        copy = emitter._layers[id(source)]
+        emitter._calls[key] = tree.flatten(portable.called(copy, *args, **kwargs))
         if new and isinstance(source, keras.layers.Layer):
-            made.set_weights(source.get_weights())
-            settle(made)
+            copy.set_weights(source.get_weights())
+            settle(copy)
     return emitter._calls[key][step.output]
 
 
-def _copied_layer(source, name: str, in_float32: bool):
+def _copied_layer(source: Any, name: str, in_float32: bool) -> Any:
     if not in_float32:
         return renamed(source, name)
     if isinstance(source, keras.layers.Layer):

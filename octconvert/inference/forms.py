@@ -64,7 +64,7 @@ def checked_runtime(name: str | None) -> str:
 
 @checked
 def for_inference(model: keras.Model, runtime: str | None = None, *, forms: Forms | None = None) -> keras.Model:
-    """A model that gives the same outputs at inference with less to do; ``model`` itself is not changed.
+    """A model with the same outputs at inference and less to compute; ``model`` itself is not changed.
 
     BatchNormalization (and every other scale and offset of channels) goes into the kernels before it, through the sums
     of octave convolutions as well; octave layers come apart into built-in layers, written in the forms that suit the
@@ -74,7 +74,7 @@ def for_inference(model: keras.Model, runtime: str | None = None, *, forms: Form
     Args:
         model: inputs, outputs, their names and dtypes stay. Octave layers of maps of unknown rows or columns stay what
             they are (load the model with an ``input_shape`` first).
-        runtime: 'tf' (if not given), 'xla', 'litert', 'onnx' or 'openvino'. The model runs on all of them.
+        runtime: 'tf' (the default), 'xla', 'litert', 'onnx' or 'openvino'. The model runs on all of them.
         forms: in place of those of the runtime.
 
     Returns:

@@ -34,7 +34,7 @@ def octave_convolved(
     draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits
 ) -> list[OrderedNode] | None:
     """The paths of an octave layer as convolutions; None where rows or columns are not known."""
-    assert traits.octave is not None  # asked only for those
+    assert traits.octave is not None  # called for those alone
     paths = _OctavePaths(draft, call, inputs, traits.octave.kind)
     if not paths.known:
         return None
@@ -161,7 +161,7 @@ class _OctavePaths:
 
 def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
     """The low map upsampled and joined to the high one; None where rows or columns are not known."""
-    assert traits.merge is not None  # asked only for those
+    assert traits.merge is not None  # called for those alone
     high, low = (draft.plain(tensor) for tensor in inputs)
     shape, merge = draft.graph.tensors[call.inputs[0]].shape, traits.merge
     rows, columns = (shape[axis] for axis in draft.graph.spatial_axes)

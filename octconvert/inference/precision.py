@@ -29,10 +29,10 @@ def others_than(graph: CallGraph, known: frozenset[str]) -> tuple[str, ...]:
 def in_float32(program: Program) -> Program:
     """The same with float32 for every other precision; of the inputs, for that which NumPy does not have."""
 
-    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
+    def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
         step = node.step
         changes = isinstance(step, (CallStep, InputStep)) or is_other(step.policy)
-        return made.add(replace(step, policy=FLOAT32) if changes else step, inputs, node.name)
+        return target.add(replace(step, policy=FLOAT32) if changes else step, inputs, node.name)
 
     return program.mapped(change)
 

@@ -1,4 +1,4 @@
-"""A model at inference as plain steps with their numbers, which are optimised and then made into layers.
+"""A model at inference as plain steps with their numbers, which are optimised and then turned into layers.
 
 Everything is a value: a `Node` is a step with the nodes it reads. Equal steps on equal nodes are one node, so a map is
 pooled once for all its readers. Rewrites build other nodes.

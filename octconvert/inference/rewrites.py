@@ -1,4 +1,4 @@
-"""Rewrites of a `Program` that keep what it computes: each takes one and gives one.
+"""Rewrites of a `Program` that keep what it computes: each takes one and returns another.
 
 `folded`: an affine step goes into the numbers of the convolutions before it, through sums, pooling and upsampling.
 `strided_pools`: average, then take every second one: averages of strided windows.
@@ -24,10 +24,12 @@ from octconvert.inference.program import (
     JoiningStep,
     Node,
     PaddingStep,
+    Pads,
     PartStep,
     Program,
     ScalingStep,
     ShiftedAverageStep,
+    Step,
     UpsamplingStep,
     key_of,
 )
@@ -40,7 +42,7 @@ LARGEST_SPREAD = 8
 """Rows and columns of a kernel that averages an image as well; larger ones took longer than pooling."""
 
 _AVERAGES = (AveragePoolingStep, UpsamplingStep, EndRepeatingStep, ShiftedAverageStep)
-"""What gives a constant back as it is, and goes channel by channel."""
+"""Steps that return a constant unchanged and work channel by channel."""
 
 
 def folded(program: Program) -> Program:
@@ -51,11 +53,11 @@ def folded(program: Program) -> Program:
     """
     before, uses = program.uses(), Counter[Node]()
 
-    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
-        step, found = node.step, None
+    def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node:
+        step, folded_node = node.step, None
         if isinstance(step, ScalingStep) and _takes(inputs[0], uses, True):
-            found = _scaled(made, inputs[0], step.scale, step.offset)
-        result = made.add(step, inputs, node.name) if found is None else found
+            folded_node = _scaled(target, inputs[0], step.scale, step.offset)
+        result = target.add(step, inputs, node.name) if folded_node is None else folded_node
         uses[result] += before[node]
         return result
 
@@ -69,11 +71,11 @@ _PADDED = "zeros are put around the map before"
 
 def kept_scalings(program: Program) -> dict[str, list[str]]:
     """The scalings that `folded` has left, by the reason."""
-    uses, found = program.uses(), dict[str, list[str]]()
+    uses, kept = program.uses(), dict[str, list[str]]()
     for node in program.live():
         if isinstance(node.step, ScalingStep):
-            found.setdefault(_obstacle(node.inputs[0], uses, True) or _ALONE, []).append(node.name)
-    return found
+            kept.setdefault(_obstacle(node.inputs[0], uses, True) or _ALONE, []).append(node.name)
+    return kept
 
 
 def _takes(node: Node, uses: Counter, with_offset: bool) -> bool:
@@ -93,34 +95,34 @@ def _obstacle(node: Node, uses: Counter, with_offset: bool) -> str | None:
     if isinstance(step, AdditionStep):
         if len(set(node.inputs)) < len(node.inputs):
             return _ALONE
-        parts = [_obstacle(given, uses, False) for given in node.inputs]
-        whole = [_obstacle(given, uses, with_offset) for given in node.inputs]
+        parts = [_obstacle(source, uses, False) for source in node.inputs]
+        whole = [_obstacle(source, uses, with_offset) for source in node.inputs]
         return next(filter(None, parts), None) or (None if None in whole else whole[0])
     if isinstance(step, PaddingStep) and with_offset and any(max(pair) > 0 for pair in step.pads):
         return _PADDED
     return _obstacle(node.inputs[0], uses, with_offset)
 
 
-def _scaled(made: Program, node: Node, scale: np.ndarray, offset: np.ndarray | None) -> Node:
+def _scaled(target: Program, node: Node, scale: np.ndarray, offset: np.ndarray | None) -> Node:
     step, inputs = node.step, node.inputs
     if isinstance(step, ConvolutionStep):
-        return made.add(step.scaled(scale, offset), inputs, node.name)
+        return target.add(step.scaled(scale, offset), inputs, node.name)
     if isinstance(step, ScalingStep):
         moved = scale * step.offset + (0.0 if offset is None else offset)
-        return made.add(replace(step, scale=scale * step.scale, offset=moved), inputs, node.name)
+        return target.add(replace(step, scale=scale * step.scale, offset=moved), inputs, node.name)
     if isinstance(step, AdditionStep):
         offsets: list[np.ndarray | None] = [None] * len(inputs)
         if offset is not None:
             offsets[_offset_taker(inputs)] = offset
         parts = zip(inputs, offsets, strict=True)
-        return made.add(step, [_scaled(made, given, scale, part) for given, part in parts], node.name)
-    return made.add(step, [_scaled(made, inputs[0], scale, offset)], node.name)
+        return target.add(step, [_scaled(target, source, scale, part) for source, part in parts], node.name)
+    return target.add(step, [_scaled(target, inputs[0], scale, offset)], node.name)
 
 
 def _offset_taker(inputs: tuple[Node, ...]) -> int:
     """A convolution if there is one: runtimes add the bias, and what comes behind, while they convolve."""
-    near = [isinstance(given.step, ConvolutionStep) for given in inputs]
-    safe = [not _pads(given) for given in inputs]
+    near = [isinstance(source.step, ConvolutionStep) for source in inputs]
+    safe = [not _pads(source) for source in inputs]
     return next(flags.index(True) for flags in (near, safe) if any(flags))
 
 
@@ -130,13 +132,13 @@ def _pads(node: Node) -> bool:
         return False
     if isinstance(node.step, PaddingStep) and any(max(pair) > 0 for pair in node.step.pads):
         return True
-    return all(_pads(given) for given in node.inputs)
+    return all(_pads(source) for source in node.inputs)
 
 
 def strided_pools(program: Program) -> Program:
-    """An average over each position's neighbours of which a strided 1x1 convolution reads some: only those are made."""
+    """Of an average at each position, only those that a strided 1x1 convolution reads are computed."""
 
-    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         step, pool = node.step, _pool_before(inputs)
         if not isinstance(step, ConvolutionStep) or pool is None:
             return None
@@ -144,8 +146,8 @@ def strided_pools(program: Program) -> Program:
             return None
         if pool.strides != (1, 1) or not (pool.padding == "valid" or pool.size == step.strides):
             return None
-        fewer = made.add(replace(pool, strides=step.strides), inputs[0].inputs, inputs[0].name)
-        return made.add(replace(step, strides=(1, 1), padding="valid"), [fewer], node.name)
+        fewer = target.add(replace(pool, strides=step.strides), inputs[0].inputs, inputs[0].name)
+        return target.add(replace(step, strides=(1, 1), padding="valid"), [fewer], node.name)
 
     return program.mapped(change)
 
@@ -165,7 +167,7 @@ def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Prog
         sizes: rows and columns of the inputs, by their numbers.
     """
 
-    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         step, pool = node.step, _pool_before(inputs)
         if not isinstance(step, ConvolutionStep) or pool is None:
             return None
@@ -173,7 +175,7 @@ def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Prog
         known = sizes.get(image.step.tensor) if isinstance(image.step, InputStep) else None
         if known is None or not _reads_image(step, pool) or not _is_even(pool, known):
             return None
-        return made.add(_spread(step, pool.size, known), [image], node.name)
+        return target.add(_spread(step, pool.size, known), [image], node.name)
 
     return program.mapped(change)
 
@@ -213,26 +215,26 @@ def joined_inputs(program: Program) -> Program:
     """``A * a + B * b = [A; B] * concat(a, b)``: one convolution in the place of two and their sum."""
     uses = program.uses()
 
-    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         if not isinstance(node.step, AdditionStep) or len(inputs) != 2:
             return None
-        if any(uses[given] != 1 for given in node.inputs) or not _alike(*(given.step for given in inputs)):
+        if any(uses[source] != 1 for source in node.inputs) or not _alike(*(source.step for source in inputs)):
             return None
         if _pads_before(inputs[0]) != _pads_before(inputs[1]):  # their maps differ in size
             return None
-        first, second = (given.step for given in inputs)
+        first, second = (source.step for source in inputs)
         assert isinstance(first, ConvolutionStep) and isinstance(second, ConvolutionStep)
         biases = [each.bias for each in (first, second) if each.bias is not None]
         kernel = np.concatenate([first.kernel, second.kernel], axis=-2)
         both = replace(first, kernel=kernel, bias=sum(biases[1:], biases[0]) if biases else None)
-        sources = [given.inputs[0] for given in inputs]
-        joined = made.add(JoiningStep(first.policy), sources, f"{node.name}-join")
-        return made.add(both, [joined], node.name)
+        sources = [source.inputs[0] for source in inputs]
+        joined = target.add(JoiningStep(first.policy), sources, f"{node.name}-join")
+        return target.add(both, [joined], node.name)
 
     return program.mapped(change)
 
 
-def _pads_before(node: Node):
+def _pads_before(node: Node) -> Pads | None:
     """What is put around the map that a convolution reads, or cut off it."""
     read = node.inputs[0].step
     return read.pads if isinstance(read, PaddingStep) else None
@@ -245,7 +247,7 @@ def joined_outputs(program: Program) -> Program:
     """
     group_of = {node: group for group in _siblings(program) if len(group) > 1 for node in group}
 
-    def change(made: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         if node not in group_of:
             return None
         group = group_of[node]
@@ -254,7 +256,7 @@ def joined_outputs(program: Program) -> Program:
         place = group.index(node)
         start = sum(each.outputs for each in parts[:place])
         cut = PartStep(whole.policy, start, start + parts[place].outputs)
-        return made.add(cut, [made.add(whole, inputs, f"{group[0].name}-all")], node.name)
+        return target.add(cut, [target.add(whole, inputs, f"{group[0].name}-all")], node.name)
 
     return program.mapped(change)
 
@@ -273,12 +275,12 @@ def _siblings(program: Program) -> list[list[Node]]:
     return list(groups.values())
 
 
-def _alike(first, second) -> bool:
+def _alike(first: Step, second: Step) -> bool:
     """Whether two steps are convolutions that differ in their numbers alone."""
     return _geometry(first) is not None and _geometry(first) == _geometry(second)
 
 
-def _geometry(step) -> tuple | None:
+def _geometry(step: Step) -> tuple | None:
     """What convolutions that can be joined have in common; None: it is none, or one in groups."""
     if not isinstance(step, ConvolutionStep) or step.kind != CONV or step.groups > 1:
         return None

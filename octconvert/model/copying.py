@@ -1,12 +1,13 @@
 """A fresh copy of one layer or operation.
 
-A layer's configuration names functions and custom objects; one that nobody registered could not be found again by its
-name, or another of that name would be taken. The copy is made beside its source, so it gets the objects themselves.
+A layer's configuration names functions and custom objects. One that is not registered is not found by its name, or
+another of that name is taken. The source is at hand here, so the copy gets the objects themselves.
 """
 
 from __future__ import annotations
 
 import types
+from typing import Any
 
 import keras
 from keras import constraints, initializers, regularizers
@@ -20,7 +21,7 @@ from octconvert.model.known_functions import standard
 _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer, regularizers.Regularizer)
 
 
-def config_of(layer) -> dict:
+def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
     """The configuration of a layer, with objects in the place of the names of objects and of code."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.Lambda):
@@ -33,14 +34,14 @@ def config_of(layer) -> dict:
     return put_back(config, layer)
 
 
-def _takes_objects(layer_class) -> bool:
+def _takes_objects(layer_class: Any) -> bool:
     """Whether ``from_config`` hands these entries on to the constructor, which takes a name or an object."""
     module = layer_class.from_config.__func__.__module__
     built_in = module.startswith("keras.src.layers.") and ".preprocessing." not in module
     return built_in or layer_class.from_config.__func__ is Operation.from_config.__func__
 
 
-def rebuild(layer_class, config: dict):
+def rebuild(layer_class: Any, config: dict[str, Any]) -> Any:
     """A layer from `config_of`'s answer. Code that is still in there is not from the layer, and is not run."""
     if issubclass(layer_class, keras.layers.Lambda):
         return Operation.from_config.__func__(layer_class, config)  # its own would look for code as text
@@ -52,7 +53,7 @@ def rebuild(layer_class, config: dict):
         return layer_class.from_config(config)
 
 
-def copy_operation(operation, name: str, changes: dict | None = None):
+def copy_operation(operation: Operation, name: str, changes: dict[str, Any] | None = None) -> Any:
     """A copy of a raw operation, which has arguments and no weights; not all arguments have a configuration.
 
     ``changes``: arguments to replace, by attribute name.
@@ -65,19 +66,19 @@ def copy_operation(operation, name: str, changes: dict | None = None):
     return copy
 
 
-def renamed(source, name: str):
+def renamed(source: Operation, name: str) -> Any:
     """A fresh copy of a layer or raw operation, under another name."""
     if not isinstance(source, keras.layers.Layer):
         return copy_operation(source, name)
     return rebuild(type(source), {**config_of(source), "name": name})
 
 
-def is_adapted(layer) -> bool:
+def is_adapted(layer: Any) -> bool:
     """Whether the layer (Normalization and the like) keeps numbers that follow from its weights."""
     return callable(getattr(layer, "finalize_state", None))
 
 
-def settle(layer) -> None:
-    """Make such numbers anew, after the weights were assigned."""
+def settle(layer: Any) -> None:
+    """Compute such numbers again, after the weights were assigned."""
     if is_adapted(layer):
         layer.finalize_state()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from octconvert.model.execution import run
-from octconvert.model.graph import CallGraph
+from octconvert.model.graph import CallGraph, Tensor
 from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import SAMPLE_SIZES, with_known_sizes
 
 LARGE = (1.0, 255.0)
-"""Least and largest value of inputs for a model that gives no finite outputs for 0..1."""
+"""Least and largest value of inputs for a model whose outputs are not finite for 0..1."""
 
 
-def example_inputs(model, seed: int = 0, batch: int = 1) -> list[np.ndarray]:
+def example_inputs(model: keras.Model | CallGraph, seed: int = 0, batch: int = 1) -> list[np.ndarray]:
     """Random samples for each input of a model, uniform in 0..1 (integers: 0 or 1), in the model's flat order.
 
     ``batch``: how many, where the model does not fix that.
@@ -25,8 +26,8 @@ def example_inputs(model, seed: int = 0, batch: int = 1) -> list[np.ndarray]:
     return [_sample(rng, graph.tensors[number], batch) for number in graph.inputs]
 
 
-def _sample(rng, tensor, batch: int) -> np.ndarray:
-    shape = (tensor.shape[0] or batch, *tensor.shape[1:])
+def _sample(rng: np.random.Generator, tensor: Tensor, batch: int) -> np.ndarray:
+    shape = (tensor.shape[0] or batch, *(size or 1 for size in tensor.shape[1:]))
     if tensor.dtype == "string":
         return np.full(shape, "a")
     values = rng.random(shape)
@@ -48,18 +49,19 @@ class Example:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether the outputs tell something: they have numbers, infinite ones among them, but no nan."""
+        """Whether outputs can be compared with these: there are finite numbers among them, and no nan."""
         return all(np.isfinite(output).any() and not np.isnan(output).any() for output in self.outputs if output.size)
 
 
-def example(model, batch: int = 1) -> Example:
+def example(model: keras.Model | CallGraph, batch: int = 1) -> Example:
     """`example_inputs`, or larger ones where the model's outputs are finite only for those (a logarithm, for one)."""
-    found = [_run_example(model, batch, 0.0, 1.0)]
-    if not found[0].is_finite:
-        found.append(_run_example(model, batch, *LARGE))
-    return next((each for each in found if each.is_finite), found[0])
+    small = _run_example(model, batch, 0.0, 1.0)
+    if small.is_finite:
+        return small
+    large = _run_example(model, batch, *LARGE)
+    return large if large.is_finite else small
 
 
-def _run_example(model, batch: int, least: float, most: float) -> Example:
+def _run_example(model: keras.Model | CallGraph, batch: int, least: float, most: float) -> Example:
     samples = [least + (most - least) * x if x.dtype == "float32" else x for x in example_inputs(model, batch=batch)]
     return Example(samples, run(model, samples))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -31,11 +31,12 @@ def run_call(call: Call, values: dict[int, object]) -> None:
         values.update(zip(call.outputs, tree.flatten(_called(call, args, kwargs)), strict=True))
 
 
-def _called(call: Call, args, kwargs):
+def _called(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The operation's result.
 
     Raises:
-        InputError: TensorFlow has it not for this processor, as convolutions with the channels first, or it fails.
+        InputError: TensorFlow does not have it for this processor, as convolutions with the channels first; or it
+            fails.
     """
     try:
         return call.operation(*args, **kwargs)
@@ -53,7 +54,7 @@ _LACKING = re.compile(r"The \w+ op currently only supports [^.\[]*|Current CPU i
 
 
 class Uses:
-    """How often each tensor is still read; tells which values can be dropped."""
+    """How often each tensor is still read: values that nobody reads any more can be dropped."""
 
     def __init__(self, calls: Iterable[Call], kept: Iterable[int] = ()):
         self._left = Counter(number for call in calls for number in call.inputs)
@@ -67,12 +68,12 @@ class Uses:
                 values.pop(number, None)
 
 
-def observe(graph: CallGraph, samples: list, wanted: Iterable[int]):
-    """Run the graph and hand out (tensor number, tensor) of every wanted tensor as soon as it is there.
+def observe(graph: CallGraph, samples: Sequence[Any], requested: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """Run the graph and yield (tensor number, tensor) of every requested tensor as soon as it is there.
 
     ``model(x)`` would hold every activation to the end; here only what is still to be read is alive.
     """
-    wanted = frozenset(wanted)
+    requested = frozenset(requested)
     values: dict[int, object] = {}
     uses = Uses(graph.calls)
     for number, sample in zip(graph.inputs, samples, strict=True):
@@ -81,18 +82,18 @@ def observe(graph: CallGraph, samples: list, wanted: Iterable[int]):
         if call.kind != SOURCE_INPUT:
             run_call(call, values)
         for number in call.outputs:
-            if number in wanted:
+            if number in requested:
                 yield number, values[number]
         uses.drop(call, values)
 
 
-def tensors_of(graph: CallGraph, samples: list, wanted: Iterable[int]) -> dict[int, Any]:
-    """Tensor number -> tensor, of every wanted tensor."""
-    return dict(observe(graph, samples, wanted))
+def tensors_of(graph: CallGraph, samples: Sequence[Any], requested: Iterable[int]) -> dict[int, Any]:
+    """Tensor number -> tensor, of every requested tensor."""
+    return dict(observe(graph, samples, requested))
 
 
-def run(model, samples: list[np.ndarray]) -> list[np.ndarray]:
+def run(model: keras.Model | CallGraph, samples: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The model's outputs as float64 arrays, flat; ``samples``: one array for each input, flat."""
     graph = model if isinstance(model, CallGraph) else build_graph(model)
-    found = tensors_of(graph, samples, graph.outputs)
-    return [np.asarray(keras.ops.convert_to_numpy(found[n]), dtype="float64") for n in graph.outputs]
+    outputs = tensors_of(graph, samples, graph.outputs)
+    return [np.asarray(keras.ops.convert_to_numpy(outputs[n]), dtype="float64") for n in graph.outputs]

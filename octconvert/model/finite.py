@@ -1,4 +1,4 @@
-"""Numbers that are not finite: in the weights of a source, and so in its outputs, where nothing can be compared."""
+"""Numbers that are not finite, in the weights of a source and so in its outputs, which then can not be compared."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Unusable:
-    """Values of one variable that no layer can calculate with: ``count`` of ``size``, ``what`` they are."""
+    """Values of one variable that no layer can calculate with: ``count`` of ``size``; ``problem``: why."""
 
     layer: str
     variable: str
     count: int
     size: int
-    what: str
+    problem: str
 
     def __str__(self) -> str:
-        return f"'{self.layer}' {self.variable} ({self.count:,} of {self.size:,} {self.what})"
+        return f"'{self.layer}' {self.variable} ({self.count:,} of {self.size:,} {self.problem})"
 
 
-def unusable_weights(model) -> list[Unusable]:
+def unusable_weights(model: keras.Model) -> list[Unusable]:
     """Variables that hold nan or infinity, or variances without a root, in the model's order."""
     return list(_unusable(model))
 
@@ -41,14 +41,14 @@ def check_source(graph: CallGraph, example: Example, label: str) -> list[str]:
     """Notes on a source that holds such weights, where its outputs are finite all the same.
 
     Raises:
-        InputError: the outputs are not, so that a conversion could be compared with nothing.
+        InputError: they are not, so nothing can be compared with them.
     """
     unusable = unusable_weights(graph.model)
     if unusable:
-        told = f"the weights hold unusable values: {listed(unusable)}"
+        message = f"the weights hold unusable values: {listed(unusable)}"
         if not example.is_finite:
-            raise InputError(f"{label}: {told}; the outputs are not finite, and nothing can be checked against them")
-        return [f"{told}; the outputs on a random input are finite all the same"]
+            raise InputError(f"{label}: {message}; the outputs are not finite, and nothing can be checked against them")
+        return [f"{message}; the outputs on a random input are finite all the same"]
     if not example.is_comparable:
         where = _first_place(graph, example.samples)
         raise InputError(
@@ -57,7 +57,7 @@ def check_source(graph: CallGraph, example: Example, label: str) -> list[str]:
     return []
 
 
-def _unusable(model) -> Iterator[Unusable]:
+def _unusable(model: keras.Model) -> Iterator[Unusable]:
     seen: set[int] = set()
     for layer in model._flatten_layers():
         own = [*layer._trainable_variables, *layer._non_trainable_variables]
@@ -81,7 +81,7 @@ def listed(unusable: list[Unusable]) -> str:
     return ", ".join(map(str, unusable[:NAMED])) + (f" and {plural(more, 'more variable')}" if more > 0 else "")
 
 
-def _first_place(graph: CallGraph, samples: list) -> str:
+def _first_place(graph: CallGraph, samples: list[np.ndarray]) -> str:
     for number, value in observe(graph, samples, range(len(graph.tensors))):
         array = np.asarray(keras.ops.convert_to_numpy(value))
         if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import keras
-from keras import tree
-from keras.src.models.functional import Functional  # the class has no public name
+from keras import KerasTensor, tree
+from keras.src.models.functional import Functional  # none of the three has a public name
+from keras.src.ops.node import Node as KerasNode
+from keras.src.ops.operation import Operation
 
 
-def functional_of(operation) -> Functional | None:
+def functional_of(operation: Operation) -> Functional | None:
     """The Functional model behind a Functional or built Sequential; None for any other operation."""
     if isinstance(operation, keras.Sequential) and type(operation).call is keras.Sequential.call:
         return operation._functional
@@ -16,7 +18,7 @@ def functional_of(operation) -> Functional | None:
     return None
 
 
-def timed_model(node) -> Functional | None:
+def timed_model(node: KerasNode) -> Functional | None:
     """The Functional model in a `TimeDistributed` that the node calls; None for any other call.
 
     One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.
@@ -29,19 +31,19 @@ def timed_model(node) -> Functional | None:
     return inside if one_tensor and node.arguments.kwargs.get("mask") is None else None
 
 
-def node_of(tensor):
+def node_of(tensor: KerasTensor) -> KerasNode:
     """The Keras node that a Keras tensor comes from."""
     history = tensor._keras_history
     return history.operation._inbound_nodes[history.node_index]
 
 
-def nodes_in_order(functional) -> list:
+def nodes_in_order(functional: Functional) -> list[KerasNode]:
     """The model's own nodes in execution order (a layer's ``_inbound_nodes`` hold other models' nodes as well)."""
     by_depth = functional._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def nested_arguments(functional, node) -> list:
+def nested_arguments(functional: Functional, node: KerasNode) -> list[KerasTensor]:
     """The Keras tensors a nested model is called with, flat, in the order of the model's own inputs."""
     args, kwargs = node.arguments.args, node.arguments.kwargs
     inputs = args[0] if args else kwargs.get("inputs")

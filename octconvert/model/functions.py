@@ -27,7 +27,7 @@ _HOLDERS = (
 LAMBDA = "<lambda>"  # Keras writes the code of these, and the names of others
 
 
-def held(model) -> InMemory:
+def held(model: keras.Model) -> InMemory:
     """What a model in memory holds that would be code, or the name of a file, in its configuration."""
     layers = model._flatten_layers(include_self=False)
     own = frozenset(functions(layers))
@@ -57,7 +57,7 @@ def _inside(value: Any) -> Iterable[Any]:
     return vars(value).values() if isinstance(value, _HOLDERS) else ()
 
 
-def put_back(config: dict[str, Any], layer) -> dict[str, Any]:
+def put_back(config: dict[str, Any], layer: Any) -> dict[str, Any]:
     """A layer's configuration with the functions themselves, at any depth, where their code or name is written."""
     forms: dict[Hashable, set[FunctionType]] = {}
     for function in functions(layer._flatten_layers()):

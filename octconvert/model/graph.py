@@ -20,7 +20,7 @@ Shape = tuple[int | None, ...]
 SOURCE_INPUT = "input"
 """`Call.kind` of a model input."""
 BOUNDARY = "boundary"
-"""`Call.kind` of the identity call that stands for an input of a nested model."""
+"""`Call.kind` of the identity call for an input of a nested model."""
 OPERATION = "operation"
 """`Call.kind` of a layer or raw operation."""
 
@@ -33,16 +33,16 @@ class Tensor:
         index: tensor number.
         shape: in the source model at this call, batch axis included.
         dtype: its name.
-        producer: number of the call that makes it.
-        built_shape: what can be counted on where the rewritten model is built: a nested model is built once for all its
-            calls, so sizes in which they differ are None.
+        producer: number of the call whose output it is.
+        built_shape: its shape where the rewritten model is built: a nested model is built once for all its calls, so
+            sizes in which they differ are None.
     """
 
     index: int
-    shape: tuple[int | None, ...]
+    shape: Shape
     dtype: str
     producer: int
-    built_shape: tuple[int | None, ...]
+    built_shape: Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +123,12 @@ class CallGraph:
     def spatial_axes(self) -> tuple[int, int]:
         return (1, 2) if self.data_format == "channels_last" else (2, 3)
 
-    def is_vector(self, shape) -> bool:
+    def is_vector(self, shape: Shape) -> bool:
         """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
         return len(shape) == 2 or (len(shape) == 4 and all(shape[axis] == 1 for axis in self.spatial_axes))
 
     def producer(self, tensor: int) -> Call:
-        """The call that makes a tensor."""
+        """The call whose output a tensor is."""
         return self.calls[self.tensors[tensor].producer]
 
     def runs(self, call: Call) -> int:

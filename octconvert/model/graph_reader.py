@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import keras
 import networkx as nx
+from keras.src.models.functional import Functional
+from keras.src.ops.node import Node as KerasNode
+from keras.src.ops.operation import Operation
 
 from octconvert.errors import InputError
 from octconvert.layers.time import FoldTime, UnfoldTime
@@ -14,8 +18,11 @@ from octconvert.model.functional import functional_of, nested_arguments, node_of
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
 from octconvert.model.shapes import with_input_shapes
 
+ModelPath = tuple[str, ...]
+"""Names of the nested models that a call lies in."""
 
-def build_graph(model, open_time: bool = True) -> CallGraph:
+
+def build_graph(model: keras.Model, open_time: bool = True) -> CallGraph:
     """Read a model into a `CallGraph`; ``open_time``: with the calls inside each `TimeDistributed`.
 
     Raises:
@@ -25,14 +32,14 @@ def build_graph(model, open_time: bool = True) -> CallGraph:
     functional = functional_of(model)
     if functional is None:
         raise InputError(_refusal(model))
-    return GraphReader(model, open_time).build(functional)
+    return GraphReader(model, open_time).read(functional)
 
 
-def _refusal(model) -> str:
+def _refusal(model: Any) -> str:
     if not isinstance(model, keras.Model):
         return f"expected a Keras model, received {type(model).__module__}.{type(model).__name__}"
     if isinstance(model, keras.Sequential):
-        return f"model '{model.name}': its input shape is not known; give --input-shape H,W,C (input_shape=)"
+        return f"model '{model.name}': its input shape is not known; give `input_shape` (rows, columns, channels)"
     return (
         f"model '{model.name}' is subclassed ({type(model).__name__}): its calls can not be read from outside; "
         "rebuild it with the functional API"
@@ -42,7 +49,7 @@ def _refusal(model) -> str:
 class GraphReader:
     """Collects calls and tensors while walking through the model and its nested models."""
 
-    def __init__(self, model, open_time: bool):
+    def __init__(self, model: keras.Model, open_time: bool):
         self.model, self.open_time = model, open_time
         self.calls: list[Call] = []
         self.tensors: list[Tensor] = []
@@ -54,7 +61,7 @@ class GraphReader:
         self.chain: tuple[Any, ...] = ()
         self.timed: tuple[int, ...] = ()
 
-    def build(self, functional) -> CallGraph:
+    def read(self, functional: Functional) -> CallGraph:
         inputs, values = [], {}
         for tensor in functional.inputs:
             layer = tensor._keras_history.operation
@@ -83,7 +90,7 @@ class GraphReader:
             return graph
         return with_input_shapes(graph, [tensors[number].shape for number in inputs])
 
-    def _walk(self, functional, path, values: dict[int, int]) -> dict[int, int]:
+    def _walk(self, functional: Functional, path: ModelPath, values: dict[int, int]) -> dict[int, int]:
         first = (path, id(functional.inputs[0])) not in self.values
         if first:
             self.values.update({(path, key): number for key, number in values.items()})
@@ -98,7 +105,7 @@ class GraphReader:
         self.every.update({(self.chain, key): number for key, number in values.items()})
         return values
 
-    def _visit(self, node, path, values) -> list[int]:
+    def _visit(self, node: KerasNode, path: ModelPath, values: dict[int, int]) -> list[int]:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
@@ -109,11 +116,11 @@ class GraphReader:
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
 
-    def _enter(self, node, nested, path, values) -> list[int]:
+    def _enter(self, node: KerasNode, nested: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:
         arguments = nested_arguments(nested, node)
         return self._walk_inside(node, nested, path, [values[id(argument)] for argument in arguments])
 
-    def _enter_timed(self, node, inside, path, values) -> list[int]:
+    def _enter_timed(self, node: KerasNode, inside: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:
         """`TimeDistributed`: fold, the calls of the model inside, unfold."""
         whole, outer = node.arguments.keras_tensors[0], self.timed
         number = values[id(whole)]
@@ -123,14 +130,16 @@ class GraphReader:
         self.timed = outer
         return [self._add_time_call(UnfoldTime, node, path, [exits[0], number], [inside.outputs[0], whole])]
 
-    def _add_time_call(self, kind: type, node, path, inputs: list[int], like: list) -> int:
-        """A call that the model has not itself, on tensors of its own: the source's layers do not get to know it."""
+    def _add_time_call(
+        self, kind: type, node: KerasNode, path: ModelPath, inputs: list[int], like: list[keras.KerasTensor]
+    ) -> int:
+        """A call that the model itself does not have, on tensors of its own: no layer of the source is called."""
         own = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in like]
         layer = kind(name=node.operation.name, dtype=like[0].dtype)
         output = layer(own if len(own) > 1 else own[0])
         return self._add_call(OPERATION, path, layer, node_of(output), inputs, [output], (kind, id(node)))[0]
 
-    def _walk_inside(self, node, nested, path, arguments: list[int]) -> list[int]:
+    def _walk_inside(self, node: KerasNode, nested: Functional, path: ModelPath, arguments: list[int]) -> list[int]:
         """The calls of a nested model; its inputs are the tensors of these numbers."""
         inner_path, outer_chain = (*path, node.operation.name), self.chain
         self.chain = (*outer_chain, node)
@@ -144,7 +153,16 @@ class GraphReader:
         self.exits.update(numbers)
         return numbers
 
-    def _add_call(self, kind, path, operation, node, inputs, outputs, key) -> list[int]:
+    def _add_call(
+        self,
+        kind: str,
+        path: ModelPath,
+        operation: Operation,
+        node: KerasNode | None,
+        inputs: Sequence[int],
+        outputs: Sequence[keras.KerasTensor],
+        key: Hashable,
+    ) -> list[int]:
         index, name = len(self.calls), "/".join((*path, operation.name))
         self.seen[name] += 1
         numbers = []
@@ -162,10 +180,10 @@ class GraphReader:
         return numbers
 
     def _data_format(self) -> str:
-        found = (getattr(call.operation, "data_format", None) for call in self.calls)
-        return next((value for value in found if value), "channels_last")
+        formats = (getattr(call.operation, "data_format", None) for call in self.calls)
+        return next((value for value in formats if value), "channels_last")
 
-    def _network(self):
+    def _network(self) -> tuple[nx.MultiDiGraph, dict[int, tuple[Call, ...]]]:
         network = nx.MultiDiGraph()
         consumers: defaultdict[int, list[Call]] = defaultdict(list)
         for call in self.calls:

@@ -113,15 +113,16 @@ def _functions(kind: str) -> dict[Callable, Callable]:
 
 @functools.cache
 def _collected(kind: str, loaded: tuple[str, ...]) -> dict[Callable, Callable]:
-    same = {f: getattr(activations, name) for f, name in _found(_SAME, loaded) if hasattr(activations, name)}
+    same = {f: getattr(activations, name) for f, name in _functions_of(_SAME, loaded) if hasattr(activations, name)}
     if kind == "same":
         return same
     table = _ELEMENTWISE if kind == "elementwise" else _JOINING
-    found = {function: function for function, _ in _found({m: {n: n for n in ns} for m, ns in table.items()}, loaded)}
-    return {**found, **same} if kind == "elementwise" else found
+    by_own_name = {module: {name: name for name in names} for module, names in table.items()}
+    own = {function: function for function, _ in _functions_of(by_own_name, loaded)}
+    return {**own, **same} if kind == "elementwise" else own
 
 
-def _found(table: dict[str, dict[str, str]], loaded: tuple[str, ...]) -> Iterator[tuple[Callable, str]]:
+def _functions_of(table: dict[str, dict[str, str]], loaded: tuple[str, ...]) -> Iterator[tuple[Callable, str]]:
     for path, names in table.items():
         package, *parts = path.split(".")
         module: Any = keras if package == "keras" else sys.modules[package] if package in loaded else None

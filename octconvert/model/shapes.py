@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +18,17 @@ SAMPLE_SIZES = (64, 96, 128, 224, 256, 331, 512)
 """The same for test inputs, which are as small as the model allows."""
 
 
-def with_input_shapes(graph: CallGraph, shapes) -> CallGraph:
+def with_input_shapes(graph: CallGraph, shapes: Iterable[Sequence[int | None]]) -> CallGraph:
     """The same graph with the tensor shapes that follow from other input ``shapes`` (batch axis included)."""
-    found = _propagate(graph, shapes, {})
+    sized = _propagate(graph, shapes, {})
     common: dict[Any, Shape] = {}
     for call in graph.calls:
         if call.kind == BOUNDARY:
-            shape = found[call.inputs[0]]
+            shape = sized[call.inputs[0]]
             common[call.key] = _common(common.get(call.key, shape), shape)
-    agreed = all(common[call.key] == found[call.inputs[0]] for call in graph.calls if call.kind == BOUNDARY)
-    built = found if agreed else _propagate(graph, shapes, common)
-    tensors = (replace(t, shape=s, built_shape=b) for t, s, b in zip(graph.tensors, found, built, strict=True))
+    agreed = all(common[call.key] == sized[call.inputs[0]] for call in graph.calls if call.kind == BOUNDARY)
+    built = sized if agreed else _propagate(graph, shapes, common)
+    tensors = (replace(t, shape=s, built_shape=b) for t, s, b in zip(graph.tensors, sized, built, strict=True))
     return replace(graph, tensors=tuple(tensors))
 
 
@@ -36,19 +36,19 @@ def _common(first: Shape, second: Shape) -> Shape:
     return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
 
 
-def _propagate(graph: CallGraph, shapes, boundaries: dict[Any, Shape]) -> list[Shape]:
+def _propagate(graph: CallGraph, shapes: Iterable[Sequence[int | None]], boundaries: dict[Any, Shape]) -> list[Shape]:
     """Every tensor's shape; inputs of nested models know no more than ``boundaries`` says for their key."""
-    found: list[Shape] = [tensor.shape for tensor in graph.tensors]
+    sized: list[Shape] = [tensor.shape for tensor in graph.tensors]
     for number, shape in zip(graph.inputs, shapes, strict=True):
-        found[number] = tuple(shape)
+        sized[number] = tuple(shape)
     for call in graph.calls:
         if call.kind == BOUNDARY:
-            shape = found[call.inputs[0]]
-            found[call.outputs[0]] = _common(shape, boundaries.get(call.key, shape))
-        elif call.kind == OPERATION and _shapes_differ(call, found):
-            for number, shape in zip(call.outputs, _output_shapes(graph, call, found), strict=True):
-                found[number] = shape
-    return found
+            shape = sized[call.inputs[0]]
+            sized[call.outputs[0]] = _common(shape, boundaries.get(call.key, shape))
+        elif call.kind == OPERATION and _shapes_differ(call, sized):
+            for number, shape in zip(call.outputs, _output_shapes(graph, call, sized), strict=True):
+                sized[number] = shape
+    return sized
 
 
 def with_known_sizes(graph: CallGraph, candidates: Iterable[int]) -> CallGraph:
@@ -70,22 +70,22 @@ def with_known_sizes(graph: CallGraph, candidates: Iterable[int]) -> CallGraph:
     raise failure or InputError(f"model '{graph.model.name}': no size to try")
 
 
-def _shapes_differ(call: Call, found) -> bool:
+def _shapes_differ(call: Call, shapes: Sequence[Shape]) -> bool:
     """Whether the call reads other shapes than it was built with."""
     built = call.node.arguments.keras_tensors
-    return any(found[number] != tuple(tensor.shape) for number, tensor in zip(call.inputs, built, strict=True))
+    return any(shapes[number] != tuple(tensor.shape) for number, tensor in zip(call.inputs, built, strict=True))
 
 
-def _output_shapes(graph: CallGraph, call: Call, found) -> list[Shape]:
+def _output_shapes(graph: CallGraph, call: Call, shapes: Sequence[Shape]) -> list[Shape]:
     built = call.node.arguments.keras_tensors
     specs = {
-        id(tensor): keras.KerasTensor(found[number], dtype=tensor.dtype)
+        id(tensor): keras.KerasTensor(shapes[number], dtype=tensor.dtype)
         for number, tensor in zip(call.inputs, built, strict=True)
     }
     args, kwargs = call.node.arguments.fill_in(specs)
     try:
         outputs = call.operation.compute_output_spec(*args, **kwargs)
     except Exception as error:  # whatever a layer raises about a shape it can not work on
-        shape = found[call.inputs[0]]
+        shape = shapes[call.inputs[0]]
         raise InputError(f"layer '{call.name}' does not work on shape {shape}: {first_line(error)}") from error
     return [tuple(output.shape) for output in tree.flatten(outputs)]

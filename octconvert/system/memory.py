@@ -10,8 +10,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 def total_bytes() -> int:
     """Memory that this process can have at most: of the machine, its control group, and its own limit."""
-    found = [_machine(), _process(), *_groups()]
-    return min((size for size in found if size), default=2**40)
+    sizes = [_machine(), _process(), *_groups()]
+    return min((size for size in sizes if size), default=2**40)
 
 
 def _machine() -> int:
@@ -36,14 +36,14 @@ def _groups() -> list[int]:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    found = []
+    limits = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            found += _limits(CGROUPS, path, "memory.max")
+            limits += _limits(CGROUPS, path, "memory.max")
         elif "memory" in controllers.split(","):
-            found += _limits(CGROUPS / "memory", path, "memory.limit_in_bytes")
-    return found
+            limits += _limits(CGROUPS / "memory", path, "memory.limit_in_bytes")
+    return limits
 
 
 def _limits(root: Path, path: str, name: str) -> list[int]:
