@@ -14,9 +14,7 @@ from keras import layers
 
 from octconvert.layers import base
 from octconvert.layers.spatial import Window, channel_axis, is_same, pools_by_two, reads_past_end, spatial_axes
-
-ENDINGS = ("HH", "HL", "LH", "LL", "H", "L", "low", "high", "pool", "pooled", "up", "add", "act")
-"""What stands behind a convolution's name in the names of the layers that it is made of."""
+from octconvert.octave.names import HH, HIGH, HL, LH, LL, LOW
 
 
 def known_sizes(x, data_format: str, name: str) -> tuple[int, int]:
@@ -329,19 +327,19 @@ class PortableConv:
         padding = self.window.padding
         if not isinstance(padding, str):
             high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
-        total = self._path("HH", self.high_filters, high, padding, self.window.dilation, label, self.use_bias)
+        total = self._path(HH, self.high_filters, high, padding, self.window.dilation, label, self.use_bias)
         if low is not None:
-            part = self._low_path("LH", self.high_filters, low, alignments, label, bias=False)
+            part = self._low_path(LH, self.high_filters, low, alignments, label, bias=False)
             part = upsample_to(part, self.window.octave, total, self.data_format, f"{label}-up")
-            total = layers.Add(name=f"{label}-add-H", dtype=total.dtype)([total, part])
-        return self._activate(total, f"{label}-act-H")
+            total = layers.Add(name=f"{label}-add{HIGH}", dtype=total.dtype)([total, part])
+        return self._activate(total, f"{label}-act{HIGH}")
 
     def _low(self, pooled, low, alignments, label: str):
-        total = self._low_path("HL", self.low_filters, pooled, alignments, label, bias=self.use_bias)
+        total = self._low_path(HL, self.low_filters, pooled, alignments, label, bias=self.use_bias)
         if low is not None:
-            part = self._low_path("LL", self.low_filters, low, alignments, label, bias=False)
-            total = layers.Add(name=f"{label}-add-L", dtype=total.dtype)([total, part])
-        return self._activate(total, f"{label}-act-L")
+            part = self._low_path(LL, self.low_filters, low, alignments, label, bias=False)
+            total = layers.Add(name=f"{label}-add{LOW}", dtype=total.dtype)([total, part])
+        return self._activate(total, f"{label}-act{LOW}")
 
     def _low_path(self, path: str, filters: int, prepared, alignments, label: str, bias: bool):
         x, padding = prepared
@@ -355,14 +353,14 @@ class PortableConv:
                 padding=padding,
                 dilation_rate=dilation,
                 use_bias=bias,
-                name=f"{self.name}-{path}",
+                name=f"{self.name}{path}",
                 **self.arguments,
             )
         if not bias:
             return self.paths[path](x)
         layer = self.paths[path]
         shape = layer.compute_output_shape(x.shape)
-        return biased(layer, x, shape, self.window.strides[1], self.data_format, f"{label}-{path}")
+        return biased(layer, x, shape, self.window.strides[1], self.data_format, f"{label}{path}")
 
     def _activate(self, x, name: str):
         activation = keras.activations.get(self.activation)

@@ -1,11 +1,25 @@
-"""Names of the two halves of a pair and of the four paths of an octave convolution, as layer names end in them."""
+"""The suffixes of layers' names: what the layers are called that replace one layer of the source model.
+
+A layer named ``conv`` becomes ``conv-H`` and ``conv-L`` for the two maps of a pair, and the four paths of a convolution
+are ``conv-HH`` (high to high), ``conv-HL`` (high to low), ``conv-LH`` and ``conv-LL``.
+"""
 
 from __future__ import annotations
 
-HIGH = "-H"
-LOW = "-L"
+HIGH, LOW = "-H", "-L"
 SUFFIXES = (HIGH, LOW)
-"""Of the layer for the high map and of that for the low map."""
+"""Of the layers for the high and the low map of a pair, in this order."""
 
-PATHS = ("HH", "HL", "LH", "LL")
-"""The paths of an octave convolution: from the high or low input to the high or low output."""
+HH, HL, LH, LL = "-HH", "-HL", "-LH", "-LL"
+PATHS = (HH, HL, LH, LL)
+"""Of the layers for the paths of a convolution: source map, then target map."""
+
+DEPTHWISE = "-depthwise"
+"""Of the depthwise step of a separable convolution."""
+OCTAVE = "-octave"
+"""Of a layer whose name the merged output has to carry."""
+
+PARTS = (DEPTHWISE + HIGH, DEPTHWISE + LOW, DEPTHWISE, *PATHS, OCTAVE, *SUFFIXES)
+"""Of every layer with weights that one source layer may become, longer ones before their ends."""
+PORTABLE = (*PATHS, *SUFFIXES, "-low", "-high", "-pool", "-pooled", "-up", "-add", "-act")
+"""What begins behind a convolution's name in the names of the built-in layers that it becomes."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from octconvert.costs.cost import measure
 from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.octave.names import HL, LH
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
@@ -87,7 +88,7 @@ def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
         low_in, low_out = _low_width(graph, octave[0].inputs), _low_width(graph, octave[-1].outputs)
     else:  # the path of a built-in layer shows in its name; a low output comes from HL, a low input goes into LH
         paths = {call.layer_name[-3:]: call for call in parts if len(call.inputs) == len(call.outputs) == 1}
-        reads, writes = paths.get("-LH"), paths.get("-HL")
+        reads, writes = paths.get(LH), paths.get(HL)
         low_in = _channels(graph, reads.inputs[0]) if reads else 0
         low_out = _channels(graph, writes.outputs[0]) if writes else 0
     roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}

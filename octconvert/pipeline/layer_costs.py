@@ -7,10 +7,8 @@ from collections import defaultdict
 from octconvert.costs.macs import call_macs
 from octconvert.model.graph import OPERATION, CallGraph, Shape
 from octconvert.octave.geometry import ceil_div
+from octconvert.octave.names import PARTS
 from octconvert.octave.split import ChannelSplit
-
-_PARTS = ("-depthwise-H", "-depthwise-L", "-depthwise", "-HH", "-HL", "-LH", "-LL", "-octave", "-H", "-L")
-"""Endings of the layers that one source layer may become."""
 
 
 def macs_by_layer(graph: CallGraph) -> defaultdict[str, int]:
@@ -35,7 +33,7 @@ def source_name(name: str, names: set[str]) -> str:
     if name in names:
         return name
     inside = name.replace("-octave/", "/")  # in a nested model that had to be renamed
-    for part in ("", *_PARTS):
+    for part in ("", *PARTS):
         if inside.removesuffix(part) in names:
             return inside.removesuffix(part)
     return name

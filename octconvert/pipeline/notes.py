@@ -8,6 +8,7 @@ import keras
 
 from octconvert.calibration.calibrate import Calibrated
 from octconvert.model.graph import OPERATION, CallGraph
+from octconvert.octave.names import HH, HL, LH
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.pipeline.source import Source
 from octconvert.planning.planned import Planned
@@ -87,7 +88,8 @@ def _weights(result: Calibrated, options: RewritingOptions) -> list[str]:
 def _converted_before(plan: Plan) -> list[str]:
     """A portable conversion consists of ordinary layers; only their names show it."""
     names = {entry.name for entry in plan.convolutions}
-    paths = [name for name in names if name.endswith("-HH") and names & {f"{name[:-3]}-HL", f"{name[:-3]}-LH"}]
+    bases = [name.removesuffix(HH) for name in names if name.endswith(HH)]
+    paths = [base for base in bases if names & {base + HL, base + LH}]
     note = "the source looks like a portable octave model already; convert the model that it was converted from instead"
     return [note] if paths and plan.converted else []
 

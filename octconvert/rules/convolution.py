@@ -18,6 +18,8 @@ from octconvert.layers.spatial import Window
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.geometry import output_size
+from octconvert.octave.names import DEPTHWISE as DEPTHWISE_SUFFIX
+from octconvert.octave.names import HH, HL, SUFFIXES
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce, without_layer
@@ -127,7 +129,9 @@ class SeparableConvolution(Rule):
     def rewrite(self, call: Call, values: list, build) -> list:
         (value,), layer = values, call.operation
         config = config_of(layer)
-        between = depthwise.rewrite(call, value, build, _depthwise_config(config), "-depthwise", layer.depthwise_kernel)
+        between = depthwise.rewrite(
+            call, value, build, _depthwise_config(config), DEPTHWISE_SUFFIX, layer.depthwise_kernel
+        )
         pointwise = {
             **{key: config[key] for key in CONV_ARGUMENTS if key in config},
             "kernel_initializer": config["pointwise_initializer"],
@@ -230,7 +234,7 @@ def _pool_the_stride(call: Call, value, build, config: dict):
 
 def _pool_by(call: Call, value, build, strides):
     parts = [value] if not isinstance(value, Pair) else [value.high, value.low]
-    suffixes = ("",) if len(parts) == 1 else ("-H", "-L")
+    suffixes = ("",) if len(parts) == 1 else SUFFIXES
     pooled = [
         layers.AveragePooling2D(
             strides,
@@ -296,9 +300,9 @@ def _low_kernel(call: Call, value, build, config: dict, kernel: np.ndarray) -> n
 
 
 def _fill_portable(conv, build, values: dict) -> None:
-    biases = {"HH": values.get("high_bias"), "HL": values.get("low_bias")}
+    biases = {HH: values.get("high_bias"), HL: values.get("low_bias")}
     for path, layer in conv.paths.items():
-        weights = [values[f"{path.lower()}_kernel"]]
+        weights = [values[f"{path.lower().removeprefix('-')}_kernel"]]
         if layer.use_bias:
             weights.append(biases[path])
         build.set_weights(layer, weights)
@@ -328,6 +332,6 @@ def vector_layer(call: Call, value, out: ChannelSplit | None, build, width_key: 
         return activated(call, build.clone(call, changes=linear, weights=lambda: weights(everything))(value), build)
     parts = [
         build.clone(call, suffix, {**linear, width_key: len(columns)}, lambda columns=columns: weights(columns))(value)
-        for suffix, columns in zip(("-H", "-L"), (out.high, out.low), strict=True)
+        for suffix, columns in zip(SUFFIXES, (out.high, out.low), strict=True)
     ]
     return activated(call, Pair.of(parts, out), build)

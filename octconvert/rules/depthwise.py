@@ -13,6 +13,7 @@ from octconvert.layers.kernels import fold_kernel
 from octconvert.layers.spatial import Window
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
+from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, refusal, without_layer
 from octconvert.rules.base import Rule, Trace, stop
@@ -174,8 +175,8 @@ def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: C
     values = dict(zip(("hh_kernel", "ll_kernel", "high_bias", "low_bias"), (*kernels, *numbers), strict=True))
     values |= build.tuned(call, "depthwise")
     plans = (
-        ("-H", high, padding, window.dilation, values["hh_kernel"], values["high_bias"]),
-        ("-L", low, low_padding, low_dilation, values["ll_kernel"], values["low_bias"]),
+        (HIGH, high, padding, window.dilation, values["hh_kernel"], values["high_bias"]),
+        (LOW, low, low_padding, low_dilation, values["ll_kernel"], values["low_bias"]),
     )
     return [_portable_path(call, build, config, *plan) for plan in plans]
 

@@ -10,7 +10,7 @@ from octconvert.layers import OctavePooling2D, portable
 from octconvert.layers.spatial import Window, is_same
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
-from octconvert.octave.names import SUFFIXES
+from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.protocols import Flow
@@ -42,8 +42,8 @@ class Pooling(Rule):
             return [_unknown_sizes(call, value, window, build)]
         high = value.high
         if value.pads is not None:
-            high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}-H-in"))
-        high = build.clone(call, SUFFIXES[0])(high)
+            high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}{HIGH}-in"))
+        high = build.clone(call, HIGH)(high)
         fit = _one_window if _is_one_window(high, build) else _known_sizes
         return [Pair(high, fit(call, value, window, sizes, build), build.split(call))]
 
@@ -83,8 +83,8 @@ def _one_window(call: Call, value: Pair, window: Window, sizes, build):
         low = (first // window.octave, ceil_div(last, window.octave))
         crops.append((-low[0], low[1] - ceil_div(size, window.octave)))
         covered.append(low[1] - low[0])
-    low = portable.pad_or_crop(value.low, crops, build.data_format, build.name(f"{call.operation.name}-L-in"))
-    return build.clone(call, SUFFIXES[1], {"pool_size": tuple(covered), "padding": "valid"})(low)
+    low = portable.pad_or_crop(value.low, crops, build.data_format, build.name(f"{call.operation.name}{LOW}-in"))
+    return build.clone(call, LOW, {"pool_size": tuple(covered), "padding": "valid"})(low)
 
 
 def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
@@ -97,12 +97,12 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
     if not explicit and all(
         is_same(a, low.shape[axis], pad) for a, axis, pad in zip(alignments, axes, pads, strict=True)
     ):
-        return build.clone(call, SUFFIXES[1], {"padding": "same"})(low)
+        return build.clone(call, LOW, {"padding": "same"})(low)
     fit = portable.pad_or_crop if explicit else portable.repeat_edges
-    low = fit(low, pads, data_format, build.name(f"{call.operation.name}-L-in"))
-    filters, label = [a.prefilter for a in alignments], build.name(f"{call.operation.name}-L-align")
+    low = fit(low, pads, data_format, build.name(f"{call.operation.name}{LOW}-in"))
+    filters, label = [a.prefilter for a in alignments], build.name(f"{call.operation.name}{LOW}-align")
     low = portable.fixed_filter(low, filters, window.octave, data_format, label)
-    return build.clone(call, SUFFIXES[1], {"padding": "valid"})(low)
+    return build.clone(call, LOW, {"padding": "valid"})(low)
 
 
 @register

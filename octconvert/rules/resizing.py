@@ -10,6 +10,7 @@ from keras import layers
 from octconvert.layers import OctaveCrop, portable
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
+from octconvert.octave.names import LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Flow
@@ -39,7 +40,7 @@ class UpSampling(Rule):
 
 def fitted(call: Call, pair: Pair, build) -> Pair:
     """The low map cut to ceil(size / octave)."""
-    octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}-L-fit"
+    octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}{LOW}-fit"
     if octave == 1:
         return pair
     if None in [pair.high.shape[axis] for axis in axes]:
