@@ -7,7 +7,7 @@ from octconvert.layers.dual import octave_dual
 from octconvert.layers.merge import OctaveCrop, OctaveMerge
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.layers.pooling import OctavePooling2D
-from octconvert.layers.portable import octave_conv_2d
+from octconvert.layers.portable_conv import octave_conv_2d
 
 __all__ = [
     "OctaveConv2D",

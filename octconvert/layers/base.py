@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import keras
 from keras import activations, backend, constraints, initializers, ops, regularizers
 
 from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
-from octconvert.octave.geometry import ceil_div
+from octconvert.layers.tensors import Maps, Shapes, Tensor
+from octconvert.octave.geometry import Padding, Shape, ceil_div
 from octconvert.octave.split import low_channels
 
 FEWEST_CHANNELS = 16
@@ -17,14 +18,14 @@ FEWEST_CHANNELS = 16
 _MODULES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 
 
-def check_octave(octave) -> int:
+def check_octave(octave: int) -> int:
     """Octave must be a power of two (1 means: no change of resolution)."""
     if not isinstance(octave, int) or octave < 1 or octave & (octave - 1):
         raise ValueError(f"`octave` must be a power of two (1, 2, 4 ...), received: {octave!r}")
     return octave
 
 
-def bias_is_misplaced(output_shape, data_format: str) -> bool:
+def bias_is_misplaced(output_shape: Shape, data_format: str) -> bool:
     """Whether Keras adds the bias of a convolution with a 4-D output of this shape to the columns, not to the channels.
 
     `keras.ops.add` on TensorFlow (Keras 3.15) hands what looks like a bias to ``tf.nn.bias_add``, and takes the last
@@ -34,13 +35,17 @@ def bias_is_misplaced(output_shape, data_format: str) -> bool:
     return data_format == "channels_first" and channels is not None and channels == columns != 1
 
 
-def has_misplaced_bias(layer, output_shape) -> bool:
+def has_misplaced_bias(layer: keras.layers.Layer, output_shape: Shape) -> bool:
     """Whether Keras' own convolution has a bias, and misplaces it on an output of this shape."""
     return layer.bias is not None and bias_is_misplaced(output_shape, layer.data_format)
 
 
-def split_inputs(inputs, name: str):
-    """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one. ``name`` is the layer's."""
+def split_inputs(inputs: Maps, name: str) -> tuple[Any, Any | None]:
+    """(high, low) from ``[high, low]``; (tensor, None) from one tensor or a list of one. ``name`` is the layer's.
+
+    Raises:
+        ValueError: there are none, or more than two.
+    """
     if not isinstance(inputs, (list, tuple)):
         return inputs, None
     if len(inputs) == 1:
@@ -50,7 +55,7 @@ def split_inputs(inputs, name: str):
     raise ValueError(f"layer '{name}': expected one tensor or a pair [high, low], received {len(inputs)} tensors")
 
 
-def split_pair(inputs, name: str):
+def split_pair(inputs: Maps, name: str) -> tuple[Tensor, Tensor]:
     """(high, low) from ``[high, low]``, for layers that take nothing else."""
     high, low = split_inputs(inputs, name)
     if low is None:
@@ -58,14 +63,14 @@ def split_pair(inputs, name: str):
     return high, low
 
 
-def split_shapes(shapes, name: str):
+def split_shapes(shapes: Any, name: str) -> tuple[Any, Any | None]:
     """The same for shapes: ((...), None) or ((...), (...))."""
     if shapes and isinstance(shapes[0], (list, tuple)):
         return split_inputs([tuple(shape) for shape in shapes], name)
     return tuple(shapes), None
 
 
-def check_pair_shapes(name: str, high, low, octave: int, data_format: str) -> None:
+def check_pair_shapes(name: str, high: Shape, low: Shape | None, octave: int, data_format: str) -> None:
     """Raise ValueError unless ``high`` and ``low`` are 4-D, have channels, and sizes that fit ``octave``."""
     axes, channels = spatial_axes(data_format), channel_axis(data_format)
     for label, shape in (("high", high), ("low", low)):
@@ -78,15 +83,16 @@ def check_pair_shapes(name: str, high, low, octave: int, data_format: str) -> No
     if low is None:
         return
     for axis in axes:
-        if high[axis] is not None and low[axis] is not None and low[axis] != ceil_div(high[axis], octave):
-            wanted = tuple(None if high[a] is None else ceil_div(high[a], octave) for a in axes)
+        high_size, low_size = high[axis], low[axis]
+        if high_size is not None and low_size is not None and low_size != ceil_div(high_size, octave):
+            expected = tuple(None if high[a] is None else ceil_div(high[a], octave) for a in axes)
             raise ValueError(
                 f"layer '{name}': a high map of {tuple(high[a] for a in axes)} with octave={octave} needs a low map of "
-                f"{wanted}, received {tuple(low[a] for a in axes)}"
+                f"{expected}, received {tuple(low[a] for a in axes)}"
             )
 
 
-def standard_data_format(data_format) -> str:
+def standard_data_format(data_format: str | None) -> str:
     """Keras' own default where None."""
     data_format = data_format or backend.image_data_format()
     if data_format not in ("channels_last", "channels_first"):
@@ -94,15 +100,15 @@ def standard_data_format(data_format) -> str:
     return data_format
 
 
-def pair_of(value, name: str) -> tuple[int, int]:
+def pair_of(value: int | Sequence[int], name: str) -> tuple[int, int]:
     """(rows, columns) from an integer or a sequence of two."""
     values = (value, value) if isinstance(value, int) else tuple(value)
     if len(values) != 2 or any(not isinstance(v, int) or v < 1 for v in values):
         raise ValueError(f"`{name}` must be a positive integer or two of them, received: {value!r}")
-    return values
+    return values[0], values[1]
 
 
-def standard_padding(padding):
+def standard_padding(padding: Padding) -> Padding:
     """'same', 'valid' or ((top, bottom), (left, right))."""
     if isinstance(padding, str):
         padding = padding.lower()
@@ -110,13 +116,14 @@ def standard_padding(padding):
             raise ValueError(f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}")
         return padding
     try:
-        return tuple((int(before), int(after)) for before, after in padding)
+        rows, columns = ((int(before), int(after)) for before, after in padding)
+        return rows, columns
     except (TypeError, ValueError):
         message = f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}"
         raise ValueError(message) from None
 
 
-def divide_filters(name: str, filters, ratio_out, groups) -> tuple[int, int]:
+def divide_filters(name: str, filters: int, ratio_out: float, groups: int) -> tuple[int, int]:
     """(high, low) filters of an octave convolution; ValueError where the arguments make no sense."""
     if not isinstance(filters, int) or filters < 1:
         raise ValueError(f"layer '{name}': `filters` must be a positive integer, received: {filters!r}")
@@ -131,38 +138,80 @@ def divide_filters(name: str, filters, ratio_out, groups) -> tuple[int, int]:
     return filters - low, low
 
 
-def set_choices(layer, choices) -> None:
+def set_choices(layer: keras.layers.Layer, choices: Mapping[str, Any]) -> None:
     """Set initialisers, regularisers and constraints by argument name; the suffix tells which they are."""
     for name, value in choices.items():
         setattr(layer, name, _MODULES[name.rpartition("_")[2]].get(value))
 
 
-def choices_config(layer, names) -> dict:
+def add_weight(
+    layer: keras.layers.Layer, name: str, shape: Shape, argument: str, initializer: Any = None, **options: Any
+) -> keras.Variable:
+    """Add a weight with the layer's choices for it.
+
+    Args:
+        argument: where the names of the choices begin: 'kernel' for ``kernel_initializer`` ...
+        initializer: in place of the layer's own.
+        options: further arguments of ``keras.layers.Layer.add_weight``.
+    """
+    return layer.add_weight(
+        shape=shape,
+        initializer=initializer or getattr(layer, f"{argument}_initializer"),
+        regularizer=getattr(layer, f"{argument}_regularizer"),
+        constraint=getattr(layer, f"{argument}_constraint"),
+        name=name,
+        **options,
+    )
+
+
+def choices_config(layer: keras.layers.Layer, names: Iterable[str]) -> dict[str, Any]:
     """The same, as a configuration holds them."""
     return {name: _MODULES[name.rpartition("_")[2]].serialize(getattr(layer, name)) for name in names}
+
+
+class LayerKeywords(TypedDict, total=False):
+    """What every Keras layer takes."""
+
+    name: str | None
+    dtype: Any
+    trainable: bool
+
+
+class WindowKeywords(LayerKeywords, total=False):
+    """Keyword arguments of every octave layer with a window, as in ``keras.layers.Conv2D``."""
+
+    activation: Any
+    use_bias: bool
+    bias_initializer: Any
+    bias_regularizer: Any
+    activity_regularizer: Any
+    bias_constraint: Any
 
 
 class OctaveWindowLayer(keras.layers.Layer):
     """A layer whose window (kernel, strides, padding, dilation) moves over one map or over both maps of a pair.
 
-    ``choices`` are the initialisers, regularisers and constraints by argument name; the suffix tells which they are.
+    ``keywords``: `WindowKeywords`, and the initialiser, regulariser and constraint of the kernels.
     """
+
+    kernel_argument = "kernel"
+    """Where the names of the arguments for the kernels begin: ``kernel_initializer`` ..."""
 
     def __init__(
         self,
-        kernel_size,
-        octave,
-        strides,
-        padding,
-        data_format,
-        dilation_rate,
-        activation,
-        use_bias,
-        activity_regularizer,
-        choices,
-        **kwargs,
+        kernel_size: int | Sequence[int],
+        octave: int,
+        strides: int | Sequence[int],
+        padding: Padding,
+        data_format: str | None,
+        dilation_rate: int | Sequence[int],
+        **keywords: Any,
     ):
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        activation, use_bias = keywords.pop("activation", None), keywords.pop("use_bias", True)
+        defaults = {f"{self.kernel_argument}_initializer": "glorot_uniform", "bias_initializer": "zeros"}
+        names = [f"{argument}_{kind}" for kind in _MODULES for argument in (self.kernel_argument, "bias")]
+        choices = {name: keywords.pop(name, defaults.get(name)) for name in names}
+        super().__init__(**keywords)
         self.kernel_size = pair_of(kernel_size, "kernel_size")
         self.octave = check_octave(octave)
         self.strides = pair_of(strides, "strides")
@@ -186,34 +235,25 @@ class OctaveWindowLayer(keras.layers.Layer):
         """Dilation of the low window."""
         return self.window.alignment(0, None).dilation, self.window.alignment(1, None).dilation
 
-    def _check_shapes(self, input_shape):
+    def _check_shapes(self, input_shape: Shapes) -> tuple[Any, Any | None]:
         high, low = split_shapes(input_shape, self.name)
         check_pair_shapes(self.name, high, low, self.octave, self.data_format)
         return high, low
 
-    def _add_bias(self, name: str, channels: int):
-        if not self.use_bias or not channels:
-            return None
-        return self.add_weight(
-            shape=(channels,),
-            initializer=self.bias_initializer,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-            trainable=True,
-            name=name,
-        )
+    def _add_bias(self, name: str, channels: int) -> keras.Variable | None:
+        return add_weight(self, name, (channels,), "bias") if self.use_bias and channels else None
 
-    def prepare_high(self, high):
+    def prepare_high(self, high: Tensor) -> tuple[Tensor, str]:
         """(map, padding) for the operation on the high map."""
         if isinstance(self.padding, str):
             return high, self.padding
         return pad_or_crop(high, self.padding, self.data_format), "valid"
 
-    def prepare_low(self, low, high):
+    def prepare_low(self, low: Tensor, high: Tensor) -> tuple[Tensor, Any]:
         """(map, padding) for the operation on a low map that belongs to ``high``."""
         return prepare_low(low, sizes(high, self.data_format), self.window, self.data_format)
 
-    def convolved(self, operation: Callable[[Any, Any], Any], x, kernel):
+    def convolved(self, operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor) -> Tensor:
         """``operation(x, kernel)``, whose gradient is right on every processor: see `octconvert.layers.gradients`."""
         affected = tuple(kernel.shape[:2]) == (1, 1) and max(self.strides) > 1 and kernel.shape[2] < FEWEST_CHANNELS
         if not affected or backend.backend() != "tensorflow":
@@ -222,29 +262,29 @@ class OctaveWindowLayer(keras.layers.Layer):
 
         return with_safe_gradient(operation, ops.convert_to_tensor(x), ops.convert_to_tensor(kernel))
 
-    def _finish(self, x, bias):
+    def _finish(self, x: Tensor, bias: Tensor | None) -> Tensor:
         if bias is not None:
             shape = [1, 1, 1, 1]
             shape[channel_axis(self.data_format)] = -1
             x = x + ops.reshape(bias, shape)
         return self.activation(x)
 
-    def _output_shapes(self, high, channels):
+    def _output_shapes(self, high: Shape, channels: tuple[int, int]) -> Any:
         """Shapes of the (high, low) outputs for their numbers of channels; a group without channels is left out."""
-        axes, shapes = spatial_axes(self.data_format), []
+        axes, shapes = spatial_axes(self.data_format), list[Shape]()
         outputs = [self.window.output(i, high[axis]) for i, axis in enumerate(axes)]
         if any(size is not None and size < 1 for size in outputs):
             size = tuple(high[axis] for axis in axes)
             raise ValueError(f"layer '{self.name}': a map of {size} is too small for its window")
         for count, cell in zip(channels, (1, self.octave), strict=True):
             if count:
-                shape = [high[0], count, count, count]
+                shape: list[int | None] = [high[0], count, count, count]
                 for size, axis in zip(outputs, axes, strict=True):
                     shape[axis] = None if size is None else ceil_div(size, cell)
                 shapes.append(tuple(shape))
         return shapes if len(shapes) == 2 else shapes[0]
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Maps) -> Any:
         high, low = split_inputs(inputs, self.name)
         shapes = tuple(high.shape) if low is None else [tuple(high.shape), tuple(low.shape)]
         self._check_shapes(shapes)
@@ -253,7 +293,7 @@ class OctaveWindowLayer(keras.layers.Layer):
             return [keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in output]
         return keras.KerasTensor(output, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {
             "kernel_size": self.kernel_size,
             "octave": self.octave,

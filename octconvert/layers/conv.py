@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
 import keras
 from keras import ops
 
 from octconvert.layers import base, spatial
+from octconvert.layers.tensors import End, Maps, Shapes, Tensor
+from octconvert.octave.geometry import Padding, Shape
+
+
+class ConvolutionKeywords(base.WindowKeywords, total=False):
+    """Keyword arguments of `OctaveConv2D`, as in ``keras.layers.Conv2D``."""
+
+    kernel_initializer: Any
+    kernel_regularizer: Any
+    kernel_constraint: Any
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -17,7 +30,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
     bias, then the activation. All four kernels together have the parameters of the plain convolution.
 
     One tensor in makes it a *first* layer, ``[high, low]`` an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
-    layer that gives one tensor; ``ratio_out=1.0`` gives the low map alone.
+    layer that returns one tensor; ``ratio_out=1.0`` returns the low map alone.
 
     Args:
         filters: channels of high and low output together.
@@ -26,7 +39,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
         ratio_out: share of the output channels that are low (alpha), 0..1; ``int(ratio_out * filters)`` channels.
         strides: integer or (rows, columns).
         padding: 'same', 'valid' or ``((top, bottom), (left, right))`` zeros (negative: crop) around the high map. The
-            low map is padded so that its cells stay under the positions they stand for.
+            low map is padded so that its cells stay under the positions they cover.
         data_format: 'channels_last' or 'channels_first'; None is Keras' default.
         dilation_rate: of the high window; the low one is ``max(1, dilation_rate / octave)``.
         groups: every path is grouped.
@@ -44,50 +57,22 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        octave=2,
-        ratio_out=0.5,
-        strides=(1, 1),
-        padding="same",
-        data_format=None,
-        dilation_rate=(1, 1),
-        groups=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        octave: int = 2,
+        ratio_out: float = 0.5,
+        strides: int | Sequence[int] = (1, 1),
+        padding: Padding = "same",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        groups: int = 1,
+        **keywords: Unpack[ConvolutionKeywords],
     ):
-        super().__init__(
-            kernel_size,
-            octave,
-            strides,
-            padding,
-            data_format,
-            dilation_rate,
-            activation,
-            use_bias,
-            activity_regularizer,
-            {
-                "kernel_initializer": kernel_initializer,
-                "bias_initializer": bias_initializer,
-                "kernel_regularizer": kernel_regularizer,
-                "bias_regularizer": bias_regularizer,
-                "kernel_constraint": kernel_constraint,
-                "bias_constraint": bias_constraint,
-            },
-            **kwargs,
-        )
+        super().__init__(kernel_size, octave, strides, padding, data_format, dilation_rate, **keywords)
         self.filters, self.ratio_out, self.groups = filters, ratio_out, groups
         self.high_filters, self.low_filters = base.divide_filters(self.name, filters, ratio_out, groups)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         high, low = self._check_shapes(input_shape)
         axis = spatial.channel_axis(self.data_format)
         self.high_channels, self.low_channels = high[axis], low[axis] if low is not None else 0
@@ -104,7 +89,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
         self.low_bias = self._add_bias("low_bias", self.low_filters)
         self.built = True
 
-    def _add_kernel(self, name: str, from_low: bool, to_low: bool):
+    def _add_kernel(self, name: str, from_low: bool, to_low: bool) -> keras.Variable | None:
         high_rows, low_rows = self.high_channels // self.groups, self.low_channels // self.groups
         rows = range(high_rows, high_rows + low_rows) if from_low else range(high_rows)
         columns = range(self.high_filters, self.filters) if to_low else range(self.high_filters)
@@ -112,20 +97,14 @@ class OctaveConv2D(base.OctaveWindowLayer):
             return None
         ends = self._kernel_ends(rows, columns)
         whole = (*self.kernel_size, *self._kernel_ends(high_rows + low_rows, self.filters))
-        return self.add_weight(
-            shape=(*self.kernel_size, *map(len, ends)),
-            initializer=_PartOf(self.kernel_initializer, whole, *(slice(end.start, end.stop) for end in ends)),
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            trainable=True,
-            name=name,
-        )
+        part = _PartOf(self.kernel_initializer, whole, *(slice(end.start, end.stop) for end in ends))
+        return base.add_weight(self, name, (*self.kernel_size, *map(len, ends)), "kernel", part)
 
-    def _kernel_ends(self, rows, columns):
+    def _kernel_ends(self, rows: End, columns: End) -> tuple[End, End]:
         """What belongs to the last two axes of a kernel, from what belongs to input and output channels."""
         return rows, columns
 
-    def call(self, inputs):
+    def call(self, inputs: Maps) -> Any:
         high, low = base.split_inputs(inputs, self.name)
         padding = pooled = prepared = None
         if self.low_filters:
@@ -140,44 +119,50 @@ class OctaveConv2D(base.OctaveWindowLayer):
             outputs.append(self._finish(self._to_low(pooled, prepared, padding), self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]
 
-    def _to_high(self, high, low, low_padding):
+    def _to_high(self, high: Tensor, low: Tensor | None, low_padding: Any) -> Tensor:
         total = self._high_conv(high, self.hh_kernel)
         if low is None:
             return total
         from_low = self._low_conv(low, self.lh_kernel, low_padding)
         return spatial.add_upsampled(total, from_low, self.octave, self.data_format)
 
-    def _to_low(self, pooled, low, padding):
+    def _to_low(self, pooled: Tensor, low: Tensor | None, padding: Any) -> Tensor:
         total = self._low_conv(pooled, self.hl_kernel, padding)
         return total if low is None else total + self._low_conv(low, self.ll_kernel, padding)
 
-    def _high_conv(self, x, kernel):
+    def _high_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         x, padding = self.prepare_high(x)
         return self._conv(x, kernel, padding, self.dilation_rate)
 
-    def _low_conv(self, x, kernel, padding):
+    def _low_conv(self, x: Tensor, kernel: Tensor, padding: Any) -> Tensor:
         return self._conv(x, kernel, padding, self.low_dilation)
 
-    def _conv(self, x, kernel, padding, dilation):
-        convolution = lambda x, kernel: ops.conv(x, kernel, self.strides, padding, self.data_format, dilation)  # noqa: E731
+    def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:
+        def convolution(x: Tensor, kernel: Tensor) -> Tensor:
+            return ops.conv(x, kernel, self.strides, padding, self.data_format, dilation)
+
         return self.convolved(convolution, x, kernel)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shapes) -> Any:
         return self._output_shapes(base.split_shapes(input_shape, self.name)[0], (self.high_filters, self.low_filters))
 
-    def macs(self, input_shape) -> int:
-        """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
+    def macs(self, input_shape: Shapes) -> int:
+        """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
         high, low = base.split_shapes(input_shape, self.name)
-        axes, channels = spatial.spatial_axes(self.data_format), spatial.channel_axis(self.data_format)
-        window, taps = self.window, self.kernel_size[0] * self.kernel_size[1]
-        positions = window.output(0, high[axes[0]]) * window.output(1, high[axes[1]])
-        cells = window.low_outputs(0, high[axes[0]]) * window.low_outputs(1, high[axes[1]])
+        channels, taps = spatial.channel_axis(self.data_format), self.kernel_size[0] * self.kernel_size[1]
+        positions, cells = self._window_places([high[axis] for axis in spatial.spatial_axes(self.data_format)])
         from_high, from_low = high[channels], low[channels] if low is not None else 0
         high_macs = positions * from_high * self.high_filters
         low_macs = cells * (from_low * self.filters + from_high * self.low_filters)
         return (high_macs + low_macs) * taps // self.groups
 
-    def get_config(self):
+    def _window_places(self, sizes: list[int]) -> tuple[int, int]:
+        """(positions of the high window, cells of the low one) for an input of ``sizes`` (rows, columns)."""
+        rows, columns = sizes
+        positions = self.window.output(0, rows) * self.window.output(1, columns)
+        return positions, self.window.low_outputs(0, rows) * self.window.low_outputs(1, columns)
+
+    def get_config(self) -> dict[str, Any]:
         own = {"filters": self.filters, "ratio_out": self.ratio_out, "groups": self.groups}
         return {**super().get_config(), **own}
 
@@ -185,8 +170,8 @@ class OctaveConv2D(base.OctaveWindowLayer):
 class _PartOf:
     """Initialise one path with the fans of the whole convolution: draw the whole kernel and keep the path's part."""
 
-    def __init__(self, initializer, whole, *ends: slice):
+    def __init__(self, initializer: Callable[..., Tensor], whole: Shape, *ends: slice):
         self.initializer, self.whole, self.ends = initializer, whole, ends
 
-    def __call__(self, shape, dtype=None, **kwargs):
+    def __call__(self, shape: Shape, dtype: Any = None, **kwargs: Any) -> Tensor:
         return self.initializer(self.whole, dtype=dtype, **kwargs)[:, :, *self.ends]

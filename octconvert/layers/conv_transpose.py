@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
-from octconvert.layers import base, spatial
+from octconvert.layers import spatial
 from octconvert.layers.conv import OctaveConv2D
+from octconvert.layers.tensors import End, Tensor
+from octconvert.octave.geometry import ceil_div
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -26,52 +31,63 @@ class OctaveConv2DTranspose(OctaveConv2D):
         ValueError: as `OctaveConv2D`; explicit padding; groups.
     """
 
-    def __init__(self, filters, kernel_size, octave=2, ratio_out=0.5, output_padding=None, **kwargs):
-        super().__init__(filters, kernel_size, octave, ratio_out, **kwargs)
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        octave: int = 2,
+        ratio_out: float = 0.5,
+        output_padding: int | Sequence[int] | None = None,
+        **keywords: Any,
+    ):
+        super().__init__(filters, kernel_size, octave, ratio_out, **keywords)
         if self.groups != 1:
             raise ValueError(f"layer '{self.name}': a transposed convolution has no groups, received {self.groups}")
         if not isinstance(self.padding, str):
             raise ValueError(f"layer '{self.name}': `padding` must be 'same' or 'valid', received: {self.padding!r}")
         if output_padding is not None:
             output_padding = (output_padding,) * 2 if isinstance(output_padding, int) else tuple(output_padding)
-        self.output_padding = output_padding
+        self.output_padding: Any = output_padding
 
     @property
     def window(self) -> spatial.TransposedWindow:
         """The source operation that the low paths follow."""
+        assert isinstance(self.padding, str)  # see the constructor
         sizes = (self.kernel_size, self.strides, self.dilation_rate)
         return spatial.TransposedWindow(*sizes, self.padding, self.output_padding, self.octave)
 
-    def _kernel_ends(self, rows, columns):
+    def _kernel_ends(self, rows: End, columns: End) -> tuple[End, End]:
         return columns, rows
 
-    def prepare_low(self, low, high):
+    def prepare_low(self, low: Tensor, high: Tensor) -> tuple[Tensor, Any]:
+        """``low`` as it is, and (rows, columns) of the high map: what `fit_transposed` cuts the result to."""
         return low, spatial.sizes(high, self.data_format)
 
-    def _high_conv(self, x, kernel):
+    def _high_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         return self._spread(x, kernel, self.padding, self.dilation_rate, self.output_padding)
 
-    def _low_conv(self, x, kernel, high_sizes):
+    def _low_conv(self, x: Tensor, kernel: Tensor, padding: Any) -> Tensor:
         full = self._spread(x, kernel, "valid", self.low_dilation, None)
-        return spatial.fit_transposed(full, high_sizes, self.window, self.data_format)
+        return spatial.fit_transposed(full, padding, self.window, self.data_format)
 
-    def _spread(self, x, kernel, padding, dilation, output_padding):
-        arguments = (padding, output_padding, self.data_format, dilation)
-        spreading = lambda x, kernel: ops.conv_transpose(x, kernel, self.strides, *arguments)  # noqa: E731
+    def _spread(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        padding: Any,
+        dilation: tuple[int, int],
+        output_padding: tuple[int, int] | None,
+    ) -> Tensor:
+        def spreading(x: Tensor, kernel: Tensor) -> Tensor:
+            return ops.conv_transpose(x, kernel, self.strides, padding, output_padding, self.data_format, dilation)
+
         return self.convolved(spreading, x, kernel)
 
-    def macs(self, input_shape) -> int:
-        """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
-        high, low = base.split_shapes(input_shape, self.name)
-        (rows, columns), channels = spatial.spatial_axes(self.data_format), spatial.channel_axis(self.data_format)
-        positions = high[rows] * high[columns]
-        cells = -(-high[rows] // self.octave) * -(-high[columns] // self.octave)
-        from_high, from_low = high[channels], low[channels] if low is not None else 0
-        high_macs = positions * from_high * self.high_filters
-        low_macs = cells * (from_low * self.filters + from_high * self.low_filters)
-        return (high_macs + low_macs) * self.kernel_size[0] * self.kernel_size[1]
+    def _window_places(self, sizes: list[int]) -> tuple[int, int]:
+        rows, columns = sizes  # every position and cell of the input is spread
+        return rows * columns, ceil_div(rows, self.octave) * ceil_div(columns, self.octave)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "output_padding": self.output_padding}
         del config["groups"]
         return config

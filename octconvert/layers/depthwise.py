@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Unpack
+
 import keras
 from keras import ops
 
 from octconvert.layers import base, spatial
+from octconvert.layers.tensors import Maps, Shapes, Tensor
+from octconvert.octave.geometry import Padding
+
+
+class DepthwiseKeywords(base.WindowKeywords, total=False):
+    """Keyword arguments of `OctaveDepthwiseConv2D`, as in ``keras.layers.DepthwiseConv2D``."""
+
+    depthwise_initializer: Any
+    depthwise_regularizer: Any
+    depthwise_constraint: Any
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -27,51 +40,25 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         ValueError: as `OctaveConv2D`.
     """
 
+    kernel_argument = "depthwise"
+
     def __init__(
         self,
-        kernel_size,
-        octave=2,
-        strides=(1, 1),
-        padding="same",
-        depth_multiplier=1,
-        data_format=None,
-        dilation_rate=(1, 1),
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        kernel_size: int | Sequence[int],
+        octave: int = 2,
+        strides: int | Sequence[int] = (1, 1),
+        padding: Padding = "same",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        **keywords: Unpack[DepthwiseKeywords],
     ):
-        super().__init__(
-            kernel_size,
-            octave,
-            strides,
-            padding,
-            data_format,
-            dilation_rate,
-            activation,
-            use_bias,
-            activity_regularizer,
-            {
-                "depthwise_initializer": depthwise_initializer,
-                "bias_initializer": bias_initializer,
-                "depthwise_regularizer": depthwise_regularizer,
-                "bias_regularizer": bias_regularizer,
-                "depthwise_constraint": depthwise_constraint,
-                "bias_constraint": bias_constraint,
-            },
-            **kwargs,
-        )
+        super().__init__(kernel_size, octave, strides, padding, data_format, dilation_rate, **keywords)
         if not isinstance(depth_multiplier, int) or depth_multiplier < 1:
             raise ValueError(f"`depth_multiplier` must be a positive integer, received: {depth_multiplier!r}")
         self.depth_multiplier = depth_multiplier
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         high, low = self._check_shapes(input_shape)
         axis = spatial.channel_axis(self.data_format)
         self.hh_kernel = self._add_kernel("hh_kernel", high[axis])
@@ -81,19 +68,11 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         self.low_bias = self._add_bias("low_bias", low_channels * self.depth_multiplier)
         self.built = True
 
-    def _add_kernel(self, name: str, channels: int):
-        if not channels:
-            return None
-        return self.add_weight(
-            shape=(*self.kernel_size, channels, self.depth_multiplier),
-            initializer=self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer,
-            constraint=self.depthwise_constraint,
-            trainable=True,
-            name=name,
-        )
+    def _add_kernel(self, name: str, channels: int) -> keras.Variable | None:
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        return base.add_weight(self, name, shape, self.kernel_argument) if channels else None
 
-    def call(self, inputs):
+    def call(self, inputs: Maps) -> Any:
         high, low = base.split_inputs(inputs, self.name)
         prepared, padding = self.prepare_high(high)
         high_out = self._finish(self._conv(prepared, self.hh_kernel, padding, self.dilation_rate), self.high_bias)
@@ -102,21 +81,21 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         low, padding = self.prepare_low(low, high)
         return [high_out, self._finish(self._conv(low, self.ll_kernel, padding, self.low_dilation), self.low_bias)]
 
-    def _conv(self, x, kernel, padding, dilation):
+    def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:
         return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shapes) -> Any:
         high, low = base.split_shapes(input_shape, self.name)
         axis = spatial.channel_axis(self.data_format)
         channels = (high[axis] * self.depth_multiplier, low[axis] * self.depth_multiplier if low is not None else 0)
         return self._output_shapes(high, channels)
 
-    def macs(self, input_shape) -> int:
-        """Multiply-accumulates for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
+    def macs(self, input_shape: Shapes) -> int:
+        """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
         output = self.compute_output_shape(input_shape)
         shapes = output if isinstance(output, list) else [output]
         taps = self.kernel_size[0] * self.kernel_size[1]
         return sum(shape[1] * shape[2] * shape[3] * taps for shape in shapes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}

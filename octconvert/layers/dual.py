@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
+from octconvert.layers.tensors import Tensor
 from octconvert.octave.names import SUFFIXES
 
 
-def octave_dual(tensors, layer_or_factory):
+def octave_dual(tensors: Any, layer_or_factory: keras.layers.Layer | Callable[..., Any]) -> Any:
     """Apply a layer to each tensor of a pair, with weights of its own for each.
 
     Args:
@@ -28,7 +31,7 @@ def octave_dual(tensors, layer_or_factory):
     Raises:
         ValueError: more than two tensors that are not pairs; weights of a built layer that fit neither group.
     """
-    layer = _make(layer_or_factory)
+    layer = _layer_of(layer_or_factory)
     groups = _groups(tensors)
     if not isinstance(layer, keras.layers.Layer):
         outputs = [layer(group) for group in groups]
@@ -41,21 +44,21 @@ def octave_dual(tensors, layer_or_factory):
     return outputs if len(outputs) == 2 else outputs[0]
 
 
-def _make(layer_or_factory):
-    """A layer, or a function of a tensor, from what the caller handed in."""
+def _layer_of(layer_or_factory: keras.layers.Layer | Callable[..., Any]) -> Callable[..., Any]:
+    """A layer, or a function of a tensor, from a layer, a factory or a function."""
     if isinstance(layer_or_factory, keras.layers.Layer):
         return layer_or_factory
     if not callable(layer_or_factory):
         raise ValueError(f"octave_dual: expected a layer or a callable, received: {layer_or_factory!r}")
     if inspect.isclass(layer_or_factory) or not _required_parameters(layer_or_factory):
-        made = layer_or_factory()
-        if not callable(made):
-            raise ValueError(f"octave_dual: the factory made {made!r}, not a layer")
-        return made
+        layer = layer_or_factory()
+        if not callable(layer):
+            raise ValueError(f"octave_dual: the factory must return a layer, received: {layer!r}")
+        return layer
     return layer_or_factory
 
 
-def _required_parameters(function) -> int:
+def _required_parameters(function: Callable[..., Any]) -> int:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -64,8 +67,8 @@ def _required_parameters(function) -> int:
     return sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)
 
 
-def _groups(tensors) -> list:
-    """[what the first layer reads, what the second reads], or one entry for one tensor."""
+def _groups(tensors: Any) -> list[Tensor]:
+    """[inputs of the first layer, inputs of the second], or one entry for one tensor."""
     if not isinstance(tensors, (list, tuple)):
         return [tensors]
     if not tensors:
@@ -81,14 +84,14 @@ def _groups(tensors) -> list:
     return list(tensors)
 
 
-def renamed(layer, name: str):
+def renamed(layer: keras.layers.Layer, name: str) -> keras.layers.Layer:
     """A fresh, unbuilt layer with the configuration of ``layer`` and another name."""
     config = layer.get_config()
     config["name"] = name
     return type(layer).from_config(config)
 
 
-def _copy_weights(layer, copies: list) -> None:
+def _copy_weights(layer: keras.layers.Layer, copies: list[keras.layers.Layer]) -> None:
     for position, source in enumerate(layer.weights):
         value = np.asarray(source)
         targets = [copy.weights[position] for copy in copies]

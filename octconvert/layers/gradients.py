@@ -16,6 +16,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.ops import gradient_registry
 
+from octconvert.layers.tensors import Tensor
+
 _ATTRIBUTES = ("strides", "padding", "explicit_paddings", "use_cudnn_on_gpu", "data_format", "dilations")
 
 
@@ -36,12 +38,12 @@ def safe_gradients() -> Iterator[None]:
         entries.update(before)
 
 
-def with_safe_gradient(operation: Callable[[Any, Any], Any], x, kernel):
+def with_safe_gradient(operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor) -> Tensor:
     """``operation(x, kernel)``, whose gradients are taken under `safe_gradients` whenever that is."""
 
     @tf.custom_gradient
-    def guarded(x, kernel):
-        def gradients(upstream):
+    def guarded(x: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+        def gradients(upstream: Tensor) -> Any:
             with safe_gradients(), tf.GradientTape() as tape:
                 tape.watch((x, kernel))
                 output = operation(x, kernel)
@@ -52,28 +54,28 @@ def with_safe_gradient(operation: Callable[[Any, Any], Any], x, kernel):
     return guarded(tf.convert_to_tensor(x), tf.convert_to_tensor(kernel))
 
 
-def _of_convolution(usual: Callable, operation, upstream):
+def _of_convolution(usual: Callable[..., Any], operation: tf.Operation, upstream: Tensor) -> Any:
     x, kernel = operation.inputs
     every = _every(operation, kernel)
     if every is None:
         return usual(operation, upstream)
-    given = {name: operation.get_attr(name) for name in _ATTRIBUTES}
-    by_input = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=upstream, **given)
+    own = {name: operation.get_attr(name) for name in _ATTRIBUTES}
+    by_input = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=upstream, **own)
     return [by_input, _by_kernel(operation, kernel, x[every], upstream)]
 
 
-def _of_transposed(usual: Callable, operation, upstream):
+def _of_transposed(usual: Callable[..., Any], operation: tf.Operation, upstream: Tensor) -> Any:
     """A transposed convolution is a convolution's gradient by its input, and its kernel's gradient the same one."""
     _, kernel, x = operation.inputs
     every = _every(operation, kernel)
     if every is None:
         return usual(operation, upstream)
-    given = {name: operation.get_attr(name) for name in _ATTRIBUTES}
-    by_input = tf.raw_ops.Conv2D(input=upstream, filter=kernel, **given)
+    own = {name: operation.get_attr(name) for name in _ATTRIBUTES}
+    by_input = tf.raw_ops.Conv2D(input=upstream, filter=kernel, **own)
     return [None, _by_kernel(operation, kernel, upstream[every], x), by_input]
 
 
-def _every(operation, kernel) -> tuple[slice, ...] | None:
+def _every(operation: tf.Operation, kernel: Tensor) -> tuple[slice, ...] | None:
     """The index that takes what a strided 1x1 window reads; None for another window, or one with explicit padding."""
     strides = operation.get_attr("strides")
     if max(strides) == 1 or tuple(kernel.shape[:2]) != (1, 1) or any(operation.get_attr("explicit_paddings")):
@@ -81,7 +83,7 @@ def _every(operation, kernel) -> tuple[slice, ...] | None:
     return tuple(slice(None, None, stride) for stride in strides)
 
 
-def _by_kernel(operation, kernel, wide, narrow):
+def _by_kernel(operation: tf.Operation, kernel: Tensor, wide: Tensor, narrow: Tensor) -> Tensor:
     return tf.raw_ops.Conv2DBackpropFilter(
         input=wide,
         filter_sizes=tf.shape(kernel),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from octconvert.layers.spatial import Window
 
 
-def fold_kernel(kernel: np.ndarray, window: Window, sizes) -> np.ndarray:
+def fold_kernel(kernel: np.ndarray, window: Window, sizes: Sequence[int | None]) -> np.ndarray:
     """The kernel that does at low resolution what ``kernel`` does at high (least squares under nearest upsampling).
 
     Args:

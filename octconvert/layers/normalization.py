@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from octconvert.layers import base, spatial
+from octconvert.layers.tensors import Maps, Shapes, Tensor
 
 _CHOICES = {
     "gamma_initializer": "ones",
@@ -27,15 +31,15 @@ class _PairNormalization(keras.layers.Layer):
 
     def __init__(
         self,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        octave=2,
-        data_format=None,
-        dtype=None,
-        name=None,
-        trainable=True,
-        **choices,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        octave: int = 2,
+        data_format: str | None = None,
+        dtype: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
+        **choices: Any,
     ):
         super().__init__(dtype=dtype, name=name, trainable=trainable)
         unknown = [key for key in choices if key not in _CHOICES]
@@ -47,36 +51,28 @@ class _PairNormalization(keras.layers.Layer):
         self.autocast = False
         base.set_choices(self, {**_CHOICES, **choices})
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         high, low = base.split_shapes(input_shape, self.name)
         if low is None:
             raise ValueError(f"layer '{self.name}': expected a pair [high, low], received one tensor")
         self.widths = tuple(shape[self._axis(len(shape))] for shape in (high, low))
-        for name, wanted in (("gamma", self.scale), ("beta", self.center)):
+        for name, is_used in (("gamma", self.scale), ("beta", self.center)):
             for group, width in zip(("high", "low"), self.widths, strict=True):
-                setattr(self, f"{group}_{name}", self._add_vector(f"{group}_{name}", name, width) if wanted else None)
+                label = f"{group}_{name}"
+                vector = base.add_weight(self, label, (width,), name, autocast=False) if is_used else None
+                setattr(self, label, vector)
         self.built = True
-
-    def _add_vector(self, label: str, name: str, width: int):
-        return self.add_weight(
-            shape=(width,),
-            initializer=getattr(self, f"{name}_initializer"),
-            regularizer=getattr(self, f"{name}_regularizer"),
-            constraint=getattr(self, f"{name}_constraint"),
-            name=label,
-            autocast=False,
-        )
 
     def _axis(self, rank: int) -> int:
         """Channel axis of a map or of a (batch, channels) vector."""
         return spatial.channel_axis(self.data_format) if rank == 4 else rank - 1
 
-    def _inputs(self, inputs):
+    def _inputs(self, inputs: Maps) -> tuple[Tensor, Tensor]:
         high, low = base.split_pair(inputs, self.name)
         kind = keras.backend.result_type(high.dtype, "float32")
         return ops.cast(high, kind), ops.cast(low, kind)
 
-    def _outputs(self, parts, inverses):
+    def _outputs(self, parts: Iterable[Tensor], inverses: Iterable[Tensor]) -> list[Tensor]:
         """``part * inverse * gamma + beta`` for both; parts have no mean any more."""
         outputs = []
         for part, inverse, group in zip(parts, inverses, ("high", "low"), strict=True):
@@ -91,13 +87,13 @@ class _PairNormalization(keras.layers.Layer):
             outputs.append(ops.cast(part, self.compute_dtype))
         return outputs
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Maps) -> list[keras.KerasTensor]:
         high, low = base.split_pair(inputs, self.name)
         if len(high.shape) == 4:
             base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
         return [keras.KerasTensor(tuple(part.shape), dtype=self.compute_dtype) for part in (high, low)]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("epsilon", "center", "scale", "octave", "data_format")}
         return {**super().get_config(), **own, **base.choices_config(self, _CHOICES)}
 
@@ -126,14 +122,14 @@ class OctaveLayerNormalization(_PairNormalization):
         ValueError: unknown ``mode``, one tensor in place of a pair, or maps whose sizes do not fit ``octave``.
     """
 
-    def __init__(self, mode="layer", *args, **kwargs):
+    def __init__(self, mode: str = "layer", *args: Any, **keywords: Any):
         if mode not in MODES:
             raise ValueError(f"`mode` must be one of {', '.join(MODES)}, received: {mode!r}")
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **keywords)
         self.mode = mode
 
-    def call(self, inputs):
-        parts = self._inputs(inputs)
+    def call(self, inputs: Maps) -> list[Tensor]:
+        parts: Sequence[Tensor] = self._inputs(inputs)
         count = 1 if self.mode == "unit" else sum(self.widths)
         if self.mode == "layer":
             parts = [part - mean for part, mean in zip(parts, self._shared(parts, count), strict=True)]
@@ -144,13 +140,13 @@ class OctaveLayerNormalization(_PairNormalization):
             inverses = [ops.rsqrt(mean + self.epsilon) for mean in squares]
         return self._outputs(parts, inverses)
 
-    def _shared(self, parts, count: int):
+    def _shared(self, parts: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
         """Sums over all channels divided by ``count``, at both resolutions: maps of one channel."""
         high, low = (ops.sum(part, axis=self._axis(len(part.shape)), keepdims=True) / count for part in parts)
         pooled = spatial.pool_octave(high, self.octave, self.data_format)
         return spatial.add_upsampled(high, low, self.octave, self.data_format), pooled + low
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mode": self.mode}
 
 
@@ -172,25 +168,25 @@ class OctaveGroupNormalization(_PairNormalization):
         ValueError: numbers of channels that do not add up to those of the maps.
     """
 
-    def __init__(self, high_channels, low_channels, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, high_channels: Iterable[int], low_channels: Iterable[int], *args: Any, **keywords: Any):
+        super().__init__(*args, **keywords)
         self.high_channels, self.low_channels = [int(n) for n in high_channels], [int(n) for n in low_channels]
         if len(self.high_channels) != len(self.low_channels):
             raise ValueError(f"layer '{self.name}': `high_channels` and `low_channels` differ in length")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         super().build(input_shape)
-        if self.widths != (sum(self.high_channels), sum(self.low_channels)):
-            wanted = (sum(self.high_channels), sum(self.low_channels))
-            raise ValueError(f"layer '{self.name}': its groups have {wanted} channels, its inputs {self.widths}")
+        expected = (sum(self.high_channels), sum(self.low_channels))
+        if self.widths != expected:
+            raise ValueError(f"layer '{self.name}': its groups have {expected} channels, its inputs {self.widths}")
 
-    def call(self, inputs):
-        parts = self._inputs(inputs)
+    def call(self, inputs: Maps) -> list[Tensor]:
+        parts: Sequence[Tensor] = self._inputs(inputs)
         parts = [part - mean for part, mean in zip(parts, self._group_means(parts), strict=True)]
         variances = self._group_means([ops.square(part) for part in parts])
         return self._outputs(parts, [ops.rsqrt(variance + self.epsilon) for variance in variances])
 
-    def _group_means(self, parts):
+    def _group_means(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """The mean of each channel's group, shaped to join the part."""
         sizes = np.add(self.high_channels, self.low_channels)
         members = [_membership(counts) for counts in (self.high_channels, self.low_channels)]
@@ -205,16 +201,16 @@ class OctaveGroupNormalization(_PairNormalization):
             spread.append(ops.reshape(ops.matmul(means, ops.cast(member.T, part.dtype)), shape))
         return spread
 
-    def _channel_means(self, part):
+    def _channel_means(self, part: Tensor) -> Tensor:
         if len(part.shape) == 2:
             return part
         return ops.mean(part, axis=spatial.spatial_axes(self.data_format))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "high_channels": self.high_channels, "low_channels": self.low_channels}
 
 
-def _membership(counts) -> np.ndarray:
+def _membership(counts: Sequence[int]) -> np.ndarray:
     """(channels, groups) array: 1 where a channel belongs to a group."""
     groups = np.repeat(np.arange(len(counts)), counts)
     return (groups[:, None] == np.arange(len(counts))).astype("float32")

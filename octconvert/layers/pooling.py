@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Unpack
+
 import keras
 from keras import ops
 
 from octconvert.layers import base, spatial
+from octconvert.layers.tensors import Maps, Tensor
+from octconvert.octave.geometry import Padding, Size, ceil_div
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -24,8 +29,17 @@ class OctavePooling2D(keras.layers.Layer):
     Input: ``[high, low]``. Output: ``[high, low]``.
     """
 
-    def __init__(self, mode, pool_size, strides=None, padding="valid", octave=2, data_format=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        mode: str,
+        pool_size: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: Padding = "valid",
+        octave: int = 2,
+        data_format: str | None = None,
+        **keywords: Unpack[base.LayerKeywords],
+    ):
+        super().__init__(**keywords)
         if mode not in ("max", "mean"):
             raise ValueError(f"`mode` must be 'max' or 'mean', received: {mode!r}")
         self.mode = mode
@@ -40,7 +54,7 @@ class OctavePooling2D(keras.layers.Layer):
         """The source's pooling window."""
         return spatial.Window(self.pool_size, self.strides, (1, 1), self.padding, self.octave)
 
-    def call(self, inputs):
+    def call(self, inputs: Maps) -> list[Tensor]:
         high, low = base.split_pair(inputs, self.name)
         sizes = spatial.sizes(high, self.data_format)
         padding = self.padding
@@ -48,11 +62,11 @@ class OctavePooling2D(keras.layers.Layer):
             high, padding = spatial.pad_or_crop(high, padding, self.data_format), "valid"
         return [self._pool(high, padding), self._pool_low(low, sizes)]
 
-    def _pool(self, x, padding):
+    def _pool(self, x: Tensor, padding: str) -> Tensor:
         pool = ops.max_pool if self.mode == "max" else ops.average_pool
         return pool(x, self.pool_size, self.strides, padding, self.data_format)
 
-    def _pool_low(self, low, sizes):
+    def _pool_low(self, low: Tensor, sizes: tuple[Size, Size]) -> Tensor:
         if not isinstance(self.padding, str):  # explicit zeros are values, 'same' and overhang are not
             return self._pool(self._prepare(low, sizes), "valid")
         if self.mode == "mean":
@@ -65,10 +79,10 @@ class OctavePooling2D(keras.layers.Layer):
         values = self._prepare(low, sizes) / ops.where(share > 0, share, ops.ones_like(share))
         return self._pool(ops.where(share > 0, values, ops.full_like(values, nothing)), "valid")
 
-    def _prepare(self, low, sizes, value: float = 0.0):
+    def _prepare(self, low: Tensor, sizes: tuple[Size, Size], value: float = 0.0) -> Tensor:
         return spatial.prepare_low(low, sizes, self.window, self.data_format, value, allow_same=False)[0]
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Maps) -> list[keras.KerasTensor]:
         high, low = base.split_pair(inputs, self.name)
         base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
         outputs = []
@@ -76,11 +90,11 @@ class OctavePooling2D(keras.layers.Layer):
             shape = list(x.shape)
             for i, axis in enumerate(spatial.spatial_axes(self.data_format)):
                 size = self.window.output(i, high.shape[axis])
-                shape[axis] = None if size is None else -(-size // octave)
+                shape[axis] = None if size is None else ceil_div(size, octave)
             outputs.append(keras.KerasTensor(tuple(shape), dtype=self.compute_dtype))
         return outputs
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "mode": self.mode,

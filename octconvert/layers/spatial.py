@@ -6,12 +6,14 @@ arithmetic is written once for both. Nothing in here owns a weight.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
-from octconvert.octave.geometry import Alignment, align, ceil_div, output_size, same_padding
+from octconvert.layers.tensors import Tensor
+from octconvert.octave.geometry import Alignment, Padding, Size, align, ceil_div, output_size, same_padding
 
 
 def spatial_axes(data_format: str) -> tuple[int, int]:
@@ -24,17 +26,18 @@ def channel_axis(data_format: str) -> int:
     return 3 if data_format == "channels_last" else 1
 
 
-def sizes(x, data_format: str) -> tuple:
+def sizes(x: Tensor, data_format: str) -> tuple[Size, Size]:
     """(rows, columns) of ``x``: integers where known, scalar tensors where not."""
     shape = ops.shape(x)
-    return tuple(shape[axis] for axis in spatial_axes(data_format))
+    rows, columns = spatial_axes(data_format)
+    return shape[rows], shape[columns]
 
 
-def _known(*values) -> bool:
+def _known(*values: Size) -> bool:
     return all(isinstance(value, int) for value in values)
 
 
-def pool_octave(x, octave: int, data_format: str):
+def pool_octave(x: Tensor, octave: int, data_format: str) -> Tensor:
     """Average ``octave x octave`` blocks; the last, partial block of an odd size averages what it has.
 
     Keras' own 'same' would centre the blocks for octave > 2, so unknown and odd sizes are halved step by step, which
@@ -52,7 +55,7 @@ def pool_octave(x, octave: int, data_format: str):
     return x
 
 
-def crop_to(x, like, data_format: str):
+def crop_to(x: Tensor, like: Tensor, data_format: str) -> Tensor:
     """Cut the end of ``x`` so that it has the rows and columns of ``like``."""
     rows, columns = sizes(like, data_format)
     have = sizes(x, data_format)
@@ -63,7 +66,7 @@ def crop_to(x, like, data_format: str):
     return x[:, :, :rows, :columns]
 
 
-def upsample(x, octave: int, data_format: str):
+def upsample(x: Tensor, octave: int, data_format: str) -> Tensor:
     """Nearest-neighbour upsampling by ``octave``."""
     if octave == 1:
         return x
@@ -72,7 +75,7 @@ def upsample(x, octave: int, data_format: str):
     return x
 
 
-def add_upsampled(high, low, octave: int, data_format: str):
+def add_upsampled(high: Tensor, low: Tensor, octave: int, data_format: str) -> Tensor:
     """``high + upsample(low)``, cropped to ``high``; without an upsampled tensor where the sizes are known and even."""
     if octave == 1:
         return high + low
@@ -101,13 +104,13 @@ class Window:
     kernel: tuple[int, int]
     strides: tuple[int, int]
     dilation: tuple[int, int]
-    padding: Any
+    padding: Padding
     octave: int
 
-    def _axis_padding(self, axis: int):
+    def _axis_padding(self, axis: int) -> str | tuple[int, int]:
         return self.padding if isinstance(self.padding, str) else self.padding[axis]
 
-    def output(self, axis: int, size):
+    def output(self, axis: int, size: Size) -> Any:
         """Positions of the source's output along ``axis`` for an input of ``size`` (an integer, a tensor or None)."""
         if size is None:
             return None
@@ -118,7 +121,7 @@ class Window:
         padding = self._axis_padding(axis)
         if padding == "valid":
             return 0
-        if padding == "same":
+        if isinstance(padding, str):
             size = self.strides[axis] * 10_000 if size is None else size
             return same_padding(size, self.kernel[axis], self.strides[axis], self.dilation[axis])[0]
         return padding[0]
@@ -128,7 +131,7 @@ class Window:
         before = self.before(axis, size)
         return align(self.kernel[axis], self.strides[axis], self.dilation[axis], before, self.octave)
 
-    def variants(self, axis: int, size) -> list[Alignment]:
+    def variants(self, axis: int, size: Size) -> list[Alignment]:
         """Every alignment that a run may need along ``axis``, by the zeros in front; one where ``size`` is known."""
         if _known(size) or self.padding != "same" or self.strides[axis] == 1:
             return [self.alignment(axis, size if _known(size) else None)]
@@ -136,16 +139,23 @@ class Window:
         most = (kernel - 1) * dilation // 2
         return [align(kernel, stride, dilation, before, self.octave) for before in range(most + 1)]
 
-    def filtered(self, sizes) -> bool:
+    def filtered(self, sizes: Iterable[Size]) -> bool:
         """Whether a low map of a high map of ``sizes`` may need a fixed filter in front of the window."""
         return any(a.prefilter != (1.0,) for axis, size in enumerate(sizes) for a in self.variants(axis, size))
 
-    def low_outputs(self, axis: int, size):
+    def low_outputs(self, axis: int, size: Size) -> Any:
         """Cells of the low output along ``axis``: ceil(output / octave)."""
         return ceil_div(self.output(axis, size), self.octave)
 
 
-def prepare_low(x, high_sizes, window: Window, data_format: str, value: float = 0.0, allow_same: bool = True):
+def prepare_low(
+    x: Tensor,
+    high_sizes: tuple[Size, Size],
+    window: Window,
+    data_format: str,
+    value: float = 0.0,
+    allow_same: bool = True,
+) -> tuple[Tensor, str]:
     """Pad, crop and prefilter a low map so that a plain 'valid' window gives exactly the low output.
 
     Args:
@@ -154,7 +164,7 @@ def prepare_low(x, high_sizes, window: Window, data_format: str, value: float = 
         window: the source's operation.
         data_format: of ``x``.
         value: what to pad with.
-        allow_same: whether the operation's own 'same' padding may stand for zeros of ours.
+        allow_same: whether the operation's own 'same' padding may replace explicit zeros.
 
     Returns:
         (prepared map, padding): the padding, 'same' or 'valid', that the window operation is to use.
@@ -188,7 +198,7 @@ def is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
     return a.prefilter == (1.0,) and pads == same_padding(cells, a.kernel, a.stride, a.dilation)
 
 
-def pad_or_crop(x, pads, data_format: str, value: float = 0.0):
+def pad_or_crop(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, value: float = 0.0) -> Tensor:
     """Pad with ``value`` (negative amounts: crop) by ((top, bottom), (left, right))."""
     axes = spatial_axes(data_format)
     amounts, cut = [[0, 0] for _ in range(4)], [slice(None)] * 4
@@ -213,7 +223,7 @@ def pools_by_two(a: Alignment, window: Window) -> bool:
     return reads_past_end(a, window) and a.prefilter == (0.5, 0.5)
 
 
-def _repeat_end(x, axis: int, count: int, data_format: str):
+def _repeat_end(x: Tensor, axis: int, count: int, data_format: str) -> Tensor:
     """Append ``count`` copies of the last row or column."""
     if count <= 0:
         return x
@@ -223,8 +233,10 @@ def _repeat_end(x, axis: int, count: int, data_format: str):
     return ops.concatenate([x, *[x[tuple(cut)]] * count], axis=dimension)
 
 
-def _fit_unknown(x, axis: int, size, window: Window, data_format: str, value: float):
-    """Pad by the most that can be needed along one axis, then cut out what this run's sizes ask for.
+def _fit_unknown(
+    x: Tensor, axis: int, size: Size, window: Window, data_format: str, value: float
+) -> tuple[Tensor, tuple[Any, ...]]:
+    """Pad by the most that can be needed along one axis, then cut out what the sizes of this run need.
 
     Returns:
         (map, weights of the fixed filter): the weights are numbers, or tensors where they depend on the run's size.
@@ -258,7 +270,7 @@ def _fit_unknown(x, axis: int, size, window: Window, data_format: str, value: fl
     return x[tuple(cut)], weights
 
 
-def _prefilter(x, axis: int, weights, data_format: str):
+def _prefilter(x: Tensor, axis: int, weights: Sequence[Any], data_format: str) -> Tensor:
     """The fixed averaging filter of an `Alignment`, as a weighted sum of shifted maps."""
     if len(weights) == 1:
         return x
@@ -295,7 +307,7 @@ class TransposedWindow:
     def _span(self, axis: int) -> int:
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
-    def output(self, axis: int, size):
+    def output(self, axis: int, size: Size) -> Any:
         """Positions of the source's output along ``axis``, as Keras and TensorFlow count them."""
         if size is None:
             return None
@@ -309,20 +321,20 @@ class TransposedWindow:
         """Positions cut off in front of the full result."""
         return max(self._span(axis) - self.output(axis, 1), 0) // 2 if self.padding == "same" else 0
 
-    def alignment(self, axis: int, size) -> Alignment:
+    def alignment(self, axis: int, size: Size) -> Alignment:
         """Of the low window; the same for every ``size``."""
         return align(self.kernel[axis], self.strides[axis], self.dilation[axis], self.before(axis), self.octave)
 
-    def low_outputs(self, axis: int, size):
+    def low_outputs(self, axis: int, size: Size) -> Any:
         """Cells of the low output along ``axis``."""
         return ceil_div(self.output(axis, size), self.octave)
 
 
-def fit_transposed(x, high_sizes, window: TransposedWindow, data_format: str):
+def fit_transposed(x: Tensor, high_sizes: tuple[Size, Size], window: TransposedWindow, data_format: str) -> Tensor:
     """Cut the full ('valid') transposed convolution of a low map to the cells of the low output.
 
     Args:
-        x: what a transposed convolution with the low kernel, the window's strides and no padding gave.
+        x: what a transposed convolution with the low kernel, the window's strides and no padding returned.
         high_sizes: (rows, columns) of the high map that the low map belongs to; integers or scalar tensors.
         window: the source's operation.
         data_format: of ``x``.

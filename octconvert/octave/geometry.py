@@ -15,27 +15,37 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
+Size: TypeAlias = Any
+"""Positions along an axis: an integer, a scalar tensor where it is known only when the model runs, or None."""
+Shape: TypeAlias = tuple[int | None, ...]
+"""Of a tensor; None for an open dimension."""
+Pads: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros around a map: ((top, bottom), (left, right)); negative amounts crop."""
+Padding: TypeAlias = str | Pads
+"""'same', 'valid' or explicit zeros."""
 
-def ceil_div(a, b):
+
+def ceil_div(a: Size, b: int) -> Any:
     """``ceil(a / b)`` for integers and for integer tensors."""
     return -(-a // b)
 
 
-def same_padding(size, kernel: int, stride: int, dilation: int = 1):
+def same_padding(size: Size, kernel: int, stride: int, dilation: int = 1) -> tuple[Size, Size]:
     """Zeros that 'same' puts (before, after) an axis of ``size`` positions, as TensorFlow and Keras count them."""
     missing = (ceil_div(size, stride) - 1) * stride + (kernel - 1) * dilation + 1 - size
     missing = max(missing, 0)
     return missing // 2, missing - missing // 2
 
 
-def output_size(size, kernel: int, stride: int, dilation: int, padding):
+def output_size(size: Size, kernel: int, stride: int, dilation: int, padding: str | tuple[int, int]) -> Any:
     """Positions of a window operation's output; ``padding`` is 'same', 'valid' or (before, after)."""
     if padding == "same":
         return ceil_div(size, stride)
-    before, after = (0, 0) if padding == "valid" else padding
+    before, after = (0, 0) if isinstance(padding, str) else padding
     return (size + before + after - (kernel - 1) * dilation - 1) // stride + 1
 
 
@@ -113,7 +123,7 @@ def align(kernel: int, stride: int, dilation: int, before: int, octave: int) -> 
     return Alignment(kernel, stride, start, low_dilation, (1.0,), 0, matrix)
 
 
-def _align_with_prefilter(taps, kernel: int, stride: int, before: int, octave: int) -> Alignment:
+def _align_with_prefilter(taps: dict[int, np.ndarray], kernel: int, stride: int, before: int, octave: int) -> Alignment:
     """Split the folded taps into a fixed filter and ``kernel`` taps (exact wherever the stride has such a factor)."""
     filter_taps = _fold_taps(1, stride, 1, before if kernel == 1 else 0, octave)
     filter_start = min(filter_taps)

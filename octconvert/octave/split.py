@@ -6,11 +6,14 @@ in order, and no activation is ever permuted on the way.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from octconvert.octave.geometry import Pads
 
 
 def low_channels(alpha: float, channels: int) -> int:
@@ -70,7 +73,7 @@ class ChannelSplit:
 
 @dataclass(frozen=True)
 class Pair:
-    """The two tensors that stand for one tensor of the source model.
+    """The two tensors that replace one tensor of the source model.
 
     ``pads``: ((top, bottom), (left, right)) zeros (negative: crop) around the source map that are still to be applied;
     the window operation that reads the pair takes them into its own padding, where low cells stay aligned.
@@ -79,10 +82,10 @@ class Pair:
     high: Any
     low: Any
     split: ChannelSplit
-    pads: tuple[tuple[int, int], tuple[int, int]] | None = None
+    pads: Pads | None = None
 
     @classmethod
-    def of(cls, tensors, split: ChannelSplit) -> Pair:
+    def of(cls, tensors: Iterable[Any], split: ChannelSplit) -> Pair:
         """From [high, low]."""
         high, low = tensors
         return cls(high, low, split)

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.layers import OctaveConv2D, portable
+from octconvert.layers import OctaveConv2D
 from octconvert.layers.kernels import fold_kernel, grouped_part
+from octconvert.layers.portable_conv import PortableConv
 from octconvert.layers.spatial import Window
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
@@ -211,7 +212,7 @@ def _make_layer(call: Call, build, config: dict):
     if config.pop("activity_regularizer", None) is not None:
         build.note(f"'{call.name}' loses its activity regularizer: portable layers have no sum to put it on")
     name = build.base_name(build.own_name(call.operation.name))
-    return portable.PortableConv(shared=build.is_shared(call), **{**config, "name": name})
+    return PortableConv(shared=build.is_shared(call), **{**config, "name": name})
 
 
 def _pool_the_stride(call: Call, value, build, config: dict):
@@ -255,7 +256,7 @@ def _move_weights(call: Call, layer, value, out, build, config: dict, kernel) ->
     folded = _low_kernel(call, value, build, config, kernel)
     cut = cut_paths(kernel, folded, getattr(call.operation, "bias", None), value, out, config["groups"])
     values = {**cut, **build.tuned(call, "octave")}
-    if isinstance(layer, portable.PortableConv):
+    if isinstance(layer, PortableConv):
         _fill_portable(layer, build, values)
     else:
         build.assign(layer, values)

@@ -166,7 +166,7 @@ def test_works_on_tuples():
         ([], layers.ReLU, r"octave_dual.*none"),
         ([[np.ones((1, 4))] * 3, [np.ones((1, 4))] * 3], layers.Add, r"octave_dual.*list of pairs"),
         ([np.ones((1, 4))] * 2, "relu", r"octave_dual.*layer or a callable.*'relu'"),
-        ([np.ones((1, 4))] * 2, lambda: None, r"octave_dual.*factory made None"),
+        ([np.ones((1, 4))] * 2, lambda: None, r"octave_dual.*factory must return a layer, received: None"),
     ],
 )
 def test_errors(tensors, made, message):

@@ -1,0 +1,181 @@
+"""`octave_conv_2d`: the octave convolution out of built-in Keras layers only, for models that load with plain Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from octconvert.layers import base
+from octconvert.layers.portable import biased, known_sizes, pad_or_crop, pool_octave, prepare_low, upsample_to
+from octconvert.layers.spatial import Window
+from octconvert.layers.tensors import Maps, Tensor
+from octconvert.octave.geometry import Alignment, Padding
+from octconvert.octave.names import HH, HIGH, HL, LH, LL, LOW
+
+
+def octave_conv_2d(
+    inputs: Maps,
+    filters: int,
+    kernel_size: int | Sequence[int],
+    octave: int = 2,
+    ratio_out: float = 0.5,
+    strides: int | Sequence[int] = (1, 1),
+    padding: Padding = "same",
+    *,
+    name: str | None = None,
+    **arguments: Any,
+) -> Any:
+    """The function of `OctaveConv2D` out of Conv2D, AveragePooling2D, UpSampling2D, Add ... layers.
+
+    Args:
+        inputs: Keras tensor, or ``[high, low]``, of known rows and columns.
+        filters, kernel_size, octave, ratio_out, strides, padding: as `OctaveConv2D`.
+        name: the layers are called ``name-HH``, ``name-HL``, ``name-LH``, ``name-LL`` and so on; None counts
+            ``octave_conv_1``, ``octave_conv_2`` ... The biases are in ``name-HH`` (high) and ``name-HL`` (low).
+        **arguments: data_format, dilation_rate, groups, activation, use_bias: as `OctaveConv2D`; initialisers,
+            regularisers, constraints and dtype: passed on to every Conv2D.
+
+    Returns:
+        ``[high, low]``, or one tensor for ``ratio_out`` 0.0 or 1.0.
+
+    Raises:
+        ValueError: as `OctaveConv2D`, and for unknown rows or columns.
+    """
+    name = name or f"octave_conv_{keras.backend.get_uid('octave_conv')}"
+    convolution = PortableConv(
+        name, filters, kernel_size, octave, ratio_out, strides=strides, padding=padding, **arguments
+    )
+    return convolution(inputs)
+
+
+class PortableConv:
+    """The four paths as built-in layers; called once or, if ``shared``, more often and with maps of other sizes.
+
+    Arguments: as `octave_conv_2d`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        octave: int,
+        ratio_out: float,
+        shared: bool = False,
+        **arguments: Any,
+    ):
+        self.name, self.shared = name, shared
+        strides = base.pair_of(arguments.pop("strides"), "strides")
+        self.window = Window(
+            base.pair_of(kernel_size, "kernel_size"),
+            strides,
+            base.pair_of(arguments.pop("dilation_rate", 1), "dilation_rate"),
+            base.standard_padding(arguments.pop("padding")),
+            base.check_octave(octave),
+        )
+        self.data_format = base.standard_data_format(arguments.pop("data_format", None))
+        groups = arguments.pop("groups", 1)
+        self.high_filters, self.low_filters = base.divide_filters(name, filters, ratio_out, groups)
+        self.activation, self.use_bias = arguments.pop("activation", None), arguments.pop("use_bias", True)
+        self.arguments = {"strides": strides, "data_format": self.data_format, "groups": groups, **arguments}
+        self.paths: dict[str, keras.layers.Layer] = {}
+        self.calls = 0
+
+    def __call__(self, inputs: Maps) -> Any:
+        high, low = base.split_inputs(inputs, self.name)
+        low_shape = None if low is None else tuple(low.shape)
+        base.check_pair_shapes(self.name, tuple(high.shape), low_shape, self.window.octave, self.data_format)
+        label = self.name if not self.calls else f"{self.name}-{self.calls + 1}"
+        self.calls += 1
+        sizes = known_sizes(high, self.data_format, self.name)
+        alignments = [self.window.alignment(i, size) for i, size in enumerate(sizes)]
+        outputs = [self.window.low_outputs(i, size) for i, size in enumerate(sizes)]
+        prepared = None
+        if low is not None:
+            prepared = self._prepare(low, alignments, outputs, f"{label}-low")
+        results = []
+        if self.high_filters:
+            results.append(self._high(high, prepared, alignments, label))
+        if self.low_filters:
+            pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
+            pooled = self._prepare(pooled, alignments, outputs, f"{label}-pooled")
+            results.append(self._low(pooled, prepared, alignments, label))
+        return results if len(results) == 2 else results[0]
+
+    def _prepare(
+        self, x: Tensor, alignments: Sequence[Alignment], outputs: Sequence[int], name: str
+    ) -> tuple[Tensor, str]:
+        return prepare_low(x, self.window, alignments, outputs, self.data_format, name, allow_same=not self.shared)
+
+    def _high(
+        self, high: Tensor, low: tuple[Tensor, str] | None, alignments: Sequence[Alignment], label: str
+    ) -> Tensor:
+        padding = self.window.padding
+        if not isinstance(padding, str):
+            high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
+        total = self._path(HH, self.high_filters, high, padding, self.window.dilation, label, self.use_bias)
+        if low is not None:
+            part = self._low_path(LH, self.high_filters, low, alignments, label, bias=False)
+            part = upsample_to(part, self.window.octave, total, self.data_format, f"{label}-up")
+            total = layers.Add(name=f"{label}-add{HIGH}", dtype=total.dtype)([total, part])
+        return self._activate(total, f"{label}-act{HIGH}")
+
+    def _low(
+        self,
+        pooled: tuple[Tensor, str],
+        low: tuple[Tensor, str] | None,
+        alignments: Sequence[Alignment],
+        label: str,
+    ) -> Tensor:
+        total = self._low_path(HL, self.low_filters, pooled, alignments, label, bias=self.use_bias)
+        if low is not None:
+            part = self._low_path(LL, self.low_filters, low, alignments, label, bias=False)
+            total = layers.Add(name=f"{label}-add{LOW}", dtype=total.dtype)([total, part])
+        return self._activate(total, f"{label}-act{LOW}")
+
+    def _low_path(
+        self,
+        path: str,
+        filters: int,
+        prepared: tuple[Tensor, str],
+        alignments: Sequence[Alignment],
+        label: str,
+        bias: bool,
+    ) -> Tensor:
+        x, padding = prepared
+        return self._path(path, filters, x, padding, tuple(a.dilation for a in alignments), label, bias)
+
+    def _path(
+        self,
+        path: str,
+        filters: int,
+        x: Tensor,
+        padding: str,
+        dilation: tuple[int, ...],
+        label: str,
+        bias: bool,
+    ) -> Tensor:
+        if path not in self.paths:
+            self.paths[path] = layers.Conv2D(
+                filters,
+                self.window.kernel,
+                padding=padding,
+                dilation_rate=dilation,
+                use_bias=bias,
+                name=f"{self.name}{path}",
+                **self.arguments,
+            )
+        if not bias:
+            return self.paths[path](x)
+        layer = self.paths[path]
+        shape = layer.compute_output_shape(x.shape)
+        return biased(layer, x, shape, self.window.strides[1], self.data_format, f"{label}{path}")
+
+    def _activate(self, x: Tensor, name: str) -> Tensor:
+        activation = keras.activations.get(self.activation)
+        if activation is keras.activations.linear:
+            return x
+        return layers.Activation(activation, dtype=self.arguments.get("dtype"), name=name)(x)
