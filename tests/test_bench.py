@@ -176,7 +176,7 @@ def test_bad_usage_is_one_line(nets, command, argv, said):
     "options, said",
     [
         ({"runtimes": ()}, "runtimes takes names"),
-        ({"runtimes": "tvm"}, "no runtime 'tvm'"),
+        ({"runtimes": "tvm"}, "must be one of tf, xla, litert, onnx, openvino; received 'tvm'"),
         ({"threads": 0}, "threads takes a whole number"),
         ({"rounds": True}, "rounds takes a whole number"),
         ({"batch": 1.5}, "batch takes a whole number"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +19,7 @@ from octconvert.options.timing import BenchSettings
 from octconvert.results.bench import BenchRow
 from octconvert.runtimes import find
 from octconvert.system.progress import Progress
+from octconvert.system.temporaries import new_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,8 @@ def compare(
     comparison = _Comparison(subjects, settings, batch, tell)
     rows: list[BenchRow] = []
     for runtime in settings.runtimes:
-        with tempfile.TemporaryDirectory(prefix="octconvert-") as folder:
-            rows += _rows(runtime, subjects, comparison.on(runtime, Path(folder)))
+        with new_folder() as folder:
+            rows += _rows(runtime, subjects, comparison.on(runtime, folder))
     return tuple(rows), tuple(comparison.notes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -21,6 +21,7 @@ from octconvert.cli.parameters import (
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
+from octconvert.options.timing import RuntimeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class TimingParameters:
     """How times are measured."""
 
     runtime: Annotated[
-        list[Literal["tf", "xla", "litert", "onnx", "openvino"]] | None,
+        list[RuntimeName] | None,
         option("The runtime to measure on; repeatable. Default: tf.", group=RUN),
     ] = None
     threads: Annotated[str | None, option("Threads that a runtime may use. Default: 2.", group=RUN, metavar="N")] = None
@@ -64,7 +65,8 @@ def bench(
     result: Annotated[ResultParameters, Parameter(name="*")] = ANY_RESULT,
 ) -> Task:
     """Time models side by side, as they would be deployed on the CPU."""
-    from octconvert.options.timing import bench_settings, usable
+    from octconvert.options.timing import bench_settings
+    from octconvert.runtimes import usable
 
     console = result.console()
     timed, sized = timing.arguments(), size.arguments()

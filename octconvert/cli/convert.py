@@ -25,6 +25,7 @@ from octconvert.cli.parameters import (
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.options.timing import RuntimeName
 from octconvert.results.plan import Plan
 from octconvert.system.targets import check_target
 
@@ -135,7 +136,7 @@ class DeploymentParameters:
         option("Write the form for inference: faster, the same outputs, can not be trained further.", group=OUTPUT),
     ] = False
     runtime: Annotated[
-        Literal["tf", "xla", "litert", "onnx", "openvino"] | None,
+        RuntimeName | None,
         option("The runtime to write for; implies --for-inference. Default: tf.", group=OUTPUT),
     ] = None
     objective: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -21,6 +21,7 @@ from octconvert.cli.parameters import (
     option,
 )
 from octconvert.cli.task import Task
+from octconvert.options.timing import FormatName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class FormatParameters:
     """What is written."""
 
     format: Annotated[
-        Literal["litert", "onnx", "openvino", "tf"] | None,
+        FormatName | None,
         option("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
     ] = None
     no_for_inference: Annotated[bool, option("Write the model as it is, with its normalisation layers.", group=RUN)] = (

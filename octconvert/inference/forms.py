@@ -24,6 +24,7 @@ from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.arguments import checked
 from octconvert.options.limits import shown
+from octconvert.options.timing import DEFAULT_RUNTIME, check_runtime
 from octconvert.rules import traits_of
 
 RUNTIMES = {
@@ -57,9 +58,7 @@ def checked_runtime(name: str | None) -> str:
     Raises:
         UsageError: there is none of that name.
     """
-    if name is not None and name not in RUNTIMES:
-        raise UsageError(f"runtime must be one of {', '.join(RUNTIMES)}, received {shown(name)}")
-    return name or "tf"
+    return DEFAULT_RUNTIME if name is None else check_runtime(name)
 
 
 @checked

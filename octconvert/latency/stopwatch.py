@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib import metadata
@@ -24,6 +23,7 @@ from octconvert.errors import OctconvertError, UsageError
 from octconvert.inference.fallback import first_taken
 from octconvert.runtimes import find
 from octconvert.system.targets import write_atomically
+from octconvert.system.temporaries import new_folder
 
 ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
 """Turns of every model; what the runs of one take, where one run takes less, and how many they are at most."""
@@ -70,7 +70,7 @@ class Stopwatch(AbstractContextManager):
 
     def _gross(self, models: Mapping[str, Any]) -> dict[str, float]:
         if self._worker is None:
-            self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="octconvert-")))
+            self._folder = self._stack.enter_context(new_folder())
             self._worker = self._stack.enter_context(Worker())
         opened = {key: n for n, (key, model) in enumerate(models.items()) if self._open(self._worker, n, model)}
         turns = {key: self._runs(self._worker, number) for key, number in opened.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from octconvert.errors import InputError, one_line
 from octconvert.loading.reading import Loaded, read
 from octconvert.system.quiet import quiet
-from octconvert.system.temporaries import temporary
+from octconvert.system.temporaries import new_folder
 
 
 def is_keras2(model: Any) -> bool:
@@ -27,8 +25,7 @@ def from_keras2(model: Any, *, custom_objects: Mapping[str, Any] | None = None) 
         InputError: Keras 2 can not save it, or it can not be read from there; the message names the model.
     """
     name = f"model '{getattr(model, 'name', '?')}' of Keras 2"
-    with temporary(Path(tempfile.gettempdir()) / f"octconvert-{secrets.token_hex(8)}") as directory:
-        directory.mkdir(mode=0o700)
+    with new_folder() as directory:
         path = directory / "model.h5"
         try:
             with quiet():

@@ -1,65 +1,86 @@
-"""What is measured, checked before TensorFlow is started for it."""
+"""What models are deployed on and how they are timed, checked before TensorFlow is started for it.
+
+The names of the runtimes and of the export formats are written here and nowhere else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
-from octconvert.runtimes import INSTALL, find
+
+RuntimeName = Literal["tf", "xla", "litert", "onnx", "openvino"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+"""What models run on, in the order of reports; `octconvert.runtimes` has a class for each."""
+FormatName = Literal["litert", "onnx", "openvino", "tf"]
+FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+"""What models are exported to, by the name of the runtime that reads the format."""
+DEFAULT_RUNTIME: RuntimeName = "tf"
+DEFAULT_THREADS = 2
+DEFAULT_ROUNDS = 15
+
+
+def check_runtime(name: str, option: str = "runtime") -> str:
+    """``name``, if it is that of a runtime.
+
+    Raises:
+        UsageError: it is not; the message names ``option``.
+    """
+    return _one_of(RUNTIMES, name, option)
+
+
+def check_format(name: str) -> str:
+    """``name``, if it is that of an export format.
+
+    Raises:
+        UsageError: it is not.
+    """
+    return _one_of(FORMATS, name, "format")
+
+
+def _one_of(names: tuple[str, ...], name: str, option: str) -> str:
+    if name not in names:
+        raise UsageError(f"`{option}` must be one of {', '.join(names)}; received {limits.shown(name)}")
+    return name
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """
+    """How models are timed.
+
     Attributes:
         runtimes: their names, each once.
         threads: that a runtime may use.
-        batch: samples of one run; None: what a model fixes, else 1.
+        batch: samples of one run; None: the size that a model fixes, else 1.
         rounds: how often every model has its turn.
         for_inference: whether the models are measured in their form for inference.
     """
 
-    runtimes: tuple[str, ...] = ("tf",)
-    threads: int = 2
+    runtimes: tuple[str, ...] = (DEFAULT_RUNTIME,)
+    threads: int = DEFAULT_THREADS
     batch: int | None = None
-    rounds: int = 15
+    rounds: int = DEFAULT_ROUNDS
     for_inference: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.runtimes:
-            raise UsageError("bench needs a runtime")
+            raise UsageError("`runtimes` must name at least one runtime; received none")
         for name in self.runtimes:
-            find(name)
+            check_runtime(name, "runtimes")
         for name in ("threads", "rounds"):
             limits.whole(name, getattr(self, name))
         if self.batch is not None:
             limits.whole("batch", self.batch)
 
 
-def bench_settings(runtimes: str | Iterable[str] = ("tf",), **others: Any) -> BenchSettings:
-    """`BenchSettings` from what users give.
+def bench_settings(runtimes: str | Iterable[str] = (DEFAULT_RUNTIME,), **others: Any) -> BenchSettings:
+    """`BenchSettings` from one name or several; ``others``: its further fields.
 
     Raises:
         UsageError: an option makes no sense.
     """
     names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
     return BenchSettings(tuple(dict.fromkeys(names)), **others)
-
-
-def usable(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The runtimes that are installed, and a sentence for each of the others.
-
-    Raises:
-        UsageError: none is.
-    """
-    absent = {name: missing for name in names if (missing := find(name).missing())}
-    notes = tuple(
-        f"{name} was not measured: it needs {' and '.join(missing)} ({INSTALL})" for name, missing in absent.items()
-    )
-    found = tuple(name for name in names if name not in absent)
-    if not found:
-        raise UsageError("; ".join(notes))
-    return found, notes

@@ -1,20 +1,24 @@
-"""What a model is deployed on: one file a runtime, each writes its format and runs such files on the CPU.
+"""Runtimes: one file for each, which writes its format and runs such files on the CPU.
 
-Nothing here imports TensorFlow or a runtime before it is used.
+In: a Keras model, a path, a batch size. Out: a file or directory, and a `Session` that runs it. The names of the
+runtimes are in `octconvert.options.timing`. Nothing here imports TensorFlow or a runtime before it is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from octconvert.errors import UsageError
+from octconvert.options.timing import RUNTIMES as NAMES
+from octconvert.options.timing import check_runtime
 from octconvert.runtimes.base import INSTALL, Runtime, Session
 from octconvert.runtimes.litert import LiteRT
 from octconvert.runtimes.onnx import Onnx
 from octconvert.runtimes.openvino import OpenVino
 from octconvert.runtimes.tf import TensorFlow, Xla
 
-RUNTIMES: dict[str, Runtime] = {
-    runtime.name: runtime for runtime in (TensorFlow(), Xla(), LiteRT(), Onnx(), OpenVino())
-}
+_CLASSES: tuple[type[Runtime], ...] = (TensorFlow, Xla, LiteRT, Onnx, OpenVino)
+RUNTIMES: dict[str, Runtime] = {name: next(each for each in _CLASSES if each.name == name)() for name in NAMES}
 
 
 def find(name: str) -> Runtime:
@@ -23,9 +27,23 @@ def find(name: str) -> Runtime:
     Raises:
         UsageError: there is none.
     """
-    if name not in RUNTIMES:
-        raise UsageError(f"there is no runtime {name!r}; there are {', '.join(RUNTIMES)}")
-    return RUNTIMES[name]
+    return RUNTIMES[check_runtime(name)]
 
 
-__all__ = ["INSTALL", "RUNTIMES", "Runtime", "Session", "find"]
+def usable(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The runtimes that are installed, and a note for each of the others.
+
+    Raises:
+        UsageError: none is installed.
+    """
+    absent = {name: missing for name in names if (missing := find(name).missing())}
+    notes = tuple(
+        f"{name} was not measured: it needs {' and '.join(missing)} ({INSTALL})" for name, missing in absent.items()
+    )
+    installed = tuple(name for name in names if name not in absent)
+    if not installed:
+        raise UsageError("; ".join(notes))
+    return installed, notes
+
+
+__all__ = ["INSTALL", "RUNTIMES", "Runtime", "Session", "find", "usable"]

@@ -43,16 +43,33 @@ def temporary(path: Path) -> Iterator[Path]:
         _discard(place)
 
 
-def temporary_folder(owner: Any) -> Path:
-    """A new directory in the system's place for temporary files that goes with ``owner``, at exit at the latest.
+@contextlib.contextmanager
+def new_folder() -> Iterator[Path]:
+    """A new directory for temporary files, removed with all in it when the block ends.
 
     Raises:
-        OSError: it can not be made.
+        OSError: it can not be created.
     """
-    path = Path(tempfile.gettempdir()) / f"octconvert-{secrets.token_hex(8)}"
+    with temporary(_folder_name()) as path:
+        path.mkdir(mode=0o700)
+        yield path
+
+
+def temporary_folder(owner: Any) -> Path:
+    """The same, removed when ``owner`` is collected as garbage, at exit at the latest.
+
+    Raises:
+        OSError: it can not be created.
+    """
+    path = _folder_name()
     weakref.finalize(owner, _discard, _register(path))
     path.mkdir(mode=0o700)
     return path
+
+
+def _folder_name() -> Path:
+    """A free name in the system's directory for temporary files."""
+    return Path(tempfile.gettempdir()) / f"octconvert-{secrets.token_hex(8)}"
 
 
 def move(moves: Sequence[Move]) -> None:

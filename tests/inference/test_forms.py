@@ -258,7 +258,7 @@ def test_a_runtime_alone_asks_for_the_form():
     "ask", [lambda m: octconvert.for_inference(m, "cuda"), lambda m: octconvert.convert(m, runtime="cuda")]
 )
 def test_unknown_runtime(ask):
-    with pytest.raises(octconvert.UsageError, match="runtime must be one of tf, xla, litert, onnx, openvino"):
+    with pytest.raises(octconvert.UsageError, match="`runtime` must be one of tf, xla, litert, onnx, openvino"):
         ask(residual())
 
 

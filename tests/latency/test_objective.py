@@ -213,7 +213,7 @@ def test_a_layer_that_can_not_be_timed_is_no_obstacle(clock):
         ({"objective": "latency", "target_macs": 0.5}, "so does target_macs"),
         ({"objective": "latency", "max_drop": 0.5}, "so does max_drop"),
         ({"objective": "latency", "threads": 0}, "threads takes a whole number"),
-        ({"objective": "latency", "runtime": "tvm"}, "runtime must be one of"),
+        ({"objective": "latency", "runtime": "tvm"}, "`runtime` must be one of"),
         ({"benchmark": True, "threads": 1.5}, "threads takes a whole number"),
     ],
 )

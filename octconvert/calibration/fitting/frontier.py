@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from octconvert.system.temporaries import temporary_folder
 
 IN_MEMORY = 256 * 2**20
 """Bytes of activations held in memory; all further ones go to files in a temporary directory."""
@@ -58,8 +57,7 @@ class Frontier:
 
     def _write(self, batch: int, number: int, array: np.ndarray) -> _File:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="octconvert-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = temporary_folder(self)
         path = self._folder / f"{batch}-{number}.raw"
         array.tofile(path)
         return _File(path, array.shape, array.dtype)
