@@ -15,11 +15,10 @@ import pytest
 from keras import layers
 
 import octconvert
-from octconvert import loading
 from octconvert.errors import UsageError
 from octconvert.system import targets
-from octconvert.verification.exporting import check_target as check_export
-from octconvert.verification.exporting import format_of
+from octconvert.verification import keras_files
+from octconvert.verification.exporting import check_export_target, format_of
 
 
 def names(folder: Path) -> list[str]:
@@ -34,15 +33,15 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def check_model(path: Path) -> None:
-    loading.check_target(path, overwrite=True)
+    keras_files.check_model_target(path, overwrite=True)
 
 
 def check_file(path: Path) -> None:
-    check_export(format_of(path), path, True)
+    check_export_target(format_of(path), path, True)
 
 
 def check_directory(path: Path) -> None:
-    check_export(format_of(path, "tf"), path, True)
+    check_export_target(format_of(path, "tf"), path, True)
 
 
 TARGETS = {"m.keras": check_model, "m.h5": check_model, "m.onnx": check_file, "m.xml": check_file, "m": check_directory}
@@ -115,7 +114,7 @@ def test_what_is_no_file_or_directory_is_refused_by_name(tmp_path, monkeypatch, 
 def test_names_that_can_be_none_are_one_line(tmp_path, name, reason):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError) as caught:
-        loading.check_target(tmp_path / name)
+        keras_files.check_model_target(tmp_path / name)
     assert reason in str(caught.value) and str(caught.value).isprintable()
 
 
@@ -156,8 +155,8 @@ def model():
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".tflite", ".onnx", ".xml"])
 def test_a_name_may_have_as_many_bytes_as_the_system_allows(model, tmp_path, ending):
     name = "\N{GRINNING FACE}" * ((255 - len(ending)) // 4) + ending
-    if ending in loading.saving.SUFFIXES:
-        loading.save(model, tmp_path / name)
+    if ending in keras_files.SUFFIXES:
+        keras_files.save(model, tmp_path / name)
     else:
         pytest.importorskip({".tflite": "ai_edge_litert", ".onnx": "onnxruntime", ".xml": "openvino"}[ending])
         octconvert.export(model, tmp_path / name)

@@ -24,9 +24,10 @@ def perform(task: Task, on_stage: OnStage | None = None) -> None:
 def _convert(task: Task, on_stage: OnStage | None) -> None:
     failure = None
     with task.console.session(on_stage) as progress:
-        from octconvert import api, loading
+        from octconvert import api
+        from octconvert.verification.keras_files import check_model_target
 
-        loading.check_target(task.arguments["output"], overwrite=task.arguments["overwrite"])
+        check_model_target(task.arguments["output"], overwrite=task.arguments["overwrite"])
         arguments = _arguments(task)
         try:
             with task.console.exporting(_measures(task)):

@@ -68,7 +68,7 @@ def export(
     check_input(model)
     check_json(result, (model,))
     check_output(model, output, result.force)
-    exporting.check_target(runtime, Path(output), result.force)
+    exporting.check_export_target(runtime, Path(output), result.force)
     arguments = {
         "output": output,
         "format": form.format,

@@ -1,4 +1,4 @@
-"""Reading models of any Keras since 1.2, and saving them safely.
+"""Reading models of any Keras since 1.2 safely.
 
 The steps of reading a file, each a module whose function takes one value and returns the next:
 
@@ -13,12 +13,11 @@ The steps of reading a file, each a module whose function takes one value and re
 
 `reading` calls them in this order and returns a `Loaded`. `context` has what all steps know about the file, `records`
 functions on the layers of a configuration. `keras2_models` converts a model of Keras 2 in memory by the same steps,
-`custom_objects` imports the user's own layers, and `saving` writes models.
+and `custom_objects` imports the user's own layers. Models are written in `octconvert.verification`.
 """
 
 from octconvert.loading.custom_objects import parse_custom_object
 from octconvert.loading.keras2_models import from_keras2, is_keras2
 from octconvert.loading.reading import Loaded, load, read
-from octconvert.loading.saving import check_target, save
 
-__all__ = ["Loaded", "check_target", "from_keras2", "is_keras2", "load", "parse_custom_object", "read", "save"]
+__all__ = ["Loaded", "from_keras2", "is_keras2", "load", "parse_custom_object", "read"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octconvert import loading
 from octconvert.calibration.calibrate import Calibrated, calibrate
 from octconvert.calibration.evidence import accuracy
 from octconvert.errors import CheckError
@@ -32,6 +31,7 @@ from octconvert.rewriting.compilation import carry_class, carry_compilation
 from octconvert.samples import Samples, read_samples
 from octconvert.system.progress import Progress, silent
 from octconvert.verification import checks
+from octconvert.verification.keras_files import check_model_target
 from octconvert.verification.saving import check_holds, failure, save_checked
 
 
@@ -43,7 +43,7 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     runtime = checked_runtime(request.deployment.runtime) if request.deployment.is_deployed else None
     timing = timing_of(request.deployment) if request.deployment.is_timed else None
     if request.delivery.output is not None:
-        loading.check_target(request.delivery.output, overwrite=request.delivery.overwrite)
+        check_model_target(request.delivery.output, overwrite=request.delivery.overwrite)
     progress("read", 0, 1)
     source = read_source(model, request.loading)
     progress("plan", 0, 1)

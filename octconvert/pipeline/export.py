@@ -12,7 +12,7 @@ from octconvert.pipeline.source import read_source
 from octconvert.results.export import Exported, TensorReport
 from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.system.progress import silent
-from octconvert.verification.exporting import check_target, export_checked, format_of, written_bytes
+from octconvert.verification.exporting import check_export_target, export_checked, format_of, written_bytes
 
 
 def export(arguments: Mapping[str, Any]) -> Exported:
@@ -22,7 +22,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
     target = Path(output)
     runtime = format_of(target, arguments.get("format"))
     runtime.check_installed()
-    check_target(runtime, target, overwrite)
+    check_export_target(runtime, target, overwrite)
     progress("read", 0, 1)
     source = read_source(arguments["model_or_path"], parse(LoadingOptions, arguments))
     batch = batch_of([source.model], arguments.get("batch"))

@@ -1,7 +1,7 @@
 """Targets: every file and directory that the program writes is there whole or not at all.
 
-A target is checked before any work is done for it (`check_target`), written under a temporary name beside it
-(`beside`), and then takes its place in one step (`put_in_place`). Saving, exporting and JSON all go this way.
+A target is checked before any work is done for it (`check_target`), written under a temporary name beside it, checked
+there, and then takes its place in one step: `checked_write`. Saved models, exports and text files are all written so.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from octconvert.errors import UsageError
 from octconvert.system.temporaries import move, renaming, temporary
 
+Result = TypeVar("Result")
 _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -36,12 +38,12 @@ _RENAME_SWAP = 2  # macOS: sys/stdio.h
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
-def check_target(given: str | os.PathLike, *, directory: bool = False, overwrite: bool = False) -> Path:
+def check_target(path: str | os.PathLike[str], *, directory: bool = False, overwrite: bool = False) -> Path:
     """Refuse a target that can not be written.
 
     Args:
-        given: a path, or a symbolic link to one, which then stays a link.
-        directory: whether a directory is to be written, not a file.
+        path: of the target, or of a symbolic link to it, which then stays a link.
+        directory: whether a directory is written, not a file.
         overwrite: whether there may be one already.
 
     Returns:
@@ -50,18 +52,18 @@ def check_target(given: str | os.PathLike, *, directory: bool = False, overwrite
     Raises:
         UsageError: With the reason.
     """
-    name = shown(given)
+    name = shown(path)
     try:
-        place, kind = _place_and_kind(given)
+        place, kind = _place_and_kind(path)
         parent = os.stat(place.parent).st_mode if place.parent.exists() else 0
     except (OSError, ValueError) as error:
-        raise can_not_be_written(given, error, "name") from error
-    wanted, called = (stat.S_IFDIR, "directory") if directory else (stat.S_IFREG, "file")
-    if kind not in (0, wanted):
-        raise UsageError(f"{name}: is {_KINDS.get(kind, 'no regular file')}; name a {called}")
+        raise can_not_be_written(path, error, "name") from error
+    expected, noun = (stat.S_IFDIR, "directory") if directory else (stat.S_IFREG, "file")
+    if kind not in (0, expected):
+        raise UsageError(f"{name}: is {_KINDS.get(kind, 'no regular file')}; name a {noun}")
     if not stat.S_ISDIR(parent):
-        missing = place.parent if os.path.islink(given) else Path(given).parent
-        raise UsageError(f"{name}: there is no directory {shown(missing)}; make it first")
+        missing = place.parent if os.path.islink(path) else Path(path).parent
+        raise UsageError(f"{name}: there is no directory {shown(missing)}; create it first")
     if not os.access(place.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{name}: no permission to write into {shown(place.parent)}; choose another place")
     if kind and not overwrite:
@@ -69,25 +71,25 @@ def check_target(given: str | os.PathLike, *, directory: bool = False, overwrite
     return place
 
 
-def _place_and_kind(given: str | os.PathLike) -> tuple[Path, int]:
+def _place_and_kind(path: str | os.PathLike[str]) -> tuple[Path, int]:
     """The path behind all links and what is there, a stat.S_IF... number; 0: nothing."""
-    os.fsencode(given)  # a name that no file system takes is a ValueError
+    os.fsencode(path)  # a name that no file system takes is a ValueError
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.stat(given)  # a loop of links, too long a name
-    place = Path(os.path.realpath(given))
+        os.stat(path)  # a loop of links, too long a name
+    place = Path(os.path.realpath(path))
     try:
         return place, stat.S_IFMT(os.lstat(place).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return place, 0
 
 
-def can_not_be_written(given: str | os.PathLike, error: Exception, other: str = "place") -> UsageError:
-    """The error for a target, one line, for one of the system."""
+def can_not_be_written(path: str | os.PathLike[str], error: Exception, other: str = "place") -> UsageError:
+    """The error for a target from one of the system, in one line; ``other``: what else the user should choose."""
     reason = (error.strerror if isinstance(error, OSError) else None) or shown(str(error))
-    return UsageError(f"{shown(given)}: can not be written ({reason}); choose another {other}")
+    return UsageError(f"{shown(path)}: can not be written ({reason}); choose another {other}")
 
 
-def shown(path: str | os.PathLike) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """A path in one line of characters that can be printed."""
     text = os.fspath(path)
     text = text if isinstance(text, str) else os.fsdecode(text)
@@ -174,8 +176,8 @@ def _flush_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def check_room(folder: Path, size: int, given: str | os.PathLike) -> None:
-    """Refuse a target for which so many bytes can not be had: libraries do not say why their writing has failed.
+def check_room(folder: Path, size: int, target: str | os.PathLike[str]) -> None:
+    """Refuse a target where ``size`` bytes do not fit into ``folder``: libraries do not say why their writing failed.
 
     Raises:
         UsageError: With the system's reason.
@@ -186,20 +188,52 @@ def check_room(folder: Path, size: int, given: str | os.PathLike) -> None:
                 os.posix_fallocate(file.fileno(), 0, max(1, size))
     except OSError as error:
         if error.errno not in _NO_EXCHANGE:
-            raise can_not_be_written(given, error) from error
+            raise can_not_be_written(target, error) from error
 
 
-def write_atomically(given: str | os.PathLike, text: str) -> None:
+def checked_write(
+    target: str | os.PathLike[str],
+    place: Callable[[], Path],
+    work: Callable[[Path], Result],
+    suffix: str = "",
+    replace: Callable[[Path, Path], None] | None = None,
+) -> Result:
+    """Write beside a target, check what is written there, and only then put it in the target's place.
+
+    Whatever goes wrong, the target stays as it was and nothing is left behind.
+
+    Args:
+        target: what messages call it.
+        place: returns the path behind all links or raises UsageError, as `check_target`; called before the work, and
+            after it: another process may have written meanwhile.
+        work: writes to the path that it is called with, and checks the result; its own result is returned.
+        suffix: the ending of that path.
+        replace: puts a finished path in the place of another one; None: `put_in_place`.
+
+    Raises:
+        UsageError: the target can not be written.
+        Exception: whatever ``work`` raises, errors of the system apart.
+    """
+    path = place()
+    try:
+        with beside(path, suffix) as temporary_path:
+            result = work(temporary_path)
+            place()
+            (replace or put_in_place)(temporary_path, path)
+    except OSError as error:
+        raise can_not_be_written(target, error) from error
+    return result
+
+
+def write_atomically(target: str | os.PathLike[str], text: str) -> None:
     """Write a text file, in place of the one that is there.
 
     Raises:
         UsageError: it can not be written; what was there stays.
     """
-    place = check_target(given, overwrite=True)
-    try:
-        with beside(place) as path:
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(text)
-            put_in_place(path, place)
-    except OSError as error:
-        raise can_not_be_written(given, error) from error
+
+    def write(path: Path) -> None:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+
+    checked_write(target, lambda: check_target(target, overwrite=True), write)

@@ -9,48 +9,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octconvert.errors import CheckError, InputError, UsageError
+from octconvert.options.timing import FORMATS, check_format
 from octconvert.results.report import Check
 from octconvert.runtimes import Runtime, find, openvino_pair
 from octconvert.system import targets
 from octconvert.system.temporaries import remove
 
 if TYPE_CHECKING:
-    from keras import InputSpec
+    from keras import InputSpec, Model
 
     from octconvert.inference.fallback import TakenForm
 
-FORMATS = ("litert", "onnx", "openvino", "tf")
 _DIRECTORIES = {
     "openvino": {"model.xml", "model.bin"},
     "tf": {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"},
 }
-"""The formats that can be a directory, and all that is ever in it."""
+"""The formats that can be a directory, and every name that can be in it."""
 _BYTES_OF_A_GRAPH, _BYTES_OF_A_WEIGHT = 2**16, 4
-"""What an export needs on the disk, about."""
+"""What an export takes on the disk, about."""
 
 
 def format_of(target: Path, name: str | None = None) -> Runtime:
-    """The runtime whose format is meant by its name, or else by the ending of the target.
+    """The runtime that reads the export: by the name of its format, or else by the ending of the target.
 
     Raises:
         UsageError: there is no such format, or the two contradict each other.
     """
-    ending, called = target.suffix.lower(), targets.shown(target)
-    meant = next((format for format in FORMATS if find(format).suffix == ending != ""), None)
-    if name is None and meant is None:
+    ending, label = target.suffix.lower(), targets.shown(target)
+    by_ending = next((format for format in FORMATS if find(format).suffix == ending != ""), None)
+    if name is None and by_ending is None:
         raise UsageError(
-            f"{called}: unknown ending '{targets.shown(ending)}'; name it .tflite, .onnx or .xml, or give "
-            "--format openvino or tf (format=) for a directory"
+            f"{label}: unknown ending '{targets.shown(ending)}'; name it .tflite, .onnx or .xml, or give "
+            "`format` openvino or tf for a directory"
         )
-    if name is not None and name not in FORMATS:
-        raise UsageError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
-    if name is not None and (name != meant if meant else name not in _DIRECTORIES):
-        suffix = find(name).suffix
-        raise UsageError(f"{called}: {name} is written to {f'a name ending in {suffix}' if suffix else 'a directory'}")
-    return find(name or meant or "")
+    if name is not None:
+        check_format(name)
+        if name != by_ending if by_ending else name not in _DIRECTORIES:
+            suffix = find(name).suffix
+            place = f"a name ending in {suffix}" if suffix else "a directory"
+            raise UsageError(f"{label}: {name} is written to {place}")
+    return find(name or by_ending or "")
 
 
-def check_target(runtime: Runtime, target: Path, overwrite: bool) -> tuple[Path, ...]:
+def check_export_target(runtime: Runtime, target: Path, overwrite: bool) -> tuple[Path, ...]:
     """Refuse what `export_checked` could not write, before any work is done for it.
 
     Returns:
@@ -60,62 +61,68 @@ def check_target(runtime: Runtime, target: Path, overwrite: bool) -> tuple[Path,
         UsageError: with the reason.
     """
     is_file = _is_file(runtime, target)
-    given = _files(runtime, target)
-    places = tuple(targets.check_target(each, directory=not is_file, overwrite=overwrite) for each in given)
+    paths = _files(runtime, target)
+    places = tuple(targets.check_target(path, directory=not is_file, overwrite=overwrite) for path in paths)
     if len(set(places)) < len(places):
-        raise UsageError(f"{targets.shown(target)}: is the same file as {targets.shown(given[0])}; choose another name")
-    if not is_file and places[0].is_dir() and _strangers(runtime, places[0]):
+        raise UsageError(f"{targets.shown(target)}: is the same file as {targets.shown(paths[0])}; choose another name")
+    if not is_file and places[0].is_dir() and _foreign_names(runtime, places[0]):
         raise UsageError(f"{targets.shown(target)}: is a directory that holds more than an export; choose another name")
     return places
 
 
 @dataclass(frozen=True)
 class Written:
-    """What an export has written: the inputs it takes, and its check."""
+    """A checked export.
+
+    Attributes:
+        inputs: shape, dtype and name of each of its inputs.
+        check: that it predicts what the model predicts.
+    """
 
     inputs: tuple[InputSpec, ...]
     check: Check
 
 
 def export_checked(
-    source, runtime: Runtime, target: Path, batch: int, overwrite: bool, for_inference: bool
+    source: Model, runtime: Runtime, target: Path, batch: int, overwrite: bool, for_inference: bool
 ) -> TakenForm[Written]:
-    """Export ``source``, run what was written, compare with what it gives itself, and put it in its place.
+    """Export a model, run the file, compare its outputs with the model's, and put it in its place.
 
-    Where the runtime does not take the form that was asked for, the other one is tried. Whatever goes wrong, what was
-    at the target stays as it was and nothing is left behind.
+    Where the runtime does not take the form that is requested, the other one is tried. Whatever goes wrong, the target
+    stays as it was and nothing is left behind.
 
     Raises:
         UsageError: the target can not be written, or exists and ``overwrite`` is false.
-        InputError: the runtime has not what the model needs.
-        CheckError: the exported file can not be run or gives something else.
+        InputError: the runtime lacks an operation that the model needs.
+        CheckError: the exported file can not be run, or its outputs differ.
     """
     from octconvert.inference.fallback import first_taken
 
-    places = check_target(runtime, target, overwrite)
-    place = places[-1]
-    try:
-        with targets.beside(place) as folder:
-            os.mkdir(folder, 0o700)
-            written = folder / f"model{runtime.suffix if _is_file(runtime, target) else ''}"
-            write = partial(_written, source, runtime, written, batch, target)
-            choice = first_taken(source, runtime, (for_inference, not for_inference), write)
-            check_target(runtime, target, overwrite)  # somebody may have been faster
-            if len(places) > 1:
-                openvino_pair.put_in_place(written, place, places[0])
-            else:
-                targets.put_in_place(written, place)
-    except OSError as error:
-        raise targets.can_not_be_written(target, error) from error
-    return choice
+    name = f"model{runtime.suffix if _is_file(runtime, target) else ''}"
+
+    def places() -> tuple[Path, ...]:
+        return check_export_target(runtime, target, overwrite)
+
+    def export(folder: Path) -> TakenForm[Written]:
+        os.mkdir(folder, 0o700)
+        write = partial(_written, source, runtime, folder / name, batch, target)
+        return first_taken(source, runtime, (for_inference, not for_inference), write)
+
+    def replace(folder: Path, place: Path) -> None:
+        if len(places()) > 1:
+            openvino_pair.put_in_place(folder / name, place, places()[0])
+        else:
+            targets.put_in_place(folder / name, place)
+
+    return targets.checked_write(target, lambda: places()[-1], export, replace=replace)
 
 
-def _written(source, runtime: Runtime, path: Path, batch: int, target: Path, model) -> Written:
+def _written(source: Model, runtime: Runtime, path: Path, batch: int, target: Path, model: Model) -> Written:
     """``model`` exported to a path and checked against its source."""
     from octconvert.runtimes.signature import signature_of
 
     for each in _files(runtime, path):
-        remove(each)  # what was written of a form before
+        remove(each)  # the rest of another form, which was tried before
     try:
         runtime.export(model, path, batch)
     except InputError:
@@ -136,21 +143,21 @@ class Failed(CheckError):
 
 
 def written_bytes(runtime: Runtime, target: Path) -> int:
-    """Size of all that belongs to an export."""
+    """Bytes of all files of an export."""
     every = [path for root in _files(runtime, target) for path in (root, *root.rglob("*"))]
     return sum(path.stat().st_size for path in every if path.is_file())
 
 
-def _compare(source, model, runtime: Runtime, written: Path, batch: int) -> Check:
+def _compare(source: Model, model: Model, runtime: Runtime, path: Path, batch: int) -> Check:
     from octconvert.runtimes.signature import example_inputs
     from octconvert.verification import checks
 
     inputs = example_inputs(model, batch)
     try:
-        found = runtime.open(written)(inputs)
-    except Exception as error:  # runtimes raise of every kind
+        outputs = runtime.open(path)(inputs)
+    except Exception as error:  # runtimes raise errors of every kind
         return Check("export", False, f"{runtime.name} can not run the exported file: {runtime.reason(error)}")
-    return checks.check_exported(source, list(inputs.values()), found)
+    return checks.check_exported(source, list(inputs.values()), outputs)
 
 
 def _is_file(runtime: Runtime, place: Path) -> bool:
@@ -158,10 +165,10 @@ def _is_file(runtime: Runtime, place: Path) -> bool:
 
 
 def _files(runtime: Runtime, place: Path) -> tuple[Path, ...]:
-    """What is written, files or a directory; the one that is looked for by name comes last."""
+    """The files or the directory that are written; the one that the user names comes last."""
     pair = runtime.name == "openvino" and _is_file(runtime, place)
     return (place.with_suffix(".bin"), place) if pair else (place,)
 
 
-def _strangers(runtime: Runtime, folder: Path) -> set[str]:
+def _foreign_names(runtime: Runtime, folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - _DIRECTORIES[runtime.name]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 
-from octconvert import loading
 from octconvert.errors import CheckError, UsageError
 from octconvert.loading.trust import SETTINGS
-from octconvert.loading.unsafe_content import NOTHING, InMemory, Kind, find_unsafe
+from octconvert.loading.unsafe_content import NOTHING, Finding, InMemory, Kind, find_unsafe
 from octconvert.model import examples, functions
 from octconvert.model.execution import run
 from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.results.report import Check
 from octconvert.verification import checks
+from octconvert.verification.keras_files import save
 
 
 def check_holds(path: Path, graph: CallGraph) -> None:
@@ -39,29 +39,29 @@ def check_holds(path: Path, graph: CallGraph) -> None:
             )
 
 
-def save_checked(model, path: Path, overwrite: bool, custom_objects: Mapping[str, Any] | None) -> Check:
-    """Save beside the target, load that, compare, rename.
+def save_checked(model: keras.Model, path: Path, overwrite: bool, custom_objects: Mapping[str, Any] | None) -> Check:
+    """Save beside the target, load that file, compare its outputs with the model's, rename.
 
     Raises:
         UsageError: the path can not be written, or exists and ``overwrite`` is false.
         CheckError: the saved file does not load, predicts something else, or holds code that the model does not run;
             no file is left or changed.
     """
-    samples, found = examples.example_inputs(model), []
+    samples = examples.example_inputs(model)
     expected = run(model, samples)
 
-    def check(temporary: Path) -> None:
+    def check(temporary: Path) -> Check:
         safe = _is_safe(temporary, model, custom_objects)
 
-        def reload(path: Path):
+        def reload(path: Path) -> keras.Model:
             return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=safe)
 
-        found.append(checks.check_reload(temporary, reload, expected, samples))
-        if not found[0].passed:
-            raise CheckError(failure(found[0]))
+        result = checks.check_reload(temporary, reload, expected, samples)
+        if not result.passed:
+            raise CheckError(failure(result))
+        return result
 
-    loading.save(model, path, overwrite=overwrite, check=check)
-    return found[0]
+    return save(model, path, overwrite=overwrite, check=check)
 
 
 def failure(check: Check) -> str:
@@ -69,24 +69,24 @@ def failure(check: Check) -> str:
     return f"check '{check.name}' failed, nothing was written: {check.detail}"
 
 
-def _is_safe(path: Path, model, custom_objects: Mapping[str, Any] | None) -> bool:
+def _is_safe(path: Path, model: keras.Model, custom_objects: Mapping[str, Any] | None) -> bool:
     """Whether a file just written holds no code and names no file; if it does, they must be the model's own.
 
     A model may have come from a file that Keras did not decode wholly. The next reader may: .h5 and .keras differ.
     """
-    written, mine = _configuration(path), dict(custom_objects or {})
-    new = next(_unsafe(written, mine, functions.held(model)), None)
+    written, own = _configuration(path), dict(custom_objects or {})
+    new = next(_unsafe(written, own, functions.held(model)), None)
     if new is not None:
         raise CheckError(
             f"nothing was written: layer '{new.layer}' {new}, and none of the model's own functions is that; "
-            "build the layer anew"
+            "build that layer again"
         )
-    return next(_unsafe(written, mine, NOTHING), None) is None
+    return next(_unsafe(written, own, NOTHING), None) is None
 
 
-def _unsafe(config: dict[str, Any], custom_objects: Mapping[str, Any], held: InMemory):
-    found = find_unsafe(config, custom_objects, held)
-    return (finding for finding in found if finding.kind is not Kind.UNKNOWN)
+def _unsafe(config: dict[str, Any], custom_objects: Mapping[str, Any], in_memory: InMemory) -> Iterator[Finding]:
+    findings = find_unsafe(config, custom_objects, in_memory)
+    return (finding for finding in findings if finding.kind is not Kind.UNKNOWN)
 
 
 def _configuration(path: Path) -> dict[str, Any]:

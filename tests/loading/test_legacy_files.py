@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from octconvert import loading
+from octconvert.verification import keras_files
 
 LEGACY = Path(__file__).parents[2] / "fixtures" / "legacy"
 FILES = sorted(path for path in LEGACY.iterdir() if path.suffix in (".h5", ".keras"))
@@ -43,7 +44,7 @@ def test_predictions_are_those_of_the_old_keras(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_loaded_model_survives_saving_as_keras(path, tmp_path):
     model = loading.load(path)
-    loading.save(model, tmp_path / "again.keras")
+    keras_files.save(model, tmp_path / "again.keras")
     inputs, _ = stored(path)
     again = loading.read(tmp_path / "again.keras")
     assert again.repairs == ()

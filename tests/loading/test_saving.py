@@ -12,6 +12,7 @@ from keras import layers
 
 from octconvert import loading
 from octconvert.errors import CheckError, OctconvertError, UsageError
+from octconvert.verification import keras_files
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def names(directory):
 
 def refused(model, path, **options) -> str:
     with pytest.raises(UsageError) as caught:
-        loading.save(model, path, **options)
+        keras_files.save(model, path, **options)
     assert "\n" not in str(caught.value)
     assert path.name in str(caught.value)
     return str(caught.value)
@@ -34,7 +35,7 @@ def refused(model, path, **options) -> str:
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.hdf5", "M.H5", "with space.keras", "a.b.keras"])
 def test_saved_and_read_again(model, tmp_path, name):
-    loading.save(model, tmp_path / name)
+    keras_files.save(model, tmp_path / name)
     assert names(tmp_path) == [name]
     x = np.random.default_rng(0).random((2, 5, 5, 2), np.float32)
     np.testing.assert_allclose(np.asarray(loading.load(tmp_path / name)(x)), np.asarray(model(x)), rtol=1e-6)
@@ -42,7 +43,7 @@ def test_saved_and_read_again(model, tmp_path, name):
 
 @pytest.mark.parametrize(("name", "kind"), [("m.keras", "keras"), ("m.h5", "h5"), ("m.hdf5", "h5")])
 def test_the_suffix_determines_the_format(model, tmp_path, name, kind):
-    loading.save(model, tmp_path / name)
+    keras_files.save(model, tmp_path / name)
     assert loading.read(tmp_path / name).kind == kind
 
 
@@ -57,7 +58,7 @@ def test_an_existing_file_is_kept_without_overwrite(model, tmp_path):
     path.write_bytes(b"precious")
     assert "exists already" in refused(model, path)
     assert path.read_bytes() == b"precious"
-    loading.save(model, path, overwrite=True)
+    keras_files.save(model, path, overwrite=True)
     assert loading.read(path).kind == "keras"
     assert names(tmp_path) == ["m.keras"]
 
@@ -70,7 +71,7 @@ def test_the_check_sees_the_finished_file_beside_the_target(model, tmp_path):
         assert not (tmp_path / "m.h5").exists()
         seen.append(loading.read(path).model.output_shape)
 
-    loading.save(model, tmp_path / "m.h5", check=check)
+    keras_files.save(model, tmp_path / "m.h5", check=check)
     assert seen == [(None, 3, 3, 3)]
     assert names(tmp_path) == ["m.h5"]
 
@@ -84,7 +85,7 @@ def test_a_failed_check_changes_nothing(model, tmp_path, error):
         raise error
 
     with pytest.raises(type(error)):
-        loading.save(model, path, overwrite=True, check=check)
+        keras_files.save(model, path, overwrite=True, check=check)
     assert path.read_bytes() == b"precious"
     assert names(tmp_path) == ["m.keras"]
 
@@ -118,12 +119,12 @@ def test_a_directory_without_permission(model, tmp_path):
 def test_permissions_follow_the_umask_and_the_file_replaced(model, tmp_path, name):
     before = os.umask(0o027)
     try:
-        loading.save(model, tmp_path / name)
+        keras_files.save(model, tmp_path / name)
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o640
     (tmp_path / name).chmod(0o604)
-    loading.save(model, tmp_path / name, overwrite=True)
+    keras_files.save(model, tmp_path / name, overwrite=True)
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o604
 
 
@@ -131,7 +132,7 @@ def test_a_symbolic_link_stays_one(model, tmp_path):
     (tmp_path / "store").mkdir()
     link = tmp_path / "m.keras"
     link.symlink_to(tmp_path / "store" / "real.keras")
-    loading.save(model, link, overwrite=True)
+    keras_files.save(model, link, overwrite=True)
     assert link.is_symlink()
     assert names(tmp_path / "store") == ["real.keras"]
 
@@ -139,8 +140,8 @@ def test_a_symbolic_link_stays_one(model, tmp_path):
 def test_saving_h5_does_not_change_the_model(model, tmp_path):
     # Keras by itself removes the optimizer from the settings of a model that it writes to .h5.
     model.compile(keras.optimizers.Adam(0.02), "mse")
-    loading.save(model, tmp_path / "m.h5")
-    loading.save(model, tmp_path / "m.keras")
+    keras_files.save(model, tmp_path / "m.h5")
+    keras_files.save(model, tmp_path / "m.keras")
     for name in ("m.h5", "m.keras"):
         assert float(loading.load(tmp_path / name).optimizer.learning_rate) == pytest.approx(0.02)
 
@@ -157,6 +158,6 @@ class Unsaveable(layers.Layer):
 def test_models_that_keras_can_not_save_are_refused_in_one_line(tmp_path, name):
     image = keras.Input((4,))
     with pytest.raises(OctconvertError) as caught:
-        loading.save(keras.Model(image, Unsaveable()(image)), tmp_path / name)
+        keras_files.save(keras.Model(image, Unsaveable()(image)), tmp_path / name)
     assert name in str(caught.value) and "\n" not in str(caught.value)
     assert names(tmp_path) == []

@@ -14,6 +14,7 @@ from oracle import assert_oracle, assert_portable, ends, example, reasons, roles
 import octconvert
 from octconvert import loading
 from octconvert.model import known_functions
+from octconvert.verification import keras_files
 
 
 def network(activation, kind=layers.Conv2D):
@@ -125,7 +126,7 @@ def test_built_in_layers_and_vectors():
 @pytest.mark.parametrize("activation", ["tf.nn.swish", "ops.relu", "LeakyReLU", "PReLU"])
 def test_the_result_can_be_read_again(activation, tmp_path):
     model = octconvert.convert(network(ELEMENTWISE[activation]), min_size=1, calibration=False).model
-    loading.save(model, tmp_path / "model.keras")
+    keras_files.save(model, tmp_path / "model.keras")
     sample = example(model)
     np.testing.assert_allclose(run(loading.load(tmp_path / "model.keras"), sample)[0], run(model, sample)[0], atol=1e-6)
 

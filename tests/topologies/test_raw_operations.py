@@ -7,6 +7,7 @@ from oracle import assert_oracle, assert_portable, ends, example, randomise, rol
 
 import octconvert
 from octconvert import loading
+from octconvert.verification import keras_files
 
 
 def conv(x, filters=8, name=None):
@@ -119,7 +120,7 @@ def test_constants_are_saved(tmp_path):
     x = conv(inputs, name="before")
     model = Model(inputs, [conv(operation(x), 4) for operation in GROUPS["constants for each channel"]])
     converted = octconvert.convert(model, min_size=1, calibration=False).model
-    loading.save(converted, tmp_path / "model.keras")
+    keras_files.save(converted, tmp_path / "model.keras")
     sample = example(model)
     for found, right in zip(run(loading.load(tmp_path / "model.keras"), sample), run(converted, sample), strict=True):
         np.testing.assert_allclose(found, right, atol=1e-6)

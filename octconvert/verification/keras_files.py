@@ -1,4 +1,4 @@
-"""Saves a model: beside the target, checked there, and only then moved to the target."""
+"""Keras files: writing a model as .keras or HDF5, beside the target first, and only then put in its place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -24,39 +25,37 @@ def save(
     path: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    check: Callable[[Path], None] | None = None,
-) -> None:
-    """Saves ``model`` to ``path`` in the format of its suffix (.keras, .h5 or .hdf5).
+    check: Callable[[Path], Any] = lambda path: None,
+) -> Any:
+    """Save a model in the format that the ending names (.keras, .h5 or .hdf5), after a check of the file.
 
-    The file is written under a temporary name beside the target, ``check`` is called with that name, and then it
-    replaces the target in one step. After any error an existing file is unchanged and nothing is left behind.
+    Args:
+        check: called with the name of the finished file, which is not yet the target's; its result is returned.
 
     Raises:
-        UsageError: The suffix is unknown, the target exists and must not be overwritten, or it can not be written.
-        OctconvertError: Keras could not save this model in this format.
-        Exception: Whatever ``check`` raises.
+        UsageError: the ending is unknown, the target exists and may not be overwritten, or it can not be written there.
+        OctconvertError: Keras can not save this model in this format.
+        Exception: whatever ``check`` raises.
     """
     target = Path(path)
-    resolved = check_target(target, overwrite=overwrite)
-    with targets.beside(resolved, target.suffix.lower()) as temporary:
+
+    def write(temporary: Path) -> Any:
         _write(model, temporary, target)
-        if check is not None:
-            check(temporary)
-        check_target(target, overwrite=overwrite)  # it may have been created meanwhile
-        try:
-            targets.put_in_place(temporary, resolved)
-        except OSError as error:
-            raise targets.can_not_be_written(target, error) from error
+        return check(temporary)
+
+    return targets.checked_write(
+        target, lambda: check_model_target(target, overwrite=overwrite), write, target.suffix.lower()
+    )
 
 
-def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Refuses a target that :func:`save` could not write, before any long work.
+def check_model_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Refuse a target that `save` could not write, before any work is done for it.
 
     Returns:
         The path behind all links.
 
     Raises:
-        UsageError: With the reason.
+        UsageError: with the reason.
     """
     suffix = Path(path).suffix
     if suffix.lower() not in SUFFIXES:
@@ -66,15 +65,15 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 
 def _write(model: keras.Model, temporary: Path, target: Path) -> None:
-    # Keras removes the optimizer from the model's settings when it writes .h5; a later .keras would not have it.
+    # Keras takes the optimizer out of the model's own settings when it writes .h5; a later .keras would lack it.
     settings = getattr(getattr(model, "_compile_config", None), "config", None)
     before = dict(settings or {})
     write = _write_archive if temporary.suffix == ".keras" else _write_hdf5
     try:
         with quiet():
             write(model, temporary)
-    except OSError as error:
-        raise targets.can_not_be_written(target, error) from error
+    except OSError:
+        raise
     except Exception as error:
         name = targets.shown(target)
         raise OctconvertError(f"{name}: Keras can not save this model in this format: {one_line(error)}") from error
@@ -95,6 +94,6 @@ def _write_hdf5(model: keras.Model, path: Path) -> None:
 
 
 def _write_archive(model: keras.Model, path: Path) -> None:
-    # With little memory Keras lets HDF5 write beside a file that has a name; an open descriptor has none.
+    # Where memory is short Keras lets HDF5 write beside a file that has a name; an open descriptor has none.
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), "w+b") as file:
         saving_lib.save_model(model, file)
