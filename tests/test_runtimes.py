@@ -114,7 +114,7 @@ def test_an_operation_that_a_runtime_has_not_is_named(tmp_path, name):
         told = str(error)
     except Exception as error:
         told = runtime.reason(error)
-    assert told.endswith("it has no Erfinv")
+    assert told.endswith("it does not support Erfinv")
 
 
 def test_the_signature_is_fixed_and_its_names_are_identifiers(manifold):
@@ -131,13 +131,13 @@ def test_batch_is_what_was_asked_for_or_what_a_model_fixes():
     for models, asked in (([fixed], 3), ([fixed, other], None)):
         with pytest.raises(UsageError, match=r"fixed batch size of [24], which can not be [34]"):
             batch_of(models, asked)
-    with pytest.raises(UsageError, match="batch must be a whole number, at least 1, received 0"):
+    with pytest.raises(UsageError, match="`batch` must be a whole number, at least 1; received 0"):
         batch_of([free], 0)
 
 
 def test_open_sizes_are_refused_with_what_to_do():
     model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 3)])
-    with pytest.raises(UsageError, match=r"leaves its input \?x\?x3 open: give --input-shape"):
+    with pytest.raises(UsageError, match=r"leaves its input \?x\?x3 open; give `input_shape`"):
         signature_of(model, 1)
 
 

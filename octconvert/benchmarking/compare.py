@@ -1,4 +1,4 @@
-"""Models side by side: exported for each runtime in turn, measured, and put into rows."""
+"""Comparing models: exported for each runtime in turn, measured, and reported as rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,21 +21,37 @@ from octconvert.runtimes import find
 from octconvert.system.progress import Progress
 from octconvert.system.temporaries import new_folder
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model that is measured: what it is called, the Keras model, and its MACs for one sample."""
+    """A model that is measured.
+
+    Attributes:
+        name: in the rows.
+        model: the Keras model.
+        macs: its multiply-accumulates for one sample.
+    """
 
     name: str
-    model: Any
+    model: keras.Model
     macs: int
 
 
 def compare(
-    subjects: Sequence[Subject], settings: BenchSettings, batch: int, tell: Progress
+    subjects: Sequence[Subject], settings: BenchSettings, batch: int, progress: Progress
 ) -> tuple[tuple[BenchRow, ...], tuple[str, ...]]:
-    """(a row for every runtime and model, what was told of the models on the way)."""
-    comparison = _Comparison(subjects, settings, batch, tell)
+    """Time the models on every runtime.
+
+    Args:
+        batch: samples of one run.
+
+    Returns:
+        A row for every runtime and model, and notes for the user.
+    """
+    comparison = _Comparison(subjects, settings, batch, progress)
     rows: list[BenchRow] = []
     for runtime in settings.runtimes:
         with new_folder() as folder:
@@ -48,25 +64,28 @@ class _Comparison:
     subjects: Sequence[Subject]
     settings: BenchSettings
     batch: int
-    tell: Progress
+    progress: Progress
     notes: dict[str, None] = field(default_factory=dict)
 
     def on(self, runtime: str, folder: Path) -> list[Timed]:
-        """Every model on one runtime; of those that can not be measured, why.
+        """The times of every model on one runtime, or the reason why one can not be measured.
 
-        Where one can not be run in the form that was asked for, all are measured again, that one in the other form.
+        Where one can not be run in the requested form, all are measured again, that one in the other form.
         """
         attempts = [_Attempt(subject, self.settings.for_inference) for subject in self.subjects]
         names = (folder / str(number) for number in itertools.count())
-        show = partial(self.tell, f"measure on {runtime}")
+        rounds_done = partial(self.progress, f"measure on {runtime}")
+
+        def write(model: keras.Model) -> dict[str, Any]:
+            return exported(model, runtime, next(names), self.batch, self.settings.threads)
+
         while any(attempt.forms for attempt in attempts):
             for number, attempt in enumerate(attempts):
-                self.tell(f"export for {runtime}", number, len(attempts))
-                write = lambda model: exported(model, runtime, next(names), self.batch, self.settings.threads)  # noqa: E731
+                self.progress(f"export for {runtime}", number, len(attempts))
                 attempt.export(runtime, write)
             ready = [attempt for attempt in attempts if attempt.choice is not None]
             tasks = [attempt.choice.result for attempt in ready if attempt.choice is not None]
-            for attempt, timed in zip(ready, measure(tasks, self.settings.rounds, show), strict=True):
+            for attempt, timed in zip(ready, measure(tasks, self.settings.rounds, rounds_done), strict=True):
                 attempt.take(timed)
         for attempt in attempts:
             self.notes |= dict.fromkeys(f"{attempt.subject.name}: {note}" for note in attempt.notes)
@@ -78,18 +97,18 @@ class _Attempt:
 
     Attributes:
         forms: those to be tried next, see `octconvert.inference.fallback`.
-        choice: the last that was exported; None: none could be.
-        timed: what was measured of it, or why nothing was.
+        choice: the one that was exported last; None: none could be exported.
+        timed: its times, or the error.
     """
 
     def __init__(self, subject: Subject, for_inference: bool):
-        self.subject, self.asked = subject, for_inference
+        self.subject, self.requested = subject, for_inference
         self.forms: tuple[bool, ...] = (for_inference, not for_inference)
         self.choice: TakenForm[dict[str, Any]] | None = None
         self.timed = Timed()
         self._refusal, self._errors = "", dict[bool, str]()
 
-    def export(self, runtime: str, write: Callable[[Any], dict[str, Any]]) -> None:
+    def export(self, runtime: str, write: Callable[[keras.Model], dict[str, Any]]) -> None:
         """Try the next forms; ``write`` exports a model and returns the task of a worker."""
         if not self.forms:
             return
@@ -100,12 +119,12 @@ class _Attempt:
             self._fail(False in forms, str(error))
 
     def take(self, timed: Timed) -> None:
-        """What was measured; where nothing was, another form may be next."""
-        assert self.choice is not None  # it was measured
+        """Store the times; where there are none, another form may be next."""
+        assert self.choice is not None  # it has been measured
         form, self.timed = self.choice.for_inference, timed
         if timed.error and not timed.seconds:
             self._refusal = refusal_of(form, timed.error)
-            self.forms = (not form,) if form == self.asked else ()
+            self.forms = (not form,) if form == self.requested else ()
             self._fail(not form, timed.error)
 
     def _fail(self, as_it_is: bool, error: str) -> None:
@@ -117,20 +136,20 @@ class _Attempt:
         return () if self.choice is None or self.timed.error else self.choice.notes
 
 
-def _rows(runtime: str, subjects: Sequence[Subject], found: Sequence[Timed]) -> list[BenchRow]:
+def _rows(runtime: str, subjects: Sequence[Subject], times: Sequence[Timed]) -> list[BenchRow]:
     """Ratios are to the first model."""
-    rows = [_row(runtime, *each) for each in zip(subjects, found, strict=True)]
+    rows = [_row(runtime, *each) for each in zip(subjects, times, strict=True)]
     time, macs = rows[0].median, rows[0].macs
     return [replace(row, speedup=_ratio(time, row.median), mac_ratio=_ratio(macs, row.macs)) for row in rows]
 
 
-def _row(runtime: str, subject: Subject, found: Timed) -> BenchRow:
-    row = BenchRow(subject.name, runtime, subject.macs, error=found.error)
-    if found.error or not found.seconds:
+def _row(runtime: str, subject: Subject, timed: Timed) -> BenchRow:
+    row = BenchRow(subject.name, runtime, subject.macs, error=timed.error)
+    if timed.error or not timed.seconds:
         return row
-    times = [1000 * seconds for seconds in found.seconds]
+    times = [1000 * seconds for seconds in timed.seconds]
     low, median, high = (float(np.quantile(times, share)) for share in (0.25, 0.5, 0.75))
-    return replace(row, median=median, quartiles=(low, high), runs=len(times), memory=found.memory)
+    return replace(row, median=median, quartiles=(low, high), runs=len(times), memory=timed.memory)
 
 
 def _ratio(first: float | None, second: float | None) -> float | None:

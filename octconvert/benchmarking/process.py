@@ -1,4 +1,4 @@
-"""The other end of `octconvert.benchmarking.worker`."""
+"""`Worker`: a process with exported models, seen from this one; `octconvert.benchmarking.worker` runs in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,11 +19,14 @@ from octconvert.runtimes import find
 from octconvert.runtimes.signature import example_inputs
 from octconvert.system import environment
 
+if TYPE_CHECKING:
+    import keras
+
 _CHATTER = ("INFO", "WARNING", "I0", "W0")
 
 
-def exported(model, runtime: str, stem: Path, batch: int, threads: int) -> dict[str, Any]:
-    """Write a model for a runtime, with random inputs beside it: what `Worker` is to open.
+def exported(model: keras.Model, runtime: str, stem: Path, batch: int, threads: int) -> dict[str, Any]:
+    """Export a model for a runtime, with random inputs beside it, and return the task that `Worker.open` takes.
 
     Raises:
         UsageError, InputError: as `octconvert.runtimes.Runtime.export`.
@@ -36,18 +39,18 @@ def exported(model, runtime: str, stem: Path, batch: int, threads: int) -> dict[
 
 
 class WorkerError(Exception):
-    """The worker could not do what it was asked; says why in one line."""
+    """The worker failed; the message is one line."""
 
 
 class Worker:
     """A process with exported models; a context manager that ends it.
 
     Args:
-        task: the first model that the worker is to open, as it takes it; none: see `open`.
+        task: of the first model that the worker opens, as `exported` returns it; without one, call `open`.
     """
 
     def __init__(self, **task: Any):
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         root = str(Path(octconvert.__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))
         self._process = subprocess.Popen(
@@ -55,7 +58,7 @@ class Worker:
             [sys.executable, "-P", "-m", "octconvert.benchmarking.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._errors,
             text=True,
             env={**environment.of_the_user(), "PYTHONPATH": path, environment.LOG_LEVEL: "3"},
         )
@@ -67,47 +70,47 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def open(self, model: int, **task: Any) -> None:
-        """Give the worker another model, in the place of the one that had this number."""
-        self._tell({"model": model, **task})
+        """Open a model, in place of the one that had this number."""
+        self._send({"model": model, **task})
 
     def run(self, untimed: int, timed: int, model: int = 0, whole: bool = True) -> tuple[list[float], float | None]:
-        """(seconds of every timed run, peak memory in MB or None).
+        """Run a model; returns (seconds of every timed run, peak memory in MB or None).
 
         Args:
-            untimed, timed: how many runs.
+            untimed, timed: numbers of runs.
             model: its number.
-            whole: whether handing over inputs and outputs counts.
+            whole: whether the time includes setting inputs and fetching outputs.
 
         Raises:
             WorkerError: the model can not be opened or run, or the process has ended.
         """
-        self._tell({"model": model, "untimed": untimed, "timed": timed, "whole": whole})
+        self._send({"model": model, "untimed": untimed, "timed": timed, "whole": whole})
         answer = self._answers.readline()
         if not answer:
             raise WorkerError(self._last_words())
-        found = json.loads(answer)
-        if "error" in found:
-            raise WorkerError(found["error"])
-        return found["seconds"], found["memory"]
+        result = json.loads(answer)
+        if "error" in result:
+            raise WorkerError(result["error"])
+        return result["seconds"], result["memory"]
 
     def close(self) -> None:
-        """End the process; it holds nothing worth keeping."""
+        """End the process."""
         with contextlib.suppress(OSError), self._process:  # which closes the pipes and waits
             self._process.kill()
-        self._said.close()
+        self._errors.close()
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # it has ended: what follows finds out why
+    def _send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the process has ended: reading its answer will say so
             print(json.dumps(message), file=self._orders, flush=True)
 
     def _last_words(self) -> str:
         code = self._process.wait()
-        self._said.seek(0)
-        lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines()]
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()]
         useful = [line for line in lines if line and not line.startswith(_CHATTER)]
-        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"its process {how}{f': {useful[-1]}' if useful else ''}"
+        end = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"its process {end}{f': {useful[-1]}' if useful else ''}"

@@ -1,9 +1,9 @@
-"""The process that holds exported models open and runs them: a JSON object a line in, a JSON object a line out.
+"""The process that keeps exported models open and runs them: one JSON object a line in, one JSON object a line out.
 
-What to open comes first, and is not answered: {"model": a number, "runtime", "path", "threads", "inputs": an .npz file,
-"names": of these inputs}; another one of that number takes its place. Then, as often as wanted, {"model", "untimed",
-"timed", "whole"}: how many runs, and whether handing over inputs and outputs counts. The answers: {"seconds": of every
-timed run, "memory": megabytes or null}, or {"error"}. It ends when nobody writes to it any more.
+The order to open a model has no answer: {"model": a number, "runtime", "path", "threads", "inputs": an .npz file,
+"names": of these inputs}; a later model replaces one of the same number. The order to run it is {"model", "untimed",
+"timed", "whole"}: numbers of runs, and whether the time includes setting inputs and fetching outputs. Its answer is
+{"seconds": of every timed run, "memory": megabytes or null}, or {"error"}. The process ends when its stdin is closed.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ RESET_PEAK = "5"  # as /proc/self/clear_refs takes it
 
 def main() -> None:
     answers = _own_stdout()
-    models: dict[int, _Model] = {}
+    models: dict[int, _ExportedModel] = {}
     for line in _orders():
         order = json.loads(line)
         number = order.pop("model")
         if "runtime" in order:
             models.pop(number, None)
-            models[number] = _Model(**order)
+            models[number] = _ExportedModel(**order)
         else:
-            _tell(answers, **models[number].run(**order))
+            _send(answers, **models[number].run(**order))
 
 
-class _Model:
+class _ExportedModel:
     """One exported model, opened at its first run.
 
-    ``before``: the process's memory when it was opened; what the imports needed for a moment does not count.
+    ``_before``: the memory of the process when it was opened, without the peak of the imports.
     """
 
     def __init__(self, runtime: str, path: str, threads: int, inputs: str, names: list[str]):
@@ -60,7 +60,7 @@ class _Model:
         try:
             session = self._session or self._open()
             seconds = _timed(session, self._values, untimed, timed, whole)
-        except Exception as error:  # runtimes raise of every kind
+        except Exception as error:  # runtimes raise errors of every kind
             return {"error": self._runtime.reason(error)}
         peak = _resident("VmHWM")
         memory = None if self._before is None or peak is None else max(0.0, peak - self._before)
@@ -79,7 +79,7 @@ class _Model:
 
 
 def _orders() -> Iterator[bytes]:
-    """Lines of stdin; when nobody writes to it any more the process ends at once, whatever it is running."""
+    """Lines of stdin; when it is closed the process ends at once, even within a run."""
     lines: SimpleQueue[bytes] = SimpleQueue()
     stdin = io.FileIO(0, closefd=False)  # sys.stdin would be locked at exit
 
@@ -94,14 +94,14 @@ def _orders() -> Iterator[bytes]:
 
 
 def _own_stdout() -> TextIO:
-    """What libraries print goes to stderr; only the answers go to stdout."""
+    """Output of libraries goes to stderr; only the answers go to stdout."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
 
 
-def _tell(answers: TextIO, **found: object) -> None:
-    print(json.dumps(found), file=answers, flush=True)
+def _send(answers: TextIO, **answer: object) -> None:
+    print(json.dumps(answer), file=answers, flush=True)
 
 
 def _timed(session: Session, values: dict[str, np.ndarray], untimed: int, timed: int, whole: bool) -> list[float]:
@@ -117,16 +117,16 @@ def _timed(session: Session, values: dict[str, np.ndarray], untimed: int, timed:
 
 
 def _resident(field: str) -> float | None:
-    """Resident memory (VmRSS) or the most of it so far (VmHWM), in megabytes; None where the system does not tell."""
+    """Resident memory (VmRSS) or its peak so far (VmHWM), in megabytes; None where the system does not say."""
     try:
-        found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+        match = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 / 1e6 if found else None
+    return int(match[1]) * 1024 / 1e6 if match else None
 
 
 def _reset_peak() -> None:
-    """What the imports needed for a moment does not count; not every system lets a process forget it."""
+    """Forget the peak of the imports, where the system can do that."""
     with contextlib.suppress(OSError):
         STATUS.with_name("clear_refs").write_text(RESET_PEAK)
 

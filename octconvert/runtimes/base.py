@@ -1,4 +1,4 @@
-"""What every runtime does."""
+"""`Runtime` and `Session`: what every runtime does with a model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 from octconvert.errors import InputError, UsageError, first_line
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
 
 INSTALL = "pip install 'octconvert[bench]'"
-"""What brings every package that a runtime needs."""
+"""Installs every package that a runtime needs."""
 
 LONGEST_REASON = 240
+"""Characters of an error message that a reason keeps."""
 
 
 class Refused(InputError):
@@ -29,15 +31,18 @@ class Refused(InputError):
 
 
 class Session(ABC):
-    """A model that is ready to run. Called: inputs by the names of its signature -> its outputs, flat."""
+    """A model that is ready to run; called with its inputs by name, it returns its outputs, flat.
+
+    The names are those of `octconvert.runtimes.signature.signature_of`.
+    """
 
     @abstractmethod
     def feed(self, values: Mapping[str, np.ndarray]) -> None:
-        """Hand over the inputs."""
+        """Set the inputs."""
 
     @abstractmethod
     def invoke(self) -> None:
-        """Run once, and wait for it."""
+        """Run once, and wait for the end."""
 
     @abstractmethod
     def fetch(self) -> list[np.ndarray]:
@@ -50,15 +55,15 @@ class Session(ABC):
 
 
 class Runtime(ABC):
-    """One runtime; has no state.
+    """One runtime, without state.
 
     Attributes:
-        name: as users type it.
+        name: as in `octconvert.options.timing.RUNTIMES`.
         suffix: the ending of its files; empty where they are directories.
-        runs_with: modules that must be importable to run a file.
-        exports_with: those that must be to write one, besides TensorFlow.
-        unsupported: finds the operation that the runtime has not in what it says about a model.
-        computes_in: the precisions of floating point in which it can run all layers.
+        runs_with: modules that are needed to run a file.
+        exports_with: modules that are needed to write one, besides TensorFlow.
+        unsupported: regular expression that finds the names of unsupported operations in its error messages.
+        computes_in: the floating-point types in which it can run all layers.
     """
 
     name: ClassVar[str]
@@ -69,23 +74,27 @@ class Runtime(ABC):
     computes_in: ClassVar[frozenset[str]] = frozenset({"float16", "bfloat16", "float32", "float64"})
 
     def missing(self) -> tuple[str, ...]:
-        """Those of its modules that are not installed."""
+        """Those of the modules it needs that are not installed."""
         needed = dict.fromkeys((*self.runs_with, *self.exports_with))
         return tuple(module for module in needed if not _is_installed(module))
 
     def check_installed(self) -> None:
-        """Raises `UsageError` with the command that installs what is missing."""
+        """Check that the modules it needs are installed.
+
+        Raises:
+            UsageError: with the command that installs what is missing.
+        """
         if missing := self.missing():
             raise UsageError(f"{self.name} needs {' and '.join(missing)}: {INSTALL}")
 
-    def export(self, model, path: Path, batch: int) -> None:
-        """Write a Functional or Sequential model, with that batch size and all other sizes fixed.
+    def export(self, model: keras.Model, path: Path, batch: int) -> None:
+        """Write a Functional or Sequential model with all sizes fixed, the batch's too.
 
         Its inputs have the names of `signature_of`; inputs and outputs are flat.
 
         Raises:
             UsageError: sizes are open, or the model fixes another batch size.
-            Refused: the runtime has not what the model needs.
+            Refused: the runtime lacks an operation that the model needs.
         """
         import keras
 
@@ -96,31 +105,35 @@ class Runtime(ABC):
         try:
             with quiet():
                 self._write(keras.Model(model.inputs, list(model.outputs)), [signature], path)
-        except Exception as error:  # converters raise of every kind
+        except Exception as error:  # converters raise errors of every kind
             reason = self.reason(error)
             raise Refused(f"model '{model.name}' can not be exported for {self.name}: {reason}", reason) from error
 
     @abstractmethod
-    def _write(self, model, signature: list, path: Path) -> None:
+    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
         """Write a model with flat inputs and outputs; ``signature`` as ``keras.Model.export`` takes it."""
 
     @abstractmethod
     def open(self, path: Path, threads: int | None = None) -> Session:
-        """Make ready to run what `export` wrote, on so many threads (None: as it likes), in float32 where it was."""
+        """Open a file that `export` wrote, to be run in float32 where it was float32.
+
+        Args:
+            threads: that it may use; None: the runtime's own choice.
+        """
 
     def reason(self, error: Exception) -> str:
-        """Why the runtime refused a model, in one line."""
+        """Why the runtime refused a model, in one line of at most `LONGEST_REASON` characters."""
         missing = dict.fromkeys(re.findall(self.unsupported, str(error)))
-        return f"it has no {', '.join(missing)}" if missing else first_line(error)[:LONGEST_REASON]
+        return f"it does not support {', '.join(missing)}" if missing else first_line(error)[:LONGEST_REASON]
 
 
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that it lies in
+    except ModuleNotFoundError:  # of the package that contains it
         return False
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """'output_0', 'output_1' ... 'output_10': SavedModels and what is made of them keep their outputs by name."""
+    """'output_0', 'output_1' ... 'output_10': SavedModels, and files converted from them, have named outputs."""
     return sorted(names, key=lambda name: int(name.rpartition("_")[2]))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from octconvert.runtimes.base import Runtime, Session
 
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
 ERRORS_ONLY = 3
+"""Least severity of what is logged."""
 
 
 class Onnx(Runtime):
@@ -17,23 +24,23 @@ class Onnx(Runtime):
     exports_with = ("onnx", "tf2onnx")
     unsupported = r"No Op registered for (\w+)"
 
-    def _write(self, model, signature, path: Path) -> None:
+    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
         import keras
         import onnx
 
-        import octconvert.runtimes.onnx_operations  # noqa: F401  it registers them
-        from octconvert.runtimes.onnx_resizing import settle_upsampling
-        from octconvert.runtimes.onnx_weights import FedWeights, put_in, weights_of
+        import octconvert.runtimes.onnx_operations  # noqa: F401, registers them
+        from octconvert.runtimes.onnx_resizing import use_asymmetric_upsampling
+        from octconvert.runtimes.onnx_weights import FedWeights, set_weights, weights_of
 
         weights = weights_of(model)
         specs = [keras.InputSpec(shape=each.shape, dtype=each.dtype, name=name) for name, each in weights.items()]
         FedWeights(model).export(
             path, format="onnx", verbose=False, input_signature=[[*keras.tree.flatten(signature), *specs]]
         )
-        made = onnx.load(path)
-        put_in(made, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
-        settle_upsampling(made)
-        onnx.save(made, path)
+        exported = onnx.load(path)
+        set_weights(exported, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
+        use_asymmetric_upsampling(exported)
+        onnx.save(exported, path)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import onnxruntime
@@ -42,26 +49,26 @@ class Onnx(Runtime):
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
-        # Else its threads spin on after a run, while another process is being timed.
+        # Otherwise its threads spin on after a run, while another process is being timed.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return _Bound(session)
 
 
 class _Bound(Session):
-    def __init__(self, session):
-        self._session, self._places = session, session.io_binding()
+    def __init__(self, session: Any):
+        self._session, self._binding = session, session.io_binding()
         for output in session.get_outputs():
-            self._places.bind_output(output.name)
+            self._binding.bind_output(output.name)
 
-    def feed(self, values) -> None:
+    def feed(self, values: Mapping[str, np.ndarray]) -> None:
         import numpy as np
 
         for name, value in values.items():
-            self._places.bind_cpu_input(name, np.ascontiguousarray(value))
+            self._binding.bind_cpu_input(name, np.ascontiguousarray(value))
 
     def invoke(self) -> None:
-        self._session.run_with_iobinding(self._places)
+        self._session.run_with_iobinding(self._binding)
 
-    def fetch(self):
-        return self._places.copy_outputs_to_cpu()
+    def fetch(self) -> list[np.ndarray]:
+        return self._binding.copy_outputs_to_cpu()

@@ -1,6 +1,8 @@
-"""Operations of TensorFlow that tf2onnx has not; registered when this module is imported."""
+"""Operations of TensorFlow that tf2onnx does not know; registered when this module is imported."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from tf2onnx import utils
@@ -9,14 +11,14 @@ from tf2onnx.handler import tf_op
 
 @tf_op("Erfc")
 class Erfc:
-    """``1 - erf(x)``; it is in every exact GELU."""
+    """``1 - erf(x)``, part of every exact GELU."""
 
     @classmethod
-    def version_9(cls, ctx, node, **_):
-        given, name = node.input[0], node.name
+    def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+        source, name = node.input[0], node.name
         shapes, dtypes = node.output_shapes, node.output_dtypes
-        number = utils.map_onnx_to_numpy_type(ctx.get_dtype(given))
-        error = ctx.make_node("Erf", [given], shapes=shapes, dtypes=dtypes)
+        number = utils.map_onnx_to_numpy_type(ctx.get_dtype(source))
+        error = ctx.make_node("Erf", [source], shapes=shapes, dtypes=dtypes)
         one = ctx.make_const(utils.make_name("one"), np.ones((), number))
         ctx.remove_node(name)
         parts = [one.output[0], error.output[0]]

@@ -1,12 +1,18 @@
-"""OpenVINO: an .xml file with its .bin beside it, or a directory that holds both as model.xml and model.bin."""
+"""OpenVINO: an .xml file with its .bin beside it, or a directory with both as model.xml and model.bin."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from octconvert.runtimes.base import Runtime, Session, in_order
 from octconvert.system.temporaries import temporary
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 _OUTPUT = re.compile(r"output_\d+")
 
@@ -18,14 +24,14 @@ class OpenVino(Runtime):
     runs_with = ("openvino",)
     unsupported = r"No conversion rule found for operations: ([\w, ]+)"
 
-    def _write(self, model, signature, path: Path) -> None:
+    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
         import openvino
 
         with temporary(path.with_name(f"{path.name}.tf")) as folder:
             model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
-            found = openvino.Core().read_model(folder)
+            converted = openvino.Core().read_model(folder)
             # By default the weights would be rounded to half precision.
-            openvino.save_model(found, _description(path), compress_to_fp16=False)
+            openvino.save_model(converted, _description(path), compress_to_fp16=False)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import openvino
@@ -35,17 +41,17 @@ class OpenVino(Runtime):
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(_description(path), "CPU", options)
-        return _Requested(compiled)
+        return _InferRequest(compiled)
 
 
-class _Requested(Session):
-    def __init__(self, compiled):
+class _InferRequest(Session):
+    def __init__(self, compiled: Any):
         self._request = compiled.create_infer_request()
-        # A tensor that is several outputs, or an input as well, has all their names.
+        # A tensor has the names of all outputs, and inputs, that it is.
         names = {name for output in compiled.outputs for name in output.get_names()}
         self._names = in_order(name for name in names if _OUTPUT.fullmatch(name))
 
-    def feed(self, values) -> None:
+    def feed(self, values: Mapping[str, np.ndarray]) -> None:
         import numpy as np
         import openvino
 
@@ -55,7 +61,7 @@ class _Requested(Session):
     def invoke(self) -> None:
         self._request.infer()
 
-    def fetch(self):
+    def fetch(self) -> list[np.ndarray]:
         import numpy as np
 
         return [np.array(self._request.get_tensor(name).data) for name in self._names]

@@ -1,7 +1,7 @@
-"""A new OpenVINO pair, .xml and .bin, in the place of an old one.
+"""Replacing an OpenVINO pair, .xml and .bin, by a new one.
 
-Two files can not be renamed at once, so between the two the .bin holds the weights of both, and after every step the
-pair is whole:
+Two files can not be renamed in one step. So meanwhile the .bin holds the weights of both pairs, and after every step
+the pair is complete:
 
     .bin                  .xml
     old, padding, new     old                             the new weights are behind the old ones
@@ -30,9 +30,9 @@ _OFFSET = re.compile(rb'(\soffset=")(\d+)')
 
 
 def put_in_place(new: Path, place: Path, weights: Path) -> None:
-    """Let a pair take its place, with the permissions of what was there.
+    """Put a pair in the place of another one, whose permissions it takes over.
 
-    Whenever this process is killed, a whole pair is there, the old or the new one.
+    Whenever this process is killed, a complete pair is there, the old or the new one.
 
     Args:
         new: the new .xml, its .bin beside it.
@@ -47,8 +47,8 @@ def put_in_place(new: Path, place: Path, weights: Path) -> None:
         moved = stack.enter_context(targets.beside(place))
         _copy(new.with_suffix(".bin"), own)
         steps = [(own, weights), (new, place)]
-        is_whole = weights.exists() and place.exists()
-        if is_whole:
+        is_complete = weights.exists() and place.exists()
+        if is_complete:
             _copy(weights, aside)
             start = -(-max(weights.stat().st_size, own.stat().st_size) // _ALIGNMENT) * _ALIGNMENT
             for path, first in ((both, weights), (twice, own)):
@@ -60,7 +60,7 @@ def put_in_place(new: Path, place: Path, weights: Path) -> None:
             if target.exists():
                 shutil.copymode(target, path)
         with renaming:
-            if is_whole:
+            if is_complete:
                 _step(steps, aside)
             else:
                 move(steps)
@@ -90,9 +90,9 @@ def _copy(path: Path, other: Path) -> None:
         shutil.copy(path, other)
 
 
-def _join(first: Path, second: Path, start: int, made: Path) -> None:
+def _join(first: Path, second: Path, start: int, target: Path) -> None:
     """``first``, and ``second`` from the byte ``start`` on."""
-    with open(made, "xb") as file:
+    with open(target, "xb") as file:
         for path, place in ((first, 0), (second, start)):
             file.seek(place)
             with open(path, "rb") as part:
@@ -100,7 +100,7 @@ def _join(first: Path, second: Path, start: int, made: Path) -> None:
 
 
 def with_moved_weights(description: bytes, by: int) -> bytes:
-    """An .xml whose constants, those of inner graphs as well, lie so many bytes further on in the .bin."""
+    """The .xml with all offsets of constants, those of inner graphs too, moved on by so many bytes of the .bin."""
     parser, places, is_constant = expat.ParserCreate(), [], False
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -115,9 +115,9 @@ def with_moved_weights(description: bytes, by: int) -> bytes:
     parser.Parse(description, True)
     parts, last = [], 0
     for place in places:
-        found = _OFFSET.search(description, place)
-        if found is None:
+        match = _OFFSET.search(description, place)
+        if match is None:
             raise ValueError(f"a constant without an offset at byte {place}")
-        parts += [description[last : found.end(1)], b"%d" % (int(found[2]) + by)]
-        last = found.end()
+        parts += [description[last : match.end(1)], b"%d" % (int(match[2]) + by)]
+        last = match.end()
     return b"".join([*parts, description[last:]])

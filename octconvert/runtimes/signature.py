@@ -1,4 +1,4 @@
-"""The inputs of an export: every size fixed, and names that all formats keep."""
+"""The signature of an export: the shape (every size fixed), dtype and name of each input, the same in all formats."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from octconvert.model import examples
 from octconvert.text import words
 
 
-def batch_of(models: Iterable, asked: int | None = None) -> int:
-    """The batch size: what was asked for, else what a model fixes, else 1.
+def batch_of(models: Iterable[keras.Model], batch: int | None = None) -> int:
+    """The batch size: ``batch``, else the size that a model fixes, else 1.
 
     Raises:
-        UsageError: it is none, or a model fixes another one.
+        UsageError: it is no positive integer, or a model fixes another size.
     """
-    if asked is not None and not (isinstance(asked, int) and asked >= 1):
-        raise UsageError(f"batch must be a whole number, at least 1, received {asked!r}")
+    if batch is not None and not (isinstance(batch, int) and batch >= 1):
+        raise UsageError(f"`batch` must be a whole number, at least 1; received {batch!r}")
     fixed = {tensor.shape[0]: model.name for model in models for tensor in model.inputs if tensor.shape[0]}
-    batch = asked or next(iter(fixed), 1)
+    chosen = batch or next(iter(fixed), 1)
     for size, name in fixed.items():
-        if size != batch:
-            raise UsageError(f"model '{name}' has a fixed batch size of {size}, which can not be {batch}")
-    return batch
+        if size != chosen:
+            raise UsageError(f"model '{name}' has a fixed batch size of {size}, which can not be {chosen}")
+    return chosen
 
 
-def signature_of(model, batch: int) -> list[keras.InputSpec]:
+def signature_of(model: keras.Model, batch: int) -> list[keras.InputSpec]:
     """A shape without unknowns, a dtype and a name for each input, in the model's flat order.
 
-    The names are those of the input layers: they are in the model's file, and its form for inference has them too. A
-    tensor's own name is another one where its input layer was made without.
+    The names are those of the input layers: the model's file and its form for inference have them too. A tensor's own
+    name can be another one.
 
     Raises:
         UsageError: the model leaves rows or columns open, or fixes another batch size.
@@ -45,25 +45,27 @@ def signature_of(model, batch: int) -> list[keras.InputSpec]:
     for tensor, name in zip(model.inputs, names, strict=True):
         if None in tensor.shape[1:]:
             own = words.shape(tensor.shape[1:])
-            raise UsageError(f"model '{model.name}' leaves its input {own} open: give --input-shape (input_shape=)")
+            raise UsageError(
+                f"model '{model.name}' leaves its input {own} open; give `input_shape` (rows, columns, channels)"
+            )
         specs.append(keras.InputSpec(shape=(batch, *tensor.shape[1:]), dtype=tensor.dtype, name=name))
     return specs
 
 
-def example_inputs(model, batch: int) -> dict[str, np.ndarray]:
+def example_inputs(model: keras.Model, batch: int) -> dict[str, np.ndarray]:
     """Random inputs by the names of `signature_of`, in its order."""
     samples = zip(signature_of(model, batch), examples.example(model, batch).samples, strict=True)
     return {spec.name: sample.astype(spec.dtype) for spec, sample in samples}
 
 
 def _names(names: list[str]) -> list[str]:
-    """Different identifiers: TensorFlow changes all others, and SavedModels refuse them."""
-    found: list[str] = []
+    """Identifiers without duplicates: TensorFlow changes all others, and SavedModels refuse them."""
+    identifiers: list[str] = []
     for name in names:
         name = re.sub(r"\W+", "_", name, flags=re.ASCII)
         if not name[:1].isalpha() or name in (*keyword.kwlist, "self"):
             name = f"input_{name}"
-        while name.lower() in {other.lower() for other in found}:
+        while name.lower() in {other.lower() for other in identifiers}:
             name += "_"
-        found.append(name)
-    return found
+        identifiers.append(name)
+    return identifiers

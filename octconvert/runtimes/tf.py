@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from octconvert.runtimes.base import Runtime, Session, in_order
 
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+Function: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Tensors by name -> output tensors by name."""
+
 MOST_FROZEN = 2**28
-"""Bytes of variables: freezing takes twenty times as much memory while it lasts, and saves less the larger they are."""
+"""Bytes of variables: freezing needs twenty times as much memory, and saves the less time the larger they are."""
 
 
 class TensorFlow(Runtime):
     name = "tf"
     runs_with = ("tensorflow",)
 
-    def _write(self, model, signature, path: Path) -> None:
+    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
         model.export(path, format="tf_saved_model", verbose=False, input_signature=signature)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
@@ -28,8 +37,8 @@ class TensorFlow(Runtime):
         served = loaded.signatures["serving_default"]
         return _Graph(loaded, self._function(served), in_order(served.structured_outputs))
 
-    def _function(self, served):
-        """Tensors by name -> output tensors by name."""
+    def _function(self, served: Any) -> Function:
+        """With small variables as constants."""
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -38,7 +47,7 @@ class TensorFlow(Runtime):
         # TensorFlow flattens dictionaries by sorted keys.
         inputs, outputs = (sorted(names) for names in (served.structured_input_signature[1], served.structured_outputs))
         frozen = convert_variables_to_constants_v2(served)
-        # Called by itself, a frozen graph is not optimised: BatchNormalization stays an operation, to begin with.
+        # Called directly, a frozen graph is not optimised: BatchNormalization, for example, stays an operation.
         function = tf.function(lambda *values: frozen(*values), autograph=False)
         return lambda values: dict(zip(outputs, function(*(values[name] for name in inputs)), strict=True))
 
@@ -46,7 +55,7 @@ class TensorFlow(Runtime):
 class Xla(TensorFlow):
     name = "xla"
 
-    def _function(self, served):
+    def _function(self, served: Any) -> Function:
         """Compiled with its variables as arguments: as constants they are copied again and again (VGG16: 9 GB)."""
         import tensorflow as tf
 
@@ -54,22 +63,22 @@ class Xla(TensorFlow):
 
 
 class _Graph(Session):
-    """``loaded`` is held here, for its variables live as long as it does."""
+    """A loaded SavedModel; ``loaded`` is kept because its variables live as long as it does."""
 
-    def __init__(self, loaded, function, outputs: list[str]):
+    def __init__(self, loaded: Any, function: Function, outputs: list[str]):
         self._loaded, self._function, self._outputs = loaded, function, outputs
-        self._values: dict = {}
-        self._found: dict = {}
+        self._values: dict[str, Any] = {}
+        self._results: Mapping[str, Any] = {}
 
-    def feed(self, values) -> None:
+    def feed(self, values: Mapping[str, np.ndarray]) -> None:
         import tensorflow as tf
 
         self._values = {name: tf.constant(value) for name, value in values.items()}
 
     def invoke(self) -> None:
-        self._found = self._function(self._values)
+        self._results = self._function(self._values)
 
-    def fetch(self):
+    def fetch(self) -> list[np.ndarray]:
         import numpy as np
 
-        return [np.asarray(self._found[name]) for name in self._outputs]
+        return [np.asarray(self._results[name]) for name in self._outputs]
