@@ -60,7 +60,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**environment.of_the_user(), "PYTHONPATH": path, environment.LOG_LEVEL: "3"},
+            env={**environment.users_environment(), "PYTHONPATH": path, environment.LOG_LEVEL: "3"},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._orders, self._answers = self._process.stdin, self._process.stdout

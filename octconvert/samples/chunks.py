@@ -1,9 +1,10 @@
-"""Data of any kind, seen as chunks of a few samples."""
+"""`ChunkSource`: data of any kind as chunks of a few samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,17 @@ Chunk = tuple[list[np.ndarray], np.ndarray | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ChunkSource:
     """Data of any kind as chunks.
 
     Attributes:
-        label: the file or argument, for errors.
+        label: the file or argument, for messages.
         name: for reports.
-        noun: what a sample is called in them.
+        noun: for one sample, in reports.
         chunks: at most ``most`` samples in all, none of the chunks empty.
-        total: samples there were to choose from, where known.
-        called: number of a sample read -> its name for the user.
+        most: samples.
+        total: number of samples to choose from; None where it is not known.
+        name_of: number of a sample -> its name for the user.
         are_images: whether the values are those of image files, 0..255.
     """
 
@@ -34,23 +36,24 @@ class Source:
     chunks: Iterable[Chunk]
     most: int
     total: int | None
-    called: Callable[[int], str]
+    name_of: Callable[[int], str]
     are_images: bool = False
 
 
 @dataclass(frozen=True)
-class Choice:
-    """At most ``limit`` samples."""
+class Selection:
+    """At most ``limit`` samples, chosen at random by ``seed``."""
 
     limit: int
     seed: int
 
     def rows(self, total: int) -> np.ndarray:
-        """Numbers of the samples to take out of ``total``, ascending."""
+        """Numbers of the chosen samples out of ``total``, ascending."""
         if total <= self.limit:
             return np.arange(total)
         return np.sort(np.random.default_rng(self.seed).choice(total, self.limit, replace=False))
 
 
-def pieces(rows: Sequence | np.ndarray, size: int) -> list:
+def pieces(rows: Any, size: int) -> list[Any]:
+    """A sequence or array cut into parts of ``size`` items; the last may be shorter."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]

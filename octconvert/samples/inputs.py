@@ -1,4 +1,4 @@
-"""What the model takes."""
+"""Call graph -> `ModelInput`: what each input of the model takes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "S
 
 
 @dataclass(frozen=True)
-class Input:
-    """What one input of the model takes.
+class ModelInput:
+    """One input of the model.
 
     Attributes:
-        names: what it may be called in a dict or file.
+        names: under which a dict or file may hold its samples.
         shape: of one sample.
-        dtype: of the arrays it is given.
-        channels: axis of the channels in a sample; None for what is no image.
+        dtype: of its arrays.
+        channels: axis of the channels in a sample; None where it is no image.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Input:
 
     @property
     def grey_shape(self) -> Shape | None:
-        """Of a sample without its channel axis, where it has one channel."""
+        """Shape of a sample without its channel axis, where it has one channel; else None."""
         if self.channels is None or self.shape[self.channels] != 1:
             return None
         return self.shape[: self.channels] + self.shape[self.channels + 1 :]
@@ -43,43 +43,51 @@ class Input:
 
 
 def fits(expected: Shape, shape: Shape) -> bool:
+    """Whether a known shape is one of those that ``expected`` allows."""
     return len(expected) == len(shape) and all(b and a in (None, b) for a, b in zip(expected, shape, strict=True))
 
 
-def misfit(spec: Input, array: np.ndarray) -> str:
+def misfit_message(spec: ModelInput, array: np.ndarray) -> str:
+    """The reason why an array does not fit an input."""
     shape, axis, name = array.shape[1:], spec.channels, spec.names[0]
-    told = f"input '{name}' takes samples of shape {spec.shape}, received {shape}"
+    reason = f"input '{name}' takes samples of shape {spec.shape}, received {shape}"
     if len(shape) == len(spec.shape) - 1:
-        return f"{told}; the first axis of an array is the sample"
+        return f"{reason}; the first axis of an array is the sample"
     if axis is None or len(shape) != 3:
-        return told
+        return reason
     any_channels = (*spec.shape[:axis], None, *spec.shape[axis + 1 :])
     if fits(any_channels, shape):
         return f"input '{name}' takes {spec.shape[axis]} channels, received {shape[axis]} (samples of shape {shape})"
     if spec.fits((shape[2], *shape[:2]) if axis == 0 else (*shape[1:], shape[0])):
-        return f"{told}; the model is channels_{'first' if axis == 0 else 'last'}"
-    return told
+        return f"{reason}; the model is channels_{'first' if axis == 0 else 'last'}"
+    return reason
 
 
-def miscount(inputs: list[Input], received: int) -> str:
+def miscount_message(inputs: list[ModelInput], received: int) -> str:
+    """The reason why a number of arrays does not fit the model."""
     names = ", ".join(spec.names[0] for spec in inputs)
     return f"the model takes {plural(len(inputs), 'input')} ({names}), received {received}"
 
 
-def inputs_of(graph: CallGraph) -> list[Input]:
+def inputs_of(graph: CallGraph) -> list[ModelInput]:
+    """The inputs of a model, in the flat order of ``model.inputs``.
+
+    Raises:
+        InputError: one takes strings.
+    """
     functional = functional_of(graph.model)
     assert functional is not None
     struct = functional._inputs_struct
     keys = {id(tensor): key for key, tensor in struct.items()} if isinstance(struct, dict) else {}
-    found = []
+    inputs = []
     for tensor in functional.inputs:
         name, dtype, shape = tensor.name, str(tensor.dtype), tuple(tensor.shape[1:])
         if dtype == "string":
             raise InputError(f"model '{graph.model.name}': input '{name}' takes strings, which are not read")
         own = np.dtype(dtype if "int" in dtype or dtype == "bool" else "float32")
         channels = graph.channel_axis - 1 if len(shape) == 3 else None
-        found.append(Input((name, keys.get(id(tensor), name)), shape, own, channels))
-    return found
+        inputs.append(ModelInput((name, keys.get(id(tensor), name)), shape, own, channels))
+    return inputs
 
 
 def scales_itself(graph: CallGraph) -> bool:

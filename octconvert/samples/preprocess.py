@@ -1,4 +1,4 @@
-"""What is done to images before the model gets them: by name, by numbers, or by a function of one's own."""
+"""The option ``preprocess`` -> a function of a batch: by name, by scale and offset, or the user's own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from octconvert.errors import UsageError
 from octconvert.loading.custom_objects import parse_custom_object
 from octconvert.text.numerals import parse_number, scale_and_offset
 
-Function = Callable[[np.ndarray], Any]
+Preprocess = Callable[[np.ndarray], Any]
+"""float32 batch -> batch, as the model takes it."""
 
 
-def preprocess_function(preprocess, data_format: str) -> Function | None:
+def preprocess_function(preprocess: Any, data_format: str) -> Preprocess | None:
+    """The function that ``preprocess`` names; None for None.
+
+    Raises:
+        UsageError: it names none.
+    """
     if preprocess is None or callable(preprocess):
         return preprocess
     if not isinstance(preprocess, str):
@@ -30,32 +36,32 @@ def preprocess_function(preprocess, data_format: str) -> Function | None:
         return partial(_application(preprocess), data_format=data_format)
     numbers = scale_and_offset(preprocess)
     if numbers is None:
-        raise UsageError(f"preprocess: '{preprocess}' is no scale,offset; write for example 1/127.5,-1")
+        raise UsageError(f"preprocess: '{preprocess}' is not a scale,offset; write for example 1/127.5,-1")
     scale, offset = numbers
     return lambda batch: batch * scale + offset
 
 
-def _own_function(spec: str) -> Function:
+def _own_function(spec: str) -> Preprocess:
     try:
         function = parse_custom_object(spec)[1]
     except UsageError as error:
         raise UsageError(f"preprocess: {error}") from None
     if not callable(function):
-        raise UsageError(f"preprocess: '{spec}' is no function")
+        raise UsageError(f"preprocess: '{spec}' is not a function")
     return function
 
 
 def _application(name: str) -> Callable[..., Any]:
-    """``preprocess_input`` for the name of a module or model of keras.applications, however it is written."""
+    """``preprocess_input`` of a module or model of keras.applications, in any spelling of its name."""
     known: dict[str, Callable[..., Any]] = {}
     for key, item in vars(keras.applications).items():
         module: Any = item if inspect.ismodule(item) else sys.modules.get(getattr(item, "__module__", ""))
         if hasattr(module, "preprocess_input"):
             known[_plain(key)] = module.preprocess_input
     if _plain(name) not in known:
-        some = "resnet50, mobilenet_v2, efficientnet, vgg16, ..."
+        examples = "resnet50, mobilenet_v2, efficientnet, vgg16, ..."
         raise UsageError(
-            f"preprocess: keras.applications has no '{name}' (it has {some}); or write scale,offset or file.py:function"
+            f"preprocess: keras.applications has no '{name}' ({examples}); write scale,offset or file.py:function"
         )
     return known[_plain(name)]
 

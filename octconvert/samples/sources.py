@@ -1,53 +1,62 @@
-"""Which source data are: a file, a directory, arrays, or something that gives batches."""
+"""Data of any kind -> the `ChunkSource` of that kind: a file, a directory, arrays, or an iterable of batches."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
 from octconvert.samples.archives import npy_source, npz_source, reading
-from octconvert.samples.chunks import Choice, Source
-from octconvert.samples.columns import column_of, column_source
-from octconvert.samples.elements import is_array, taken_apart
+from octconvert.samples.arrays import array_source, stored_array
+from octconvert.samples.chunks import ChunkSource, Selection
+from octconvert.samples.elements import is_array, split_element
 from octconvert.samples.images import IMAGE_ENDINGS, image_files, image_source
-from octconvert.samples.inputs import Input
-from octconvert.samples.streams import iterated
+from octconvert.samples.inputs import ModelInput
+from octconvert.samples.streams import stream_chunks
 
 
-def source_of(data, graph: CallGraph, inputs: list[Input], choice: Choice, where: str) -> Source:
+def source_of(data: Any, graph: CallGraph, inputs: list[ModelInput], selection: Selection, where: str) -> ChunkSource:
+    """The data as chunks.
+
+    Args:
+        where: what messages call data without a path.
+
+    Raises:
+        InputError: the data are of no known kind, or do not fit the model.
+    """
     if isinstance(data, (str, os.PathLike)):
-        return _path_source(Path(data), graph, inputs, choice)
+        return _path_source(Path(data), graph, inputs, selection)
     one = len(inputs) == 1
     listed = isinstance(data, list) and not one and len(data) == len(inputs) and all(is_array(x) for x in data)
     if is_array(data) or isinstance(data, (Mapping, tuple)) or listed:
-        arrays, labels = taken_apart(data, inputs, where)
-        columns = [column_of(array) for array in arrays]
-        return column_source(columns, None if labels is None else column_of(labels), where, "given data", choice)
+        arrays, labels = split_element(data, inputs, where)
+        stored = [stored_array(array) for array in arrays]
+        return array_source(stored, None if labels is None else stored_array(labels), where, "given data", selection)
     if isinstance(data, Iterable) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        chunks = iterated(data, inputs, choice.limit, where)
-        return Source(where, "given data", "sample", chunks, choice.limit, None, "sample {}".format)
+        chunks = stream_chunks(data, inputs, selection.limit, where)
+        return ChunkSource(where, "given data", "sample", chunks, selection.limit, None, "sample {}".format)
     kinds = "a path, arrays, a dataset or an iterable of samples or batches"
     raise InputError(f"{where}: expected {kinds}, received {type(data).__module__}.{type(data).__name__}")
 
 
-def _path_source(path: Path, graph: CallGraph, inputs: list[Input], choice: Choice) -> Source:
+def _path_source(path: Path, graph: CallGraph, inputs: list[ModelInput], selection: Selection) -> ChunkSource:
     if not path.exists():
         raise InputError(f"{path}: no such file or directory")
     if path.is_dir():
-        return image_source(path, image_files(path), graph, inputs, choice)
+        return image_source(path, image_files(path), graph, inputs, selection)
     if path.suffix.lower() in IMAGE_ENDINGS:
-        return image_source(path, [path], graph, inputs, choice)
+        return image_source(path, [path], graph, inputs, selection)
     with reading(path), open(path, "rb") as file:
         start = file.read(6)
     if start == np.lib.format.MAGIC_PREFIX:
-        return npy_source(path, inputs, choice)
+        return npy_source(path, inputs, selection)
     if start.startswith(b"PK"):
-        return npz_source(path, inputs, choice)
+        return npz_source(path, inputs, selection)
     raise InputError(
         f"{path}: is neither .npz nor .npy, nor an image ({', '.join(IMAGE_ENDINGS)}) or a directory of them"
     )

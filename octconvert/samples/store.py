@@ -1,4 +1,4 @@
-"""Samples on their way in: in memory, or in temporary files once they are large."""
+"""`Store`: chunks of arrays -> whole arrays, in memory or, once they are large, in temporary files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE = 256 * 2**20
 class Store:
     """Arrays that grow by samples: in memory, from `LARGE` bytes on in files.
 
-    The files are written, not mapped, as long as they grow: a full disk is an error then, and no crash.
+    While they grow the files are written, not mapped: so a full disk is an error, not a crash.
     """
 
     def __init__(self, most: int, label: str):
@@ -33,19 +33,25 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         for file in self.files:
             file.close()
 
     @property
-    def told(self) -> str:
+    def sizes(self) -> str:
+        """The shapes of one sample, for messages."""
         return ", ".join(str(shape) for shape, _ in self.kinds)
 
     def accepts(self, arrays: list[np.ndarray]) -> bool:
-        """Whether they look like those before."""
+        """Whether they have the shapes and dtypes of those before."""
         return not self.kinds or self.kinds == [(array.shape[1:], array.dtype) for array in arrays]
 
     def add(self, arrays: list[np.ndarray]) -> None:
+        """Append samples.
+
+        Raises:
+            InputError: temporary files can not be written.
+        """
         if not self.kinds:
             self.kinds = [(array.shape[1:], array.dtype) for array in arrays]
             each = sum(array.nbytes for array in arrays) // len(arrays[0])
@@ -99,7 +105,7 @@ class Store:
 
 
 class Folder:
-    """A temporary directory that goes when nothing refers to this object any more, at exit at the latest."""
+    """A temporary directory, removed when this object is collected as garbage, at exit at the latest."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.path = temporary_folder(self)

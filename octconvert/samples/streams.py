@@ -1,21 +1,28 @@
-"""Whatever gives samples or batches one after the other, as chunks."""
+"""Iterables of samples or batches -> chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from octconvert.errors import InputError, one_line
+from octconvert.samples.arrays import check_counts, check_labels
 from octconvert.samples.chunks import Chunk
-from octconvert.samples.columns import check_counts, check_labels
-from octconvert.samples.elements import taken_apart
-from octconvert.samples.inputs import Input, fits
+from octconvert.samples.elements import split_element
+from octconvert.samples.inputs import ModelInput, fits
 
-_EMPTY_BATCHES = 1000  # so many in a row, and more will not bring anything either
+_EMPTY_BATCHES = 1000
+"""So many in a row are an error: an endless iterable without samples would never end."""
 
 
-def iterated(data, inputs: list[Input], limit: int, label: str) -> Iterator[Chunk]:
+def stream_chunks(data: Any, inputs: list[ModelInput], limit: int, label: str) -> Iterator[Chunk]:
+    """The first ``limit`` samples.
+
+    Raises:
+        InputError: reading fails, or the samples do not fit the model.
+    """
     left, empty = limit, 0
     for element in _elements(data, label):
         arrays, labels = _batch(element, inputs, label)
@@ -26,11 +33,11 @@ def iterated(data, inputs: list[Input], limit: int, label: str) -> Iterator[Chun
         if count:
             yield [array[:count] for array in arrays], None if labels is None else labels[:count]
         left -= count
-        if not left:  # before the next is asked for: it may be needed elsewhere
+        if not left:  # without reading the next one, which may be needed elsewhere
             return
 
 
-def _elements(data, label: str) -> Iterator:
+def _elements(data: Any, label: str) -> Iterator[Any]:
     number = 0
     try:
         # The old protocol of sequences may have no end of its own.
@@ -42,9 +49,9 @@ def _elements(data, label: str) -> Iterator:
         raise InputError(f"{label}: reading element {number} failed: {one_line(error)}") from error
 
 
-def _batch(element, inputs: list[Input], label: str) -> Chunk:
+def _batch(element: Any, inputs: list[ModelInput], label: str) -> Chunk:
     """One element as a chunk; a single sample is a batch of one."""
-    arrays, labels = taken_apart(element, inputs, label)
+    arrays, labels = split_element(element, inputs, label)
     single = [_is_single(spec, array) for spec, array in zip(inputs, arrays, strict=True)]
     arrays = [array[None] if alone else array for alone, array in zip(single, arrays, strict=True)]
     if labels is not None and single[0]:
@@ -56,7 +63,7 @@ def _batch(element, inputs: list[Input], label: str) -> Chunk:
     return arrays, labels
 
 
-def _is_single(spec: Input, array: np.ndarray) -> bool:
+def _is_single(spec: ModelInput, array: np.ndarray) -> bool:
     """Whether the sample axis is missing."""
     grey = spec.grey_shape
     if array.ndim == len(spec.shape):

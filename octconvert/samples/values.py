@@ -1,4 +1,4 @@
-"""`Samples`: arrays that fit a model's inputs."""
+"""`Samples`: arrays that fit the inputs of a model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Samples:
     Attributes:
         arrays: one for each model input, in the flat order of ``model.inputs``; first axis = sample; float32, or the
             input's own dtype where that is an integer or bool; read-only; memory maps where they are large.
-        labels: first axis = sample; None where the data have none that make one array of numbers.
-        origin: what to call them in a report: ``calib/ (128 images)``.
-        notes: what the user should know, one line each.
+        labels: first axis = sample; None where the data have none, or none that are one array of numbers.
+        origin: for reports, as ``calib/ (128 images)``.
+        notes: for the user, one line each.
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -35,7 +35,7 @@ class Samples:
         return len(self.arrays[0])
 
     def batches(self, size: int, indices: Iterable[int] | None = None) -> Iterator[list[np.ndarray]]:
-        """Batches of ``size`` samples (the last may be smaller), one array for each input; all of them are copies.
+        """Batches of ``size`` samples (the last may be smaller), copies, one array for each input.
 
         ``indices`` chooses the samples and their order.
         """
@@ -49,7 +49,7 @@ class Samples:
         """Copies of the samples ``indices``, in that order.
 
         Raises:
-            InputError: there are none, or no room for them.
+            InputError: there are none, or temporary files can not be written.
         """
         rows = self._rows(indices)
         if not len(rows):
@@ -63,21 +63,21 @@ class Samples:
             return stored_samples(inputs, labels, origin, self.notes)
 
     def split(self, share: float, seed: int) -> tuple[Samples, Samples]:
-        """(samples to fit on, samples held out): ``share`` of all are held out, at least one; chosen by ``seed``.
+        """(samples to fit on, held-out samples): ``share`` of all is held out, at least one; chosen by ``seed``.
 
         Raises:
             UsageError: ``share`` is not between 0 and 1.
             InputError: there are fewer than two samples.
         """
         if not 0 < share < 1:
-            raise UsageError(f"the share to hold out is above 0 and below 1, received {share!r}")
+            raise UsageError(f"the share that is held out must be above 0 and below 1, received {share!r}")
         if self.count < 2:
             raise InputError(f"{self.origin}: one sample can not be split; give two or more")
         out = min(max(1, round(share * self.count)), self.count - 1)
         order = np.random.default_rng(seed).permutation(self.count)
         return self.subset(np.sort(order[out:])), self.subset(np.sort(order[:out]))
 
-    def _rows(self, indices) -> np.ndarray:
+    def _rows(self, indices: Iterable[int] | None) -> np.ndarray:
         rows = np.arange(self.count)
         if indices is None:
             return rows
@@ -86,6 +86,7 @@ class Samples:
 
 
 def stored_samples(inputs: Store, labels: Store | None, origin: str, notes: tuple[str, ...]) -> Samples:
+    """`Samples` from finished stores."""
     if labels is None or not labels.count:
         return Samples(inputs.finish(), None, origin, notes, (inputs.folder,))
     return Samples(inputs.finish(), labels.finish()[0], origin, notes, (inputs.folder, labels.folder))

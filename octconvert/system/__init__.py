@@ -1,1 +1,3 @@
-"""The machine: files, temporary folders, the environment."""
+"""The operating system: files that are written whole or not at all, temporary folders, small text files, environment
+variables, log lines of libraries, and the callback for progress. Nothing here knows models.
+"""

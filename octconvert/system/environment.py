@@ -7,19 +7,19 @@ import os
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 DEFAULTS = {"KERAS_BACKEND": "tensorflow", LOG_LEVEL: "3", ONEDNN: "1"}
-"""oneDNN: TensorFlow leaves it off where a processor has no AVX-512, and has no channels_first convolutions without."""
+"""oneDNN: TensorFlow leaves it off without AVX-512, and has no channels_first convolutions without oneDNN."""
 
-_ours: set[str] = set()
+_set_here: set[str] = set()
 
 
 def set_defaults() -> None:
-    """Set what is not set."""
+    """Set the variables of `DEFAULTS` that are not set."""
     for name, value in DEFAULTS.items():
         if name not in os.environ:
             os.environ[name] = value
-            _ours.add(name)
+            _set_here.add(name)
 
 
-def of_the_user() -> dict[str, str]:
-    """The environment without what `set_defaults` has put there: models are timed as they will be run."""
-    return {name: value for name, value in os.environ.items() if name not in _ours}
+def users_environment() -> dict[str, str]:
+    """The environment without what `set_defaults` has added, so that models are timed as they will be run."""
+    return {name: value for name, value in os.environ.items() if name not in _set_here}

@@ -1,4 +1,4 @@
-"""Keras and Abseil without their log lines."""
+"""Keras and Abseil without warnings and log lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from absl import logging
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hides warnings and log lines: Keras' advice about file formats does not help who converts an old file."""
+    """Hide warnings and log lines: Keras' advice about file formats is of no use when an old file is converted."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:

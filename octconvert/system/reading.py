@@ -1,4 +1,4 @@
-"""Small text files of the user, read whole: regular files only, of bounded size."""
+"""Small text files of the user: regular files only, of bounded size."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from octconvert.errors import UsageError
 
 MOST_BYTES = 2**28
-"""Of a text file; a plan of the largest known model has a few hundred KB."""
+"""Of a text file; the plan of the largest known model has a few hundred KB."""
 
 
 def read_text(path: str | Path, kind: str) -> str:
-    """The text of a file; ``kind`` says what it is meant to hold, for errors.
+    """The text of a file.
+
+    Args:
+        kind: of the content, for messages.
 
     Raises:
-        UsageError: it is missing, no regular file (a device or pipe may have no end), too large or not text.
+        UsageError: it is missing, not a regular file (a device or pipe may have no end), too large or not text.
     """
     place = Path(path)
     try:
@@ -30,4 +33,4 @@ def read_text(path: str | Path, kind: str) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: can not be read as {kind}: it is not text") from error
     except ValueError as error:  # a NUL character in the name
-        raise UsageError(f"{str(path)!r}: is not the name of a file") from error
+        raise UsageError(f"{str(path)!r}: can not be the name of a file") from error

@@ -1,4 +1,4 @@
-"""Targets: every file and directory that the program writes is there whole or not at all.
+"""Targets: every file and directory that the program writes is complete or not there.
 
 A target is checked before any work is done for it (`check_target`), written under a temporary name beside it, checked
 there, and then takes its place in one step: `checked_write`. Saved models, exports and text files are all written so.
@@ -32,7 +32,7 @@ _KINDS = {
     stat.S_IFREG: "a file",
 }
 _MOST_BYTES = 40
-"""Of the target's name in a temporary one, which must not be too long where the target's is not."""
+"""Of the target's name in a temporary one, which must not be too long either."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h, linux/fs.h
 _RENAME_SWAP = 2  # macOS: sys/stdio.h
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -72,7 +72,7 @@ def check_target(path: str | os.PathLike[str], *, directory: bool = False, overw
 
 
 def _place_and_kind(path: str | os.PathLike[str]) -> tuple[Path, int]:
-    """The path behind all links and what is there, a stat.S_IF... number; 0: nothing."""
+    """The path behind all links and the kind of file there, a stat.S_IF... number; 0: nothing."""
     os.fsencode(path)  # a name that no file system takes is a ValueError
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.stat(path)  # a loop of links, too long a name
@@ -98,9 +98,9 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def beside(place: Path, suffix: str = "") -> Iterator[Path]:
-    """A temporary name beside a target, free; what is made there is removed when the block ends, if it is still there.
+    """A free temporary name beside a target; a file or directory of that name is removed when the block ends.
 
-    It holds this process's number, and ends with ``suffix``.
+    The name holds the number of this process, and ends with ``suffix``.
     """
     stem = os.fsencode(place.stem)[:_MOST_BYTES].decode(errors="ignore")
     name = f".{stem}.{os.getpid()}.{secrets.token_hex(4)}{suffix}"
@@ -109,14 +109,14 @@ def beside(place: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def put_in_place(new: Path, place: Path) -> None:
-    """Let a finished file or directory beside the target take its place, with the permissions of what was there.
+    """Put a finished file or directory in the place of the target beside it, whose permissions it takes over.
 
-    In one step: whenever this process is killed, the old or the new one is there, whole. Only where the file system can
-    not exchange two names (`exchange`), an old directory is moved aside first. A process killed by its supervisor
-    is then finished by that; one killed with it leaves the old directory under a temporary name.
+    In one step: whenever this process is killed, the old or the new one is there, complete. Only where the file system
+    can not exchange two names (`exchange`), an old directory is moved aside first. If the process dies then, its
+    supervisor finishes the renames; if both die, the old directory keeps a temporary name.
 
     Raises:
-        OSError: what was there stays.
+        OSError: the target is unchanged.
     """
     flush(new)
     exists = os.path.lexists(place)
@@ -132,10 +132,10 @@ def put_in_place(new: Path, place: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Let two files or directories swap their names in one step; False where system or file system can not do that.
+    """Swap the names of two files or directories in one step; False where system or file system can not do that.
 
     Raises:
-        OSError: it can, but not these.
+        OSError: the system can, but not with these.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     paths = os.fsencode(first), os.fsencode(second)
@@ -152,7 +152,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Have the system write to the disk what it holds of a file, or of a directory and all in it.
+    """Write the cached content of a file, or of a directory and everything in it, to the disk.
 
     Raises:
         OSError: a file can not be written.
@@ -167,7 +167,7 @@ def flush(path: Path) -> None:
 
 
 def _flush_directory(path: Path) -> None:
-    """Its names, where the system can do that; the files are whole in any case."""
+    """The names in a directory, where the system can do that; the files are complete in any case."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -229,7 +229,7 @@ def write_atomically(target: str | os.PathLike[str], text: str) -> None:
     """Write a text file, in place of the one that is there.
 
     Raises:
-        UsageError: it can not be written; what was there stays.
+        UsageError: it can not be written; the target is unchanged.
     """
 
     def write(path: Path) -> None:

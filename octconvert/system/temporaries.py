@@ -1,7 +1,7 @@
-"""Files and directories that must not outlive the work they are for.
+"""Temporary files and directories, removed when the work that needs them ends.
 
-Each is registered before it is created. Whoever supervises this process listens (`listen`): what a dead process has
-left is removed then, and renames that it had begun are finished. Without a supervisor a temporary is removed where its
+Each is registered before it is created. The supervisor of this process listens (`listen`): it removes what a dead
+process has left, and finishes the renames that it had begun. Without a supervisor a temporary is removed where its
 ``with`` block ends, by KeyboardInterrupt and SystemExit too.
 """
 
@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 Move = tuple[Path, Path]
-"""What is renamed, and to which name."""
-Listener = Callable[[str, list], None]
+"""(old name, new name)."""
+Listener = Callable[[str, list[str]], None]
 """Called with 'temporary', 'removed', 'moving' or 'moved', and paths."""
 
 _registered: dict[Path, int] = {}
 """Path -> the process that it belongs to: a fork of it must not remove anything."""
 _listeners: list[Listener] = []
 renaming = threading.RLock()
-"""Held while something takes its place: `remove_all` of another thread waits for that; nothing does so afterwards."""
+"""Locked during renames: `remove_all` of another thread waits for them, and none begins afterwards."""
 
 
 @contextlib.contextmanager
@@ -73,10 +73,10 @@ def _folder_name() -> Path:
 
 
 def move(moves: Sequence[Move]) -> None:
-    """Rename one after the other; what a process has begun before it dies is finished by its supervisor.
+    """Rename one after the other; if the process dies meanwhile, its supervisor finishes the rest.
 
-    Where a rename fails, those before it are taken back; an interrupt in between comes when all are done. Each new name
-    must be free or one that `os.replace` replaces.
+    Where a rename fails, those before it are undone; an interrupt in between takes effect when all are complete. Each
+    new name must be free or one that `os.replace` replaces.
 
     Raises:
         OSError: of the rename that failed.
@@ -102,10 +102,10 @@ def move(moves: Sequence[Move]) -> None:
 
 
 def finish(moves: Sequence[Move]) -> None:
-    """The rest of the renames of a process that died within `move`.
+    """Complete the renames of a process that died within `move`.
 
-    A name that was moved away may have been taken since by a later rename, never by an earlier one. So all renames up
-    to the last whose old name is missing are done.
+    An old name may be in use again after a later rename, never after an earlier one. So all renames up to the last one
+    whose old name is missing are complete.
     """
     missing = [number for number, (old, _) in enumerate(moves) if not os.path.lexists(old)]
     for old, new in moves[max(missing, default=-1) + 1 :]:
@@ -123,14 +123,14 @@ def remove(path: Path) -> None:
 
 
 def remove_all() -> None:
-    """Remove all that is registered in this process, which is about to end; see `renaming`."""
+    """Remove everything that is registered in this process, which is about to end; see `renaming`."""
     renaming.acquire()
     for path in list(_registered):
         _discard(path)
 
 
 def listen(listener: Listener) -> None:
-    """Have ``listener`` called from now on: before anything is created or renamed, and after it is gone or done."""
+    """Call ``listener`` from now on: before anything is created or renamed, and after it is removed or renamed."""
     _listeners.append(listener)
 
 

@@ -1,1 +1,1 @@
-"""Words, numbers and characters as people read and type them."""
+"""Text: numbers, names and characters as people read and type them. Pure functions on strings and numbers."""

@@ -1,4 +1,4 @@
-"""Numbers as they are typed."""
+"""Numbers as users type them -> floats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text from files and libraries, made fit for a terminal: nothing in it is obeyed, and it stays on its line."""
+"""Text from files and libraries -> text that is safe to print: no control characters, on one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BREAKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]\s*")
 
 
 def printable(text: str, instead: str = "?") -> str:
-    """``text`` with ``instead`` in the place of each character that a terminal obeys or can not show."""
+    """``text`` with ``instead`` in place of each control character and of those that a terminal can not show."""
     if text.isprintable():
         return text
     return "".join(instead if unicodedata.category(sign) in _HIDDEN else sign for sign in text)

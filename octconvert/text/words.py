@@ -1,4 +1,4 @@
-"""Numbers, shapes and names as people read them, all in plain ASCII."""
+"""Numbers, shapes and names -> text as people read it, in plain ASCII."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def alpha(value: float) -> str:
 
 
 def shape(dimensions: Iterable[int | None] | None) -> str:
-    """(56, None, 64) -> '56x?x64'; '-' for no map at all."""
+    """(56, None, 64) -> '56x?x64'; '-' for None."""
     if dimensions is None:
         return "-"
     return "x".join("?" if item is None else str(item) for item in dimensions)
@@ -79,11 +79,12 @@ def _size(count: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
+    """'1 layer', '1,200 layers'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def shorten(name: str, width: int) -> str:
-    """Cut the middle of a name; a nested model's name goes before the layer's own, which tells layers apart."""
+    """Cut the middle of a name; a nested model's name is cut before the layer's own, by which layers differ."""
     if len(name) <= width:
         return name
     last = name.rpartition("/")[2]
@@ -97,18 +98,18 @@ def _cut(name: str, width: int, head: int) -> str:
 
 
 def shorten_all(names: Iterable[str], width: int) -> dict[str, str]:
-    """Each name shortened; names that would look alike are cut at another place, where there is one that tells them."""
+    """Each name shortened; names that would look the same are cut at another place, where that makes them differ."""
     short = {name: shorten(name, width) for name in names}
     alike: dict[str, list[str]] = {}
     for name, text in short.items():
         alike.setdefault(text, []).append(name)
     for group in alike.values():
         if len(group) > 1:
-            short |= _told_apart(group, width)
+            short |= _distinct(group, width)
     return short
 
 
-def _told_apart(names: Sequence[str], width: int) -> dict[str, str]:
+def _distinct(names: Sequence[str], width: int) -> dict[str, str]:
     usual = (width - 2) // 3
     for head in sorted(range(1, width - 2), key=lambda head: abs(head - usual)):
         cut = {name: _cut(name, width, head) for name in names}
@@ -121,8 +122,8 @@ def listing(names: Sequence[str], room: int, verbose: bool = False, longest: int
     """Names with commas; where they take more than ``room`` columns: the first few, and how many more there are."""
     if verbose:
         return ", ".join(names)
-    told = shorten_all(names, longest)
-    short = [told[name] for name in names]
+    by_name = shorten_all(names, longest)
+    short = [by_name[name] for name in names]
     if len(", ".join(short)) <= room:
         return ", ".join(short)
     room -= len(f", and {len(short):,} more")

@@ -189,7 +189,7 @@ def test_images_for_models_that_take_none():
 
 @pytest.mark.parametrize("limit", [0, -1, 2.5, None, True])
 def test_bad_limits(limit, model):
-    with pytest.raises(UsageError, match="limit takes a positive number"):
+    with pytest.raises(UsageError, match="`limit` takes a positive number"):
         read_samples(X, model, limit=limit)
     with pytest.raises(UsageError, match="at least 1"):
         read_samples(X, model).batches(0)

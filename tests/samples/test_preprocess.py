@@ -87,7 +87,7 @@ def test_raw_bytes_are_noted_where_nothing_scales_them(model):
         ("1,2,3", ["scale,offset"]),
         ("nan", ["'nan'"]),
         ("nowhere.py:f", ["preprocess", "nowhere.py"]),
-        ("math:pi", ["'math:pi' is no function"]),
+        ("math:pi", ["'math:pi' is not a function"]),
         (7, ["preprocess", "7"]),
         (lambda x: x[:1], ["preprocess", "4 samples", "(1, 8, 8, 3)"]),
         (lambda x: None, ["preprocess", "4 samples"]),

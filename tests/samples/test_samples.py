@@ -117,5 +117,5 @@ def test_samples_of_another_model_are_refused(model):
     samples = read_samples(images(2), model)
     with pytest.raises(InputError, match=r"^given data \(2 samples\): holds no labels"):
         read_samples(samples, model, need_labels=True)
-    with pytest.raises(UsageError, match=r"^given data \(2 samples\): are read already; give preprocess"):
+    with pytest.raises(UsageError, match=r"^given data \(2 samples\): have been read already; give `preprocess`"):
         read_samples(samples, model, preprocess="1/255")
