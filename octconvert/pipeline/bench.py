@@ -18,10 +18,11 @@ from octconvert.errors import UsageError
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import items
-from octconvert.options.timing import bench_settings, usable
+from octconvert.options.timing import bench_settings
 from octconvert.pipeline.source import label_of, read_model, with_input_shape
 from octconvert.results.bench import Bench
 from octconvert.results.report import Cost
+from octconvert.runtimes import usable
 from octconvert.runtimes.signature import batch_of
 from octconvert.system.progress import silent
 from octconvert.text import words
