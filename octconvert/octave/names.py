@@ -14,12 +14,12 @@ HH, HL, LH, LL = "-HH", "-HL", "-LH", "-LL"
 PATHS = (HH, HL, LH, LL)
 """Of the layers for the paths of a convolution: source map, then target map."""
 
-DEPTHWISE = "-depthwise"
+DEPTHWISE_SUFFIX = "-depthwise"
 """Of the depthwise step of a separable convolution."""
-OCTAVE = "-octave"
+OCTAVE_SUFFIX = "-octave"
 """Of a layer whose name the merged output has to carry."""
 
-PARTS = (DEPTHWISE + HIGH, DEPTHWISE + LOW, DEPTHWISE, *PATHS, OCTAVE, *SUFFIXES)
+PARTS = (DEPTHWISE_SUFFIX + HIGH, DEPTHWISE_SUFFIX + LOW, DEPTHWISE_SUFFIX, *PATHS, OCTAVE_SUFFIX, *SUFFIXES)
 """Of every layer with weights that one source layer may become, longer ones before their ends."""
 PORTABLE = (*PATHS, *SUFFIXES, "-low", "-high", "-pool", "-pooled", "-up", "-add", "-act")
 """What begins behind a convolution's name in the names of the built-in layers that it becomes."""

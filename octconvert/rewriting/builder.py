@@ -21,7 +21,7 @@ from octconvert.model.copying import config_of, copy_operation, is_adapted, rebu
 from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, timed_model
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
-from octconvert.octave.names import OCTAVE, PORTABLE, SUFFIXES
+from octconvert.octave.names import OCTAVE_SUFFIX, PORTABLE, SUFFIXES
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.layout import Layout
@@ -296,7 +296,7 @@ class Builder:
 
     def own_name(self, name: str) -> str:
         """The source layer's name for what replaces it, unless the merged output has to carry it."""
-        return self.name(name + OCTAVE) if name in self._reserved[-1] else name
+        return self.name(name + OCTAVE_SUFFIX) if name in self._reserved[-1] else name
 
     def base_name(self, preferred: str) -> str:
         """``preferred`` or the first of ``preferred-2`` ... whose built-in layers take no name that is in use."""

@@ -19,8 +19,7 @@ from octconvert.layers.spatial import Window
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.geometry import output_size
-from octconvert.octave.names import DEPTHWISE as DEPTHWISE_SUFFIX
-from octconvert.octave.names import HH, HL, SUFFIXES
+from octconvert.octave.names import DEPTHWISE_SUFFIX, HH, HL, SUFFIXES
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce, without_layer
@@ -160,7 +159,7 @@ class SeparableConvolution(Rule):
 
 def separable_traits(layer: Any) -> Traits:
     """A depthwise convolution and one that mixes the channels at each position."""
-    spread = convolution_stage(layer, DEPTHWISE, kernel="depthwise_kernel", bias="", suffix="-depthwise")
+    spread = convolution_stage(layer, DEPTHWISE, kernel="depthwise_kernel", bias="", suffix=DEPTHWISE_SUFFIX)
     ones = (1,) * len(layer.strides)
     return convolution_traits(layer, spread, ConvolutionStage(CONV, "pointwise_kernel", strides=ones, dilation=ones))
 

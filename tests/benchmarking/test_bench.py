@@ -18,7 +18,7 @@ from octconvert.benchmarking.process import Worker, WorkerError
 from octconvert.errors import InputError, UsageError
 from octconvert.runtimes import RUNTIMES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LINUX = sys.platform == "linux"
 
 

@@ -219,7 +219,7 @@ def test_an_old_directory_comes_back_where_the_new_one_can_not_be_moved(director
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from octconvert import files
+from octconvert.system import targets
 left = int(sys.argv[1])
 def counted(real):
     def call(*arguments):
@@ -230,8 +230,8 @@ def counted(real):
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     return call
-os.replace, os.rename, files.exchange = map(counted, (os.replace, os.rename, files.exchange))
-files.put_in_place(Path("new"), Path("target"))
+os.replace, os.rename, targets.exchange = map(counted, (os.replace, os.rename, targets.exchange))
+targets.put_in_place(Path("new"), Path("target"))
 """
 
 
@@ -267,7 +267,7 @@ from pathlib import Path
 import keras
 from keras import layers
 import octconvert
-from octconvert import io
+from octconvert.verification import keras_files
 
 image = keras.Input((16, 16, 3), name="image")
 small = keras.Model(image, layers.Conv2D(4, 3)(image))
@@ -278,7 +278,7 @@ def write(model, name, **options):
     if name in formats:
         octconvert.export(model, name, format=formats[name], **options)
     else:
-        io.save(model, name, **options)
+        keras_files.save(model, name, **options)
 
 for name in sys.argv[1:]:
     write(small, name)
