@@ -1,4 +1,9 @@
-"""The octave layers: public, usable without the rewriter, and what rewritten models are made of."""
+"""Octave layers: convolution, depthwise and transposed convolution, pooling, normalisation and merging of pairs.
+
+In and out: one tensor, or a pair ``[high, low]`` of maps at two resolutions. The layers are public, work without the
+converter on every Keras backend, and are registered with Keras for saved models. `octconvert.layers.portable` has the
+same steps out of built-in layers.
+"""
 
 from octconvert.layers.conv import OctaveConv2D
 from octconvert.layers.conv_transpose import OctaveConv2DTranspose

@@ -139,7 +139,7 @@ def divide_filters(name: str, filters: int, ratio_out: float, groups: int) -> tu
 
 
 def set_choices(layer: keras.layers.Layer, choices: Mapping[str, Any]) -> None:
-    """Set initialisers, regularisers and constraints by argument name; the suffix tells which they are."""
+    """Set initialisers, regularisers and constraints by argument name, whose suffix is their kind."""
     for name, value in choices.items():
         setattr(layer, name, _MODULES[name.rpartition("_")[2]].get(value))
 

@@ -156,7 +156,7 @@ def prepare_low(
     value: float = 0.0,
     allow_same: bool = True,
 ) -> tuple[Tensor, str]:
-    """Pad, crop and prefilter a low map so that a plain 'valid' window gives exactly the low output.
+    """Pad, crop and prefilter a low map so that a plain 'valid' window returns exactly the low output.
 
     Args:
         x: low map, 4-D, ``ceil(high / octave)`` rows and columns.

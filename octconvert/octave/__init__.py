@@ -1,1 +1,1 @@
-"""The arithmetic of octave tensors: channel splits and map sizes."""
+"""Octave arithmetic: channel splits, map sizes, alignment of low windows, suffixes of names. No layers, no tensors."""

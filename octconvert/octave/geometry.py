@@ -1,11 +1,11 @@
 """How the low map of a pair lines up with its high map, axis by axis.
 
-Cell ``i`` of a low map stands for the positions ``octave * i .. octave * i + octave - 1`` of the source map, so a map
+Cell ``i`` of a low map covers the positions ``octave * i .. octave * i + octave - 1`` of the source map, so a map
 of ``n`` positions has ``ceil(n / octave)`` cells. A window operation (convolution, pooling) with stride ``s`` and ``p``
 zeros padded in front reads source position ``s * j + d - p`` for output ``j`` and tap ``d``. Written for the low map
 ("fold"), output cell ``I`` reads cell ``s * I + floor((s * phase + d - p) / octave)``, averaged over
 the ``octave`` phases. `Alignment` holds what follows from that: which cells the window starts at, whether a fixed
-filter has to stand in front of it, and the matrix that turns the source taps into the low ones.
+filter is needed in front of it, and the matrix that turns the source taps into the low ones.
 
 Everything here is plain arithmetic on integers; no layer, no tensor.
 """

@@ -26,7 +26,7 @@ class Store:
     def __init__(self, most: int, label: str):
         self.most, self.label, self.count = most, label, 0
         self.kinds: list[tuple[tuple[int, ...], np.dtype]] = []  # of one sample
-        self.held: list[np.ndarray] = []
+        self.in_memory: list[np.ndarray] = []
         self.files: list[Any] = []
         self.folder: Folder | None = None
 
@@ -56,12 +56,12 @@ class Store:
             self.kinds = [(array.shape[1:], array.dtype) for array in arrays]
             each = sum(array.nbytes for array in arrays) // len(arrays[0])
             room = min(self.most, LARGE // max(each, 1))
-            self.held = [np.empty((room, *shape), dtype) for shape, dtype in self.kinds]
+            self.in_memory = [np.empty((room, *shape), dtype) for shape, dtype in self.kinds]
         count = self.count + len(arrays[0])
-        if self.held and count > len(self.held[0]):
+        if self.in_memory and count > len(self.in_memory[0]):
             self._spill()
-        if self.held:
-            for array, new in zip(self.held, arrays, strict=True):
+        if self.in_memory:
+            for array, new in zip(self.in_memory, arrays, strict=True):
                 array[self.count : count] = new
         else:
             self._write(arrays)
@@ -69,10 +69,10 @@ class Store:
 
     def finish(self) -> tuple[np.ndarray, ...]:
         """The arrays, read-only; nothing may be added afterwards."""
-        if self.held:
-            for array in self.held:
+        if self.in_memory:
+            for array in self.in_memory:
                 array.flags.writeable = False
-            return tuple(array[: self.count] for array in self.held)
+            return tuple(array[: self.count] for array in self.in_memory)
         with self._room():
             for file in self.files:
                 file.close()
@@ -80,11 +80,11 @@ class Store:
         return tuple(np.memmap(self._path(n), dtype, "r", shape=(self.count, *shape)) for n, (shape, dtype) in kinds)
 
     def _spill(self) -> None:
-        held, self.held = [array[: self.count] for array in self.held], []
+        arrays, self.in_memory = [array[: self.count] for array in self.in_memory], []
         with self._room():
             self.folder = Folder()
-            self.files = [open(self._path(number), "wb") for number in range(len(held))]  # noqa: SIM115
-        self._write(held)
+            self.files = [open(self._path(number), "wb") for number in range(len(arrays))]  # noqa: SIM115
+        self._write(arrays)
 
     def _write(self, arrays: list[np.ndarray]) -> None:
         with self._room():
