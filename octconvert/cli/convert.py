@@ -25,7 +25,7 @@ from octconvert.cli.parameters import (
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.rewriting import RewritingOptions
-from octconvert.options.timing import RuntimeName
+from octconvert.options.timing import DEFAULT_THREADS, RuntimeName
 from octconvert.results.plan import Plan
 from octconvert.system.targets import check_target
 
@@ -155,7 +155,7 @@ class DeploymentParameters:
         Raises:
             UsageError: a value makes no sense.
         """
-        threads = whole_number("threads", self.threads) or 2
+        threads = whole_number("threads", self.threads) or DEFAULT_THREADS
         return {"objective": self.objective, "runtime": self.runtime, "threads": threads}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from octconvert.errors import UsageError
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
+from octconvert.options.timing import DEFAULT_THREADS
 
 OBJECTIVES = ("macs", "latency")
 
@@ -23,7 +24,7 @@ class DeploymentOptions:
     runtime: str | None = option(None, "the runtime that the form for inference is written for; implies that form")
     objective: str = option("macs", "'latency' converts only what gains time, measured on this machine and `runtime`")
     benchmark: bool = option(False, "time the result against the source, on `runtime`")
-    threads: int = option(2, "threads for measuring times")
+    threads: int = option(DEFAULT_THREADS, "threads for measuring times")
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
