@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from octconvert.inference.drafting import Draft, OrderedNode, array, bias_of, policy_of
 from octconvert.inference.program import ConvolutionStep
-from octconvert.layers.base import has_misplaced_bias
+from octconvert.layers.base import bias_is_misplaced
 from octconvert.model.graph import Call
 from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED, ConvolutionStage, Traits
 
@@ -30,8 +30,9 @@ def convolved(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: T
 
 def _is_standard(draft: Draft, call: Call, traits: Traits) -> bool:
     """Whether a convolution has the channels where all others have them, and its bias on them."""
-    shape = draft.graph.tensors[call.outputs[0]].shape
-    return traits.data_format == draft.graph.data_format and not has_misplaced_bias(call.operation, shape)
+    shape, data_format = draft.graph.tensors[call.outputs[0]].shape, draft.graph.data_format
+    has_bias = bias_of(call.operation, traits.stages[-1].bias) is not None
+    return traits.data_format == data_format and not (has_bias and bias_is_misplaced(shape, data_format))
 
 
 def _step(call: Call, stage: ConvolutionStage) -> ConvolutionStep:

@@ -48,7 +48,7 @@ class Draft:
 
     def activated(self, node: Node, call: Call, suffix: str = "") -> Node:
         """With the activation of the call's layer."""
-        function = call.operation.activation
+        function = getattr(call.operation, "activation", None)
         if function is None or function is keras.activations.linear:
             return node
         if isinstance(function, keras.layers.Layer):

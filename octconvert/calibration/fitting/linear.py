@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from octconvert.layers.base import has_misplaced_bias
+from octconvert.layers.base import bias_is_misplaced
 from octconvert.layers.spatial import pad_or_crop, pool_octave
 from octconvert.octave.geometry import same_padding
 from octconvert.rules import traits_of
@@ -208,7 +208,8 @@ def _octave_term(layer: Any, path: OctavePath, resolution: str) -> Term:
 
 def _plane(layer: Any, stage: ConvolutionStage) -> list[Regression]:
     outputs = [tensor for node in layer._inbound_nodes for tensor in node.output_tensors]
-    if any(has_misplaced_bias(layer, output.shape) for output in outputs):
+    has_bias = getattr(layer, stage.bias, None) is not None
+    if has_bias and any(bias_is_misplaced(output.shape, layer.data_format) for output in outputs):
         return []  # its bias is no intercept
     kernel = getattr(layer, stage.kernel)
     blocks = kernel.shape[2] if stage.kind == DEPTHWISE else stage.groups
