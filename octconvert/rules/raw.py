@@ -27,7 +27,7 @@ from octconvert.rules.merging import cut_constants
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import find_rule, register
 from octconvert.rules.resizing import fitted
-from octconvert.rules.traits import Traits
+from octconvert.rules.traits import PoolingTraits, Traits
 
 # Layers that stand for raw operations; one for each, so that it has one name and one copy.
 _LAYERS: weakref.WeakKeyDictionary[Any, layers.Layer] = weakref.WeakKeyDictionary()
@@ -84,6 +84,13 @@ class WindowPooling(_AsLayer):
         kind = layers.MaxPooling2D if type(operation).__name__ == "MaxPool" else layers.AveragePooling2D
         data_format = operation.data_format or keras.config.image_data_format()
         return kind(operation.pool_size, operation.strides, operation.padding, data_format, **_shared(call))
+
+    def traits(self, operation: Any) -> Traits:
+        kind = "max" if type(operation).__name__ == "MaxPool" else "average"
+        size, strides = (
+            np.atleast_1d(each).tolist() for each in (operation.pool_size, operation.strides or operation.pool_size)
+        )
+        return Traits(pooling=PoolingTraits(kind, tuple(size), tuple(strides), operation.padding))
 
 
 @register

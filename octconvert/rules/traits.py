@@ -84,7 +84,13 @@ class OctaveStage:
 
 @dataclass(frozen=True)
 class PoolingTraits:
-    """Pooling by windows. ``kind``: 'average' or 'max'; ``padding``: 'same' or 'valid'."""
+    """Pooling by windows.
+
+    Attributes:
+        kind: 'average' or 'max'.
+        size, strides: one number an axis, or one for all.
+        padding: 'same' or 'valid'.
+    """
 
     kind: str
     size: tuple[int, ...]

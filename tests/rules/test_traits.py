@@ -110,3 +110,10 @@ def test_a_rule_without_traits_leaves_those_of_the_rule_it_replaces():
         assert traits_of(Own(4, 3)).stages == traits_of(layers.Conv2D(4, 3)).stages
     finally:
         unregister(OwnRule)
+
+
+@pytest.mark.parametrize("pool", [layers.MaxPooling2D(2), lambda x: ops.max_pool(x, 2)])
+def test_pooling_is_known_as_a_layer_and_as_a_raw_operation(pool):
+    x = Input((6, 6, 3))
+    operation = pool(x)._keras_history.operation
+    assert traits_of(operation).pooling.kind == "max"
