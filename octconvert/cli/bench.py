@@ -16,7 +16,8 @@ from octconvert.cli.parameters import (
     LoadingParameters,
     ResultParameters,
     RunParameters,
-    option,
+    flag,
+    typed,
     whole_number,
 )
 from octconvert.cli.task import Task
@@ -30,14 +31,14 @@ class TimingParameters:
 
     runtime: Annotated[
         list[RuntimeName] | None,
-        option("The runtime to measure on; repeatable. Default: tf.", group=RUN),
+        flag("The runtime to measure on; repeatable. Default: tf.", group=RUN),
     ] = None
-    threads: Annotated[str | None, option("Threads that a runtime may use. Default: 2.", group=RUN, metavar="N")] = None
+    threads: Annotated[str | None, flag("Threads that a runtime may use. Default: 2.", group=RUN, metavar="N")] = None
     rounds: Annotated[
-        str | None, option("How many times each model is timed in turn. Default: 15.", group=RUN, metavar="N")
+        str | None, flag("How many times each model is timed in turn. Default: 15.", group=RUN, metavar="N")
     ] = None
     for_inference: Annotated[
-        bool, option("Measure the models in their form for inference, normalisation folded.", group=RUN)
+        bool, flag("Measure the models in their form for inference, normalisation folded.", group=RUN)
     ] = False
 
     def arguments(self) -> dict[str, Any]:
@@ -46,12 +47,8 @@ class TimingParameters:
         Raises:
             UsageError: a value makes no sense.
         """
-        values = {name: whole_number(name, getattr(self, name)) for name in ("threads", "rounds")}
-        return {
-            **{name: value for name, value in values.items() if value is not None},
-            "runtimes": self.runtime or ("tf",),
-            "for_inference": self.for_inference,
-        }
+        numbers = typed({"threads": whole_number(self.threads), "rounds": whole_number(self.rounds)})
+        return {**numbers, "runtimes": self.runtime or ("tf",), "for_inference": self.for_inference}
 
 
 ANY_TIMING = TimingParameters()

@@ -92,7 +92,7 @@ def _arguments(task: Task) -> dict[str, Any]:
 
 def _measures(task: Task) -> bool:
     """Whether models are exported to other runtimes on the way."""
-    return task.arguments.get("benchmark", False) or task.arguments["objective"] == "latency"
+    return task.arguments.get("benchmark", False) or task.arguments.get("objective") == "latency"
 
 
 _COMMANDS: dict[str, Callable[[Task, OnStage | None], None]] = {

@@ -18,7 +18,7 @@ from octconvert.cli.parameters import (
     LoadingParameters,
     ResultParameters,
     RunParameters,
-    option,
+    flag,
 )
 from octconvert.cli.task import Task
 from octconvert.options.timing import FormatName
@@ -30,9 +30,9 @@ class FormatParameters:
 
     format: Annotated[
         FormatName | None,
-        option("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
+        flag("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
     ] = None
-    no_for_inference: Annotated[bool, option("Write the model as it is, with its normalisation layers.", group=RUN)] = (
+    no_for_inference: Annotated[bool, flag("Write the model as it is, with its normalisation layers.", group=RUN)] = (
         False
     )
 
@@ -46,7 +46,7 @@ def export(
     *,
     output: Annotated[
         str,
-        option(
+        flag(
             "What to write: a name ending in .tflite, .onnx or .xml (OpenVINO), or a directory.",
             "--output",
             "-o",

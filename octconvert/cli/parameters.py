@@ -1,6 +1,7 @@
 """Parameters that several commands share, and the groups in which ``--help`` lists them.
 
-The flags of a dataclass are those of its fields, so a command takes few values. Fields are as typed.
+The flags of a dataclass are those of its fields, so a command takes few values. Fields are as typed. Meanings and
+defaults of the library's options come from `octconvert.options`, which also checks their values.
 """
 
 from __future__ import annotations
@@ -11,8 +12,14 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from octconvert.cli.console import STDOUT, Console
+from octconvert.cli.spelling import spell
 from octconvert.errors import UsageError
-from octconvert.options import limits
+from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.deployment import DeploymentOptions
+from octconvert.options.fields import meanings
+from octconvert.options.loading import LoadingOptions
+from octconvert.options.request import DEFAULTS, DeliveryOptions
+from octconvert.options.rewriting import RewritingOptions
 
 WHAT = Group("What is converted", sort_key=0)
 HOW = Group("How it is converted", sort_key=1)
@@ -21,28 +28,49 @@ ACCURACY = Group("Keeping the accuracy", sort_key=2)
 OUTPUT = Group("Output", sort_key=3)
 LOADING = Group("Loading and checking", sort_key=4)
 
+_CLASSES = (LoadingOptions, RewritingOptions, CalibrationOptions, DeploymentOptions, DeliveryOptions)
+_MEANINGS = {name: meaning for options in _CLASSES for name, meaning in meanings(options).items()}
 
-def option(help: str, *names: str, group: Group, metavar: str | None = None, **more: Any) -> Parameter:
-    """A flag; without ``names`` it is called as its field, with hyphens."""
+
+def flag(help: str, *names: str, group: Group, metavar: str | None = None, **more: Any) -> Parameter:
+    """A parameter; without ``names`` its flag is its field's name with hyphens."""
     return Parameter(name=names or None, help=help, group=group, metavar=metavar, **more)
+
+
+def option(
+    name: str, more: str = "", /, *names: str, group: Group, metavar: str | None = None, **rest: Any
+) -> Parameter:
+    """A parameter for an option of the library: its meaning, ``more`` about the command line, and its default."""
+    meaning, default = spell(_MEANINGS[name]), DEFAULTS[name]
+    sentences = [f"{meaning[0].upper()}{meaning[1:]}."]
+    if more:
+        sentences.append(more)
+    if isinstance(default, (int, float, str)) and not isinstance(default, bool):
+        sentences.append(f"Default: {default}.")
+    return flag(" ".join(sentences), *names, group=group, metavar=metavar, **rest)
+
+
+def typed(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that were typed: None stands for a flag that was not."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultParameters:
     """Where the result goes, and how much is printed."""
 
-    force: Annotated[bool, option("Overwrite existing files.", group=OUTPUT)] = False
+    force: Annotated[bool, flag("Overwrite existing files.", group=OUTPUT)] = False
     json: Annotated[
         str | None,
-        option(
+        flag(
             "Write the result as JSON: alone or with '-' to stdout, which then carries nothing else; or to a file PATH "
             "that ends in .json (--json=PATH for any other name).",
             group=OUTPUT,
             metavar="[PATH|-]",
         ),
     ] = None
-    quiet: Annotated[bool, option("Print only errors.", "--quiet", "-q", group=OUTPUT)] = False
-    debug: Annotated[bool, option("Show tracebacks and TensorFlow's own messages.", group=OUTPUT)] = False
+    quiet: Annotated[bool, flag("Print only errors.", "--quiet", "-q", group=OUTPUT)] = False
+    debug: Annotated[bool, flag("Show tracebacks and TensorFlow's own messages.", group=OUTPUT)] = False
 
     def console(self) -> Console:
         """Raises `UsageError` where the flags contradict each other."""
@@ -58,7 +86,7 @@ class ResultParameters:
 class ListingParameters(ResultParameters):
     """The same for results that list layers."""
 
-    verbose: Annotated[bool, option("Show every layer, chain and name.", "--verbose", "-v", group=OUTPUT)] = False
+    verbose: Annotated[bool, flag("Show every layer, chain and name.", "--verbose", "-v", group=OUTPUT)] = False
 
     def console(self) -> Console:
         return Console(self.json, self.quiet, self.verbose, self.debug)
@@ -68,37 +96,32 @@ class ListingParameters(ResultParameters):
 class LoadingParameters:
     """What a model file may do, and the objects that it needs."""
 
-    unsafe: Annotated[
-        bool, option("Run code stored in the model's file (Lambda layers); only for files you trust.", group=LOADING)
-    ] = False
+    unsafe: Annotated[bool, option("unsafe", group=LOADING)] = False
     custom_objects: Annotated[
-        list[str] | None,
-        option("A class or function that the model needs; repeatable.", group=LOADING, metavar="MODULE.PY:NAME"),
+        list[str] | None, option("custom_objects", "Repeatable.", group=LOADING, metavar="MODULE.PY:NAME")
     ] = None
 
     def arguments(self) -> dict[str, Any]:
         """By the names that the functions of `octconvert.api` have for them."""
-        return dict(vars(self))
+        return {"unsafe": self.unsafe, "custom_objects": self.custom_objects}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunParameters:
     """At which size a model is run."""
 
-    batch: Annotated[
-        str | None, option("Batch size. Default: what the model fixes, else 1.", group=RUN, metavar="N")
-    ] = None
-    input_shape: Annotated[
-        str | None, option("For models that leave the size of their input open.", group=RUN, metavar="H,W,C")
-    ] = None
+    batch: Annotated[str | None, flag("Batch size. Default: what the model fixes, else 1.", group=RUN, metavar="N")] = (
+        None
+    )
+    input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
 
     def arguments(self) -> dict[str, Any]:
         """By the names that the functions of `octconvert.api` have for them.
 
         Raises:
-            UsageError: a value makes no sense.
+            UsageError: the shape makes no sense.
         """
-        return {"batch": whole_number("batch", self.batch), "input_shape": sizes(self.input_shape)}
+        return {"batch": whole_number(self.batch), "input_shape": sizes(self.input_shape)}
 
 
 ANY_RESULT, ANY_LISTING, ANY_MODEL, ANY_SIZE = (
@@ -110,20 +133,12 @@ ANY_RESULT, ANY_LISTING, ANY_MODEL, ANY_SIZE = (
 """The defaults."""
 
 
-def flag(name: str) -> str:
-    """``calibration_steps`` -> ``--calibration-steps``."""
-    return f"--{name.replace('_', '-')}"
-
-
-def whole_number(name: str, text: str | None) -> int | None:
-    """The value of an option as it was typed; cyclopts would make 2 of 2.5."""
-    if text is None:
-        return None
+def whole_number(text: str | None) -> Any:
+    """An int, where the text is one; other text is refused by the library. cyclopts would make 2 of 2.5."""
     try:
-        value: Any = int(text)
+        return None if text is None else int(text)
     except ValueError:
-        value = text
-    return limits.whole(name, value, flag(name))
+        return text
 
 
 def sizes(text: str | None) -> tuple[int, ...] | None:

@@ -90,7 +90,7 @@ def _optional(check: Checker) -> Checker:
 
 
 def _path(name: str, value: Any) -> Any:
-    path_of(name, value)
+    path_of(f"`{name}`", value)
     return value
 
 
@@ -105,19 +105,19 @@ def _plan(name: str, value: Any) -> Any:
 
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise UsageError(f"{name} must be true or false, received {shown(value)}")
+        raise UsageError(f"`{name}` must be true or false, received {shown(value)}")
     return bool(value)
 
 
 def _number(name: str, value: Any) -> float:
     if not limits.is_number(value):
-        raise UsageError(f"{name} takes a number, received {shown(value)}")
+        raise UsageError(f"`{name}` takes a number, received {shown(value)}")
     return float(value)
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise UsageError(f"{name} takes a name, received {shown(value)}")
+        raise UsageError(f"`{name}` takes a name, received {shown(value)}")
     return value
 
 
@@ -128,7 +128,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     except TypeError:  # not iterable; an array without axes says that it is
         names = ()
     if not names or not all(isinstance(item, str) for item in names):
-        raise UsageError(f"{name} takes names, received {shown(value)}")
+        raise UsageError(f"`{name}` takes names, received {shown(value)}")
     return names
 
 
@@ -139,25 +139,25 @@ def _steps(name: str, value: Any) -> tuple[str, ...]:
 
 def _function(name: str, value: Any) -> Any:
     if not callable(value):
-        raise UsageError(f"{name} takes a function, received {shown(value)}")
+        raise UsageError(f"`{name}` takes a function, received {shown(value)}")
     return value
 
 
 def _objects(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise UsageError(f"{name} takes a dict from names to classes and functions, received {shown(value)}")
+        raise UsageError(f"`{name}` takes a dict from names to classes and functions, received {shown(value)}")
     return dict(value)
 
 
 def _range(name: str, value: Any) -> tuple[float, float]:
     ends = tuple(value) if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim) else ()
     if len(ends) != 2 or not all(map(limits.is_number, ends)) or not ends[0] < ends[1]:
-        raise UsageError(f"{name} takes two numbers (black, white), the first one smaller, received {shown(value)}")
+        raise UsageError(f"`{name}` takes two numbers (black, white), the first one smaller, received {shown(value)}")
     return float(ends[0]), float(ends[1])
 
 
 def _octave(name: str, value: Any) -> int:
-    return limits.octave(value, name)
+    return limits.octave(value)
 
 
 CHECKERS: dict[str, Checker] = {

@@ -14,7 +14,7 @@ from octconvert.options.fields import option
 STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 """In the order in which they run."""
 SYNTHETIC_BUDGET, DATA_BUDGET = 60.0, 300.0
-"""Seconds that are aimed at by default: on synthetic images, and on data that the user gave."""
+"""Seconds to aim at by default: on synthetic images, and on the user's own data."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,19 @@ class CalibrationOptions:
         "unlabelled inputs to fit the converted model to, a few hundred; without any, synthetic images",
         "calibration",
     )
-    preprocess: Any = option(None, "what is done to the data before the model gets them")
-    input_range: tuple[float, float] | None = option(
-        None, "black and white as the model expects them, for synthetic images"
-    )
-    samples: int = option(2048, "the most samples that are used", "calibration_samples")
+    preprocess: Any = option(None, "how the data are preprocessed for the model")
+    input_range: tuple[float, float] | None = option(None, "the values of black and white in synthetic images")
+    samples: int = option(2048, "the largest number of samples that are used", "calibration_samples")
     budget: float | None = option(
         None,
         f"seconds to aim at; default: {SYNTHETIC_BUDGET:g} on synthetic images, {DATA_BUDGET:g} on data",
         "calibration_budget",
     )
     steps: tuple[str, ...] = option(STEPS, f"a part of {', '.join(STEPS)}", "calibration_steps")
-    seed: int = option(0, "seed of everything that is drawn at random")
+    seed: int = option(0, "seed of all random numbers")
     target_macs: float | None = option(None, "choose each alpha so that this share of the MACs is left")
     max_drop: float | None = option(
-        None, "choose each alpha so that no more of the top-1 agreement is lost, 0.01 for one point"
+        None, "choose each alpha so that no more than this share of the top-1 agreement is lost, 0.01 for one point"
     )
     clock: Callable[[], float] = time.monotonic
 
@@ -53,7 +51,9 @@ class CalibrationOptions:
         object.__setattr__(self, "steps", steps)
         unknown = [step for step in self.steps if step not in STEPS]
         if unknown:
-            raise UsageError(f"calibration_steps takes some of {', '.join(STEPS)}, received {limits.shown(unknown[0])}")
+            raise UsageError(
+                f"`calibration_steps` takes some of {', '.join(STEPS)}, received {limits.shown(unknown[0])}"
+            )
         limits.whole("calibration_samples", self.samples)
         limits.whole("seed", self.seed)
         if self.budget is not None:

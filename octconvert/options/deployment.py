@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from octconvert.errors import UsageError
+from octconvert.options import limits
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
 from octconvert.options.timing import DEFAULT_THREADS
@@ -28,7 +29,8 @@ class DeploymentOptions:
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
-            raise UsageError(f"objective must be one of {', '.join(OBJECTIVES)}, received {shown(self.objective)}")
+            raise UsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, received {shown(self.objective)}")
+        limits.whole("threads", self.threads)
 
     @property
     def is_timed(self) -> bool:

@@ -29,19 +29,19 @@ REAL: dict[str, tuple[float, float, str]] = {
 """Name -> the two ends, which are not allowed themselves, and the range in words."""
 
 
-def whole(name: str, value: Any, label: str = "") -> int:
+def whole(name: str, value: Any) -> int:
     """``value`` as an int, where it is a whole number in the range of ``name``; NumPy's integers count.
 
     Raises:
-        UsageError: it is not; the message starts with ``label``, or else the name.
+        UsageError: it is not; the message starts with the name.
     """
     least, most = WHOLE[name]
     if _is_whole(value) and least <= int(value) <= most:
         return int(value)
-    raise UsageError(f"{label or name} takes a whole number from {least} to {most}, received {shown(value)}")
+    raise UsageError(f"`{name}` takes a whole number from {least} to {most}, received {shown(value)}")
 
 
-def octave(value: Any, label: str = "octave") -> int:
+def octave(value: Any) -> int:
     """``value`` as an int, where it is a power of two in the range of octaves.
 
     Raises:
@@ -49,20 +49,20 @@ def octave(value: Any, label: str = "octave") -> int:
     """
     least, most = WHOLE["octave"]
     if not _is_whole(value) or not least <= int(value) <= most or int(value) & (int(value) - 1):
-        raise UsageError(f"{label} must be a power of two (1, 2, 4 ... {most}), received {shown(value)}")
+        raise UsageError(f"`octave` must be a power of two (1, 2, 4 ... {most}), received {shown(value)}")
     return int(value)
 
 
-def real(name: str, value: Any, label: str = "") -> float:
+def real(name: str, value: Any) -> float:
     """``value`` as a float, where it is a number in the range of ``name``.
 
     Raises:
-        UsageError: it is not; the message starts with ``label``, or else the name.
+        UsageError: it is not; the message starts with the name.
     """
     least, most, words = REAL[name]
     if is_number(value) and least < value < most:
         return float(value)
-    raise UsageError(f"{label or name} takes {words}, received {shown(value)}")
+    raise UsageError(f"`{name}` takes {words}, received {shown(value)}")
 
 
 def _is_whole(value: Any) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from octconvert.errors import UsageError
 from octconvert.options.fields import option
@@ -32,6 +31,6 @@ class LoadingOptions:
 
 def _checked_shape(shape: Any) -> tuple[int, ...]:
     sizes = shape if isinstance(shape, (tuple, list)) else ()
-    if not sizes or not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
-        raise UsageError(f"input_shape takes positive integers, (rows, columns, channels), received {shown(shape)}")
+    if not sizes or not all(isinstance(size, numbers.Integral) and int(size) > 0 for size in sizes):
+        raise UsageError(f"`input_shape` takes positive integers, (rows, columns, channels), received {shown(shape)}")
     return tuple(map(int, sizes))

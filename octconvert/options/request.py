@@ -48,7 +48,7 @@ class DeliveryOptions:
 
     def __post_init__(self) -> None:
         if self.verify not in VERIFY:
-            raise UsageError(f"verify must be {' or '.join(VERIFY)}, received {shown(self.verify)}")
+            raise UsageError(f"`verify` must be {' or '.join(VERIFY)}, received {shown(self.verify)}")
 
 
 @dataclass(frozen=True, eq=False)

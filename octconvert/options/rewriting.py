@@ -44,17 +44,17 @@ class RewritingOptions:
             object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         object.__setattr__(self, "elementwise", _names(self.elementwise))
         object.__setattr__(self, "alpha_map", _alpha_map(self.alpha_map))
-        for name, value in [("alpha", self.alpha), *(("alpha_map", alpha) for _, alpha in self.alpha_map)]:
+        for name, value in [("`alpha`", self.alpha), *(("`alpha_map`", alpha) for _, alpha in self.alpha_map)]:
             check_alpha(name, value)
         limits.octave(self.octave)
         limits.whole("min_size", self.min_size)
         if not isinstance(self.portable, bool):
-            raise UsageError(f"portable must be true or false, received {shown(self.portable)}")
+            raise UsageError(f"`portable` must be true or false, received {shown(self.portable)}")
         choices = (("stride_mode", STRIDE_MODES), ("preset", (None, *PRESETS)), ("weights", WEIGHTS))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 listed = ", ".join(str(item) for item in allowed if item)
-                raise UsageError(f"{name} must be one of {listed}, received {shown(getattr(self, name))}")
+                raise UsageError(f"`{name}` must be one of {listed}, received {shown(getattr(self, name))}")
         for pattern in self.patterns:
             try:
                 re.compile(pattern)
@@ -76,7 +76,7 @@ def check_alpha(name: str, value: Any) -> None:
 def _patterns(name: str, values: Any) -> tuple[str, ...]:
     patterns = (values,) if isinstance(values, str) else items(values)
     if not all(isinstance(pattern, str) for pattern in patterns):
-        raise UsageError(f"{name} takes regular expressions, received {shown(values)}")
+        raise UsageError(f"`{name}` takes regular expressions, received {shown(values)}")
     return patterns
 
 
@@ -85,7 +85,7 @@ def _names(values: Any) -> tuple[str, ...]:
     chosen = (values,) if isinstance(values, str) else items(values)
     names = [item if isinstance(item, str) else getattr(item, "__name__", None) for item in chosen]
     if not all(isinstance(name, str) and name for name in names):
-        raise UsageError(f"elementwise takes names of layers or classes, received {shown(values)}")
+        raise UsageError(f"`elementwise` takes names of layers or classes, received {shown(values)}")
     return tuple(map(str, names))
 
 
@@ -96,7 +96,9 @@ def _alpha_map(values: Mapping[str, float] | Iterable[tuple[str, float]] | None)
         pairs = values.items() if isinstance(values, Mapping) else values
         return tuple((str(pattern), alpha) for pattern, alpha in pairs)
     except (TypeError, ValueError):
-        raise UsageError(f"alpha_map takes regular expressions with an alpha each, received {shown(values)}") from None
+        raise UsageError(
+            f"`alpha_map` takes regular expressions with an alpha each, received {shown(values)}"
+        ) from None
 
 
 def items(values: Any) -> tuple[Any, ...]:

@@ -175,11 +175,11 @@ def test_bad_usage_is_one_line(nets, command, argv, said):
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"runtimes": ()}, "runtimes takes names"),
+        ({"runtimes": ()}, "`runtimes` takes names"),
         ({"runtimes": "tvm"}, "must be one of tf, xla, litert, onnx, openvino; received 'tvm'"),
-        ({"threads": 0}, "threads takes a whole number"),
-        ({"rounds": True}, "rounds takes a whole number"),
-        ({"batch": 1.5}, "batch takes a whole number"),
+        ({"threads": 0}, "`threads` takes a whole number"),
+        ({"rounds": True}, "`rounds` takes a whole number"),
+        ({"batch": 1.5}, "`batch` takes a whole number"),
     ],
 )
 def test_options_that_make_no_sense(options, said):

@@ -16,8 +16,8 @@ from keras import layers
         (["net.keras", "other.keras"], "other.keras"),
         (["net.keras", "--alpha"], "--alpha"),
         (["net.keras", "--alpha", "much"], "--alpha"),
-        (["net.keras", "--alpha", "1.5"], "alpha must be"),
-        (["net.keras", "--octave", "3"], "octave must be a power of two"),
+        (["net.keras", "--alpha", "1.5"], "--alpha must be"),
+        (["net.keras", "--octave", "3"], "--octave must be a power of two"),
         (["net.keras", "--min-size", "0"], "--min-size takes a whole number from 1"),
         (["net.keras", "--weights", "copy"], "--weights"),
         (["net.keras", "--preset", "big"], "--preset"),
@@ -25,7 +25,7 @@ from keras import layers
         (["net.keras", "--exclude", "("], "regular expression"),
         (["net.keras", "--alpha-map", "conv1"], "--alpha-map takes REGEX=ALPHA"),
         (["net.keras", "--alpha-map", "=0.5"], "--alpha-map takes REGEX=ALPHA"),
-        (["net.keras", "--alpha-map", "conv1=2"], "alpha_map must be"),
+        (["net.keras", "--alpha-map", "conv1=2"], "--alpha-map must be"),
         (["net.keras", "--input-shape", "32,32"], "--input-shape"),
         (["net.keras", "--input-shape", "32,-1,3"], "--input-shape"),
         (["net.keras", "--calibrate"], "--calibrate"),
@@ -47,8 +47,11 @@ from keras import layers
         (["net.keras", "--calibration-budget", "0"], "--calibration-budget"),
         (["net.keras", "--calibration-budget", "inf"], "--calibration-budget"),
         (["net.keras", "--calibration-budget", "long"], "--calibration-budget"),
-        (["net.keras", "--calibration-steps", "solve,polish"], "no step 'polish'; there are rotate, select, solve"),
-        (["net.keras", "--calibration-steps", ""], "--calibration-steps has no step ''"),
+        (
+            ["net.keras", "--calibration-steps", "solve,polish"],
+            "--calibration-steps takes some of rotate, select, solve",
+        ),
+        (["net.keras", "--calibration-steps", ""], "received ''"),
         (["net.keras", "--target-macs", "1"], "--target-macs takes a share above 0 and below 1, received 1"),
         (["net.keras", "--target-macs", "nan"], "--target-macs takes a share"),
         (["net.keras", "--target-macs", "60%"], "--target-macs"),
@@ -122,7 +125,7 @@ def test_plan_contradicts_the_options_it_fixes(net, run, option):
     ],
 )
 def test_options_of_the_accuracy_that_contradict_each_other(net, run, first, second):
-    message = f"{second.split('=')[0]} can not be combined with {first.split('=')[0]}, "
+    message = f"{second.split('=')[0]} can not be given together with {first.split('=')[0]}, "
     assert_one_error_line(run("net.keras", first, second), 2, message)
     assert files() == ["net.keras"]
 

@@ -209,12 +209,12 @@ def test_a_layer_that_can_not_be_timed_is_no_obstacle(clock):
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"objective": "speed"}, "objective must be one of macs, latency"),
+        ({"objective": "speed"}, "`objective` must be one of macs, latency"),
         ({"objective": "latency", "target_macs": 0.5}, "so does target_macs"),
         ({"objective": "latency", "max_drop": 0.5}, "so does max_drop"),
-        ({"objective": "latency", "threads": 0}, "threads takes a whole number"),
+        ({"objective": "latency", "threads": 0}, "`threads` takes a whole number"),
         ({"objective": "latency", "runtime": "tvm"}, "`runtime` must be one of"),
-        ({"benchmark": True, "threads": 1.5}, "threads takes a whole number"),
+        ({"benchmark": True, "threads": 1.5}, "`threads` takes a whole number"),
     ],
 )
 def test_options_that_make_no_sense(options, said):

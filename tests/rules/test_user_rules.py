@@ -211,7 +211,7 @@ def assert_oracle_of_what_is_left(model, names):
 
 @pytest.mark.parametrize("names", ["", [""], [3], None, [Twice(name="instance")]])
 def test_what_is_no_name_is_refused(names):
-    with pytest.raises(octconvert.UsageError, match="elementwise takes names"):
+    with pytest.raises(octconvert.UsageError, match="`elementwise` takes names"):
         octconvert.convert(around(Twice()), elementwise=names, calibration=False)
 
 
