@@ -1,4 +1,4 @@
-"""Reports and plans made of values alone, and their text."""
+"""Sample results, and their text."""
 
 import io
 from dataclasses import replace

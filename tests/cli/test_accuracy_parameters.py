@@ -107,7 +107,7 @@ def test_no_calibration_leaves_the_weights_as_they_are(fashion, run):
     assert {row["error"] for row in result["convolutions"]} == {None}
 
 
-def test_the_same_seed_gives_the_same_weights(net, run, images):
+def test_equal_seeds_make_equal_weights(net, run, images):
     for name in ("a.keras", "b.keras"):
         assert run("net.keras", "-q", "-o", name, "--calibrate", images, *QUICKLY) == (0, "", "")
     pairs = zip(*(keras.saving.load_model(name).get_weights() for name in ("a.keras", "b.keras")), strict=True)

@@ -12,7 +12,7 @@ from octconvert.cli import console
 
 
 def test_progress_forgets_the_stage_before(monkeypatch):
-    """A bar that is full already, or the count of another stage, would tell nonsense."""
+    """A bar that is full already, or the count of another stage, would mislead."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
     screen = io.StringIO()
@@ -64,7 +64,7 @@ def test_json_files_are_not_overwritten(net, run):
     assert run("net.keras", "--dry-run", "--json", "plan.json", "-q", "--force")[0] == 0
 
 
-def test_custom_objects_are_found_and_their_prints_stay_off_stdout(net, run, capsys):
+def test_custom_objects_are_imported_and_their_prints_stay_off_stdout(net, run, capsys):
     Path("own.py").write_text(
         "import keras\nprint('imported')\n\n@keras.saving.register_keras_serializable('own')\n"
         "class Scale(keras.layers.Layer):\n    def call(self, x):\n        return 2 * x\n"

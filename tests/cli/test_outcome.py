@@ -43,7 +43,7 @@ def test_a_reader_that_goes_away_is_no_crash(net):
 
 
 def test_channels_first_runs_on_every_processor(tmp_path):
-    """TensorFlow's own kernels for the CPU lack it; those of oneDNN have to be asked for without AVX-512."""
+    """TensorFlow's own kernels for the CPU lack it; those of oneDNN must be requested without AVX-512."""
     model = ROOT / "fixtures" / "legacy" / "keras1_channels_first.h5"
     arguments = [model, "-o", tmp_path / "out.keras", "--min-size", "1", "--no-calibration"]
     assert shell([str(each) for each in arguments]).returncode == 0

@@ -14,7 +14,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(net, run):
     assert files() == ["net-octave.keras", "net.keras"]
 
 
-def test_dry_run_tells_when_nothing_can_be_converted(net, run):
+def test_dry_run_of_a_model_that_can_not_be_converted(net, run):
     code, out, err = run("net.keras", "--dry-run", "--min-size", "64")
     assert code == 3 and "all 3 convolutions stay plain" in out and err.count("\n") == 1
 

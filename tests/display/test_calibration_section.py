@@ -46,13 +46,13 @@ def test_a_headline_says_calibrated_only_where_a_step_was_kept():
     assert "no step on synthetic images was run" in text(render(replace(five(), calibration=bare)))
 
 
-def test_accuracy_is_said_to_be_unknown_where_it_could_have_been_measured():
+def test_an_unknown_accuracy_is_mentioned_for_classifiers():
     assert "accuracy was not measured: `evaluate` with labelled data" in oneline(synthetic())  # a classifier
     assert "ccuracy" not in oneline(not_calibrated()).split("Calibration")[0]  # a regression model
     assert "not measured" not in text(render(calibrated()))
 
 
-def test_the_number_of_samples_is_told_once():
+def test_the_number_of_samples_is_shown_once():
     result = replace(calibrated().evaluation, data="test.npz (5,000 images)")
     assert "Accuracy 84.1% -> 83.0% on test.npz (5,000 images)." in text(render(replace(five(), evaluation=result)))
 

@@ -53,7 +53,7 @@ def test_next_command_stays_one_shell_command_when_it_takes_two_lines():
     assert words_of_shell.stdout.split() == [item.strip("'") for item in five_hundred().next_command.split()]
 
 
-def test_no_checks_is_told_and_so_is_a_model_without_convolutions():
+def test_a_report_without_checks_or_convolutions():
     bare = replace(nothing(), convolutions=())
     assert "none were run" in text(render(bare))
     assert "Nothing was converted: the model has no convolutions." in text(render(bare))

@@ -80,7 +80,7 @@ def test_percent_never_rounds_to_all_or_nothing(share, expected):
 
 
 @pytest.mark.parametrize("room", [20, 40, 60, 100])
-def test_listing_tells_how_many_names_it_leaves_out(room):
+def test_listing_counts_the_names_it_leaves_out(room):
     names = [f"conv_{i}" for i in range(12)]
     result = words.listing(names, room)
     head, _, more = result.partition(" and ")

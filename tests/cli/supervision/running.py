@@ -68,7 +68,7 @@ def waits(batch):
     return batch
 
 
-def is_deaf(batch):
+def ignores_signals(batch):
     _here()
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none wakes this thread
     ctypes.PyDLL(None).sleep(3600)  # in C, and nothing else of Python may run
@@ -153,7 +153,7 @@ def wait_for(condition) -> None:
 
 
 def is_gone(number: int) -> bool:
-    """Whether a process has ended; nobody may have asked for its exit code yet."""
+    """Whether a process has ended; its parent may not have read its exit code yet."""
     try:
         state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

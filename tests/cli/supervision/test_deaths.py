@@ -25,7 +25,7 @@ def test_a_step_of_the_calibration_is_left_out(step):
     assert without(task(), "read", "calibrate: start", f"calibrate: {step}") == {"calibration_steps": others}
 
 
-def test_steps_that_were_asked_for_stay_but_the_one():
+def test_other_requested_steps_stay():
     requested = task(calibration_steps=("solve", "refine"))
     assert without(requested, "calibrate: solve", "calibrate: least squares") == {"calibration_steps": ("refine",)}
     assert without(task(calibration_steps=("refine",)), "calibrate: refine") == {"calibration_steps": ()}
@@ -93,7 +93,7 @@ def test_the_line_names_what_to_try(monkeypatch, arguments, number, stages, mess
     )
 
 
-def test_nothing_is_said_of_onednn_where_it_is_off(monkeypatch):
+def test_onednn_is_not_mentioned_where_it_is_off(monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert "ONEDNN" not in death_message(task(), Death(signal.SIGSEGV, ("check",)), "nothing was written")
 

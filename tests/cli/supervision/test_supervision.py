@@ -115,8 +115,8 @@ def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, 
 
 
 @pytest.mark.parametrize("name, code", [("INT", 130), ("HUP", 129)])
-def test_a_worker_that_is_deaf_is_ended(here, prepared, name, code):
-    run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:is_deaf")
+def test_a_worker_that_ignores_signals_is_ended(here, prepared, name, code):
+    run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:ignores_signals")
     worker = run.reached()
     run.send(getattr(signal, f"SIG{name}"), group=True)  # as a terminal does
     assert_one_line(run.end(), code, "while calibrating", "nothing was written")
@@ -162,7 +162,7 @@ worker.run(0, 10**9)
 """
 
 
-def test_a_process_that_measures_does_not_outlive_the_one_that_asked(tmp_path):
+def test_a_measuring_process_does_not_outlive_its_parent(tmp_path):
     command = [sys.executable, "-c", WATCHED, str(tmp_path / "model")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
