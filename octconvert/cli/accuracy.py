@@ -73,9 +73,7 @@ class AccuracyParameters:
             UsageError: a value is not of its form, or both --calibrate and --no-calibration were typed.
         """
         if self.no_calibration and self.calibrate is not None:
-            raise UsageError(
-                "--calibrate can not be given together with --no-calibration, which only moves the weights"
-            )
+            raise UsageError("--calibrate can not be combined with --no-calibration, which only moves the weights")
         values = {
             "calibration": False if self.no_calibration else self.calibrate,
             "preprocess": _preprocess(self.preprocess),

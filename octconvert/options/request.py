@@ -120,7 +120,7 @@ DEFAULTS: dict[str, Any] = {
 def _check_combination(arguments: Mapping[str, Any]) -> None:
     for condition, refused, why in _CONTRADICTIONS:
         name, _, value = condition.partition("=")
-        present = name in arguments and (repr(arguments[name]) == value if value else arguments[name] is not False)
+        present = name in arguments and (shown(arguments[name]) == value if value else arguments[name] is not False)
         other = next((o for o in refused if present and arguments.get(o, False) is not False), None)
         if other is not None:
             raise UsageError(f"`{other}` can not be combined with `{condition}`, {why}")

@@ -125,7 +125,7 @@ def test_plan_contradicts_the_options_it_fixes(net, run, option):
     ],
 )
 def test_options_of_the_accuracy_that_contradict_each_other(net, run, first, second):
-    message = f"{second.split('=')[0]} can not be given together with {first.split('=')[0]}, "
+    message = f"{second.split('=')[0]} can not be combined with {first.split('=')[0]}, "
     assert_one_error_line(run("net.keras", first, second), 2, message)
     assert files() == ["net.keras"]
 

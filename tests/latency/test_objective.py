@@ -210,8 +210,8 @@ def test_a_layer_that_can_not_be_timed_is_no_obstacle(clock):
     "options, said",
     [
         ({"objective": "speed"}, "`objective` must be one of macs, latency"),
-        ({"objective": "latency", "target_macs": 0.5}, "so does target_macs"),
-        ({"objective": "latency", "max_drop": 0.5}, "so does max_drop"),
+        ({"objective": "latency", "target_macs": 0.5}, "`target_macs` can not be combined"),
+        ({"objective": "latency", "max_drop": 0.5}, "`max_drop` can not be combined"),
         ({"objective": "latency", "threads": 0}, "`threads` takes a whole number"),
         ({"objective": "latency", "runtime": "tvm"}, "`runtime` must be one of"),
         ({"benchmark": True, "threads": 1.5}, "`threads` takes a whole number"),
@@ -224,7 +224,7 @@ def test_options_that_make_no_sense(options, said):
 
 def test_a_plan_leaves_nothing_to_choose():
     plan = octconvert.plan(two_stages())
-    with pytest.raises(UsageError, match="so does plan"):
+    with pytest.raises(UsageError, match="`plan` can not be combined"):
         octconvert.convert(two_stages(), plan=plan, objective="latency")
 
 

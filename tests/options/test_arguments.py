@@ -102,7 +102,7 @@ def test_the_ends_of_a_range_are_allowed_and_what_is_beyond_is_not(name):
     assert limits.whole(name, least) == least
     assert limits.whole(name, np.int64(most)) == most
     for value in (least - 1, most + 1, float(least), True, str(least), None):
-        with pytest.raises(OctconvertError, match=f"{name} takes a whole number from {least} to {most}"):
+        with pytest.raises(OctconvertError, match=f"`{name}` takes a whole number from {least} to {most}"):
             limits.whole(name, value)
 
 

@@ -80,14 +80,14 @@ def test_what_goes_together(arguments):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"alpha": 1.0}, "alpha must be at least 0 and below 1"),
+        ({"alpha": 1.0}, "`alpha` must be at least 0 and below 1"),
         ({"include": "["}, "not a regular expression"),
-        ({"weights": "all"}, "weights must be one of slice, fold, fresh"),
-        ({"verify": "never"}, "verify must be quick or deep"),
-        ({"objective": "size"}, "objective must be one of macs, latency"),
-        ({"input_shape": (0, 8, 3)}, "input_shape takes positive integers"),
+        ({"weights": "all"}, "`weights` must be one of slice, fold, fresh"),
+        ({"verify": "never"}, "`verify` must be quick or deep"),
+        ({"objective": "size"}, "`objective` must be one of macs, latency"),
+        ({"input_shape": (0, 8, 3)}, "`input_shape` takes positive integers"),
         ({"calibration_steps": ("knead",)}, "calibration_steps"),
-        ({"calibration_samples": 0}, "calibration_samples takes a whole number"),
+        ({"calibration_samples": 0}, "`calibration_samples` takes a whole number"),
     ],
 )
 def test_values_that_make_no_sense(arguments, message):

@@ -225,7 +225,7 @@ def test_a_plan_keeps_the_names():
     plan = octconvert.Plan.from_json(octconvert.plan(model, min_size=1, elementwise=[Twice]).to_json())
     assert plan.elementwise == ("Twice",)
     assert roles(octconvert.convert(model, plan=plan, calibration=False)) == roles(plan)
-    with pytest.raises(octconvert.UsageError, match="together with plan"):
+    with pytest.raises(octconvert.UsageError, match="combined with `plan`"):
         octconvert.convert(model, plan=plan, elementwise=[Twice], calibration=False)
     assert "elementwise Twice" in str(plan)
 
