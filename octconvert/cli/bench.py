@@ -22,7 +22,7 @@ from octconvert.cli.parameters import (
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
-from octconvert.options.timing import RuntimeName
+from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_RUNTIME, DEFAULT_THREADS, RuntimeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,14 @@ class TimingParameters:
 
     runtime: Annotated[
         list[RuntimeName] | None,
-        flag("The runtime to measure on; repeatable. Default: tf.", group=RUN),
+        flag(f"The runtime to measure on; repeatable. Default: {DEFAULT_RUNTIME}.", group=RUN),
     ] = None
-    threads: Annotated[str | None, flag("Threads that a runtime may use. Default: 2.", group=RUN, metavar="N")] = None
+    threads: Annotated[
+        str | None, flag(f"Threads that a runtime may use. Default: {DEFAULT_THREADS}.", group=RUN, metavar="N")
+    ] = None
     rounds: Annotated[
-        str | None, flag("How many times each model is timed in turn. Default: 15.", group=RUN, metavar="N")
+        str | None,
+        flag(f"How many times each model is timed in turn. Default: {DEFAULT_ROUNDS}.", group=RUN, metavar="N"),
     ] = None
     for_inference: Annotated[
         bool, flag("Measure the models in their form for inference, normalisation folded.", group=RUN)
@@ -48,7 +51,7 @@ class TimingParameters:
             UsageError: a value makes no sense.
         """
         numbers = typed({"threads": whole_number(self.threads), "rounds": whole_number(self.rounds)})
-        return {**numbers, "runtimes": self.runtime or ("tf",), "for_inference": self.for_inference}
+        return {**numbers, "runtimes": self.runtime or (DEFAULT_RUNTIME,), "for_inference": self.for_inference}
 
 
 ANY_TIMING = TimingParameters()

@@ -26,7 +26,7 @@ from octconvert.cli.parameters import (
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.request import ConversionRequest
-from octconvert.options.timing import RuntimeName
+from octconvert.options.timing import DEFAULT_RUNTIME, RuntimeName
 from octconvert.results.plan import Plan
 from octconvert.system.targets import check_target
 
@@ -92,7 +92,7 @@ class DeploymentParameters:
     for_inference: Annotated[bool, option("for_inference", group=OUTPUT)] = False
     runtime: Annotated[
         RuntimeName | None,
-        option("runtime", "Default: tf.", group=OUTPUT),
+        option("runtime", f"Default: {DEFAULT_RUNTIME}.", group=OUTPUT),
     ] = None
     objective: Annotated[Literal["macs", "latency"] | None, option("objective", group=WHAT)] = None
     benchmark: Annotated[bool, option("benchmark", group=OUTPUT)] = False

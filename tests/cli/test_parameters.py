@@ -14,7 +14,7 @@ from octconvert.cli.convert import DeploymentParameters, RewritingParameters, Ta
 from octconvert.options.deployment import OBJECTIVES
 from octconvert.options.request import DEFAULTS, VERIFY
 from octconvert.options.rewriting import PRESETS, STRIDE_MODES, WEIGHTS
-from octconvert.runtimes import RUNTIMES
+from octconvert.options.timing import RUNTIMES
 
 
 def choices(parameters, name):

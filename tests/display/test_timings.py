@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from results_to_show import bench
 
-from octconvert.runtimes import RUNTIMES
+from octconvert.options.timing import RUNTIMES
 
 
 def test_the_table_fits_the_terminal(monkeypatch):
