@@ -31,7 +31,7 @@ class Unit:
     """One call of a layer of the converted model, and the source's call it stands for.
 
     Attributes:
-        layer, part: see `octconvert.rewriting.builder.Made`.
+        layer, part: see `octconvert.rewriting.NewLayer`.
         call: of the converted graph.
         source: of the source graph.
     """
@@ -92,7 +92,7 @@ class Twins:
             item = applied.get(id(call.node)) if call.kind == OPERATION else None
             source = source_calls.get((back.get(call.chain, ()), id(item.call.node))) if item is not None else None
             if item is not None and source is not None:
-                found.append(Unit(item.made.layer, item.made.part, call, source))
+                found.append(Unit(item.new_layer.layer, item.new_layer.part, call, source))
         return found
 
     @cached_property

@@ -40,8 +40,7 @@ from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport, Cost, Step
-from octconvert.rewriting import Rewritten, rewrite
-from octconvert.rewriting.builder import weights_by_name
+from octconvert.rewriting import Rewritten, rewrite, weights_by_name
 from octconvert.samples import Samples
 from octconvert.system.progress import Progress
 from octconvert.text.words import plural

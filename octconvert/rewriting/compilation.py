@@ -1,4 +1,4 @@
-"""Gives a converted model the class of its source, and compiles it as its source is."""
+"""A converted model gets the class of its source, and is compiled as its source is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from octconvert.errors import first_line
 _NOT_OWN = ("keras", "tensorflow", "builtins")
 
 
-def carry_class(source, target, custom_objects: Mapping[str, Any] | None) -> tuple[Any, list[str]]:
+def carry_class(
+    source: keras.Model, target: keras.Model, custom_objects: Mapping[str, Any] | None
+) -> tuple[keras.Model, list[str]]:
     """The converted model as an instance of the source's class, as `keras.models.clone_model` makes it.
 
     Returns:
-        ``target`` itself where the class is Keras' own or can not be kept, and what is lost then, as notes.
+        ``target`` itself where the class is one of Keras or can not be kept; and notes on what is lost then.
     """
     own = [base for base in type(source).__mro__ if base.__module__.split(".")[0] not in _NOT_OWN]
     if not own:
@@ -31,7 +33,7 @@ def carry_class(source, target, custom_objects: Mapping[str, Any] | None) -> tup
             )
             if len(model.weights) == len(target.weights):
                 return model, []
-            reason = "has weights beside its layers"
+            reason = "has weights besides those of its layers"
         except Exception as error:
             reason = f"can not be made of inputs and outputs: {first_line(error)}"
     methods = sorted({name for base in own for name in vars(base) if hasattr(Functional, name) and name[:2] != "__"})
@@ -40,7 +42,7 @@ def carry_class(source, target, custom_objects: Mapping[str, Any] | None) -> tup
     return target, [note]
 
 
-def _reason_against(source, custom_objects: dict[str, Any]) -> str | None:
+def _reason_against(source: keras.Model, custom_objects: dict[str, Any]) -> str | None:
     name = keras.saving.get_registered_name(type(source))
     if not isinstance(source, Functional):
         return "is built layer by layer"
@@ -51,13 +53,13 @@ def _reason_against(source, custom_objects: dict[str, Any]) -> str | None:
     return None
 
 
-def carry_compilation(source, target, custom_objects: Mapping[str, Any] | None) -> list[str]:
+def carry_compilation(source: keras.Model, target: keras.Model, custom_objects: Mapping[str, Any] | None) -> list[str]:
     """Compile ``target`` with copies of the source's optimizer, losses and metrics.
 
     Not by ``compile_from_config``: that builds the optimizer, and a saved model would carry its empty state.
 
     Returns:
-        What was carried over and what was not, as notes for the report.
+        Notes for the report: what was carried over, and what was not.
     """
     if not getattr(source, "compiled", False):
         return []
@@ -69,17 +71,17 @@ def carry_compilation(source, target, custom_objects: Mapping[str, Any] | None) 
     return ["compiled as the source is; the optimizer starts afresh"]
 
 
-def _arguments(source) -> dict[str, Any]:
+def _arguments(source: keras.Model) -> dict[str, Any]:
     arguments = {key: _copied(value) for key, value in source._compile_config.config.items()}
     optimizer = getattr(source, "optimizer", None)
-    if optimizer is not None:  # asked of the model: saving a model as .h5 takes it out of its compile settings
+    if optimizer is not None:  # from the model: saving as .h5 removes it from the compile settings
         arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
-        arguments["auto_scale_loss"] = False  # the copy scales the loss already where the source's does
+        arguments["auto_scale_loss"] = False  # the copied optimizer scales the loss where the source's does
     return arguments
 
 
-def _copied(value):
-    """A copy of one setting; functions have no state and are handed on themselves."""
+def _copied(value: Any) -> Any:
+    """A copy of one setting; functions have no state and are used themselves."""
     if isinstance(value, (types.FunctionType, str, int, float, type(None))):
         return value
     if isinstance(value, Mapping):

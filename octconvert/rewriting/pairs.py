@@ -1,0 +1,100 @@
+"""Pairs of Keras tensors: pending padding applied, merged to a plain tensor, or joined in the order [high | low]."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras import KerasTensor, layers
+
+from octconvert.layers import OctaveMerge, portable
+from octconvert.octave.geometry import ceil_div
+from octconvert.octave.names import SUFFIXES
+from octconvert.octave.split import Pair
+from octconvert.planning.planned import Planned
+from octconvert.rewriting.names import Names, layer_name
+from octconvert.rules import Value
+
+
+class Pairs:
+    """See `octconvert.rules.Build` for ``plain``, ``settled`` and ``joined``."""
+
+    def __init__(self, planned: Planned, names: Names) -> None:
+        self._graph, self._names = planned.graph, names
+        self._data_format, self._portable = planned.graph.data_format, planned.options.portable
+        self._merged: dict[int, tuple[KerasTensor, KerasTensor]] = {}
+
+    def plain(self, value: Value, output: str | None = None) -> KerasTensor:
+        """The plain tensor: a pair is merged (once), pending padding applied.
+
+        Args:
+            output: name of the model's output that the value is; None for any other.
+        """
+        if not isinstance(value, Pair):
+            return value
+        if id(value.high) not in self._merged:
+            label = output if value.pads is None else None  # else the name belongs to what comes after the padding
+            self._merged[id(value.high)] = (value.high, self._merge(value, label))  # the tensor keeps its id alive
+        merged = self._merged[id(value.high)][1]
+        if value.pads is None:
+            return merged
+        name = self._names.name(f"{_base_name(value)}-merge")
+        return portable.pad_or_crop(merged, value.pads, self._data_format, name)
+
+    def _merge(self, pair: Pair, output: str | None) -> KerasTensor:
+        label = self._names.merge_name(_base_name(pair), output)
+        split, order = pair.split, pair.split.source_order
+        dtype = pair.high.dtype
+        if len(pair.high.shape) == 2:
+            return self._merge_vectors(pair, order, label)
+        if self._portable or (split.octave == 1 and order is None):
+            return portable.merge(pair.high, pair.low, split.octave, order, self._data_format, label)
+        positions = None if order is None else order.tolist()
+        return OctaveMerge(split.octave, positions, self._data_format, dtype=dtype, name=label)([pair.high, pair.low])
+
+    def _merge_vectors(self, pair: Pair, order: np.ndarray | None, label: str) -> KerasTensor:
+        dtype = pair.high.dtype
+        if order is None:
+            return layers.Concatenate(name=label, dtype=dtype)([pair.high, pair.low])
+        high, low = (
+            layers.Reshape((1, 1, part.shape[-1]), name=self._names.name(f"{label}-map{suffix}"), dtype=dtype)(part)
+            for suffix, part in zip(SUFFIXES, (pair.high, pair.low), strict=True)
+        )
+        merged = portable.merge(high, low, 1, order, "channels_last", f"{label}-channels")
+        return layers.Reshape((merged.shape[-1],), name=label, dtype=dtype)(merged)
+
+    def settled(self, value: Pair) -> list[KerasTensor]:
+        """[high, low] with pending padding applied (planning made sure that it lines up)."""
+        if value.pads is None:
+            return [value.high, value.low]
+        octave = value.split.octave
+        rows = [value.high.shape[axis] for axis in self._graph.spatial_axes]
+        cells = [value.low.shape[axis] for axis in self._graph.spatial_axes]
+        low_pads = tuple(
+            (before // octave, _low_after(size, cell, before, after, octave))
+            for size, cell, (before, after) in zip(rows, cells, value.pads, strict=True)
+        )
+        base = _base_name(value)
+        return [
+            portable.pad_or_crop(part, pads, self._data_format, self._names.name(f"{base}-shift{suffix}"))
+            for part, pads, suffix in zip((value.high, value.low), (value.pads, low_pads), SUFFIXES, strict=True)
+        ]
+
+    def joined(self, value: Pair, name: str) -> KerasTensor:
+        """A pair of vectors as one tensor in the order [high | low]; the reader's weights are gathered instead."""
+        high, low = self.settled(value)
+        axis = self._graph.channel_axis if len(high.shape) == 4 else len(high.shape) - 1
+        return layers.Concatenate(axis=axis, name=self._names.name(name), dtype=high.dtype)([high, low])
+
+
+def _low_after(size: int | None, cells: int | None, before: int, after: int, octave: int) -> int:
+    """Cells to add behind a low map so that it fits its padded high map."""
+    if size is None or cells is None:
+        return after // octave
+    return ceil_div(size + before + after, octave) - cells - before // octave
+
+
+def _base_name(pair: Pair) -> str:
+    """The name of the layer that wrote a pair."""
+    name = layer_name(pair.high)
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
