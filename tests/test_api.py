@@ -16,7 +16,7 @@ from rich.console import Console
 
 import octconvert
 from octconvert.rules import register
-from octconvert.rules.elementwise import ElementWise
+from octconvert.rules.elementwise import ElementwiseRule
 
 
 def small_model(name="small", size=24):
@@ -85,7 +85,7 @@ class Reverse(layers.Layer):
 
 
 @register
-class WrongRule(ElementWise):
+class WrongRule(ElementwiseRule):
     """Says of `Reverse` that it acts on each channel alone, as a user might by mistake."""
 
     layers = (Reverse,)
@@ -111,7 +111,7 @@ class Awkward(layers.Layer):
 
 
 @register
-class FailingRule(ElementWise):
+class FailingRule(ElementwiseRule):
     """Promises more than it keeps."""
 
     layers = (Awkward,)

@@ -1,7 +1,7 @@
-"""The activations of layers: which act on each element alone, and so on each map of a pair alone.
+"""Activation of a pair -> the same activation of each map, for activations that act on each element alone.
 
-An activation is a function or a layer. A function is known by what it is, wherever it was taken from (``keras``,
-``keras.ops``, TensorFlow, JAX). For a layer its own rule answers, as if it were called behind the layer that has it.
+An activation is a function or a layer. A function is recognised wherever it was imported from (``keras``,
+``keras.ops``, TensorFlow, JAX). For a layer its own rule answers, as if it were called after the layer that has it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,23 +22,24 @@ from keras.src.ops.symbolic_arguments import SymbolicArguments
 from octconvert.model.graph import OPERATION, Call
 from octconvert.model.known_functions import is_elementwise, joins, standard
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Trace
-from octconvert.rules.protocols import Flow
+from octconvert.rules.base import Rule, Trace
+from octconvert.rules.protocols import Build, Flow, Value
 
 
-def elementwise(activation, named: Collection[str] = ()) -> bool:
+def elementwise(activation: Any, named: Collection[str] = ()) -> bool:
     """Whether an activation function (or None) is element-wise: known, or ``named``."""
     return activation is None or is_elementwise(activation) or activation_name(activation) in named
 
 
-def activation_name(activation) -> str:
+def activation_name(activation: Any) -> str:
+    """The name of an activation function or layer."""
     while isinstance(activation, functools.partial):
         activation = activation.func
     return getattr(activation, "__name__", type(activation).__name__)
 
 
-def rectifier_limit(activation) -> float | None:
-    """Upper limit of a layer's activation that is a plain rectifier; None for any other, or none at all."""
+def rectifier_limit(activation: Any) -> float | None:
+    """Upper limit (infinity: none) of an activation that is a plain rectifier; None for any other activation."""
     if isinstance(activation, keras.layers.ReLU):
         plain = not float(activation.negative_slope) and not float(activation.threshold)
         return (math.inf if activation.max_value is None else float(activation.max_value)) if plain else None
@@ -45,13 +47,13 @@ def rectifier_limit(activation) -> float | None:
     return known.get(standard(activation)) if callable(activation) else None
 
 
-def is_linear(activation) -> bool:
+def is_linear(activation: Any) -> bool:
     """Whether a layer has no activation of its own."""
     return activation is None or standard(activation) is activations.linear
 
 
-def refusal(activation, flow: Flow, channels: int) -> str:
-    """Why a layer with this activation and as many channels gives no pair; empty where it does."""
+def refusal(activation: Any, flow: Flow, channels: int) -> str:
+    """Why a layer with this activation and this number of channels can not write a pair; empty where it can."""
     if isinstance(activation, keras.layers.Layer):
         return _layer_refusal(flow, channels)
     if elementwise(activation, flow.options.elementwise):
@@ -62,18 +64,18 @@ def refusal(activation, flow: Flow, channels: int) -> str:
     return f"its activation {name} is not known to be element-wise"
 
 
-def produce(flow: Flow, activation, channels: int, blocks: int = 1):
+def produce(flow: Flow, activation: Any, channels: int, blocks: int = 1) -> tuple[np.ndarray | None, str]:
     """`Flow.produce` for a layer with an activation of its own."""
     reason = refusal(activation, flow, channels)
     return (None, reason) if reason else flow.produce(channels, blocks)
 
 
-# -- activations that are layers ---------------------------------------------------------------------------------------
+# -- activations that are layers --
 
 
 def _layer_refusal(flow: Flow, channels: int) -> str:
     layer = flow.call.operation.activation
-    if layer.weights and _others(flow, layer):
+    if layer.weights and _is_shared(flow, layer):
         return f"its activation '{layer.name}' has weights that other layers share"
     call, numbers = own_call(flow.call), np.arange(channels)
     rule = _rule(call, flow.options.elementwise)
@@ -88,20 +90,20 @@ def _layer_refusal(flow: Flow, channels: int) -> str:
     return f"its activation '{layer.name}' ({call.class_name}): {trace.reason or 'moves channels'}"
 
 
-def _others(flow: Flow, layer) -> bool:
+def _is_shared(flow: Flow, layer: keras.layers.Layer) -> bool:
     """Whether the activation belongs to another layer as well."""
     operations = {id(call.operation): call.operation for call in flow.graph.calls if call.kind == OPERATION}
     return sum(getattr(operation, "activation", None) is layer for operation in operations.values()) > 1
 
 
-def _rule(call: Call, named: Collection[str]):
-    from octconvert.rules.named import rule_of  # it is made of rules that have activations
+def _rule(call: Call, named: Collection[str]) -> Rule | None:
+    from octconvert.rules.named import rule_of  # that module imports this one
 
     return rule_of(call, named)
 
 
 def own_call(call: Call) -> Call:
-    """The activation that is a layer as a call of its own, on the output of the layer that has it."""
+    """An activation that is a layer, as a call of its own on the output of the layer that has it."""
     layer, output = call.operation.activation, call.node.outputs[0]
     if not layer.built:  # Keras builds it when the model first runs
         layer.build(output.shape)
@@ -110,24 +112,26 @@ def own_call(call: Call) -> Call:
     return replace(call, name=name, operation=layer, node=node, inputs=call.outputs, key=key)
 
 
-def without_layer(config: dict, layer) -> dict:
-    """A layer's configuration; an activation that is a layer comes behind it, see `activated`."""
+def without_layer(config: dict[str, Any], layer: keras.layers.Layer) -> dict[str, Any]:
+    """A layer's configuration without an activation that is a layer: `activated` calls that one afterwards."""
     return {**config, "activation": "linear"} if isinstance(layer.activation, keras.layers.Layer) else config
 
 
-def activated(call: Call, value, build):
-    """What a layer without its activation gave, with the activation, if that is a layer; else unchanged."""
+def activated(call: Call, value: Value, build: Build) -> Value:
+    """The output of a layer built by `without_layer`, with its activation applied if that is a layer."""
     if not isinstance(call.operation.activation, keras.layers.Layer):
         return value
     own = own_call(call)
     if isinstance(value, Pair):
-        return _rule(own, build.options.elementwise).rewrite(own, [value], build)[0]
+        rule = _rule(own, build.options.elementwise)
+        assert rule is not None  # else `refusal` would have had a reason
+        return rule.rewrite(own, [value], build)[0]
     return build.clone(own, "-act")(value)
 
 
 @contextlib.contextmanager
-def without_activation(layer) -> Iterator[None]:
-    """The layer computes its linear part alone for as long; its attribute is swapped past Keras' own tracking."""
+def without_activation(layer: keras.layers.Layer) -> Iterator[None]:
+    """Meanwhile the layer computes its linear part alone; the attribute is replaced without Keras tracking it."""
     own = vars(layer)["activation"]
     vars(layer)["activation"] = activations.linear
     try:
@@ -136,7 +140,7 @@ def without_activation(layer) -> Iterator[None]:
         vars(layer)["activation"] = own
 
 
-def linear_part(layer, inputs: list):
+def linear_part(layer: keras.layers.Layer, inputs: list[Any]) -> Any:
     """`octconvert.rules.Rule.linear_output` of a layer with an activation of its own and one input."""
     with without_activation(layer):
         return layer(inputs[0])

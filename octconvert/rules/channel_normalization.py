@@ -1,30 +1,31 @@
-"""LayerNormalization, RMSNormalization, UnitNormalization, GroupNormalization: statistics over both maps.
+"""Normalization over the channels of a pair -> one octave layer that computes the statistics from both maps.
 
-The mean over all channels of a pair needs both resolutions: `OctaveLayerNormalization` carries a one-channel map
-across, `OctaveGroupNormalization` a vector. With octave=1 both are the source's function.
+LayerNormalization, RMSNormalization and UnitNormalization -> `OctaveLayerNormalization`, which exchanges a map of one
+channel between the resolutions; GroupNormalization -> `OctaveGroupNormalization`, which exchanges a vector. With
+octave=1 both compute the source's function.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import layers
+from keras import Layer, layers
 
 from octconvert.layers import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
 _SHARED = ("epsilon", "center", "scale", "dtype", "trainable")
 _CHOICES = tuple(f"{w}_{kind}" for w in ("gamma", "beta") for kind in ("initializer", "regularizer", "constraint"))
 
 
-def _axes(layer) -> list[int]:
+def _axes(layer: Any) -> list[int]:
     return list(layer.axis) if isinstance(layer.axis, (list, tuple)) else [layer.axis]
 
 
@@ -38,59 +39,59 @@ def _refusal(call: Call, flow: Flow) -> str:
     return ""
 
 
-class _Joint(Rule):
-    """What all have in common; ``arguments`` are those of the layer that is made, besides the source's own."""
+class _JointNormalizationRule(Rule):
+    """The common part; ``arguments`` are those of the new layer besides the source's own."""
 
-    arguments: ClassVar[dict] = {}
+    arguments: ClassVar[dict[str, Any]] = {}
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         reason = _refusal(call, flow)
         if not reason and flow.options.portable and not self.alone(call, flow.channels()):
-            reason = "no built-in layer normalises over both maps (portable)"
+            reason = "no built-in layer normalises over both maps (`portable`)"
         return stop(call, reason) if reason else carry(flow.channels())
 
-    def alone(self, call: Call, channels) -> bool:
+    def alone(self, call: Call, channels: np.ndarray | None) -> bool:
         """Whether each map is normalised by itself; ``channels``: one entry for each channel."""
         return False
 
-    def make(self, call: Call, build):
+    def make(self, call: Call, build: Build) -> Layer:
         """The layer for the call."""
         return build.make(OctaveLayerNormalization, {**_common(call, build), **self.arguments})
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         high, low = build.settled(values[0])
 
-        def fill(made):
-            _fill(call, made, build)
+        def fill(new_layer: Layer) -> None:
+            _fill(call, new_layer, build)
 
         layer = build.filled(call, "normalization", lambda: self.make(call, build), fill)
-        return [Pair.of(layer([high, low]), build.split(call))]
+        return [Pair.of(layer([high, low]), build.pair_split(call))]
 
 
-def _fill(call: Call, made, build) -> None:
-    split, source = build.split(call), call.operation
+def _fill(call: Call, new_layer: Layer, build: Build) -> None:
+    split, source = build.pair_split(call), call.operation
     gamma = source.scale if isinstance(source, layers.RMSNormalization) else getattr(source, "gamma", None)
     values: dict[str, np.ndarray] = {}
     for name, vector in (("gamma", gamma), ("beta", getattr(source, "beta", None))):
         if vector is not None:
             array = keras.ops.convert_to_numpy(vector)
             values |= {f"high_{name}": array[split.high], f"low_{name}": array[split.low]}
-    build.assign(made, values)
+    build.assign(new_layer, values)
 
 
-def _common(call: Call, build) -> dict:
+def _common(call: Call, build: Build) -> dict[str, Any]:
     config = config_of(call.operation)
     kept = {key: config[key] for key in (*_SHARED, *_CHOICES) if key in config}
-    octave = build.split(call).octave
+    octave = build.pair_split(call).octave
     return {**kept, "name": build.own_name(call.operation.name), "octave": octave, "data_format": build.data_format}
 
 
 @register
-class LayerNormalization(_Joint):
+class LayerNormalizationRule(_JointNormalizationRule):
     """LayerNormalization over the channels of each position (ConvNeXt)."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.LayerNormalization,)
-    arguments: ClassVar[dict] = {"mode": "layer"}
+    arguments: ClassVar[dict[str, Any]] = {"mode": "layer"}
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         if call.operation.rms_scaling:
@@ -99,32 +100,32 @@ class LayerNormalization(_Joint):
 
 
 @register
-class RootMeanSquareNormalization(_Joint):
+class RMSNormalizationRule(_JointNormalizationRule):
     """RMSNormalization over the channels."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.RMSNormalization,)
-    arguments: ClassVar[dict] = {"mode": "rms", "center": False}
+    arguments: ClassVar[dict[str, Any]] = {"mode": "rms", "center": False}
 
 
 @register
-class UnitNormalization(_Joint):
+class UnitNormalizationRule(_JointNormalizationRule):
     """UnitNormalization over the channels; Keras keeps the norm above 1e-12."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.UnitNormalization,)
-    arguments: ClassVar[dict] = {"mode": "unit", "center": False, "scale": False, "epsilon": 1e-12}
+    arguments: ClassVar[dict[str, Any]] = {"mode": "unit", "center": False, "scale": False, "epsilon": 1e-12}
 
 
 @register
-class GroupNormalization(_Joint):
+class GroupNormalizationRule(_JointNormalizationRule):
     """GroupNormalization; with one channel a group (instance normalisation) each map does it alone."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.GroupNormalization,)
 
-    def alone(self, call: Call, channels) -> bool:
+    def alone(self, call: Call, channels: np.ndarray | None) -> bool:
         return channels is not None and call.operation.groups in (-1, len(channels))
 
-    def make(self, call: Call, build):
-        split, groups = build.split(call), call.operation.groups
+    def make(self, call: Call, build: Build) -> Layer:
+        split, groups = build.pair_split(call), call.operation.groups
         owner = np.arange(split.channels) // (split.channels // groups)
         counts = {
             "high_channels": np.bincount(owner[split.high], minlength=groups).tolist(),
@@ -132,8 +133,8 @@ class GroupNormalization(_Joint):
         }
         return build.make(OctaveGroupNormalization, {**_common(call, build), **counts})
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split, layer = build.split(call), call.operation
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split, layer = build.pair_split(call), call.operation
         if not self.alone(call, split.mask):
             return super().rewrite(call, values, build)
         arrays = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]

@@ -1,23 +1,28 @@
-"""Dense of a map -> a 1x1 octave convolution; of a vector pair: one Dense whose kernel rows are gathered, exactly."""
+"""Dense of a map -> a 1x1 octave convolution.
+
+Dense of a pair of vectors -> one Dense of the joined pair, with its kernel rows gathered in that order, exactly.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import layers, ops
 
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.activations import linear_part, produce
 from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.convolution import CONV_ARGUMENTS, octave_convolution, vector_layer
-from octconvert.rules.protocols import Flow
+from octconvert.rules.octave_convolution import CONV_ARGUMENTS, octave_convolution
+from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import DENSE, ConvolutionStage, Traits, convolution_traits
+from octconvert.rules.vectors import vector_layer
 
 
 @register
-class Dense(Rule):
+class DenseRule(Rule):
     """Dense on a map (a 1x1 convolution, and counted as one), on (batch, channels) or on a 1x1 map."""
 
     layers = (layers.Dense,)
@@ -35,20 +40,20 @@ class Dense(Rule):
         output, reason = produce(flow, layer.activation, layer.units)
         return Trace((output,), reads=flow.channels() is not None, gains=convolution, reason=reason)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         if not self.is_convolution(call, build.graph):
             return [vector_layer(call, values[0], build.split(call), build, "units")]
         layer = call.operation
         kernel = ops.convert_to_numpy(layer.kernel)[None, None]
         return [octave_convolution(call, values[0], build.split(call), build, _as_convolution(layer, build), kernel)]
 
-    def linear_output(self, call: Call, part: str, inputs: list):
+    def linear_output(self, call: Call, part: str, inputs: list[Any]) -> Any:
         return linear_part(call.operation, inputs)
 
     def traits(self, operation: Any) -> Traits:
         return convolution_traits(operation, ConvolutionStage(DENSE))
 
-    def mixing(self, call: Call):
+    def mixing(self, call: Call) -> np.ndarray | None:
         return ops.convert_to_numpy(call.operation.kernel).astype("float64")[None]
 
 
@@ -58,15 +63,15 @@ def _refusal(call: Call, flow: Flow, convolution: bool) -> str:
         return "quantised or low-rank Dense"
     if convolution:
         if layer.kernel_constraint is not None:
-            return "the constraint on its kernel is made for two axes"
+            return "its kernel constraint expects two axes"
         return flow.portable_refusal()
     on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
     vectors = flow.is_vector() and flow.graph.is_vector(flow.output_shape())
-    return "" if on_channels and vectors else "Dense over an axis that is not the channels"
+    return "" if on_channels and vectors else "Dense over another axis than the channels"
 
 
-def _as_convolution(layer, build) -> dict:
-    """Arguments of the Conv2D that the Dense is."""
+def _as_convolution(layer: layers.Dense, build: Build) -> Config:
+    """Arguments of the Conv2D that computes the same as the Dense."""
     config = config_of(layer)
     kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
     ones = {key: (1, 1) for key in ("kernel_size", "strides", "dilation_rate")}

@@ -1,4 +1,4 @@
-"""DepthwiseConv2D(pair) -> OctaveDepthwiseConv2D: every channel stays where it is, so the split is carried."""
+"""DepthwiseConv2D of a pair -> OctaveDepthwiseConv2D: every channel stays in its map, so the split is carried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import KerasTensor, Layer, layers
 
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.kernels import fold_kernel
@@ -17,7 +17,7 @@ from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, refusal, without_layer
 from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import DEPTHWISE, Traits, convolution_stage, convolution_traits
 
@@ -39,13 +39,13 @@ _ARGUMENTS = [
 _KINDS = ("initializer", "regularizer", "constraint")
 
 
-def is_depthwise(layer, channels: int | None) -> bool:
-    """A convolution with one group a channel is a depthwise convolution under another name."""
+def is_depthwise(layer: Layer, channels: int | None) -> bool:
+    """Whether a convolution is depthwise: a DepthwiseConv2D, or a Conv2D with one group a channel."""
     return isinstance(layer, layers.DepthwiseConv2D) or (channels is not None and layer.groups == channels > 1)
 
 
 @register
-class DepthwiseConvolution(Rule):
+class DepthwiseConvolutionRule(Rule):
     """DepthwiseConv2D with any depth multiplier."""
 
     layers = (layers.DepthwiseConv2D,)
@@ -56,10 +56,10 @@ class DepthwiseConvolution(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         return trace(call, flow)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return [activated(call, rewrite(call, values[0], build), build)]
 
-    def linear_output(self, call: Call, part: str, inputs: list):
+    def linear_output(self, call: Call, part: str, inputs: list[Any]) -> Any:
         return linear_part(call.operation, inputs)
 
     def traits(self, operation: Any) -> Traits:
@@ -83,7 +83,7 @@ def trace(call: Call, flow: Flow) -> Trace:
     return Trace((np.repeat(channels, multiplier),), gains=True)
 
 
-def depthwise_config(layer) -> dict:
+def depthwise_config(layer: Layer) -> Config:
     """Arguments of an OctaveDepthwiseConv2D from a DepthwiseConv2D, or a Conv2D with one group a channel."""
     config = config_of(layer)
     kept = {key: config[key] for key in _ARGUMENTS if key in config}
@@ -92,7 +92,7 @@ def depthwise_config(layer) -> dict:
     return {**kept, "depth_multiplier": _depthwise_kernel(layer).shape[-1]}
 
 
-def _depthwise_kernel(layer) -> np.ndarray:
+def _depthwise_kernel(layer: Layer) -> np.ndarray:
     """(rows, columns, channels, multiplier); a grouped kernel is (rows, columns, 1, channels * multiplier)."""
     kernel = keras.ops.convert_to_numpy(layer.kernel)
     if isinstance(layer, layers.DepthwiseConv2D):
@@ -100,8 +100,24 @@ def _depthwise_kernel(layer) -> np.ndarray:
     return kernel.reshape(*kernel.shape[:2], layer.groups, -1)
 
 
-def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = "", kernel=None):
-    """The depthwise layer, called. A plain value stays plain (the depthwise half of a separable convolution)."""
+def rewrite(
+    call: Call,
+    value: Value,
+    build: Build,
+    config: Config | None = None,
+    suffix: str = "",
+    kernel: keras.Variable | np.ndarray | None = None,
+) -> Value:
+    """The depthwise layer, called. A plain value stays plain (the depthwise half of a separable convolution).
+
+    Args:
+        call: of the source model.
+        value: that the convolution reads.
+        build: of the rewriter.
+        config: arguments of the DepthwiseConv2D that computes the same; None takes the layer's.
+        suffix: of the new layer's name.
+        kernel: of that DepthwiseConv2D; None takes the layer's.
+    """
     layer = call.operation
     config = without_layer(depthwise_config(layer), layer) if config is None else config
     kernel = _depthwise_kernel(layer) if kernel is None else keras.ops.convert_to_numpy(kernel)
@@ -112,33 +128,35 @@ def rewrite(call: Call, value, build, config: dict | None = None, suffix: str = 
     if value.pads is not None and config["padding"] != "valid":
         value = Pair.of(build.settled(value), value.split)
     out = ChannelSplit(np.repeat(value.split.mask, kernel.shape[-1]), value.split.octave)
-    make = _portable if build.options.portable else _octave
-    high, low = make(call, value, build, {**config, "name": name}, kernel, bias, out)
+    create = _portable if build.options.portable else _octave
+    high, low = create(call, value, build, {**config, "name": name}, kernel, bias, out)
     return Pair(high, low, out)
 
 
-def _name(layer, suffix: str, build) -> str:
+def _name(layer: Layer, suffix: str, build: Build) -> str:
     name = build.name(layer.name + suffix) if suffix else build.own_name(layer.name)
     return build.base_name(name) if build.options.portable else name
 
 
-def _window(value: Pair, build, config: dict) -> Window:
+def _window(value: Pair, build: Build, config: Config) -> Window:
     padding = config["padding"] if value.pads is None else value.pads
     sizes = (tuple(config["kernel_size"]), tuple(config["strides"]), tuple(config["dilation_rate"]))
     return Window(*sizes, padding, build.octave)
 
 
-def _low_kernel(value: Pair, build, window: Window, kernel: np.ndarray) -> np.ndarray:
+def _low_kernel(value: Pair, build: Build, window: Window, kernel: np.ndarray) -> np.ndarray:
     if build.options.weights != "fold":
         return kernel
     return fold_kernel(kernel, window, [value.high.shape[axis] for axis in build.graph.spatial_axes])
 
 
-def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
+def _octave(
+    call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
+) -> list[KerasTensor]:
     window = _window(value, build, config)
     config = {**config, "padding": window.padding, "octave": build.octave}
 
-    def fill(layer):
+    def fill(layer: OctaveDepthwiseConv2D) -> None:
         low_kernel = _low_kernel(value, build, window, kernel)
         values = {"hh_kernel": kernel[:, :, value.split.high], "ll_kernel": low_kernel[:, :, value.split.low]}
         if bias is not None:
@@ -150,14 +168,16 @@ def _octave(call: Call, value: Pair, build, config: dict, kernel, bias, out: Cha
     return layer([value.high, value.low])
 
 
-def _plain(call: Call, value, build, config: dict, kernel):
-    def fill(layer):
+def _plain(call: Call, value: KerasTensor, build: Build, config: Config, kernel: np.ndarray) -> KerasTensor:
+    def fill(layer: layers.DepthwiseConv2D) -> None:
         build.set_weights(layer, [build.tuned(call, "depthwise").get("kernel", kernel)])
 
     return build.filled(call, "depthwise", lambda: build.make(layers.DepthwiseConv2D, config), fill)(value)
 
 
-def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: ChannelSplit):
+def _portable(
+    call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
+) -> list[KerasTensor]:
     window = _window(value, build, config)
     data_format, name = build.data_format, config["name"]
     sizes = portable.known_sizes(value.high, data_format, name)
@@ -172,19 +192,26 @@ def _portable(call: Call, value: Pair, build, config: dict, kernel, bias, out: C
     low_dilation = tuple(a.dilation for a in alignments)
     kernels = (kernel[:, :, value.split.high], _low_kernel(value, build, window, kernel)[:, :, value.split.low])
     numbers = [None if bias is None else keras.ops.convert_to_numpy(bias)[part] for part in (out.high, out.low)]
-    values = dict(zip(("hh_kernel", "ll_kernel", "high_bias", "low_bias"), (*kernels, *numbers), strict=True))
-    values |= build.tuned(call, "depthwise")
-    plans = (
-        (HIGH, high, padding, window.dilation, values["hh_kernel"], values["high_bias"]),
-        (LOW, low, low_padding, low_dilation, values["ll_kernel"], values["low_bias"]),
+    values: dict[str, Any] = dict(
+        zip(("hh_kernel", "ll_kernel", "high_bias", "low_bias"), (*kernels, *numbers), strict=True)
     )
-    return [_portable_path(call, build, config, *plan) for plan in plans]
+    values |= build.tuned(call, "depthwise")
+    high_config = {**config, "padding": padding, "dilation_rate": window.dilation}
+    low_config = {**config, "padding": low_padding, "dilation_rate": low_dilation}
+    return [
+        _portable_path(call, build, high_config, HIGH, high, (values["hh_kernel"], values["high_bias"])),
+        _portable_path(call, build, low_config, LOW, low, (values["ll_kernel"], values["low_bias"])),
+    ]
 
 
-def _portable_path(call: Call, build, config: dict, suffix, tensor, padding, dilation, kernel, bias):
-    config = {**config, "name": config["name"] + suffix, "padding": padding, "dilation_rate": dilation}
+def _portable_path(
+    call: Call, build: Build, config: Config, suffix: str, tensor: KerasTensor, weights: tuple[np.ndarray, Any]
+) -> KerasTensor:
+    """The depthwise convolution of one map; ``weights``: kernel, and bias or None."""
+    config = {**config, "name": config["name"] + suffix}
+    kernel, bias = weights
 
-    def fill(layer):
+    def fill(layer: layers.DepthwiseConv2D) -> None:
         build.set_weights(layer, [kernel] if bias is None else [kernel, bias])
 
     convolution = build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)

@@ -1,6 +1,7 @@
-"""Layers that drop whole samples at random (stochastic depth): high and low of one sample stay or go together.
+"""Dropout of a pair -> Dropout of each map.
 
-Two Dropout layers with one seed draw the same numbers, for they are always called together; so built-in layers do.
+Layers that drop whole samples (stochastic depth) drop both maps of a sample or neither: both copies have one seed, and
+as they are always called together they draw the same numbers.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from octconvert.model.graph import Call
 from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import Traits
 
 
 def _seed(call: Call) -> int:
-    """One for both maps, another for every layer."""
+    """The same for both maps, and different for different layers."""
     seed = getattr(call.operation, "seed", None)
     return seed if isinstance(seed, int) else zlib.crc32(call.layer_name.encode()) & 0x7FFFFFFF
 
 
 @register
-class Dropout(Rule):
+class DropoutRule(Rule):
     """Dropout of values, or of whole samples by its noise_shape (EfficientNet)."""
 
     layers = (layers.Dropout, layers.AlphaDropout)
@@ -35,10 +36,10 @@ class Dropout(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         noise_shape = call.operation.noise_shape
         if noise_shape is not None and any(size not in (1, None) for size in noise_shape[1:]):
-            return stop(call, "noise_shape names positions or channels")
+            return stop(call, "its noise_shape has sizes for positions or channels")
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         whole = call.operation.noise_shape is not None and set(call.operation.noise_shape[1:]) == {1}
         changes = {"seed": _seed(call)} if whole else None
         return [build.dual(call, values, changes=(changes, changes))]
@@ -46,15 +47,15 @@ class Dropout(Rule):
     def traits(self, operation: Any) -> Traits:
         return Traits(passes_values=True)
 
-    def affine(self, call: Call):
+    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
         return np.ones(1), np.zeros(1)
 
-    def set_affine(self, layer, mean, variance, offset) -> None:
-        pass  # it does nothing at inference
+    def set_affine(self, layer: Any, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
+        pass  # it is the identity at inference
 
 
 @register
-class StochasticDepth(Rule):
+class StochasticDepthRule(Rule):
     """The StochasticDepth of ConvNeXt: a Dropout of whole samples."""
 
     operations = ("keras.src.applications.convnext.StochasticDepth",)
@@ -62,7 +63,7 @@ class StochasticDepth(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         source, outputs = call.operation, []
         for suffix, part in zip(SUFFIXES, build.settled(values[0]), strict=True):
             config = {
@@ -73,10 +74,10 @@ class StochasticDepth(Rule):
                 "dtype": source.dtype_policy,
             }
             outputs.append(layers.Dropout(**config)(part))
-        return [Pair.of(outputs, build.split(call))]
+        return [Pair.of(outputs, build.pair_split(call))]
 
-    def affine(self, call: Call):
+    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
         return np.ones(1), np.zeros(1)
 
-    def set_affine(self, layer, mean, variance, offset) -> None:
-        pass  # it does nothing at inference
+    def set_affine(self, layer: Any, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
+        pass  # it is the identity at inference

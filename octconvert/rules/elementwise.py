@@ -1,4 +1,7 @@
-"""Layers and operations that act on each element alone: the same on both maps of a pair."""
+"""Element-wise layer or unary operation of a pair -> the same of each map.
+
+Parameters with one entry for each channel (PReLU, Rescaling) are cut with the channels.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import Call
 from octconvert.rules.activations import activated, activation_name, rectifier_limit, refusal
 from octconvert.rules.base import Rule, Trace, carry, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import OutputActivation, Traits
 
@@ -40,7 +43,7 @@ def class_names(table: dict[str, str]) -> tuple[str, ...]:
 
 
 @register
-class ElementWise(Rule):
+class ElementwiseRule(Rule):
     """Activation layers without weights, noise of every kind, Identity, and raw unary operations."""
 
     layers: ClassVar[tuple[type, ...]] = (
@@ -60,7 +63,7 @@ class ElementWise(Rule):
             return stop(call, "its limits are arrays")
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return [build.dual(call, values)]
 
     def rectifier(self, call: Call) -> float | None:
@@ -75,8 +78,8 @@ class ElementWise(Rule):
         return Traits(activation=OutputActivation(type(operation).__name__.lower()))
 
 
-def _plain_numbers(operation) -> bool:
-    """Whether a raw operation's own arguments (the limits of a clip ...) are numbers, and not one for each channel."""
+def _plain_numbers(operation: Any) -> bool:
+    """Whether a raw operation's own arguments (the limits of a clip ...) are single numbers, not arrays."""
     if isinstance(operation, keras.layers.Layer):
         return True
     own = [value for key, value in vars(operation).items() if not key.startswith("_")]
@@ -84,19 +87,19 @@ def _plain_numbers(operation) -> bool:
 
 
 @register
-class Activation(ElementWise):
-    """Activation with any function that is known to be element-wise, or with a layer that may stand in its place."""
+class ActivationRule(ElementwiseRule):
+    """Activation with a function that is known to be element-wise, or with a layer that keeps the channels."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.Activation,)
     operations = ()
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         channels = flow.channels()
-        assert channels is not None  # asked only where the input may be a pair
+        assert channels is not None  # called only where the input may be a pair
         reason = refusal(call.operation.activation, flow, len(channels))
         return stop(call, reason) if reason else carry(channels)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         if isinstance(call.operation.activation, layers.Layer):
             return [activated(call, values[0], build)]
         return super().rewrite(call, values, build)
@@ -106,7 +109,7 @@ class Activation(ElementWise):
 
 
 @register
-class Rescaling(ElementWise):
+class RescalingRule(ElementwiseRule):
     """Rescaling by one number, or by one number a channel."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.Rescaling,)
@@ -119,11 +122,11 @@ class Rescaling(ElementWise):
         shape, rank = flow.shape(), len(flow.shape())
         on_channels = rank == 2 or flow.graph.channel_axis == rank - 1
         if not on_channels or any(np.shape(value) not in ((), (1,), (shape[-1],)) for value in values):
-            return stop(call, "rescales by numbers that are not one for each channel")
+            return stop(call, "its numbers are not one for each channel")
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split, layer = build.split(call), call.operation
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split, layer = build.pair_split(call), call.operation
         numbers = {"scale": np.asarray(layer.scale), "offset": np.asarray(layer.offset)}
         changes = tuple(
             {key: (array if array.size == 1 else array[channels]).tolist() for key, array in numbers.items()}
@@ -136,19 +139,19 @@ class Rescaling(ElementWise):
 
 
 @register
-class ParametricRelu(Rule):
-    """PReLU: its slopes are cut with the channels; where rows or columns have their own, those of low are averaged."""
+class PReLURule(Rule):
+    """PReLU: slopes are cut with the channels; where each position has its own, those of low channels are averaged."""
 
     layers: ClassVar[tuple[type, ...]] = (layers.PReLU,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split, alpha = build.split(call), keras.ops.convert_to_numpy(call.operation.alpha)
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split, alpha = build.pair_split(call), keras.ops.convert_to_numpy(call.operation.alpha)
         axis = build.graph.channel_axis - 1 if alpha.ndim == 3 else 0
 
-        def weights(channels):
+        def weights(channels: np.ndarray) -> list[np.ndarray]:
             part = alpha if alpha.shape[axis] == 1 else alpha.take(channels, axis=axis)
             return [_pooled(part, split.octave, build.data_format) if channels is split.low else part]
 
@@ -158,7 +161,7 @@ class ParametricRelu(Rule):
         return [build.dual(call, values, weights)]
 
 
-def _pooled(part, octave: int, data_format: str):
+def _pooled(part: np.ndarray, octave: int, data_format: str) -> np.ndarray:
     """Slopes (without batch axis) at the low resolution."""
     if part.ndim != 3:
         return part

@@ -1,23 +1,29 @@
-"""Layers and operations that join tensors element by element, or along the channels."""
+"""Element-wise join of pairs -> the same join of the high maps and of the low maps, with all channels split alike.
+
+Concatenate of pairs along the channels -> Concatenate of the high maps and of the low maps; a plain tensor is all high.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
 from octconvert.layers import portable
-from octconvert.model.graph import Call
+from octconvert.model.graph import Call, Shape
 from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Arguments, Build, Flow, Value
 from octconvert.rules.registry import register
 
 
 @register
-class ElementWiseJoin(Rule):
+class ElementwiseJoinRule(Rule):
     """Add, Multiply ... of pairs: their channels are split alike, then joined map by map.
 
     A (batch, 1, 1, channels) gate is a pair of vectors and joins both maps. A plain tensor with one channel goes to
@@ -38,32 +44,38 @@ class ElementWiseJoin(Rule):
         reason = "has several outputs" if len(call.outputs) > 1 else _refused_constant(call, flow)
         if reason:
             return stop(call, reason)
-        if _may_go_astray(call, flow):
+        if _may_add_to_columns(call, flow):
             return stop(call, "Keras may add the vector to the columns, in channels_first")
-        found = [flow.channels(i) for i in range(len(call.inputs))]
-        arrays = [numbers for numbers in found if numbers is not None]
+        channels = [flow.channels(i) for i in range(len(call.inputs))]
+        arrays = [numbers for numbers in channels if numbers is not None]
         width = len(flow.output_shape()) and flow.output_shape()[_channel_axis(flow, flow.output_shape())]
-        for i, numbers in enumerate(found):
+        for i, numbers in enumerate(channels):
             if numbers is None and not _goes_to_both(flow, i):
                 return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
             if numbers is not None and (len(numbers) != width or len(flow.shape(i)) != len(flow.output_shape())):
                 return stop(call, "joins tensors of different numbers of channels")
-        spread = all(numbers is None or flow.is_vector(i) for i, numbers in enumerate(found))
+        spread = all(numbers is None or flow.is_vector(i) for i, numbers in enumerate(channels))
         if spread and not flow.graph.is_vector(flow.output_shape()):
-            return stop(call, "a gate alone can not be spread over a plain map")
+            return stop(call, "multiplies a plain map by a pair of vectors")
         for other in arrays[1:]:
             flow.tie(arrays[0], other)
         return carry(arrays[0])
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return [self.joined(call, values, build)]
 
     def is_sum(self, call: Call) -> bool:
         return type(call.operation).__name__ == "Add" and len(call.inputs) > 1
 
-    def joined(self, call: Call, values: list, build, weights=None) -> Pair:
+    def joined(
+        self,
+        call: Call,
+        values: list[Value],
+        build: Build,
+        weights: Callable[[np.ndarray], list[np.ndarray]] | None = None,
+    ) -> Pair:
         """The call on both maps; a plain input with one channel is averaged down for the low map."""
-        split = build.split(call)
+        split = build.pair_split(call)
         fitted = []
         for i, value in enumerate(values):
             shape = build.source_shape(call, i)
@@ -76,24 +88,24 @@ class ElementWiseJoin(Rule):
         return build.dual(call, fitted, weights, constants=constants)
 
 
-def _may_go_astray(call: Call, flow: Flow) -> bool:
-    """Whether a sum of a map and a vector depends on the numbers of channels, see `bias_is_misplaced`."""
+def _may_add_to_columns(call: Call, flow: Flow) -> bool:
+    """Whether Keras may add a vector to the columns of a map, which depends on sizes; see `bias_is_misplaced`."""
     if type(call.operation).__name__ not in ("Add", "Average") or flow.graph.data_format != "channels_first":
         return False
     spread = any(flow.is_vector(i) for i in range(len(call.inputs)))
     return spread and not flow.graph.is_vector(flow.output_shape())
 
 
-def _constants(call: Call) -> list:
+def _constants(call: Call) -> list[Any]:
     """The call's arguments that are neither tensors nor plain values: arrays, and lists of numbers."""
     arguments = call.node.arguments
-    given = [*arguments.args, *arguments.kwargs.values()]
+    values = [*arguments.args, *arguments.kwargs.values()]
     if isinstance(call.operation, keras.layers.Layer):
-        given = keras.tree.flatten(given)
-    return [value for value in given if not _is_plain(value)]
+        values = keras.tree.flatten(values)
+    return [value for value in values if not _is_plain(value)]
 
 
-def _is_plain(value) -> bool:
+def _is_plain(value: Any) -> bool:
     return isinstance(value, (keras.KerasTensor, int, float, bool, str, type(None)))
 
 
@@ -102,7 +114,7 @@ def _refused_constant(call: Call, flow: Flow) -> str:
     shape = flow.output_shape()
     for value in _constants(call):
         if isinstance(value, keras.Variable):
-            return "joins a variable that is no weight of a layer"
+            return "joins a variable that is not a weight of a layer"
         try:
             array = _array(value)
         except Exception:  # whatever it is
@@ -114,11 +126,11 @@ def _refused_constant(call: Call, flow: Flow) -> str:
     return ""
 
 
-def _array(value) -> np.ndarray:
+def _array(value: Any) -> np.ndarray:
     """A constant argument as an array.
 
     Raises:
-        Exception: it holds tensors, or what is no number.
+        Exception: it contains tensors, or entries that are not numbers.
     """
     if any(isinstance(leaf, (keras.KerasTensor, keras.Variable)) for leaf in keras.tree.flatten(value)):
         raise TypeError("tensors")
@@ -128,10 +140,10 @@ def _array(value) -> np.ndarray:
     return array
 
 
-def cut_constants(args: list, kwargs: dict, channels: np.ndarray) -> tuple[list, dict]:
-    """The arguments with the entries of these channels out of the constant arrays."""
+def cut_constants(args: list[Any], kwargs: dict[str, Any], channels: np.ndarray) -> Arguments:
+    """The arguments of a call, with constant arrays cut to the entries of these channels."""
 
-    def cut(value):
+    def cut(value: Any) -> Any:
         if _is_plain(value):
             return value
         array = _array(value)
@@ -141,12 +153,12 @@ def cut_constants(args: list, kwargs: dict, channels: np.ndarray) -> tuple[list,
     return [cut(value) for value in args], {key: cut(value) for key, value in kwargs.items()}
 
 
-def _channel_axis(flow: Flow, shape) -> int:
+def _channel_axis(flow: Flow, shape: Shape) -> int:
     return flow.graph.channel_axis if len(shape) == 4 else len(shape) - 1
 
 
 def _goes_to_both(flow: Flow, argument: int) -> bool:
-    """A plain tensor with one channel (or none) means the same to every channel; a map of them can be averaged."""
+    """Whether a plain tensor fits both maps: it has one channel, or none, and a map can be averaged."""
     shape, dtype = flow.shape(argument), flow.graph.tensors[flow.call.inputs[argument]].dtype
     if len(shape) not in (0, 4) or (len(shape) == 4 and shape[flow.graph.channel_axis] != 1):
         return False
@@ -158,7 +170,7 @@ def _producer(flow: Flow, argument: int) -> str:
 
 
 @register
-class Concatenation(Rule):
+class ConcatenationRule(Rule):
     """Concatenate along the channels: high maps with high maps, low with low; a plain tensor is all high."""
 
     layers = (layers.Concatenate,)
@@ -175,17 +187,17 @@ class Concatenation(Rule):
             parts.append(flow.high(flow.shape(i)[axis]) if numbers is None else numbers)
         return carry(np.concatenate(parts))
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split = build.split(call)
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split = build.pair_split(call)
         pairs = [build.settled(v) if isinstance(v, Pair) else [v, None] for v in values]
-        made = []
+        maps = []
         for i, suffix in enumerate(SUFFIXES):
             tensors = [pair[i] for pair in pairs if pair[i] is not None]
-            made.append(tensors[0] if len(tensors) == 1 else _concatenate(call, tensors, suffix, build))
-        return [Pair.of(made, split)]
+            maps.append(tensors[0] if len(tensors) == 1 else _concatenate(call, tensors, suffix, build))
+        return [Pair.of(maps, split)]
 
 
-def _concatenate(call: Call, tensors: list, suffix: str, build):
+def _concatenate(call: Call, tensors: list[keras.KerasTensor], suffix: str, build: Build) -> keras.KerasTensor:
     axis, name = call.operation.axis, build.name(f"{call.operation.name}{suffix}")
     dtype = call.operation.dtype_policy if isinstance(call.operation, keras.layers.Layer) else tensors[0].dtype
     return layers.Concatenate(axis=axis, name=name, dtype=dtype)(tensors)

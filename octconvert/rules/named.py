@@ -1,20 +1,24 @@
-"""Layers that the user names as element-wise (``elementwise=[...]``): one for each map, whatever rule knows them."""
+"""Layer that the user names as element-wise (``elementwise=[...]``) -> one copy for each map.
+
+The user's statement wins over the layer's own rule.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 import keras
+import numpy as np
 
 from octconvert.model.graph import Call
 from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.merging import ElementWiseJoin
-from octconvert.rules.protocols import Flow
+from octconvert.rules.merging import ElementwiseJoinRule
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import find_rule
 
 
 def rule_of(call: Call, elementwise: Collection[str] = ()) -> Rule | None:
-    """The rule of a call. The user's word wins: a layer named as element-wise is one, also where a rule knows it."""
+    """The rule of a call: that of this file for a layer named as element-wise, else the one of its class."""
     return _NAMED if is_named(call, elementwise) else find_rule(call.operation)
 
 
@@ -27,8 +31,8 @@ def is_named(call: Call, names: Collection[str]) -> bool:
     return not own.isdisjoint(names)
 
 
-class Named(ElementWiseJoin):
-    """What the user says acts on each channel and position alone; several inputs are joined element by element.
+class NamedElementwiseRule(ElementwiseJoinRule):
+    """A layer that, as the user states, acts on each channel and position alone; several inputs are joined.
 
     A weight with one axis as long as the channels is cut along it, every other is copied whole.
     """
@@ -37,14 +41,14 @@ class Named(ElementWiseJoin):
         if len(call.outputs) > 1:
             return stop(call, f"named as element-wise, but has {len(call.outputs)} outputs")
         if all(flow.shape(i) != flow.output_shape() for i in range(len(call.inputs))):
-            return stop(call, "its output has another shape than its input")
+            return stop(call, "named as element-wise, but its output has another shape than its input")
         return super().trace(call, flow)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split, weights = build.split(call), getattr(call.operation, "weights", [])
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split, weights = build.pair_split(call), getattr(call.operation, "weights", [])
         arrays = [keras.ops.convert_to_numpy(weight) for weight in weights]
 
-        def cut(channels):
+        def cut(channels: np.ndarray) -> list[np.ndarray]:
             return [_cut(array, channels, split.channels) for array in arrays]
 
         if arrays:
@@ -53,9 +57,9 @@ class Named(ElementWiseJoin):
         return [self.joined(call, values, build, cut if arrays else None)]
 
 
-def _cut(array, channels, width: int):
+def _cut(array: np.ndarray, channels: np.ndarray, width: int) -> np.ndarray:
     axes = [axis for axis, size in enumerate(array.shape) if size == width]
     return array.take(channels, axis=axes[0]) if len(axes) == 1 else array
 
 
-_NAMED = Named()
+_NAMED = NamedElementwiseRule()

@@ -1,6 +1,8 @@
-"""BatchNormalization and Normalization over the channels: their vectors are cut with the channels."""
+"""BatchNormalization or Normalization of a pair -> the same of each map, with its vectors cut with the channels."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,34 +10,34 @@ from keras import layers
 
 from octconvert.model.graph import Call
 from octconvert.rules.base import Rule, Trace, carry, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
 
 @register
-class BatchNormalization(Rule):
+class BatchNormalizationRule(Rule):
     """BatchNormalization over the channel axis: each map has its own statistics of its own channels."""
 
     layers = (layers.BatchNormalization,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         axis = call.operation.axis % len(flow.shape())
-        wanted = flow.graph.channel_axis if len(flow.shape()) == 4 else len(flow.shape()) - 1
-        if axis != wanted:
+        expected = flow.graph.channel_axis if len(flow.shape()) == 4 else len(flow.shape()) - 1
+        if axis != expected:
             return stop(call, f"normalises axis {axis}, not the channels")
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         arrays = [keras.ops.convert_to_numpy(weight) for weight in call.operation.weights]
         return [build.dual(call, values, lambda channels: [array[channels] for array in arrays])]
 
-    def affine(self, call: Call):
+    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
         layer = call.operation
         mean, variance = (_numbers(v) for v in (layer.moving_mean, layer.moving_variance))
         scale = (_numbers(layer.gamma) if layer.scale else 1.0) / np.sqrt(variance + layer.epsilon)
         return scale, (_numbers(layer.beta) if layer.center else 0.0) - mean * scale
 
-    def set_affine(self, layer, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
+    def set_affine(self, layer: Any, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
         if layer.scale:
             layer.gamma.assign(np.sqrt(variance + layer.epsilon))
         else:
@@ -49,7 +51,7 @@ class BatchNormalization(Rule):
 
 
 @register
-class Normalization(Rule):
+class NormalizationRule(Rule):
     """Normalization with one mean and variance for each channel, or one for all."""
 
     layers = (layers.Normalization,)
@@ -60,8 +62,8 @@ class Normalization(Rule):
             return stop(call, "normalises more than the channels")
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split, layer = build.split(call), call.operation
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split, layer = build.pair_split(call), call.operation
         mean, variance = (keras.ops.convert_to_numpy(v).reshape(-1) for v in (layer.mean, layer.variance))
         changes = []
         for channels in (split.high, split.low):
@@ -71,5 +73,5 @@ class Normalization(Rule):
         return [build.dual(call, values, changes=tuple(changes))]
 
 
-def _numbers(variable) -> np.ndarray:
+def _numbers(variable: keras.Variable) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable), dtype="float64")

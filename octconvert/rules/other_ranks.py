@@ -1,4 +1,7 @@
-"""Convolutions over one or three axes: counted, and left plain. Low maps have half the rows and columns of 2-D maps."""
+"""Convolution over one or three axes -> the same, plain: low maps have half the rows and columns of 2-D maps.
+
+They are counted as convolutions that are not converted.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from keras import layers
 
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.convolution import separable_traits
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
+from octconvert.rules.separable import separable_traits
 from octconvert.rules.traits import CONV, DEPTHWISE, TRANSPOSED, Traits, convolution_stage, convolution_traits
 
 
 @register
-class OtherRank(Rule):
-    """Conv1D, Conv3D and their kin."""
+class OtherRankRule(Rule):
+    """Conv1D, Conv3D, and their separable, depthwise and transposed forms."""
 
     layers = (
         layers.Conv1D,

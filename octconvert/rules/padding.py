@@ -1,7 +1,7 @@
-"""ZeroPadding2D, Cropping2D and keras.ops.pad of a pair: left for the window operation behind them.
+"""Padding or cropping of a pair -> the same pair with pending padding, which the window operation after it applies.
 
 One row of padding is half a low cell. A 'valid' convolution or pooling takes the amounts into its own padding, where
-its low windows are placed right (`octconvert.octave.geometry.Alignment`). Elsewhere only whole cells can be padded.
+its low windows are placed correctly (`octconvert.octave.geometry.Alignment`). Elsewhere only whole cells can be padded.
 """
 
 from __future__ import annotations
@@ -12,44 +12,46 @@ from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
+Amounts = tuple[tuple[int, int], tuple[int, int]]
 _WINDOWS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
 
 
-class _Shift(Rule):
-    """What all of them have in common. ``cuts``: whether they take positions away."""
+class _ShiftRule(Rule):
+    """The common part. ``cuts``: whether the layer removes positions."""
 
     cuts = False
 
-    def amounts(self, call: Call, graph: CallGraph):
-        """((top, bottom), (left, right)), negative where the map is cut; None where it is not of that kind."""
+    def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
+        """((top, bottom), (left, right)), negative where the map is cut; None where it pads in another way."""
         raise NotImplementedError
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         amounts = self.amounts(call, flow.graph)
         if amounts is None or flow.is_vector():
-            return stop(call, "adds or cuts something else than zeros around rows and columns of a map")
+            return stop(call, "pads or crops something else than rows and columns of a map by zeros")
         producer = flow.graph.producer(call.inputs[0])
         whole_cells = all(before % flow.options.octave == 0 for before, _ in amounts)
         taken = not _is_cut(producer, flow) and _taken(flow, call)
         if taken or (whole_cells and flow.sizes_known()):
             return carry(flow.channels())
-        return stop(call, f"its amounts {amounts} are no whole low cells, or the sizes are unknown")
+        return stop(call, f"its amounts {amounts} are not whole low cells, or the sizes are unknown")
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), amounts = values, self.amounts(call, build.graph)
         if value.pads is not None and any(min(pair) < 0 for pair in value.pads):
             value = Pair.of(build.settled(value), value.split)
         pads = value.pads or ((0, 0), (0, 0))
+        assert amounts is not None  # else the trace would have stopped
         rows, columns = ((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
         return [Pair(value.high, value.low, value.split, (rows, columns))]
 
 
 def _is_cut(call: Call, flow: Flow) -> bool:
     rule = _rule(call, flow)
-    return isinstance(rule, _Shift) and rule.cuts
+    return isinstance(rule, _ShiftRule) and rule.cuts
 
 
 def _rule(call: Call, flow: Flow) -> Rule | None:
@@ -57,7 +59,7 @@ def _rule(call: Call, flow: Flow) -> Rule | None:
 
 
 def _taken(flow: Flow, call: Call) -> bool:
-    """Whether every reader of a shift's output takes the amounts; the output of a nested model leaves as it is."""
+    """Whether every reader of the padded map applies the amounts; nothing applies them to a nested model's output."""
     output = call.outputs[0]
     return output not in flow.graph.exits and all(
         _takes_padding(flow, call, consumer) for consumer in flow.graph.consumers.get(output, ())
@@ -65,51 +67,57 @@ def _taken(flow: Flow, call: Call) -> bool:
 
 
 def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
-    """Whether a reader has room for padding of its own: a 'valid' window, used once; or another shift before one.
+    """Whether a reader can apply padding: a 'valid' window operation, used once, or another padding before one.
 
-    Padding behind a cut can not be added to it: the zeros would come where the cut has taken values away.
+    Padding after cropping can not be added up with it: the zeros would come where values were cropped.
     """
     if consumer.kind != OPERATION:
         return False
     rule = _rule(consumer, flow)
-    if isinstance(rule, _Shift):
+    if isinstance(rule, _ShiftRule):
         return (rule.cuts or not _is_cut(call, flow)) and _taken(flow, consumer)
     if rule is None:
-        return True  # it reads the merged tensor, which is padded there
+        return True  # the pair is merged before it, and the merged tensor padded
     shared = sum(other.key == consumer.key for other in flow.graph.calls) > 1
     return isinstance(consumer.operation, _WINDOWS) and consumer.operation.padding == "valid" and not shared
 
 
 @register
-class ZeroPadding(_Shift):
+class ZeroPaddingRule(_ShiftRule):
+    """ZeroPadding2D."""
+
     layers = (layers.ZeroPadding2D,)
 
-    def amounts(self, call: Call, graph: CallGraph):
+    def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         return call.operation.padding if call.operation.data_format == graph.data_format else None
 
 
 @register
-class Cropping(_Shift):
+class CroppingRule(_ShiftRule):
+    """Cropping2D."""
+
     layers = (layers.Cropping2D,)
     cuts = True
 
-    def amounts(self, call: Call, graph: CallGraph):
+    def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         if call.operation.data_format != graph.data_format:
             return None
-        return tuple((-before, -after) for before, after in call.operation.cropping)
+        (top, bottom), (left, right) = call.operation.cropping
+        return (-top, -bottom), (-left, -right)
 
 
 @register
-class RawPadding(_Shift):
+class RawPaddingRule(_ShiftRule):
     """``keras.ops.pad`` with zeros around rows and columns."""
 
     operations = ("keras.src.ops.numpy.Pad",)
 
-    def amounts(self, call: Call, graph: CallGraph):
+    def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         widths, arguments = call.operation.pad_width, call.node.arguments
         value = arguments.kwargs.get("constant_values") or (arguments.args[1:] or (0,))[0]
         if len(widths) != 4 or call.operation.mode != "constant" or (value not in (None, 0)):
             return None
         if any(any(widths[axis]) for axis in (0, graph.channel_axis)):
             return None
-        return tuple((int(before), int(after)) for before, after in (widths[axis] for axis in graph.spatial_axes))
+        rows, columns = ((int(widths[axis][0]), int(widths[axis][1])) for axis in graph.spatial_axes)
+        return rows, columns

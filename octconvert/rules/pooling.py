@@ -1,10 +1,13 @@
-"""Pooling of a pair map by map; pooling of whole maps into a pair of vectors."""
+"""Pooling of a pair -> a pooling of each map, where the low windows lie on the positions of the high ones.
+
+Global pooling of a pair -> a global pooling of each map: a pair of vectors, without a merge.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from octconvert.layers import OctavePooling2D, portable
 from octconvert.layers.spatial import Window, is_same
@@ -13,14 +16,14 @@ from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import PoolingTraits, Traits
 
 
 @register
-class Pooling(Rule):
-    """MaxPooling2D and AveragePooling2D: `octave_dual`, with the low windows placed where the high ones are."""
+class PoolingRule(Rule):
+    """MaxPooling2D and AveragePooling2D: a low map is padded, cropped or filtered first where windows would not fit."""
 
     layers = (layers.MaxPooling2D, layers.AveragePooling2D)
 
@@ -31,7 +34,7 @@ class Pooling(Rule):
             return stop(call, flow.portable_refusal())
         return Trace((flow.channels(),), gains=flow.graph.is_vector(flow.output_shape()))  # to 1x1: a global pooling
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), layer = values, call.operation
         if value.pads is not None and layer.padding != "valid":
             value = Pair.of(build.settled(value), value.split)
@@ -45,7 +48,7 @@ class Pooling(Rule):
             high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}{HIGH}-in"))
         high = build.clone(call, HIGH)(high)
         fit = _one_window if _is_one_window(high, build) else _known_sizes
-        return [Pair(high, fit(call, value, window, sizes, build), build.split(call))]
+        return [Pair(high, fit(call, value, window, sizes, build), build.pair_split(call))]
 
     def traits(self, operation: Any) -> Traits:
         kind = "max" if isinstance(operation, layers.MaxPooling2D) else "average"
@@ -53,7 +56,7 @@ class Pooling(Rule):
         return Traits(pooling=PoolingTraits(kind, *windows), data_format=operation.data_format, channelwise=True)
 
 
-def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
+def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pair:
     layer = call.operation
     mode = "max" if isinstance(layer, layers.MaxPooling2D) else "mean"
     pooling = OctavePooling2D(
@@ -66,15 +69,15 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build) -> Pair:
         name=build.name(f"{build.own_name(call.operation.name)}-pair"),
         dtype=layer.dtype_policy,
     )
-    return Pair.of(pooling([value.high, value.low]), build.split(call))
+    return Pair.of(pooling([value.high, value.low]), build.pair_split(call))
 
 
-def _is_one_window(high, build) -> bool:
-    """Whether the pooled map is 1x1: its low cell stands for one position, not for a block of them."""
+def _is_one_window(high: KerasTensor, build: Build) -> bool:
+    """Whether the pooled map is 1x1: its low cell covers one position, not a block of them."""
     return build.graph.is_vector(high.shape)
 
 
-def _one_window(call: Call, value: Pair, window: Window, sizes, build):
+def _one_window(call: Call, value: Pair, window: Window, sizes: list[int], build: Build) -> KerasTensor:
     """The low cells under the one window, pooled."""
     crops, covered = [], []
     for axis, size in enumerate(sizes):
@@ -87,7 +90,7 @@ def _one_window(call: Call, value: Pair, window: Window, sizes, build):
     return build.clone(call, LOW, {"pool_size": tuple(covered), "padding": "valid"})(low)
 
 
-def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
+def _known_sizes(call: Call, value: Pair, window: Window, sizes: list[int], build: Build) -> KerasTensor:
     """The low map pooled by a built-in layer, padded or cropped first where its own padding would not line up."""
     low, data_format, axes = value.low, build.data_format, build.graph.spatial_axes
     alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
@@ -106,8 +109,8 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes, build):
 
 
 @register
-class GlobalPooling(Rule):
-    """GlobalAverage- and GlobalMaxPooling2D: each map pooled alone gives the pair of vectors, without a merge."""
+class GlobalPoolingRule(Rule):
+    """GlobalAveragePooling2D and GlobalMaxPooling2D."""
 
     layers = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
 
@@ -116,7 +119,7 @@ class GlobalPooling(Rule):
             return stop(call, "pools in another data format")
         return Trace((flow.channels(),), gains=True)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return [build.dual(call, values)]
 
     def traits(self, operation: Any) -> Traits:

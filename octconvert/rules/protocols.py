@@ -21,6 +21,9 @@ Value: TypeAlias = KerasTensor | Pair
 Weights: TypeAlias = Sequence[np.ndarray | Variable]
 """All weights of one layer, in the order of ``layer.weights``."""
 
+Config: TypeAlias = dict[str, Any]
+"""Configuration of a layer."""
+
 Changes: TypeAlias = Mapping[str, Any]
 """Entries of a layer's configuration to replace."""
 
@@ -186,7 +189,7 @@ class Build(Protocol):
     def once(self, call: Call, part: str, create: Callable[[], Any]) -> Any:
         """The result of ``create`` at the first call of a shared layer, and the same result at later calls."""
 
-    def make(self, layer_class: type[Layer], config: dict[str, Any]) -> Layer:
+    def make(self, layer_class: type[Layer], config: Config) -> Layer:
         """A layer from its configuration; initial values that are overwritten later are not drawn."""
 
     def set_weights(self, layer: Layer, values: Weights) -> None:

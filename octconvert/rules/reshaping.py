@@ -1,4 +1,7 @@
-"""Reshape and Flatten between (batch, channels) and (batch, 1, 1, channels) carry a split; other reshapes stop it."""
+"""Reshape or Flatten of a pair of vectors or 1x1 maps -> the same of each; any other reshape stops the pair.
+
+Squeeze-and-excite gates and classifier heads reshape between (batch, channels) and (batch, 1, 1, channels).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from keras import layers
 
 from octconvert.model.graph import Call
 from octconvert.rules.base import Rule, Trace, carry, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Changes, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import Traits
 
 
 @register
-class Reshaping(Rule):
-    """Vector to 1x1 map and back, as squeeze-and-excite gates and classifier heads do."""
+class ReshapingRule(Rule):
+    """Reshape and Flatten that keep the channels."""
 
     layers = (layers.Reshape, layers.Flatten)
 
@@ -29,13 +32,13 @@ class Reshaping(Rule):
             return stop(call, "moves the channels to another axis")
         return carry(channels)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        split, target = build.split(call), getattr(call.operation, "target_shape", None)
-        changes: tuple = (None, None)
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        split, target = build.pair_split(call), getattr(call.operation, "target_shape", None)
+        changes: tuple[Changes | None, Changes | None] = (None, None)
         if target is not None:
             axis = build.graph.channel_axis - 1 if len(target) == 3 else 0
             shapes = [tuple(len(c) if i == axis else 1 for i in range(len(target))) for c in (split.high, split.low)]
-            changes = tuple({"target_shape": shape} for shape in shapes)
+            changes = ({"target_shape": shapes[0]}, {"target_shape": shapes[1]})
         return [build.dual(call, values, changes=changes)]
 
     def traits(self, operation: Any) -> Traits:

@@ -1,6 +1,6 @@
-"""UpSampling2D and resizing of a pair: both maps take the new size, the low one ceil(size / octave).
+"""UpSampling2D or Resizing of a pair -> the same of each map, the low one to ceil(size / octave).
 
-A 1x1 map (the pooled branch of DeepLab, say) is the same value everywhere, whatever resolution it is spread to.
+A 1x1 map (as in the pooled branch of DeepLab) has the same value everywhere, at any resolution.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
-from octconvert.rules.protocols import Flow
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
 
 @register
-class UpSampling(Rule):
+class UpSamplingRule(Rule):
     """UpSampling2D: both maps grow by the same factor; the low one is cut where the high size is odd."""
 
     layers = (layers.UpSampling2D,)
@@ -30,15 +30,15 @@ class UpSampling(Rule):
             return stop(call, flow.portable_refusal())
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        octave, size = build.split(call).octave, call.operation.size
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        octave, size = build.pair_split(call).octave, call.operation.size
         if values[0].split.octave == octave:
             return [fitted(call, build.dual(call, values), build)]
         low = {"size": tuple(ceil_div(factor, octave) for factor in size)}  # of a 1x1 map
         return [build.dual(call, values, changes=(None, low))]
 
 
-def fitted(call: Call, pair: Pair, build) -> Pair:
+def fitted(call: Call, pair: Pair, build: Build) -> Pair:
     """The low map cut to ceil(size / octave)."""
     octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}{LOW}-fit"
     if octave == 1:
@@ -53,8 +53,8 @@ def fitted(call: Call, pair: Pair, build) -> Pair:
 
 
 @register
-class Resizing(Rule):
-    """Resizing to fixed rows and columns; at odd sizes low is up to half a cell off at the end."""
+class ResizingRule(Rule):
+    """Resizing to fixed rows and columns; at odd sizes the low map is off by up to half a cell at the end."""
 
     layers = (layers.Resizing,)
     operations = ("keras.src.ops.image.Resize",)
@@ -64,11 +64,11 @@ class Resizing(Rule):
         if operation.data_format != flow.graph.data_format:
             return stop(call, "another data format")
         if operation.crop_to_aspect_ratio or operation.pad_to_aspect_ratio:
-            return stop(call, "keeps the aspect ratio by cutting or padding")
+            return stop(call, "keeps the aspect ratio by cropping or padding")
         return carry(flow.channels())
 
-    def rewrite(self, call: Call, values: list, build) -> list:
-        operation, octave = call.operation, build.split(call).octave
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        operation, octave = call.operation, build.pair_split(call).octave
         if isinstance(operation, layers.Resizing):
             low = {"height": ceil_div(operation.height, octave), "width": ceil_div(operation.width, octave)}
         else:

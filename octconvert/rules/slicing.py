@@ -1,11 +1,12 @@
-"""Runs of channels taken out of a pair: ``x[..., a:b]`` and ``keras.ops.split`` along the channels.
+"""A run of channels of a pair -> one run of the high and one of the low channels: ``x[..., a:b]``, ``keras.ops.split``.
 
-Both groups are in the source's order, so a run of source channels is one run of high and one of low channels.
+Both groups are in the source's order, so the channels of a run are adjacent in each map.
 """
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -14,21 +15,21 @@ from octconvert.model.graph import Call
 from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.protocols import Flow
-from octconvert.rules.raw import RawReshaping
+from octconvert.rules.protocols import Build, Flow, Value
+from octconvert.rules.raw import RawReshapingRule
 from octconvert.rules.registry import register
 
 
-class _Runs(Rule):
-    """``runs`` gives the (start, stop) of each output."""
+class _ChannelRunsRule(Rule):
+    """The common part; ``runs`` finds the channels of each output."""
 
     def runs(self, call: Call, rank: int, axis: int, width: int) -> list[tuple[int, int]]:
-        """Channels of each output; empty where the call takes something else."""
+        """(start, stop) of the channels of each output; empty where the call takes something else."""
         raise NotImplementedError
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         channels, rank = flow.channels(), len(flow.shape())
-        assert channels is not None  # asked only where the input may be a pair
+        assert channels is not None  # called only where the input may be a pair
         runs = self.runs(call, rank, flow.graph.channel_axis, len(channels)) if rank == 4 else []
         if not runs:
             return stop(call, "takes something else than a run of channels")
@@ -37,25 +38,25 @@ class _Runs(Rule):
                 flow.balance(channels, len(channels) // (end - start))  # else one part may get no high channel
         return Trace(tuple(channels[start:end] for start, end in runs))
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,) = values
         parts, mask = build.settled(value), value.split.mask
         rank = len(parts[0].shape)
-        outputs: list = []
+        outputs: list[Value] = []
         for i, (start, end) in enumerate(self.runs(call, rank, build.graph.channel_axis, len(mask))):
-            made = []
+            maps = []
             for part, member, suffix in zip(parts, (~mask, mask), SUFFIXES, strict=True):
                 run = int(member[:start].sum()), int(member[:end].sum())
                 if run[0] < run[1]:
                     name = build.name(f"{call.operation.name}-{i}{suffix}")
-                    made.append(portable.channels(part, *run, build.data_format, name))
+                    maps.append(portable.channels(part, *run, build.data_format, name))
             split = build.split(call, i)
-            outputs.append(made[0] if split is None else Pair.of(made, split))
+            outputs.append(maps[0] if split is None else Pair.of(maps, split))
         return outputs
 
 
 @register
-class Slice(_Runs):
+class SliceRule(_ChannelRunsRule):
     """``x[..., a:b]``: everything along all axes but the channels."""
 
     operations = ("keras.src.ops.numpy.GetItem",)
@@ -63,7 +64,7 @@ class Slice(_Runs):
     def trace(self, call: Call, flow: Flow) -> Trace:
         return _NEW_AXES.trace(call, flow) if _adds_axes(call) else super().trace(call, flow)
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return _NEW_AXES.rewrite(call, values, build) if _adds_axes(call) else super().rewrite(call, values, build)
 
     def runs(self, call: Call, rank: int, axis: int, width: int) -> list[tuple[int, int]]:
@@ -83,7 +84,7 @@ class Slice(_Runs):
         return [(start, end)] if step == 1 and start < end else []
 
 
-def _key(call: Call) -> list:
+def _key(call: Call) -> list[Any]:
     arguments = call.node.arguments
     key = arguments.kwargs["key"] if "key" in arguments.kwargs else arguments.args[1]
     return list(key) if isinstance(key, (tuple, list)) else [key]
@@ -96,16 +97,16 @@ def _adds_axes(call: Call) -> bool:
     return whole and any(part is None for part in parts)
 
 
-class _NewAxes(RawReshaping):
+class _NewAxesRule(RawReshapingRule):
     """``x[:, None, None, :]``: a vector as a 1x1 map."""
 
 
-_NEW_AXES = _NewAxes()
+_NEW_AXES = _NewAxesRule()
 
 
 @register
-class Split(_Runs):
-    """``keras.ops.split`` into equal parts, or at given channels."""
+class SplitRule(_ChannelRunsRule):
+    """``keras.ops.split`` into equal parts, or at listed channels."""
 
     operations = ("keras.src.ops.numpy.Split",)
 

@@ -12,7 +12,7 @@ from octconvert.rules.traits import OutputActivation, Traits
 
 
 @register
-class Softmax(Family):
+class SoftmaxFamily(Family):
     """The layer and the raw operation."""
 
     layers = (layers.Softmax,)

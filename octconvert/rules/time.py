@@ -1,4 +1,4 @@
-"""`TimeDistributed` around a model: the model inside is converted, and pairs end at the wrapper."""
+"""TimeDistributed of a model -> TimeDistributed of the converted model; pairs are merged at the wrapper."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from octconvert.rules.traits import InnerLayer, Traits
 
 
 @register
-class TimeSteps(Rule):
-    """The two ends of a `TimeDistributed`, which hands one tensor in and one out."""
+class TimeStepsRule(Rule):
+    """Both ends of a `TimeDistributed`, which takes one tensor and returns one."""
 
     layers = (FoldTime, UnfoldTime)
 

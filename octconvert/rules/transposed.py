@@ -1,4 +1,4 @@
-"""Conv2DTranspose(pair or plain) -> octave transposed convolution, as in U-Net decoders."""
+"""Conv2DTranspose of a pair or a plain tensor -> octave transposed convolution, as in U-Net decoders."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from octconvert.layers import OctaveConv2DTranspose
 from octconvert.layers.kernels import fold_kernel
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
-from octconvert.octave.split import Pair
+from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, without_layer
 from octconvert.rules.base import Rule, Trace
-from octconvert.rules.convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
-from octconvert.rules.protocols import Flow
+from octconvert.rules.octave_convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
+from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import TRANSPOSED, Traits, convolution_stage, convolution_traits
 
 
 @register
-class TransposedConvolution(Rule):
+class TransposedConvolutionRule(Rule):
     """Conv2DTranspose with any stride, padding and output padding."""
 
     layers = (layers.Conv2DTranspose,)
@@ -32,9 +32,9 @@ class TransposedConvolution(Rule):
         return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        return trace_of_map(call, flow, "no built-in form (portable)" if flow.options.portable else "")
+        return trace_of_map(call, flow, "no built-in form (`portable`)" if flow.options.portable else "")
 
-    def rewrite(self, call: Call, values: list, build) -> list:
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), out, layer = values, build.split(call), call.operation
         tensors = build.settled(value) if isinstance(value, Pair) else value
         config = without_layer(config_of(layer), layer)
@@ -47,11 +47,10 @@ class TransposedConvolution(Rule):
             "name": build.own_name(layer.name),
         }
 
-        def fill(made):
-            _fill(call, made, value, out, build)
+        def fill(new_layer: OctaveConv2DTranspose) -> None:
+            _fill(call, new_layer, value, out, build)
 
-        made = build.filled(call, "octave", lambda: build.make(OctaveConv2DTranspose, config), fill)
-        outputs = made(tensors)
+        outputs = build.filled(call, "octave", lambda: build.make(OctaveConv2DTranspose, config), fill)(tensors)
         return [activated(call, outputs if out is None else Pair.of(outputs, out), build)]
 
     def traits(self, operation: Any) -> Traits:
@@ -59,8 +58,8 @@ class TransposedConvolution(Rule):
         return convolution_traits(operation, stage)
 
 
-def _fill(call: Call, made, value, out, build) -> None:
+def _fill(call: Call, new_layer: OctaveConv2DTranspose, value: Value, out: ChannelSplit | None, build: Build) -> None:
     kernel = keras.ops.convert_to_numpy(call.operation.kernel)
-    folded = fold_kernel(kernel, made.window, (None, None)) if build.options.weights == "fold" else kernel
+    folded = fold_kernel(kernel, new_layer.window, (None, None)) if build.options.weights == "fold" else kernel
     values = cut_paths(np.swapaxes(kernel, -1, -2), np.swapaxes(folded, -1, -2), call.operation.bias, value, out)
-    build.assign(made, {key: np.swapaxes(v, -1, -2) if key.endswith("kernel") else v for key, v in values.items()})
+    build.assign(new_layer, {key: np.swapaxes(v, -1, -2) if key.endswith("kernel") else v for key, v in values.items()})

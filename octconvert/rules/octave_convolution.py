@@ -1,0 +1,211 @@
+"""Any 2-D convolution of a pair or a plain tensor -> an octave convolution, for the rules of convolution-like layers.
+
+The kernel is cut (and, for ``weights="fold"``, folded) into the paths HH, HL, LH and LL (paper, equations 2-4).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from keras import layers
+
+from octconvert.layers import OctaveConv2D
+from octconvert.layers.kernels import fold_kernel, grouped_part
+from octconvert.layers.portable_conv import PortableConv
+from octconvert.layers.spatial import Window
+from octconvert.model.graph import Call
+from octconvert.octave.geometry import output_size
+from octconvert.octave.names import HH, HIGH, HL, LOW
+from octconvert.octave.split import ChannelSplit, Pair
+from octconvert.rules.activations import activated, produce, without_layer
+from octconvert.rules.base import Trace, stop
+from octconvert.rules.protocols import Build, Config, Flow, Value
+
+Kernel: TypeAlias = keras.Variable | np.ndarray
+
+CONV_ARGUMENTS = (
+    "strides",
+    "data_format",
+    "dilation_rate",
+    "groups",
+    "activation",
+    "use_bias",
+    "kernel_initializer",
+    "bias_initializer",
+    "kernel_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+    "dtype",
+    "trainable",
+)
+"""Configuration entries that an octave convolution has in common with a Conv2D."""
+
+
+def refusal(call: Call, flow: Flow) -> str:
+    """Why a convolution can not be rewritten at all."""
+    data_format = getattr(call.operation, "data_format", flow.graph.data_format)
+    if data_format != flow.graph.data_format:
+        return f"{data_format} in a {flow.graph.data_format} model"
+    if getattr(call.operation, "lora_enabled", False) or getattr(call.operation, "quantization_mode", None):
+        return "quantised or low-rank convolution"
+    return flow.bias_refusal() or flow.portable_refusal()
+
+
+def trace_of_map(call: Call, flow: Flow, refused: str = "") -> Trace:
+    """`Rule.trace` of a convolution without groups that needs a map; ``refused`` is a reason of its own."""
+    reason = refusal(call, flow) or ("1x1 map, nothing to halve" if flow.is_vector() else refused)
+    if reason:
+        return stop(call, reason)
+    output, reason = produce(flow, call.operation.activation, call.operation.filters)
+    return Trace((output,), reads=flow.channels() is not None, gains=True, reason=reason)
+
+
+def octave_convolution(
+    call: Call, value: Value, out: ChannelSplit | None, build: Build, config: Config, kernel: Kernel | None = None
+) -> Value:
+    """The octave layer that replaces one convolution, called.
+
+    Args:
+        call: of the source model.
+        value: that the convolution reads.
+        out: split of its output; None where that is plain.
+        build: of the rewriter.
+        config: arguments of the Conv2D that computes the same; its activation is the layer's own.
+        kernel: of that Conv2D; None takes the layer's ``kernel``.
+    """
+    value, config = _pool_the_stride(call, value, build, without_layer(config, call.operation))
+    if isinstance(value, Pair) and value.pads is not None:
+        if config["padding"] == "valid":
+            config = {**config, "padding": value.pads}
+        else:
+            value = Pair.of(build.settled(value), value.split)
+    low = 0 if out is None else len(out.low)
+    config |= {"octave": build.octave, "ratio_out": low / config["filters"]}
+    tensors = value if not isinstance(value, Pair) else [value.high, value.low]
+    kernel = call.operation.kernel if kernel is None else kernel
+
+    def fill(layer: OctaveConv2D | PortableConv) -> None:
+        _move_weights(call, layer, value, out, build, config, kernel)
+
+    outputs = build.filled(call, "octave", lambda: _make_layer(call, build, config), fill)(tensors)
+    return activated(call, outputs if out is None else Pair.of(outputs, out), build)
+
+
+def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv2D | PortableConv:
+    if not build.options.portable:
+        return build.make(OctaveConv2D, {**config, "name": build.own_name(call.operation.name)})
+    if config.pop("activity_regularizer", None) is not None:
+        build.note(
+            f"'{call.name}' loses its activity regularizer: `portable` models have no layer for the whole output"
+        )
+    name = build.base_name(build.own_name(call.operation.name))
+    return PortableConv(shared=build.is_shared(call), **{**config, "name": name})
+
+
+def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> tuple[Value, Config]:
+    """``stride_mode="pool"``: average pooling by the stride, then stride 1, where that keeps the output size."""
+    strides = tuple(config["strides"])
+    if build.options.stride_mode != "pool" or strides == (1, 1):
+        return value, config
+    shape = value.high.shape if isinstance(value, Pair) else value.shape
+    sizes = [shape[axis] for axis in build.graph.spatial_axes]
+    pads = value.pads if isinstance(value, Pair) and value.pads is not None else config["padding"]
+    for axis, size in enumerate(sizes):
+        padding = pads if isinstance(pads, str) else pads[axis]
+        before = None if size is None else output_size(size, config["kernel_size"][axis], strides[axis], 1, padding)
+        if before is None or before != -(-size // strides[axis]):
+            build.note(f"'{call.name}' keeps its stride: pooling would change its output size")
+            return value, config
+    pooled = _pool_by(call, value, build, strides)
+    return pooled, {**config, "strides": (1, 1), "padding": "same"}
+
+
+def _pool_by(call: Call, value: Value, build: Build, strides: tuple[int, ...]) -> Value:
+    def pooled(part: keras.KerasTensor, suffix: str = "") -> keras.KerasTensor:
+        name = build.name(f"{call.operation.name}-stride{suffix}")
+        options = {"padding": "same", "data_format": build.data_format, "name": name, "dtype": part.dtype}
+        return layers.AveragePooling2D(strides, **options)(part)
+
+    if not isinstance(value, Pair):
+        return pooled(value)
+    return Pair(pooled(value.high, HIGH), pooled(value.low, LOW), value.split)
+
+
+def _move_weights(
+    call: Call,
+    layer: OctaveConv2D | PortableConv,
+    value: Value,
+    out: ChannelSplit | None,
+    build: Build,
+    config: Config,
+    kernel: Kernel,
+) -> None:
+    if build.options.weights == "fresh":
+        return
+    kernel = keras.ops.convert_to_numpy(kernel)
+    folded = _low_kernel(value, build, config, kernel)
+    cut = cut_paths(kernel, folded, getattr(call.operation, "bias", None), value, out, config["groups"])
+    values = {**cut, **build.tuned(call, "octave")}
+    if isinstance(layer, PortableConv):
+        _fill_portable(layer, build, values)
+    else:
+        build.assign(layer, values)
+
+
+def cut_paths(
+    kernel: np.ndarray,
+    folded: np.ndarray,
+    bias: Kernel | None,
+    value: Value,
+    out: ChannelSplit | None,
+    groups: int = 1,
+) -> dict[str, np.ndarray]:
+    """Kernels of the four paths and biases of both outputs, by their names in the octave layer.
+
+    Args:
+        kernel, folded: (..., input channels / groups, output channels), for the path HH and for the other three.
+        bias: of the source's layer, or None.
+        value: that the convolution reads.
+        out: split of its output; None where that is plain.
+        groups: of channels.
+    """
+    channels = kernel.shape[-2] * groups
+    rows = {"h": value.split.high, "l": value.split.low} if isinstance(value, Pair) else {"h": np.arange(channels)}
+    columns = {"h": np.arange(kernel.shape[-1])} if out is None else {"h": out.high, "l": out.low}
+    values = {}
+    for source, row in rows.items():
+        for target, column in columns.items():
+            part = kernel if source == target == "h" else folded
+            values[f"{source}{target}_kernel"] = grouped_part(part, row, column, channels, groups)
+    if bias is not None:
+        array = keras.ops.convert_to_numpy(bias)
+        values |= {name: array[columns[key]] for key, name in (("h", "high_bias"), ("l", "low_bias")) if key in columns}
+    return values
+
+
+def _low_kernel(value: Value, build: Build, config: Config, kernel: np.ndarray) -> np.ndarray:
+    """The kernel of the low paths."""
+    if build.options.weights != "fold":
+        return kernel
+    shape = value.high.shape if isinstance(value, Pair) else value.shape
+    window = Window(
+        tuple(config["kernel_size"]),
+        tuple(config["strides"]),
+        tuple(config["dilation_rate"]),
+        config["padding"],
+        build.octave,
+    )
+    return fold_kernel(kernel, window, [shape[axis] for axis in build.graph.spatial_axes])
+
+
+def _fill_portable(conv: PortableConv, build: Build, values: dict[str, Any]) -> None:
+    biases = {HH: values.get("high_bias"), HL: values.get("low_bias")}
+    for path, layer in conv.paths.items():
+        weights = [values[f"{path.lower().removeprefix('-')}_kernel"]]
+        if layer.use_bias:
+            weights.append(biases[path])
+        build.set_weights(layer, weights)

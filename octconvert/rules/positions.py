@@ -1,0 +1,96 @@
+"""Flip, depth_to_space or space_to_depth of a pair -> the same of each map, where whole low cells are moved.
+
+Channels that are moved into positions, or positions into channels, keep to their own map.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from octconvert.model.graph import Call
+from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.protocols import Build, Flow, Value
+from octconvert.rules.reductions import normalized_axes
+from octconvert.rules.registry import register
+from octconvert.rules.resizing import fitted
+
+
+def _not_whole(sizes: list[int | None], cell: int) -> str:
+    """Why rows and columns are not whole cells; empty where they are."""
+    if None in sizes:
+        return "rows or columns whose number is not known"
+    odd = [size for size in sizes if size is not None and size % cell]
+    return f"{odd[0]} rows or columns, not a multiple of {cell}" if odd else ""
+
+
+@register
+class FlipRule(Rule):
+    """``keras.ops.flip``: along the channels; along rows and columns where they are whole low cells."""
+
+    operations = ("keras.src.ops.numpy.Flip",)
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        channels, shape = flow.channels(), flow.shape()
+        assert channels is not None  # called only where the input may be a pair
+        axes, own = normalized_axes(call, len(shape)), flow.graph.channel_axis if len(shape) == 4 else 1
+        if 0 in axes:
+            return stop(call, "flips the batch axis")
+        flipped = [] if flow.is_vector() else [axis for axis in axes if axis != own]
+        reason = _not_whole([shape[axis] for axis in flipped], flow.options.octave)
+        if reason:
+            return stop(call, f"flips {reason}")
+        return carry(channels[::-1] if own in axes else channels)
+
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        return [build.dual(call, values)]
+
+
+class _ChannelsAndPositionsRule(Rule):
+    """The common part of both directions."""
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        channels = flow.channels()
+        assert channels is not None  # called only where the input may be a pair
+        if (call.operation.data_format or keras.config.image_data_format()) != flow.graph.data_format:
+            return stop(call, "another data format")
+        return self.moved(call, channels, flow)
+
+    def moved(self, call: Call, channels: np.ndarray, flow: Flow) -> Trace:
+        """`trace` in the model's own data format."""
+        raise NotImplementedError
+
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        return [build.dual(call, values)]
+
+
+@register
+class DepthToSpaceRule(_ChannelsAndPositionsRule):
+    """``depth_to_space``: channels that become one channel are split alike."""
+
+    operations = ("keras.src.ops.nn.DepthToSpace",)
+
+    def moved(self, call: Call, channels: np.ndarray, flow: Flow) -> Trace:
+        if flow.portable_refusal():
+            return stop(call, flow.portable_refusal())
+        merged = channels.reshape(call.operation.block_size**2, -1)
+        for other in merged[1:]:
+            flow.tie(merged[0], other)
+        return carry(merged[0])
+
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        return [fitted(call, build.dual(call, values), build)]
+
+
+@register
+class SpaceToDepthRule(_ChannelsAndPositionsRule):
+    """``space_to_depth``: the channels that come from one channel are in its map."""
+
+    operations = ("keras.src.ops.nn.SpaceToDepth",)
+
+    def moved(self, call: Call, channels: np.ndarray, flow: Flow) -> Trace:
+        shape, whole = flow.shape(), flow.options.octave * call.operation.block_size
+        reason = _not_whole([shape[axis] for axis in flow.graph.spatial_axes], whole)
+        if reason:
+            return stop(call, f"divides {reason}")
+        return carry(np.tile(channels, call.operation.block_size**2))
