@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 from deployables import installed
+from doubled import FailingRule, doubled_net, registered
 from keras import layers
-from oracle import example, largest_difference, randomise, run
+from oracle import example, largest_difference, randomise, reasons, run
 
 import octconvert
 from octconvert.errors import NothingToConvert, UsageError
@@ -204,6 +205,13 @@ def test_a_layer_that_can_not_be_timed_is_no_obstacle(clock):
     result = octconvert.convert(model, objective="latency", **NO_CALIBRATION)
     assert result.plan.converted
     assert "'before' could not be timed alone; the choice does without" in result.report.notes
+
+
+def test_a_rule_that_fails_leaves_its_layer_plain(clock):
+    with registered(FailingRule):
+        result = octconvert.convert(doubled_net(), objective="latency", **NO_CALIBRATION)
+    assert "could not be rewritten: no idea" in reasons(result)["before"]
+    assert roles(result)["after"] != "plain"
 
 
 @pytest.mark.parametrize(
