@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from keras import layers, ops
+from keras import Layer, layers, ops
 
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
@@ -37,7 +37,7 @@ class DenseRule(Rule):
         reason = _refusal(call, flow, convolution)
         if reason:
             return stop(call, reason)
-        output, reason = produce(flow, layer.activation, layer.units)
+        output, reason = produce(flow, layer.activation, layer.kernel.shape[-1])
         return Trace((output,), reads=flow.channels() is not None, gains=convolution, reason=reason)
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
@@ -70,9 +70,10 @@ def _refusal(call: Call, flow: Flow, convolution: bool) -> str:
     return "" if on_channels and vectors else "Dense over another axis than the channels"
 
 
-def _as_convolution(layer: layers.Dense, build: Build) -> Config:
+def _as_convolution(layer: Layer, build: Build) -> Config:
     """Arguments of the Conv2D that computes the same as the Dense."""
     config = config_of(layer)
     kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
     ones = {key: (1, 1) for key in ("kernel_size", "strides", "dilation_rate")}
-    return {**kept, **ones, "filters": layer.units, "groups": 1, "padding": "same", "data_format": build.data_format}
+    size = {"filters": layer.kernel.shape[-1], "use_bias": layer.bias is not None}
+    return {**kept, **ones, **size, "groups": 1, "padding": "same", "data_format": build.data_format}
