@@ -88,24 +88,6 @@ def test_portable_refuses_the_normalisation_with_its_reason():
     assert any("no built-in layer normalises over both maps" in text for text in told)
 
 
-def test_layer_scale_is_cut_with_the_channels():
-    model = randomise(network((32, 32, 3)))
-    result = octconvert.convert(model, min_size=1, calibration=False)
-    source = next(layer for layer in model.layers if isinstance(layer, LayerScale))
-    parts = [np.asarray(result.model.get_layer(source.name + suffix).gamma) for suffix in ("-H", "-L")]
-    assert [len(part) for part in parts] == [3, 3]
-    np.testing.assert_array_equal(sorted(np.concatenate(parts)), sorted(np.asarray(source.gamma)))
-
-
-def test_kernel_constraint_of_a_dense_keeps_it_plain():
-    inputs = Input((12, 12, 3))
-    x = layers.Conv2D(8, 3, padding="same", name="first")(inputs)
-    x = layers.Dense(8, kernel_constraint="max_norm", name="bound")(x)
-    result = assert_oracle(Model(inputs, [layers.Conv2D(4, 3)(x), layers.Conv2D(4, 3)(inputs)]))
-    assert roles(result)["bound"] == "plain"
-    assert "constraint" in reasons(result)["bound"]
-
-
 def test_a_step_of_training(tmp_path):
     result = octconvert.convert(randomise(network((32, 32, 3))), min_size=1, calibration=False)
     result.model.compile("sgd", "mse")

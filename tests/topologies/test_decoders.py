@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras import Input, Model, layers, ops
-from oracle import assert_oracle, assert_portable, largest_difference, reasons, roles, run
+from keras import Input, Model, layers
+from oracle import assert_oracle, assert_portable, largest_difference, reasons, run
 
 import octconvert
 
@@ -15,32 +15,6 @@ def conv(x, filters, kernel=3, **more):
 
 def at(*size):
     return np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
-
-
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("kernel, stride", [(2, 2), (3, 2), (4, 2), (3, 1), (5, 3), (1, 2)])
-@pytest.mark.parametrize("shape", [(9, 8, 3), (None, None, 3)])
-def test_transposed_convolution(kernel, stride, padding, shape):
-    inputs = Input(shape)
-    x = layers.Conv2DTranspose(8, kernel, strides=stride, padding=padding, activation="relu")(conv(inputs, 6))
-    result = assert_oracle(Model(inputs, conv(x, 4)), converted=3, inputs=at(9, 8))
-    assert result.after.macs < result.before.macs
-
-
-def test_transposed_convolution_with_output_padding_and_dilation():
-    inputs = Input((7, 9, 3))
-    x = layers.Conv2DTranspose(8, 3, strides=2, padding="same", output_padding=1)(conv(inputs, 6))
-    x = layers.Conv2DTranspose(8, 3, dilation_rate=2, padding="same", use_bias=False)(x)
-    assert_oracle(Model(inputs, conv(x, 4)), converted=4)
-
-
-def test_transposed_convolution_has_no_portable_form():
-    inputs = Input((8, 8, 3))
-    x = layers.Conv2DTranspose(8, 2, strides=2, name="up")(conv(conv(inputs, 6), 6))
-    model = Model(inputs, conv(conv(x, 8), 4))
-    result = assert_oracle(model, portable=True, converted=4)
-    assert roles(result)["up"] == "plain"
-    assert "no built-in form" in reasons(result)["up"]
 
 
 def unet(shape, crop=False):
@@ -116,26 +90,6 @@ def test_feature_pyramid():
     assert_portable(model)
 
 
-@pytest.mark.parametrize("spread", ["resizing", "upsampling", "operation"])
-def test_pyramid_pooling(spread):
-    """PSPNet: windows of the whole map and of its parts, brought back to its size."""
-    inputs = Input((12, 12, 3))
-    x = conv(inputs, 8)
-    branches = [x]
-    for bins in (1, 2, 3, 6):
-        y = conv(layers.AveragePooling2D(12 // bins)(x), 4, 1)
-        if spread == "resizing":
-            y = layers.Resizing(12, 12)(y)
-        elif spread == "upsampling":
-            y = layers.UpSampling2D(12 // bins, interpolation="bilinear")(y)
-        else:
-            y = ops.image.resize(y, (12, 12))
-        branches.append(y)
-    model = Model(inputs, conv(layers.Concatenate()(branches), 4))
-    assert_oracle(model)
-    assert_portable(model)
-
-
 @pytest.mark.parametrize("shape", [(32, 32, 3), (37, 29, 3)])
 def test_dilated_branches(shape):
     """DeepLab: dilated branches and one of the whole image, joined with an early map."""
@@ -154,18 +108,6 @@ def test_dilated_branches(shape):
     assert_portable(model)
 
 
-def test_pooling_of_the_whole_map_reads_only_what_is_there():
-    """The one low cell of a 1x1 result stands for one position: constants stay constants, maxima maxima."""
-    for kind in (layers.AveragePooling2D, layers.MaxPooling2D):
-        inputs = Input((9, 8, 2))
-        x = layers.Conv2D(4, 1, kernel_initializer="ones", name="a")(inputs)
-        model = Model(inputs, layers.Flatten()(kind((9, 8))(x)))
-        result = octconvert.convert(model, min_size=1, calibration=False)
-        assert roles(result) == {"a": "first"}
-        rows = np.broadcast_to(np.arange(8) // 2 * 2, (1, 9, 8))[..., None].repeat(2, -1).astype("float32")
-        assert largest_difference(run(model, rows), run(result.model, rows)) <= 1e-6
-
-
 def test_decoder_layers_load_again(tmp_path):
     inputs = Input((16, 16, 3))
     x = layers.LayerNormalization()(conv(inputs, 8))
@@ -179,12 +121,3 @@ def test_decoder_layers_load_again(tmp_path):
         loaded = keras.saving.load_model(path)
         assert largest_difference(run(result.model, at(16, 16)), run(loaded, at(16, 16))) <= 1e-6
         assert len(loaded.losses) == len(result.model.losses) == 4
-
-
-def test_raw_resizing_loads_again(tmp_path):
-    inputs = Input((16, 16, 3))
-    model = Model(inputs, conv(ops.image.resize(conv(inputs, 4), (12, 10)), 4))
-    result = octconvert.convert(model, min_size=1, calibration=False)
-    result.save(tmp_path / "resized.keras")
-    loaded = octconvert.load(tmp_path / "resized.keras")
-    assert largest_difference(run(result.model, at(16, 16)), run(loaded, at(16, 16))) <= 1e-6

@@ -24,14 +24,6 @@ def test_groups(filters, groups, width):
     assert_portable(model)
 
 
-@pytest.mark.parametrize("multiplier", [1, 2])
-def test_one_group_a_channel_is_depthwise(multiplier):
-    model = between(8, 8, 8 * multiplier)
-    result = assert_oracle(model, converted=3)
-    assert type(result.model.get_layer("grouped")).__name__ == "OctaveDepthwiseConv2D"
-    assert_portable(model)
-
-
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9])
 @pytest.mark.parametrize(("filters", "groups"), [(8, 4), (9, 3), (10, 5)])
 def test_alpha_that_does_not_divide_evenly(filters, groups, alpha):

@@ -46,11 +46,3 @@ def test_valid_convolutions_and_centred_crop():
     model = Model(inputs, conv(layers.Concatenate()([skip, x]), 4))
     assert_oracle(model, converted=3)
     assert_portable(model)
-
-
-@pytest.mark.parametrize("factor", [3, (2, 1), (1, 3)])
-def test_other_factors(factor):
-    inputs = Input((7, 9, 3))
-    model = Model(inputs, conv(layers.UpSampling2D(factor)(conv(inputs, 8)), 4))
-    assert_oracle(model, converted=2)
-    assert_portable(model)

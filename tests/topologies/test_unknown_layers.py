@@ -168,10 +168,3 @@ def test_model_without_convolution(strict):
             octconvert.convert(model, strict=True, calibration=False)
     else:
         assert assert_oracle(model, converted=0).plan.convolutions == ()
-
-
-def test_other_dimensions_stay_plain():
-    signal, volume = Input((16, 3)), Input((6, 6, 6, 2))
-    x = layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3)(signal))
-    y = layers.GlobalAveragePooling3D()(layers.Conv3D(4, 3)(volume))
-    assert_oracle(Model([signal, volume], layers.Concatenate()([x, y])), converted=0)

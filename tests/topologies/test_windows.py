@@ -37,19 +37,6 @@ def test_dilation(padding, kernel, dilation):
     check(sandwich(kernel, dilation_rate=dilation, padding=padding))
 
 
-@pytest.mark.parametrize("size", [(13, 16)])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize(("pool", "strides"), [(2, 2), (3, 2), (3, 1), (2, 1), (3, 3), ((1, 2), None)])
-@pytest.mark.parametrize("layer", [layers.MaxPooling2D, layers.AveragePooling2D])
-def test_pooling(layer, pool, strides, padding, size):
-    inputs = Input((*size, 3))
-    x = layers.Conv2D(8, 3, padding="same")(inputs)
-    x = layer(pool, strides=strides, padding=padding)(x)
-    model = Model(inputs, layers.Conv2D(4, 1)(x))
-    assert_oracle(model, converted=2)
-    assert_portable(model)
-
-
 @pytest.mark.parametrize("kernel", [(3, 1), (5, 1)])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_signals_as_maps_of_one_column(kernel, channels):

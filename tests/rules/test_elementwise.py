@@ -5,8 +5,6 @@ import pytest
 from keras import Input, Model, layers
 from oracle import assert_oracle, assert_portable, ends
 
-import octconvert
-
 
 def conv(filters=8, name=None):
     return layers.Conv2D(filters, 3, padding="same", name=name)
@@ -25,12 +23,9 @@ CARRIED = {
     "ELU": lambda: layers.ELU(0.7),
     "PReLU by channel": lambda: layers.PReLU(shared_axes=[1, 2]),
     "PReLU with one slope": lambda: layers.PReLU(shared_axes=[1, 2, 3]),
-    "Dropout": lambda: layers.Dropout(0.5),
-    "Dropout of whole channels": lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, None)),
     "SpatialDropout2D": lambda: layers.SpatialDropout2D(0.5),
     "GaussianDropout": lambda: layers.GaussianDropout(0.5),
     "GaussianNoise": lambda: layers.GaussianNoise(0.5),
-    "AlphaDropout": lambda: layers.AlphaDropout(0.5),
     "ActivityRegularization": lambda: layers.ActivityRegularization(l2=0.1),
     "Identity": lambda: layers.Identity(),
     "Rescaling": lambda: layers.Rescaling(2.0, offset=-1.0),
@@ -48,8 +43,8 @@ def test_carried(name):
 
 STOPPED = {
     "softmax": (lambda: layers.Activation("softmax"), "softmax"),
-    "noise of some positions": (lambda: layers.Dropout(0.5, noise_shape=(None, 9, 1, 1)), "noise_shape"),
-    "noise of named channels": (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 8)), "noise_shape"),
+    "softmax of a layer": (lambda: layers.Activation(layers.Softmax()), "joins channels"),
+    "a scale for each column": (lambda: layers.Rescaling(np.linspace(1, 2, 10).reshape(1, 10, 1)), "not one for each"),
 }
 
 
@@ -71,12 +66,3 @@ def test_prelu_with_slopes_by_position(shared, size):
         1 if axis in (shared or []) else -(-n // 2) for n, axis in zip(size, (1, 2), strict=True)
     ]
     assert_portable(model)
-
-
-def test_dropout_acts_while_training():
-    inputs = Input((8, 8, 3))
-    x = layers.Dropout(0.9, noise_shape=(None, None, None, 1))(conv()(inputs))
-    converted = octconvert.convert(Model(inputs, conv(4)(x)), min_size=1, calibration=False).model
-    image = np.ones((1, 8, 8, 3), "float32")
-    outputs = [np.array(converted(image, training=training)) for training in (True, True, False, False)]
-    assert not np.array_equal(outputs[0], outputs[1]) and np.array_equal(outputs[2], outputs[3])

@@ -163,25 +163,3 @@ def test_convnext():
     assert "head" not in roles(result)
     assert result.report.octave_mac_share == 1.0
     assert set(ends(result).values()) == {"reads both maps as they are"}
-
-
-@pytest.mark.parametrize(
-    "drop",
-    [
-        lambda: StochasticDepth(0.5, name="drop"),
-        lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 1), name="drop"),
-        lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 1), seed=3, name="drop"),
-    ],
-)
-def test_samples_are_dropped_in_both_maps(drop, tmp_path):
-    inputs = Input((8, 8, 3))
-    x = drop()(layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs))
-    result = octconvert.convert(Model(inputs, layers.Conv2D(4, 3)(x)), min_size=1, calibration=False)
-    result.save(tmp_path / "model.keras")
-    for model in (result.model, octconvert.load(tmp_path / "model.keras")):
-        parts = Model(model.inputs, [model.get_layer(f"drop{suffix}").output for suffix in ("-H", "-L")])
-        batch = np.random.default_rng(0).standard_normal((64, 8, 8, 3)).astype("float32")
-        for _ in range(3):
-            kept = [np.abs(part).max(axis=(1, 2, 3)) > 0 for part in map(np.array, parts(batch, training=True))]
-            assert 10 < kept[0].sum() < 54
-            np.testing.assert_array_equal(*kept)

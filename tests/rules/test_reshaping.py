@@ -48,11 +48,3 @@ def test_reason_of_a_flattened_map():
     x = conv()(inputs)
     result = assert_oracle(Model(inputs, [STOPPED[0](x), conv(4)(x)]))
     assert ends(result)["stop"] == "Flatten mixes positions and channels"
-
-
-def test_dense_after_dense_reads_gathered_rows():
-    inputs = Input((8, 8, 3))
-    x = layers.GlobalAveragePooling2D()(conv(10)(inputs))
-    for units in (6, 7):
-        x = layers.Dense(units, activation="relu", use_bias=units == 6)(x)
-    assert_oracle(Model(inputs, x), converted=1)

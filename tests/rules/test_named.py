@@ -1,12 +1,8 @@
-"""Layers of the user's own: named as element-wise, taught by a rule, or by an installed package's rules."""
+"""Layers that the user names as element-wise: one copy for each map."""
 
 import ast
 import json
-import os
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,8 +11,6 @@ from keras import Input, Model, layers, ops
 from oracle import all_layers, assert_oracle, ends, largest_difference, roles, run
 
 import octconvert
-from octconvert import cli
-from octconvert.rules import Rule, carry, register, registry
 
 
 @keras.saving.register_keras_serializable(package="user")
@@ -243,115 +237,6 @@ def test_a_plan_with_senseless_names_is_refused(names):
     edited = {**octconvert.plan(model, min_size=1).to_dict(), "elementwise": names}
     with pytest.raises(octconvert.UsageError, match="elementwise"):
         octconvert.convert(model, plan=octconvert.Plan.from_json(json.dumps(edited)), calibration=False)
-
-
-def test_a_rule_of_the_user():
-    @register
-    class FixedRule(Rule):
-        layers = (Fixed,)
-
-        def trace(self, call, flow):
-            return carry(flow.channels())
-
-        def rewrite(self, call, values, build):
-            gain, split = np.array(call.operation.gain), build.split(call)
-            changes = tuple({"width": len(channels)} for channels in (split.high, split.low))
-            return [build.dual(call, values, lambda channels: [gain[channels]], changes)]
-
-    try:
-        assert_oracle(around(Fixed(8)), converted=3)
-    finally:
-        registry.unregister(FixedRule)
-
-
-def test_what_is_no_rule_is_refused():
-    with pytest.raises(TypeError, match=r"subclass of octconvert\.rules\.Rule"):
-        register(Twice)
-    with pytest.raises(TypeError, match="neither layers nor operations"):
-        register(type("Nothing", (Rule,), {}))
-
-
-PACKAGE = """
-import keras
-from octconvert.rules import Rule, carry, register
-
-@keras.saving.register_keras_serializable(package="plugin")
-class Plugged(keras.layers.Layer):
-    def call(self, x):
-        return x * 2
-
-class PluggedRule(Rule):
-    layers = (Plugged,)
-
-    def trace(self, call, flow):
-        return carry(flow.channels())
-
-    def rewrite(self, call, values, build):
-        return [build.dual(call, values)]
-"""
-SCRIPT = """
-import one, other, octconvert
-from keras import Input, Model, layers
-for package in (one, other):
-    inputs = Input((8, 8, 3))
-    x = package.Plugged()(layers.Conv2D(8, 3)(inputs))
-    model = Model(inputs, layers.Conv2D(4, 3)(x))
-    print(package.__name__, [c.role for c in octconvert.plan(model, min_size=1).convolutions])
-"""
-
-
-def install(folder: Path, source: str, entry: str) -> None:
-    """A package with this source and entry point."""
-    name = entry.partition(":")[0]
-    (folder / f"{name}.py").write_text(source)
-    meta = folder / f"{name}-1.0.dist-info"
-    meta.mkdir()
-    (meta / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (meta / "entry_points.txt").write_text(f"[octconvert.rules]\nplugged = {entry}\n")
-
-
-def test_rules_of_installed_packages(tmp_path):
-    """One names its rule class, the other a module whose decorators register."""
-    install(tmp_path, PACKAGE, "one:PluggedRule")
-    source = PACKAGE.replace("class PluggedRule", "@register\nclass PluggedRule")
-    install(tmp_path, source.replace('package="plugin"', 'package="other"'), "other")
-    paths = [str(tmp_path), str(Path(octconvert.__file__).parents[1])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
-    assert done.stdout.split("\n")[:2] == ["one ['first', 'last']", "other ['first', 'last']"], done.stderr[-2000:]
-
-
-BROKEN = {
-    "no such class": (PACKAGE.replace("class PluggedRule", "class OtherRule"), "plugin:PluggedRule", "PluggedRule"),
-    "no rule": (PACKAGE, "plugin:carry", "subclass of octconvert.rules.Rule"),
-    "fails": ("raise RuntimeError('needs something')", "plugin", "needs something"),
-}
-
-
-@pytest.fixture
-def not_loaded_yet():
-    """As in a process that has looked up no rule so far."""
-    registry.load_entry_points.cache_clear()
-    yield
-    registry.load_entry_points.cache_clear()
-    sys.modules.pop("plugin", None)
-    keras.saving.get_custom_objects().pop("plugin>Plugged", None)
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_rules_that_can_not_be_loaded_are_named(case, tmp_path, monkeypatch, capsys, not_loaded_yet):
-    """One line on the command line; the model is untouched."""
-    source, entry, reason = BROKEN[case]
-    around(layers.ReLU()).save(tmp_path / "net.keras")
-    install(tmp_path, source, entry)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(tmp_path / "net.keras")])
-    out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (2, "")
-    assert err.startswith("octconvert: the rules 'plugged' of package plugin can not be loaded: ")
-    assert err.count("\n") == 1 and reason in err
-    assert not (tmp_path / "net-octave.keras").exists()
 
 
 def test_largest_difference_is_seen():

@@ -1,0 +1,138 @@
+"""Rules of users are registered as the built-in ones are; subclasses count as their base where they keep its call."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from doubled import Doubled, DoubledRule, doubled_net, registered
+from keras import layers
+from oracle import assert_oracle, ends
+
+import octconvert
+from octconvert import cli
+from octconvert.rules import Rule, find_rule, register, registry
+
+
+@pytest.fixture
+def doubled_rule():
+    with registered(DoubledRule):
+        yield
+
+
+def test_rule_of_a_user(doubled_rule):
+    result = assert_oracle(doubled_net(), converted=4)
+    assert {"doubled-H", "doubled-L"} <= {layer.name for layer in result.model.layers}
+
+
+def test_without_the_rule():
+    result = assert_oracle(doubled_net(), converted=4)
+    assert any("no rule for Doubled" in reason for reason in ends(result).values())
+    assert "doubled" in {layer.name for layer in result.model.layers}
+
+
+def test_subclasses():
+    class Renamed(layers.ReLU):
+        pass
+
+    class Changed(layers.ReLU):
+        def call(self, x):
+            return x
+
+    assert find_rule(Renamed()) is find_rule(layers.ReLU())
+    assert find_rule(Changed()) is None
+    assert find_rule(layers.Softmax()) is None
+
+
+def test_what_is_no_rule_is_refused():
+    with pytest.raises(TypeError, match=r"subclass of octconvert\.rules\.Rule"):
+        register(Doubled)
+    with pytest.raises(TypeError, match="neither layers nor operations"):
+        register(type("Nothing", (Rule,), {}))
+
+
+PACKAGE = """
+import keras
+from octconvert.rules import Rule, carry, register
+
+@keras.saving.register_keras_serializable(package="plugin")
+class Plugged(keras.layers.Layer):
+    def call(self, x):
+        return x * 2
+
+class PluggedRule(Rule):
+    layers = (Plugged,)
+
+    def trace(self, call, flow):
+        return carry(flow.channels())
+
+    def rewrite(self, call, values, build):
+        return [build.dual(call, values)]
+"""
+
+
+SCRIPT = """
+import one, other, octconvert
+from keras import Input, Model, layers
+for package in (one, other):
+    inputs = Input((8, 8, 3))
+    x = package.Plugged()(layers.Conv2D(8, 3)(inputs))
+    model = Model(inputs, layers.Conv2D(4, 3)(x))
+    print(package.__name__, [c.role for c in octconvert.plan(model, min_size=1).convolutions])
+"""
+
+
+def install(folder: Path, source: str, entry: str) -> None:
+    """A package with this source and entry point."""
+    name = entry.partition(":")[0]
+    (folder / f"{name}.py").write_text(source)
+    meta = folder / f"{name}-1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (meta / "entry_points.txt").write_text(f"[octconvert.rules]\nplugged = {entry}\n")
+
+
+def test_rules_of_installed_packages(tmp_path):
+    """One names its rule class, the other a module whose decorators register."""
+    install(tmp_path, PACKAGE, "one:PluggedRule")
+    source = PACKAGE.replace("class PluggedRule", "@register\nclass PluggedRule")
+    install(tmp_path, source.replace('package="plugin"', 'package="other"'), "other")
+    paths = [str(tmp_path), str(Path(octconvert.__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
+    assert done.stdout.split("\n")[:2] == ["one ['first', 'last']", "other ['first', 'last']"], done.stderr[-2000:]
+
+
+BROKEN = {
+    "no such class": (PACKAGE.replace("class PluggedRule", "class OtherRule"), "plugin:PluggedRule", "PluggedRule"),
+    "no rule": (PACKAGE, "plugin:carry", "subclass of octconvert.rules.Rule"),
+    "fails": ("raise RuntimeError('needs something')", "plugin", "needs something"),
+}
+
+
+@pytest.fixture
+def not_loaded_yet():
+    """As in a process that has looked up no rule so far."""
+    registry.load_entry_points.cache_clear()
+    yield
+    registry.load_entry_points.cache_clear()
+    sys.modules.pop("plugin", None)
+    keras.saving.get_custom_objects().pop("plugin>Plugged", None)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_rules_that_can_not_be_loaded_are_named(case, tmp_path, monkeypatch, capsys, not_loaded_yet):
+    """One line on the command line; the model is untouched."""
+    source, entry, reason = BROKEN[case]
+    doubled_net().save(tmp_path / "net.keras")
+    install(tmp_path, source, entry)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(tmp_path / "net.keras")])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("octconvert: the rules 'plugged' of package plugin can not be loaded: ")
+    assert err.count("\n") == 1 and reason in err
+    assert not (tmp_path / "net-octave.keras").exists()
