@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from keras import Input, Model, layers
-from oracle import (, ends, reasons
+from oracle import (
     assert_oracle,
     assert_portable,
+    ends,
     largest_difference,
+    reasons,
     roles,
     run,
 )
