@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from octconvert.model.graph import CallGraph
@@ -22,11 +22,13 @@ class Planned:
         layout: the solved graph: which tensors become pairs, and how each is split.
         plan: the same as a value that can be printed and edited.
         options: how layers are built: ``weights``, ``portable``, ``stride_mode`` and ``octave`` are read from here.
+        plain_calls: call key -> why the call stays plain, whatever the plan says: its rule failed.
     """
 
     layout: Layout
     plan: Plan
     options: RewritingOptions
+    plain_calls: Mapping[object, str] = field(default_factory=dict)
 
     @classmethod
     def from_options(cls, graph: CallGraph, options: RewritingOptions) -> Planned:
@@ -66,7 +68,9 @@ class Planned:
 
     def following(self, plan: Plan, graph: CallGraph | None = None) -> Planned:
         """The same options with another plan, and with another graph of the same model where there is one."""
-        return Planned.of(layout_from_plan(self.graph if graph is None else graph, plan), self.options)
+        plain_calls = self.plain_calls if graph is None else {}
+        layout = layout_from_plan(self.graph if graph is None else graph, plan, plain_calls)
+        return replace(Planned.of(layout, self.options), plain_calls=plain_calls)
 
     def leaving_plain(
         self, calls: Mapping[object, str] | None = None, outputs: Mapping[object, str] | None = None
@@ -77,5 +81,6 @@ class Planned:
             calls: call key -> why the call stays plain as a whole.
             outputs: call key -> why its output stays plain; it may read a pair.
         """
-        layout = layout_from_plan(self.graph, self.plan, calls, plain_outputs=outputs)
-        return Planned.of(layout, self.options)
+        plain_calls = {**self.plain_calls, **(calls or {})}
+        layout = layout_from_plan(self.graph, self.plan, plain_calls, plain_outputs=outputs)
+        return replace(Planned.of(layout, self.options), plain_calls=plain_calls)

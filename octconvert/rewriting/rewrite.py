@@ -68,15 +68,13 @@ def rewrite(
     Raises:
         RewriteError: the same layer fails although it is plain.
     """
-    failed: dict[object, str] = {}
     while True:
         try:
             return _rewritten(planned, progress, weights)
         except RewriteError as error:
-            if error.key in failed:
+            if error.key in planned.plain_calls:
                 raise
-            failed[error.key] = error.reason
-            planned = planned.leaving_plain(failed)
+            planned = planned.leaving_plain({error.key: error.reason})
 
 
 def _rewritten(planned: Planned, progress: Progress | None, weights: TunedWeights | None) -> Rewritten:

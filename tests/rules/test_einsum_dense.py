@@ -8,7 +8,7 @@ from oracle import all_layers, assert_oracle, assert_portable, largest_differenc
 import octconvert
 
 
-def net(equation="...c,cd->...d", shape=(None, None, 12), bias_axes="d"):
+def net(equation="...c,cd->...d", shape=12, bias_axes="d"):
     inputs = Input((16, 16, 3))
     x = layers.Conv2D(8, 3, padding="same", name="before")(inputs)
     x = layers.EinsumDense(equation, shape, bias_axes=bias_axes, activation="relu", name="mix")(x)
