@@ -35,7 +35,7 @@ def carry_class(
                 return model, []
             reason = "has weights besides those of its layers"
         except Exception as error:
-            reason = f"can not be made of inputs and outputs: {first_line(error)}"
+            reason = f"can not be created from inputs and outputs: {first_line(error)}"
     methods = sorted({name for base in own for name in vars(base) if hasattr(Functional, name) and name[:2] != "__"})
     lost = f", and with it {', '.join(methods)}" if methods else ""
     note = f"the class {type(source).__name__} was left out{lost}: it {reason}; the result is a plain functional model"

@@ -115,7 +115,7 @@ class Rule(Family):
         Returns:
             For each output a Keras tensor, or a `Pair` where the plan has one (``build.split`` is not None).
 
-        An exception leaves the layer plain, and the report gives its first line as the reason.
+        An exception leaves the layer plain, and its first line is the reason in the report.
         """
         raise NotImplementedError
 

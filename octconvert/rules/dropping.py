@@ -27,8 +27,18 @@ def _seed(call: Call) -> int:
     return seed if isinstance(seed, int) else zlib.crc32(call.layer_name.encode()) & 0x7FFFFFFF
 
 
+class _IdentityRule(Rule):
+    """The common part: at inference the layer is the identity."""
+
+    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
+        return np.ones(1), np.zeros(1)
+
+    def set_affine(self, layer: Any, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
+        pass  # it is the identity, and stays so
+
+
 @register
-class DropoutRule(Rule):
+class DropoutRule(_IdentityRule):
     """Dropout of values, or of whole samples by its noise_shape (EfficientNet)."""
 
     layers = (layers.Dropout, layers.AlphaDropout)
@@ -47,15 +57,9 @@ class DropoutRule(Rule):
     def traits(self, operation: Any) -> Traits:
         return Traits(passes_values=True)
 
-    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
-        return np.ones(1), np.zeros(1)
-
-    def set_affine(self, layer: Any, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
-        pass  # it is the identity at inference
-
 
 @register
-class StochasticDepthRule(Rule):
+class StochasticDepthRule(_IdentityRule):
     """The StochasticDepth of ConvNeXt: a Dropout of whole samples."""
 
     operations = ("keras.src.applications.convnext.StochasticDepth",)
@@ -75,9 +79,3 @@ class StochasticDepthRule(Rule):
             }
             outputs.append(layers.Dropout(**config)(part))
         return [Pair.of(outputs, build.pair_split(call))]
-
-    def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
-        return np.ones(1), np.zeros(1)
-
-    def set_affine(self, layer: Any, mean: np.ndarray, variance: np.ndarray, offset: np.ndarray) -> None:
-        pass  # it is the identity at inference

@@ -119,9 +119,9 @@ def load_entry_points() -> None:
     """Load the rules that installed packages bring, once."""
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
-            found = entry.load()
-            if not isinstance(found, ModuleType) and found not in _REGISTERED:
-                register(found)
+            loaded = entry.load()
+            if not isinstance(loaded, ModuleType) and loaded not in _REGISTERED:
+                register(loaded)
         except Exception as error:  # whatever the package raises while it is imported
             package = entry.dist.name if entry.dist is not None else "?"
             raise OctconvertError(

@@ -1,4 +1,4 @@
-"""Softmax: no pair goes through it, but what it makes of its input is known."""
+"""Softmax -> Softmax: it stops a pair, but its function is known to costs and forms for inference."""
 
 from __future__ import annotations
 
