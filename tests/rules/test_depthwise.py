@@ -2,7 +2,7 @@
 
 import pytest
 from keras import Input, Model, layers
-from oracle import assert_oracle, assert_portable, ends, reasons, roles
+from oracle import assert_oracle, assert_portable, reasons, roles
 
 
 def normed(x):
@@ -63,4 +63,4 @@ def test_depthwise_of_a_1x1_map_reads_the_merged_tensor():
     x = conv(inputs, 8, name="before")
     y = layers.DepthwiseConv2D(1, name="depthwise")(layers.GlobalAveragePooling2D(keepdims=True)(x))
     result = assert_oracle(Model(inputs, [layers.Flatten()(y), conv(x, 4)]), converted=2)
-    assert ends(result)["depthwise"] == "1x1 map, nothing to halve"
+    assert reasons(result)["depthwise"] == "1x1 map, nothing to halve"

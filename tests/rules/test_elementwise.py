@@ -43,7 +43,7 @@ def test_carried(name):
 
 STOPPED = {
     "softmax": (lambda: layers.Activation("softmax"), "softmax"),
-    "softmax of a layer": (lambda: layers.Activation(layers.Softmax()), "joins channels"),
+    "softmax of a layer": (lambda: layers.Activation(layers.Softmax()), "no rule for Softmax"),
     "a scale for each column": (lambda: layers.Rescaling(np.linspace(1, 2, 10).reshape(1, 10, 1)), "not one for each"),
 }
 
