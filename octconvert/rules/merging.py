@@ -56,7 +56,7 @@ class ElementwiseJoinRule(Rule):
                 return stop(call, "joins tensors of different numbers of channels")
         spread = all(numbers is None or flow.is_vector(i) for i, numbers in enumerate(channels))
         if spread and not flow.graph.is_vector(flow.output_shape()):
-            return stop(call, "multiplies a plain map by a pair of vectors")
+            return stop(call, "joins a plain map with a pair of vectors")
         for other in arrays[1:]:
             flow.tie(arrays[0], other)
         return carry(arrays[0])
