@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from octconvert.layers.spatial import Window
+from octconvert.layers.spatial import TransposedWindow, Window
 
 
-def fold_kernel(kernel: np.ndarray, window: Window, sizes: Sequence[int | None]) -> np.ndarray:
+def fold_kernel(kernel: np.ndarray, window: Window | TransposedWindow, sizes: Sequence[int | None]) -> np.ndarray:
     """The kernel that does at low resolution what ``kernel`` does at high (least squares under nearest upsampling).
 
     Args:
