@@ -6,6 +6,8 @@ its low windows are placed correctly (`octconvert.octave.geometry.Alignment`). E
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import layers
 
 from octconvert.model.graph import OPERATION, Call, CallGraph
@@ -13,10 +15,10 @@ from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
 from octconvert.rules.protocols import Build, Flow, Value
-from octconvert.rules.registry import register
+from octconvert.rules.registry import register, traits_of
+from octconvert.rules.traits import Traits
 
 Amounts = tuple[tuple[int, int], tuple[int, int]]
-_WINDOWS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.MaxPooling2D, layers.AveragePooling2D)
 
 
 class _ShiftRule(Rule):
@@ -79,7 +81,8 @@ def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
     if rule is None:
         return True  # the pair is merged before it, and the merged tensor padded
     shared = sum(other.key == consumer.key for other in flow.graph.calls) > 1
-    return isinstance(consumer.operation, _WINDOWS) and consumer.operation.padding == "valid" and not shared
+    is_layer = isinstance(consumer.operation, layers.Layer)
+    return is_layer and traits_of(consumer.operation).window_padding == "valid" and not shared
 
 
 @register
@@ -90,6 +93,9 @@ class ZeroPaddingRule(_ShiftRule):
 
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         return call.operation.padding if call.operation.data_format == graph.data_format else None
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(data_format=operation.data_format, channelwise=True)
 
 
 @register
@@ -104,6 +110,9 @@ class CroppingRule(_ShiftRule):
             return None
         (top, bottom), (left, right) = call.operation.cropping
         return (-top, -bottom), (-left, -right)
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(data_format=operation.data_format, channelwise=True)
 
 
 @register

@@ -154,6 +154,14 @@ class Traits:
     merge: PairMerge | None = None
     no_inference_form: str = ""
 
+    @property
+    def window_padding(self) -> str:
+        """'same' or 'valid' where a window moves over rows and columns of the map that is read; else empty."""
+        if self.stages:
+            first = self.stages[0]
+            return first.padding if first.is_planar and first.kind in (CONV, DEPTHWISE) else ""
+        return "" if self.pooling is None else self.pooling.padding
+
 
 def convolution_traits(layer: Any, *stages: ConvolutionStage) -> Traits:
     """Traits of a layer with a ``data_format`` (or none) and these stages."""

@@ -117,3 +117,25 @@ def test_pooling_is_known_as_a_layer_and_as_a_raw_operation(pool):
     x = Input((6, 6, 3))
     operation = pool(x)._keras_history.operation
     assert traits_of(operation).pooling.kind == "max"
+
+
+CHANNELWISE = [
+    layers.Activation("softmax"),
+    layers.ReLU(),
+    layers.LeakyReLU(),
+    layers.ELU(),
+    layers.MaxPooling2D(),
+    layers.AveragePooling2D(2),
+    layers.GlobalAveragePooling2D(),
+    layers.GlobalMaxPooling2D(),
+    layers.ZeroPadding2D(),
+    layers.Cropping2D(),
+]
+
+
+@pytest.mark.parametrize("layer", CHANNELWISE, ids=lambda layer: type(layer).__name__)
+def test_a_channelwise_layer_moves_no_channel(layer):
+    """The form for inference hands such a layer the channels in any order."""
+    assert traits_of(layer).channelwise
+    x, order = np.random.default_rng(0).random((1, 6, 6, 4), dtype="float32"), [2, 0, 3, 1]
+    np.testing.assert_allclose(layer(x[..., order]), np.asarray(layer(x))[..., order], rtol=1e-6)
