@@ -127,44 +127,19 @@ def convert(
     ...
 
 
-@performed_by(plan_model)
-def plan(
-    model_or_path: Any,
-    alpha: float = RewritingOptions.alpha,
-    *,
-    octave: int = RewritingOptions.octave,
-    alpha_map: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
-    include: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    min_size: int = RewritingOptions.min_size,
-    preset: str | None = None,
-    stride_mode: str = RewritingOptions.stride_mode,
-    weights: str = RewritingOptions.weights,
-    portable: bool = False,
-    elementwise: Iterable[str | type] = (),
-    plan: Plan | str | Path | None = None,
-    input_shape: tuple[int, ...] | None = None,
-    calibration: Any = None,
-    preprocess: str | Callable | None = None,
-    input_range: tuple[float, float] | None = None,
-    calibration_samples: int = CalibrationOptions.samples,
-    calibration_budget: float | None = None,
-    calibration_steps: Iterable[str] = STEPS,
-    target_macs: float | None = None,
-    max_drop: float | None = None,
-    seed: int = CalibrationOptions.seed,
-    runtime: str | None = None,
-    objective: str = DeploymentOptions.objective,
-    threads: int = DeploymentOptions.threads,
-    unsafe: bool = False,
-    custom_objects: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> Plan:
-    """The plan that `convert` follows with the same arguments: the tied groups and the role of every convolution.
+@performed_by(
+    plan_model,
+    like=convert,
+    without=("evaluate", "for_inference", "benchmark", "verify", "output", "overwrite", "strict"),
+)
+def plan(model_or_path: Any, **options: Any) -> Plan:
+    """The plan that `convert` follows with the same options: the tied groups and the role of every convolution.
 
     The data select channels and alphas only where ``calibration`` or ``target_macs`` is set; otherwise the last
-    channels of each group are low. With ``plan``, the result of that (edited) plan for this model. The arguments are
-    those of `convert`.
+    channels of each group are low. With ``plan``, the result of that (edited) plan for this model.
+
+    Args:
+        model_or_path, options: those of `convert`, but for the ones that say what is checked, measured and written.
 
     Raises:
         InputError: the model or file can not be read.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,19 +39,28 @@ def checked(function: Public) -> Public:
     return call  # type: ignore[return-value]
 
 
-def performed_by(stage: Callable[[Mapping[str, Any]], Any]) -> Callable[[Public], Public]:
+def performed_by(
+    stage: Callable[[Mapping[str, Any]], Any], like: Callable[..., Any] | None = None, without: Iterable[str] = ()
+) -> Callable[[Public], Public]:
     """Decorator: the function declares its arguments, ``stage`` does the work.
 
     ``stage`` receives the arguments that differ from their default, by name, checked as by `checked`.
+
+    Args:
+        like: another function whose arguments are taken over, but for those of ``without``.
     """
 
     def decorate(function: Public) -> Public:
         signature = inspect.signature(function)
+        if like is not None:
+            parameters = inspect.signature(like).parameters.values()
+            signature = signature.replace(parameters=[each for each in parameters if each.name not in set(without)])
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             return stage(_set_arguments(signature, signature.bind(*args, **kwargs).arguments))
 
+        call.__signature__ = signature  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate

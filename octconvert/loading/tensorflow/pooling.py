@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keras import layers
 
 from octconvert.loading.tensorflow.maps import keras_data_format, spatial_values
@@ -31,28 +33,24 @@ def _pool(
     return kinds[rank(x) - 3](window, strides=steps, padding=mode, data_format=form, dtype=x.dtype)(x)
 
 
-@implements("nn.max_pool", "nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")
-def max_pool(
-    input: Argument,
-    ksize: Argument,
-    strides: Argument,
-    padding: Argument,
-    data_format: Argument = None,
-    value: Argument = None,
-) -> Tensor:
-    return _pool(MAX_POOLING, input, ksize, strides, padding, data_format)
+def _pooling(kinds: tuple[type, ...]) -> Callable[..., Tensor]:
+    """A function with the signature of ``tf.nn.max_pool``."""
+
+    def function(
+        input: Argument,
+        ksize: Argument,
+        strides: Argument,
+        padding: Argument,
+        data_format: Argument = None,
+        value: Argument = None,
+    ) -> Tensor:
+        return _pool(kinds, input, ksize, strides, padding, data_format)
+
+    return function
 
 
-@implements("nn.avg_pool", "nn.avg_pool1d", "nn.avg_pool2d", "nn.avg_pool3d")
-def avg_pool(
-    input: Argument,
-    ksize: Argument,
-    strides: Argument,
-    padding: Argument,
-    data_format: Argument = None,
-    value: Argument = None,
-) -> Tensor:
-    return _pool(AVERAGE_POOLING, input, ksize, strides, padding, data_format)
+implements("nn.max_pool", "nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")(_pooling(MAX_POOLING))
+implements("nn.avg_pool", "nn.avg_pool1d", "nn.avg_pool2d", "nn.avg_pool3d")(_pooling(AVERAGE_POOLING))
 
 
 @implements("nn.pool", "compat.v1.nn.pool")
