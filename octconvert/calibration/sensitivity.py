@@ -51,7 +51,10 @@ def sensitivity(
         without one, layers that TensorFlow can not trace), or no finite ones.
     """
     graph, places = layout.graph, list(readers(layout))
-    changes = tf.function(lambda batch, seed: _changes(graph, batch, seed, places, spreads, octave))
+    changes = tf.function(
+        lambda batch, seed: _changes(graph, batch, seed, places, spreads, octave),
+        autograph=False,  # no loop or branch here depends on a tensor's value, and Keras' layers are not converted
+    )
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
     batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))

@@ -47,6 +47,13 @@ class Distiller(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.converted(inputs, training=training)
 
+    def make_train_function(self, force: bool = False) -> None:
+        """As of Keras, once the optimizer has its variables: where a trace creates any, TensorFlow traces again."""
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        super().make_train_function(force)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         if self._augment is not None:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -29,6 +29,7 @@ from octconvert.calibration.refinement import (
     training_batch,
 )
 from octconvert.costs.cost import cost_of
+from octconvert.training.distiller import Distiller
 
 
 def supply_of(model, count=LEAST_SAMPLES) -> Supply:
@@ -85,6 +86,15 @@ def test_frozen_layers_are_fitted_and_frozen_again():
     refine(twins, supply, Training(4, 16), 0.1, Pace(), 0)
     assert [layer.trainable for layer in twins.model._flatten_layers()] == flags
     assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
+
+
+def test_the_training_step_is_traced_once(monkeypatch):
+    """A trace takes seconds; a second one is made where the first creates variables."""
+    traced, train_step = [], Distiller.train_step
+    monkeypatch.setattr(Distiller, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
+    model = nets.two_convolutions()
+    assert refine(nets.twins_of(model), supply_of(model), Training(2, 16), 0.1, Pace(), 0) == 2
+    assert len(traced) == 1
 
 
 @pytest.mark.zoo
