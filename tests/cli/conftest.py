@@ -8,8 +8,6 @@ import pytest
 from command_line import ROOT
 from keras import layers
 
-from octconvert import cli
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
@@ -35,16 +33,9 @@ def net(source, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def call(*argv):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(item) for item in argv])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
+def run(command):
+    """The fixture of all tests, by the name that these ones use."""
+    return command
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 
 import keras
 import numpy as np
@@ -49,6 +50,12 @@ def converted(model, **options):
     return octconvert.convert(randomise(model), **options).model
 
 
+@cache
+def octave_model(make, *arguments):
+    """Converted once for all tests that only read it."""
+    return converted(make(*arguments))
+
+
 def assert_same(model, deployed, inputs=None, tolerance: float = 1e-5):
     inputs = example(model) if inputs is None else inputs
     assert largest_difference(run(model, inputs), run(deployed, inputs)) <= tolerance
@@ -63,20 +70,20 @@ def classes_of(model) -> Counter:
 @pytest.mark.parametrize("forms", KINDS, ids=lambda forms: f"{forms.upsampling}-{forms.paths}")
 @pytest.mark.parametrize("make", [residual, mobile])
 def test_every_form_predicts_the_same(make, forms):
-    model = converted(make())
+    model = octave_model(make)
     assert_same(model, octconvert.for_inference(model, forms=forms))
 
 
 @pytest.mark.parametrize("size", [23, 21])
 @pytest.mark.parametrize("forms", KINDS, ids=lambda forms: f"{forms.upsampling}-{forms.paths}")
 def test_odd_sizes(size, forms):
-    model = converted(residual(size))
+    model = octave_model(residual, size)
     assert_same(model, octconvert.for_inference(model, forms=forms))
 
 
 @pytest.mark.parametrize("runtime", ["tf", "xla", "litert", "onnx", "openvino"])
 def test_nothing_but_built_in_layers_is_left_and_no_normalisation(runtime):
-    deployed = octconvert.for_inference(converted(mobile()), runtime)
+    deployed = octconvert.for_inference(octave_model(mobile), runtime)
     assert not [layer for layer in all_layers(deployed) if type(layer).__module__.startswith("octconvert")]
     found = classes_of(deployed)
     assert found["BatchNormalization"] == found["Dropout"] == 0
@@ -90,7 +97,7 @@ def test_a_source_model_is_folded_as_well():
 
 
 def test_the_paths_of_a_low_map_are_one_convolution(tmp_path):
-    model = converted(residual())
+    model = octave_model(residual)
     whole, apart = (octconvert.for_inference(model, forms=Forms(paths)) for paths in ("outputs", "separate"))
     octave = [layer for layer in model.layers if isinstance(layer, octconvert.OctaveConv2D)]
     pairs = [layer for layer in octave if layer.low_filters and layer.low_channels]
@@ -100,7 +107,7 @@ def test_the_paths_of_a_low_map_are_one_convolution(tmp_path):
 
 
 def test_a_pooled_map_is_made_once():
-    deployed = octconvert.for_inference(converted(residual()))
+    deployed = octconvert.for_inference(octave_model(residual))
     pooled = [layer for layer in deployed.layers if isinstance(layer, layers.AveragePooling2D)]
     read = [(id(layer.input), layer.pool_size, layer.strides) for layer in pooled]
     assert len(set(read)) == len(read)
@@ -144,7 +151,7 @@ def test_one_resolution(paths):
 
 def test_the_stride_of_a_shortcut_is_pooled_away():
     """Average, then a strided 1x1 convolution: only what it reads is averaged."""
-    deployed = octconvert.for_inference(converted(residual()))
+    deployed = octconvert.for_inference(octave_model(residual))
     strided = [n for n in deployed.layers if isinstance(n, layers.AveragePooling2D) and n.strides == (1, 1)]
     assert not strided
 
@@ -167,7 +174,7 @@ def test_a_merged_map_comes_in_the_order_of_its_source():
     model = randomise(Model(image, layers.Conv2D(4, 1)(x)))
     x = np.random.default_rng(0).standard_normal((80, 16, 16, 3)).astype("float32")
     result = octconvert.convert(
-        model, min_size=1, calibration=x, calibration_steps=["select", "solve"], calibration_budget=5
+        model, min_size=1, calibration=x, calibration_steps=["select", "solve"], calibration_budget=3_600.0
     )
     deployed = octconvert.for_inference(result.model)
     assert_same(result.model, deployed)

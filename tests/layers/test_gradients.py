@@ -43,7 +43,7 @@ def gradients_of(layer, inputs: list):
 
     value = lambda inputs: weighted(layer(inputs if len(inputs) > 1 else inputs[0]))  # noqa: E731
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -53,8 +53,8 @@ def gradients_of(layer, inputs: list):
     return value, step
 
 
-def check(layer, inputs: list, tolerance=2e-4) -> None:
-    """What is linear in inputs, and in weights, tells its own derivative along any of them."""
+def check(layer, inputs: list, tolerance=2e-4):
+    """What is linear in inputs, and in weights, tells its own derivative along any of them; returns the traced step."""
     value, step = gradients_of(layer, inputs)
     value(inputs)  # builds the layer
     for number, weight in enumerate(layer.weights):
@@ -71,6 +71,7 @@ def check(layer, inputs: list, tolerance=2e-4) -> None:
         layer.set_weights(along)
         assert close(total(by_weights, along), float(value(inputs)), by_weights, tolerance)
         layer.set_weights(kept)
+    return step
 
 
 def total(gradients, along) -> float:
@@ -82,9 +83,8 @@ def close(found: float, expected: float, gradients, tolerance: float) -> bool:
     return abs(found - expected) <= tolerance * scale
 
 
-def strided_filters(layer, inputs: list) -> list[str]:
+def strided_filters(step, inputs: list) -> list[str]:
     """Operations of the traced gradient that are the faulty one: strided, of a 1x1 kernel."""
-    _, step = gradients_of(layer, inputs)
     operations = step.get_concrete_function(inputs).graph.get_operations()
     filters = [each for each in operations if each.type == "Conv2DBackpropFilter"]
     return [each.name for each in filters if max(each.get_attr("strides")) > 1]
@@ -107,8 +107,7 @@ def test_octave_convolution(arguments, size):
     arguments = {"strides": 2, "octave": 2, **arguments}
     layer, low = OctaveConv2D(8, 1, **arguments), -(-size // arguments["octave"])
     inputs = [numbers(3, size, size, 4), numbers(3, low, low, 6, seed=1)]
-    check(layer, inputs)
-    assert not strided_filters(layer, inputs)
+    assert not strided_filters(check(layer, inputs), inputs)
     check(OctaveConv2D(8, 1, **{**arguments, "ratio_out": 0.5}), inputs[:1])
 
 
@@ -116,8 +115,7 @@ def test_octave_convolution(arguments, size):
 def test_octave_transposed_convolution(arguments):
     layer = OctaveConv2DTranspose(8, 1, **{"strides": 2, **arguments})
     inputs = [numbers(3, 14, 14, 4), numbers(3, 7, 7, 6, seed=1)]
-    check(layer, inputs)
-    assert not strided_filters(layer, inputs)
+    assert not strided_filters(check(layer, inputs), inputs)
 
 
 def test_outputs_and_wide_layers_have_the_strided_operation():
@@ -175,9 +173,9 @@ def test_layers_of_keras_and_of_the_user(make, shape):
         layer.layers[0].trainable = False
     layer(inputs[0])
     with safe_gradients():
-        assert not strided_filters(layer, inputs)
-        if not isinstance(layer, keras.Sequential):
-            check(layer, inputs)
+        is_linear = not isinstance(layer, keras.Sequential)
+        step = check(layer, inputs) if is_linear else gradients_of(layer, inputs)[1]
+        assert not strided_filters(step, inputs)
 
 
 def test_gradients_without_a_graph():
@@ -196,8 +194,7 @@ def test_other_windows_keep_their_gradient(kernel, strides):
     layer, inputs = layers.Conv2D(8, kernel, strides=strides, padding="same"), [numbers(3, 12, 12, 3)]
     layer(inputs[0])
     with safe_gradients():
-        assert bool(strided_filters(layer, inputs)) == (strides > 1)
-        check(layer, inputs)
+        assert bool(strided_filters(check(layer, inputs), inputs)) == (strides > 1)
 
 
 def test_what_was_before_comes_back():

@@ -29,10 +29,15 @@ def repairs(name: str) -> str:
     return "\n".join(loading.read(LEGACY / name).repairs)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_predictions_are_those_of_the_old_keras(path):
-    before = path.read_bytes()
-    loaded = loading.read(path)
+@pytest.fixture(scope="module", params=FILES, ids=lambda path: path.name)
+def legacy(request):
+    """(file, its content before it was read, what was read)."""
+    before = request.param.read_bytes()
+    return request.param, before, loading.read(request.param)
+
+
+def test_predictions_are_those_of_the_old_keras(legacy):
+    path, before, loaded = legacy
     inputs, expected = stored(path)
     error = np.abs(predict(loaded.model, inputs) - expected).max()
     assert error < 1e-4 * np.abs(expected).max()
@@ -41,9 +46,9 @@ def test_predictions_are_those_of_the_old_keras(path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_loaded_model_survives_saving_as_keras(path, tmp_path):
-    model = loading.load(path)
+def test_the_loaded_model_survives_saving_as_keras(legacy, tmp_path):
+    path, _, loaded = legacy
+    model = loaded.model
     keras_files.save(model, tmp_path / "again.keras")
     inputs, _ = stored(path)
     again = loading.read(tmp_path / "again.keras")

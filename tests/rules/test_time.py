@@ -110,7 +110,8 @@ def test_spectral_normalization_is_counted():
 def test_calibration_inside_the_wrapper():
     model = randomise(video())
     data = np.random.default_rng(0).standard_normal((24, 4, 12, 12, 3)).astype("float32")
-    result = octconvert.convert(model, calibration=data, calibration_steps=("select", "solve", "renormalize"))
+    options = dict(calibration_steps=("select", "solve", "renormalize"), calibration_budget=3_600.0)
+    result = octconvert.convert(model, calibration=data, **options)
     steps = {step.name: step for step in result.report.calibration.steps}
     assert steps["solve"].kept
 

@@ -43,10 +43,10 @@ def exported(name: str, model, folder, batch: int = 1):
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_converted_model_gives_what_keras_gives(octave, tmp_path, name, batch):
-    _, found = exported(name, octave, tmp_path, batch)
-    assert [output.shape for output in found] == [(batch, 4)]
+def test_a_converted_model_gives_what_keras_gives(octave, tmp_path, name):
+    """In a batch of three; one of one is in the other tests."""
+    _, found = exported(name, octave, tmp_path, batch=3)
+    assert [output.shape for output in found] == [(3, 4)]
 
 
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "xla"])

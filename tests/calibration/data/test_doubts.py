@@ -14,6 +14,9 @@ from octconvert.calibration.evidence import Outputs
 from octconvert.errors import InputError
 from octconvert.model.graph_reader import build_graph
 
+ENOUGH = dict(calibration_budget=3_600.0)
+"""Seconds: the data and the steps bound the work, on every machine."""
+
 
 def settled(model, x):
     """``model`` with the statistics of its first BatchNormalization as a training on ``x`` leaves them."""
@@ -63,9 +66,8 @@ def alike(x):
 def test_sliced_weights_are_kept_where_the_calibration_made_the_model_worse(spoil, target_macs):
     x = nets.images(40)
     source, steps = settled(nets.small(), x), ("select", "solve")
-    result = octconvert.convert(
-        source, calibration=spoil(x), min_size=1, calibration_steps=steps, target_macs=target_macs
-    )
+    options = dict(calibration_steps=steps, target_macs=target_macs, **ENOUGH)
+    result = octconvert.convert(source, calibration=spoil(x), min_size=1, **options)
     told = [note for note in result.report.notes if "all 40 samples are the same" in note]
     assert len(told) == 1 and "the sliced weights are kept" in told[0]
     assert not any(step.kept for step in result.report.calibration.steps if step.name == "solve")
@@ -75,9 +77,8 @@ def test_sliced_weights_are_kept_where_the_calibration_made_the_model_worse(spoi
 
 def test_values_of_another_range_are_told():
     x = nets.images(40)
-    result = octconvert.convert(
-        settled(nets.small(), x), calibration=255 * x, min_size=1, calibration_steps=("select", "solve")
-    )
+    options = dict(calibration_steps=("select", "solve"), **ENOUGH)
+    result = octconvert.convert(settled(nets.small(), x), calibration=255 * x, min_size=1, **options)
     assert sum("times as far spread as in the model's training" in note for note in result.report.notes) == 1
 
 
@@ -93,6 +94,7 @@ def test_data_that_make_no_finite_outputs_are_refused():
     data[:12] *= -1
     with pytest.raises(InputError, match=r"the source's outputs are not finite for .* held-out sample"):
         octconvert.convert(source, calibration=data, min_size=1)
-    result = octconvert.convert(source, calibration_budget=20, input_range=(-1, 1), min_size=1)
+    options = dict(calibration_samples=16, input_range=(-1, 1), **ENOUGH)
+    result = octconvert.convert(source, min_size=1, **options)
     assert any("not calibrated: the source's outputs are not finite" in note for note in result.report.notes)
     assert result.report.calibration is None

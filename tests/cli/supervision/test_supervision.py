@@ -43,14 +43,23 @@ def assert_one_line(result, code, *parts):
 # --- the worker dies ------------------------------------------------------------------------------------------------
 
 
+def installed_command() -> list[str]:
+    script = Path(sys.executable).with_name("octconvert")
+    return [str(script)] if script.exists() else ["-c", "from octconvert.cli import main; main()"]
+
+
 @pytest.mark.parametrize(
-    "death, parts",
-    [("SIGSEGV", ["segmentation fault", "TF_ENABLE_ONEDNN_OPTS=0"]), ("SIGKILL", ["memory", "--calibration-samples"])],
+    "command, death, parts",
+    [
+        (("-m", "octconvert"), "SIGBUS", ["bus error", "TF_ENABLE_ONEDNN_OPTS=0"]),
+        (installed_command(), "SIGKILL", ["memory", "--calibration-samples"]),
+    ],
+    ids=["module", "installed"],
 )
-def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, death, parts):
+def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, command, death, parts):
     (here / "out.keras").write_text("before")
     argv = ("net.keras", "-o", "out.keras", "--force", *CALIBRATED, "--preprocess", "own.py:dies")
-    result = start(here, *argv, env={"DEATH": death}).end()
+    result = start(here, *argv, command=command, env={"DEATH": death}).end()
     parts = [
         f"net.keras: {parts[0]}",
         *parts,
@@ -200,13 +209,6 @@ def test_a_closed_standard_stream_is_no_way_into_the_pipes(here, closed):
     assert code == 0 and err == "" and (out == "") == (closed == 1)
     assert json.loads((here / "report.json").read_text())["convolutions_converted"] == 2
     assert keras.saving.load_model(here / "net-octave.keras").count_params() > 0
-
-
-def test_the_installed_command_has_a_worker_too(here):
-    script = Path(sys.executable).with_name("octconvert")
-    command = [str(script)] if script.exists() else ["-c", "from octconvert.cli import main; main()"]
-    argv = ("net.keras", *CALIBRATED, "--preprocess", "own.py:dies")
-    assert_one_line(start(here, *argv, command=command, env={"DEATH": "SIGBUS"}).end(), 1, "bus error (SIGBUS)")
 
 
 def test_the_parent_imports_nothing_slow():
