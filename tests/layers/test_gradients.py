@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import calibration_nets as nets
 import keras
 import numpy as np
@@ -14,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from oracle import randomise
+from processes import run_as_program
 from tensorflow.python.framework.ops import get_gradient_function
 
 import octconvert
@@ -233,10 +229,7 @@ def train() -> None:
 
 
 def test_a_mini_xception_is_trained_in_a_process_that_lives_on():
-    paths = [*(str(folder) for folder in Path(__file__).parents[:2]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_as_program(__file__)
 
 
 if __name__ == "__main__":

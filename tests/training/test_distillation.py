@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import partial
 
 import keras
@@ -12,6 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 from oracle import randomise
+from processes import run_as_program
 
 import octconvert
 from octconvert.errors import InputError, UsageError
@@ -240,8 +239,7 @@ def test_mixed_precision(policy, optimizer):
 @pytest.mark.zoo
 def test_under_a_strategy_with_two_devices():
     """In a process of its own: TensorFlow can be told of devices only before it starts."""
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_as_program(__file__)
 
 
 def train_on_two_devices() -> None:
