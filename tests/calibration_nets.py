@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 from oracle import randomise
 
-from octconvert.calibration.alignment import Twins
+from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.data.synthetic import dead_leaves
 from octconvert.model.execution import observe
 from octconvert.model.graph_reader import build_graph
@@ -36,9 +36,9 @@ def planned(model, **options) -> Planned:
     return Planned.from_options(graph, RewritingOptions(**{"min_size": 1, **options}))
 
 
-def twins_of(model, layout=None, **options) -> Twins:
+def alignment_of(model, layout=None, **options) -> Alignment:
     options = RewritingOptions(**{"min_size": 1, **options})
-    return Twins(rewrite(planned(model, **vars(options)) if layout is None else Planned.of(layout, options)))
+    return Alignment(rewrite(planned(model, **vars(options)) if layout is None else Planned.of(layout, options)))
 
 
 def images(count: int = 48, size: int = 16, channels: int = 3, seed: int = 5) -> np.ndarray:

@@ -27,7 +27,7 @@ class Counterpart:
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class AlignedCall:
     """One call of a layer of the converted model, and the source's call it stands for.
 
     Attributes:
@@ -42,7 +42,7 @@ class Unit:
     source: Call
 
 
-class Twins:
+class Alignment:
     """Source and converted model as call graphs, with the bookkeeping between them.
 
     Attributes:
@@ -82,7 +82,7 @@ class Twins:
         return found
 
     @cached_property
-    def units(self) -> list[Unit]:
+    def calls(self) -> list[AlignedCall]:
         """Calls of layers that stand for one call of the source each, in execution order of the converted model."""
         applied = {id(item.node): item for item in self._applied}
         back = {converted: source for source, converted in self._chains.items()}
@@ -92,18 +92,18 @@ class Twins:
             item = applied.get(id(call.node)) if call.kind == OPERATION else None
             source = source_calls.get((back.get(call.chain, ()), id(item.call.node))) if item is not None else None
             if item is not None and source is not None:
-                found.append(Unit(item.new_layer.layer, item.new_layer.part, call, source))
+                found.append(AlignedCall(item.new_layer.layer, item.new_layer.part, call, source))
         return found
 
     @cached_property
-    def layers(self) -> list[list[Unit]]:
-        """The units of each layer that can be fitted: one for each of its calls in the converted model."""
-        calls = Counter(id(call.operation) for call in self.converted.calls if call.kind == OPERATION)
-        groups: dict[int, list[Unit]] = {}
-        for unit in self.units:
-            groups.setdefault(id(unit.layer), []).append(unit)
+    def layers(self) -> list[list[AlignedCall]]:
+        """The calls of each layer that can be fitted: one for each of its calls in the converted model."""
+        counts = Counter(id(call.operation) for call in self.converted.calls if call.kind == OPERATION)
+        groups: dict[int, list[AlignedCall]] = {}
+        for aligned in self.calls:
+            groups.setdefault(id(aligned.layer), []).append(aligned)
         every = groups.values()
-        return [g for g in every if len(g) == calls[id(g[0].layer)] == len({unit.source.index for unit in g})]
+        return [g for g in every if len(g) == counts[id(g[0].layer)] == len({aligned.source.index for aligned in g})]
 
     def parts(self, tensor, split: ChannelSplit | None) -> list:
         """A tensor of the source as the converted model should hold it: [whole], or [high, pooled low]."""

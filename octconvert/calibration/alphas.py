@@ -27,7 +27,7 @@ class OutOfReach(UsageError):
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class AlphaChoice:
     """Alphas of the groups, the cost they give as a share of the source's MACs, and the damage to expect."""
 
     alphas: tuple[float, ...]
@@ -35,7 +35,7 @@ class Choice:
     damage: float
 
 
-class Market:
+class AlphaSearch:
     """Cost and damage of every group at every alpha.
 
     Args:
@@ -83,7 +83,7 @@ class Market:
     def damage(self, alphas: np.ndarray) -> float:
         return float(sum(np.interp(alpha, ALPHAS, curve) for alpha, curve in zip(alphas, self.curves, strict=True)))
 
-    def choose(self, target: float) -> Choice:
+    def choose(self, target: float) -> AlphaChoice:
         """The least damage at a cost of at most ``target``.
 
         Raises:
@@ -109,7 +109,7 @@ class Market:
             else:
                 low = price
         alphas = self._filled(alphas, target)
-        return Choice(tuple(alphas.tolist()), self.cost(alphas), self.damage(alphas))
+        return AlphaChoice(tuple(alphas.tolist()), self.cost(alphas), self.damage(alphas))
 
     def _descend(self, price: float) -> np.ndarray:
         alphas = np.full(len(self.curves), EVEN)

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from octconvert.calibration import refinement, rotation, selection
-from octconvert.calibration.alignment import Twins
-from octconvert.calibration.alphas import EVEN, Market, OutOfReach, with_alphas
+from octconvert.calibration.alignment import Alignment
+from octconvert.calibration.alphas import EVEN, AlphaSearch, OutOfReach, with_alphas
 from octconvert.calibration.data.doubts import doubt
 from octconvert.calibration.data.supply import Generator, Supply, generator_of, given_supply
 from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, seconds_a_sample, told_seconds
-from octconvert.calibration.evidence import Outputs, errors_by_layer, measures
+from octconvert.calibration.evidence import ModelOutputs, errors_by_layer, measures
 from octconvert.calibration.fitting.sweep import Fit, Sweep
 from octconvert.calibration.renormalization import renormalize
 from octconvert.calibration.sensitivity import sensitivity
@@ -79,7 +79,7 @@ class Candidate:
     """A converted model and how far its outputs are from the source's, on held-out samples."""
 
     rewritten: Rewritten
-    outputs: Outputs
+    outputs: ModelOutputs
     error: float
 
     @property
@@ -171,7 +171,7 @@ class _Run:
     batch: int
     costs: Cost
     budget: Budget
-    expected: Outputs
+    expected: ModelOutputs
     evaluation: float
     steps: list[Step] = field(default_factory=list)
     left: tuple[str, ...] = ()
@@ -205,7 +205,7 @@ class _Run:
             supply = replace(supply, held_out=supply.held_out.subset(range(int(evaluated))))
         budget.spend(supply.held_out.count, EVALUATING)
         began = budget.elapsed
-        expected = Outputs.of(graph, supply.held_out, batch, budget.pace())
+        expected = ModelOutputs.of(graph, supply.held_out, batch, budget.pace())
         return cls(supply, settings, tell, batch, costs, budget, expected, budget.elapsed - began)
 
     def pace(self, step: str) -> Pace:
@@ -248,7 +248,7 @@ class _Run:
         graph, pace = build_graph(candidate.model), Pace() if in_any_case else self.budget.pace()
         if pace.left < self.evaluation:
             raise OutOfTime
-        candidate.outputs = Outputs.of(graph, self.supply.held_out, self.batch, pace)
+        candidate.outputs = ModelOutputs.of(graph, self.supply.held_out, self.batch, pace)
         candidate.error = self.expected.error(candidate.outputs)
         return candidate
 
@@ -325,8 +325,8 @@ class _Run:
         with self.timed("search") as outcome:
             even = with_alphas(planned, (EVEN,) * len(planned.plan.groups))
             damages, how = self._damages(even, self.pace("search"), least=1)
-            market = Market(even.layout, measure(even.graph)[0], damages, even.options.octave)
-            choice = market.choose(target)
+            search = AlphaSearch(even.layout, measure(even.graph)[0], damages, even.options.octave)
+            choice = search.choose(target)
             planned = with_alphas(even, choice.alphas)
             found = f"alphas {min(choice.alphas):g} to {max(choice.alphas):g} for {choice.cost:.1%} of the MACs"
             outcome.detail = found + how
@@ -375,13 +375,13 @@ class _Run:
         """Fit the candidate's layers; what the report should tell."""
         if pace.left <= 0:
             raise OutOfTime
-        twins = Twins(candidate.rewritten)
+        alignment = Alignment(candidate.rewritten)
         folded = rewrite(candidate.planned.with_options(weights="fold"), self.tell)
         prior = _matched(candidate.rewritten, folded)
         batch = max(1, min(self.batch, samples.count // LEAST_BATCHES))
         self.budget.spend(samples.count, SOLVING)
         tell = lambda done, total: self.tell("calibrate: least squares", done, total)  # noqa: E731
-        sweep = Sweep(twins, samples, batch, self.settings.seed, (prior,), tell, pace)
+        sweep = Sweep(alignment, samples, batch, self.settings.seed, (prior,), tell, pace)
         fits = sweep.run()
         self.left = sweep.left
         return _told_fits(fits) + _told_cut(sweep)
@@ -436,7 +436,7 @@ class _Run:
                 samples = samples.subset(range(min(samples.count, RENORMALIZED)))
             self.budget.spend(samples.count, RENORMALIZING)
             batches = _Counted(pace.units(samples.batches(self.batch)))
-            layers = renormalize(Twins(best.rewritten), batches)
+            layers = renormalize(Alignment(best.rewritten), batches)
             if not batches.samples:
                 raise OutOfTime
             outcome.detail = f"{layers} layers" + (batches.told(samples.count) if pace.cut else "")
@@ -453,9 +453,9 @@ class _Run:
                 outcome.kept, outcome.detail = False, training.reason
                 return best
             tell = lambda done, total: self.tell("calibrate: refine", done, total)  # noqa: E731
-            twins = Twins(best.rewritten)
+            alignment = Alignment(best.rewritten)
             with self._or_back(best, outcome):
-                steps = refinement.refine(twins, self.supply, training, best.error, pace, self.settings.seed, tell)
+                steps = refinement.refine(alignment, self.supply, training, best.error, pace, self.settings.seed, tell)
                 cut = steps < training.steps
                 of = f" of {training.steps:,}" if cut else ""
                 outcome.detail = f"{steps:,}{of} steps of {plural(training.batch, 'sample')}"
@@ -503,14 +503,14 @@ class _Run:
         if generator is None:
             return [0.0] * len(graphs)
         samples = generator.make(SYNTHETIC_HELD_OUT, self.settings.seed + 2)
-        source, *others = (Outputs.of(each, samples, self.batch) for each in (graph, *graphs))
+        source, *others = (ModelOutputs.of(each, samples, self.batch) for each in (graph, *graphs))
         return [source.error(other) for other in others]
 
     def errors(self, best: Candidate) -> dict[str, float]:
         """Of the layers, on the held-out samples that there is time for."""
         self.tell("calibrate: errors of the layers", 0, 0)
-        twins, pace = Twins(best.rewritten), self.budget.pace()
-        return errors_by_layer(twins, pace.units(self.supply.held_out.batches(self.batch)))
+        alignment, pace = Alignment(best.rewritten), self.budget.pace()
+        return errors_by_layer(alignment, pace.units(self.supply.held_out.batches(self.batch)))
 
     @contextmanager
     def _or_back(self, best: Candidate, outcome: _Outcome) -> Iterator[None]:
@@ -531,7 +531,7 @@ class _Run:
                     variable.assign(value)
                 best.outputs, best.error = outputs, error
 
-    def report(self, before: Outputs, after: Outputs) -> CalibrationReport:
+    def report(self, before: ModelOutputs, after: ModelOutputs) -> CalibrationReport:
         return CalibrationReport(
             data=self.supply.told,
             synthetic=self.settings.synthetic,
@@ -618,7 +618,7 @@ def _measured_seconds(layout: Layout, samples: Samples, batch: int, expected: fl
         if budget.pace().left <= 0:
             raise OutOfTime
         few, started = samples.subset(range(count)), budget.elapsed
-        Outputs.of(layout.graph, few, count)
+        ModelOutputs.of(layout.graph, few, count)
         return budget.elapsed - started
 
     most, allowed = min(samples.count, TIMED, batch), UNIT_SHARE * budget.seconds

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.alignment import Twins
+from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.fitting.targets import target_of
 from octconvert.errors import InputError
@@ -26,13 +26,13 @@ WORST_DECIBELS = 99.0
 
 
 @dataclass(frozen=True, eq=False)
-class Outputs:
+class ModelOutputs:
     """What a model puts out for all samples: one float32 array for each output."""
 
     arrays: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, graph: CallGraph, samples: Samples, batch_size: int, pace: Pace | None = None) -> Outputs:
+    def of(cls, graph: CallGraph, samples: Samples, batch_size: int, pace: Pace | None = None) -> ModelOutputs:
         """
         Raises:
             OutOfTime: not all of them can be run in time.
@@ -49,7 +49,7 @@ class Outputs:
         with np.errstate(invalid="ignore"):  # infinite outputs have none, and no number is what comes out
             return [max(float(own.var()) or float(np.square(own).mean()), 1e-30) for own in self.arrays]
 
-    def error(self, other: Outputs) -> float:
+    def error(self, other: ModelOutputs) -> float:
         """Mean squared difference relative to the variance of these outputs; infinite where it is no number."""
         pairs = zip(self.arrays, other.arrays, self.spreads, strict=True)
         errors = [float(np.square(own - found).mean()) / spread for own, found, spread in pairs]
@@ -67,13 +67,13 @@ class Outputs:
         """Whether the first output tells classes: (samples, two or more)."""
         return self.arrays[0].ndim == 2 and self.arrays[0].shape[1] > 1
 
-    def agreement(self, other: Outputs) -> float:
+    def agreement(self, other: ModelOutputs) -> float:
         """Share of the samples with the same largest output; nan is the same as nothing."""
         own, found = self.arrays[0], other.arrays[0]
         same = (own.argmax(axis=1) == found.argmax(axis=1)) & ~np.isnan(own + found).any(axis=1)
         return float(same.mean())
 
-    def decibels(self, other: Outputs) -> float:
+    def decibels(self, other: ModelOutputs) -> float:
         """Peak signal to noise ratio of the first output, 0 where it is no number; the peak is these values' range."""
         own, found = self.arrays[0], other.arrays[0]
         noise = float(np.square(own - found).mean())
@@ -88,7 +88,7 @@ def _outputs(graph: CallGraph, batch: list[np.ndarray]) -> list[np.ndarray]:
     return [np.asarray(ops.convert_to_numpy(ops.cast(found[n], "float32"))) for n in graph.outputs]
 
 
-def measures(source: Outputs, before: Outputs, after: Outputs) -> tuple[Measure, ...]:
+def measures(source: ModelOutputs, before: ModelOutputs, after: ModelOutputs) -> tuple[Measure, ...]:
     """What the report tells: agreement for a classifier, PSNR for maps, the relative error for all."""
     found = []
     if source.classes:
@@ -107,7 +107,7 @@ def accuracy(model, samples: Samples, batch_size: int = 64) -> float:
     """
     labels = np.asarray(samples.labels)
     graph = build_graph(model)
-    found = np.asarray(Outputs.of(graph, samples, batch_size).arrays[0])
+    found = np.asarray(ModelOutputs.of(graph, samples, batch_size).arrays[0])
     if found.ndim != 2:
         raise InputError(f"{samples.origin}: accuracy is about classes, and the model puts out {found.shape[1:]}")
     if labels.ndim == 2 and labels.shape[1] > 1:
@@ -124,15 +124,15 @@ def _threshold(graph: CallGraph) -> float:
     return 0.5 if activation is not None and activation.name == "sigmoid" else 0.0
 
 
-def errors_by_layer(twins: Twins, batches: Iterable[list[np.ndarray]]) -> dict[str, float]:
+def errors_by_layer(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> dict[str, float]:
     """Layer name -> mean squared difference of its output (of the sum it goes into) over the source's variance.
 
     Of a layer that is called more than once it is the mean over its calls.
     """
-    places = _places(twins)
+    places = _places(alignment)
     sums: dict[int, np.ndarray] = {tensor: np.zeros(4) for tensors in places.values() for tensor in tensors}
     for batch in batches:
-        _add_errors(twins, batch, sums)
+        _add_errors(alignment, batch, sums)
     errors = {name: [_relative(*sums[tensor]) for tensor in tensors] for name, tensors in places.items()}
     return {name: float(np.mean(found)) for name, found in errors.items() if np.isfinite(found).all()}
 
@@ -144,31 +144,31 @@ def _relative(count: float, total: float, squares: float, difference: float) -> 
     return difference / count / max(variance, 1e-30)
 
 
-def _places(twins: Twins) -> dict[str, list[int]]:
+def _places(alignment: Alignment) -> dict[str, list[int]]:
     """Layer name -> the source tensors at which its error is measured, one for each call."""
-    everything = set(range(len(twins.converted.tensors)))
+    everything = set(range(len(alignment.converted.tensors)))
     found: dict[str, dict[int, int]] = {}
-    for unit in twins.units:
-        target = target_of(twins, unit, everything)
-        tensor = unit.source.outputs[0] if target is None or target.total is None else target.total
-        if tensor in twins.counterparts:
-            found.setdefault(unit.source.layer_name, {})[unit.source.index] = tensor
+    for aligned in alignment.calls:
+        target = target_of(alignment, aligned, everything)
+        tensor = aligned.source.outputs[0] if target is None or target.total is None else target.total
+        if tensor in alignment.counterparts:
+            found.setdefault(aligned.source.layer_name, {})[aligned.source.index] = tensor
     return {name: list(tensors.values()) for name, tensors in found.items()}
 
 
-def _add_errors(twins: Twins, batch: list[np.ndarray], sums: dict[int, np.ndarray]) -> None:
+def _add_errors(alignment: Alignment, batch: list[np.ndarray], sums: dict[int, np.ndarray]) -> None:
     """Both models run side by side, so that no tensor is held longer than it is read."""
-    numbers = {tensor: twins.counterparts[tensor].numbers for tensor in sums}
+    numbers = {tensor: alignment.counterparts[tensor].numbers for tensor in sums}
     left = Counter(number for found in numbers.values() for number in found)
     held: dict[int, object] = {}
-    source = observe(twins.source, batch, sums)
-    converted = observe(twins.converted, batch, left)
+    source = observe(alignment.source, batch, sums)
+    converted = observe(alignment.converted, batch, left)
     for tensor, value in source:
         while not all(number in held for number in numbers[tensor]):
             number, other = next(converted)
             held[number] = other
-        split = twins.counterparts[tensor].split
-        for part, number in zip(twins.parts(value, split), numbers[tensor], strict=True):
+        split = alignment.counterparts[tensor].split
+        for part, number in zip(alignment.parts(value, split), numbers[tensor], strict=True):
             weight = 1.0 if split is None or number == numbers[tensor][0] else float(split.octave**2)
             sums[tensor] += weight * _sums(part, held[number])
             left[number] -= 1

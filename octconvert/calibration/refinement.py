@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from octconvert.calibration.alignment import Twins
+from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.fitting.linear import regressions
@@ -88,7 +88,7 @@ def training_batch(activation_bytes: int) -> int:
 
 
 def refine(
-    twins: Twins,
+    alignment: Alignment,
     supply: Supply,
     training: Training,
     error: float,
@@ -96,7 +96,7 @@ def refine(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Train the converted model of ``twins``, whose relative error is ``error``, in place.
+    """Train the converted model of ``alignment``, whose relative error is ``error``, in place.
 
     Ends when its time is over by the clock, if that comes first.
 
@@ -105,35 +105,35 @@ def refine(
     """
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
-    model = trained_model(twins, supply.images and len(samples.arrays) == 1)
+    model = trained_model(alignment, supply.images and len(samples.arrays) == 1)
     rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
-    model.compile(muon_for(twins.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
+    model.compile(muon_for(alignment.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
     watch = Watch(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to make up for what is lost before them.
-    with overridden(twins.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
+    with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         data = WholeBatches(samples, training.batch, seed)
         model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
     return watch.steps
 
 
-def trained_model(twins: Twins, images: bool) -> Distiller:
+def trained_model(alignment: Alignment, images: bool) -> Distiller:
     """The converted model with the distance from its source as its loss; ``images`` are turned and moved."""
-    inner = inner_tensors(twins)
-    weights = [1 / len(twins.source.outputs)] * len(twins.source.outputs)
-    weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(twins, tensor)]
+    inner = inner_tensors(alignment)
+    weights = [1 / len(alignment.source.outputs)] * len(alignment.source.outputs)
+    weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(alignment, tensor)]
     return Refiner(
-        lambda inputs, training: _source_values(twins, inputs, inner),
-        Watched(twins, inner),
+        lambda inputs, training: _source_values(alignment, inputs, inner),
+        Watched(alignment, inner),
         [RelativeSquaredError() for _ in weights],
         augment=flip_and_shift if images else None,
         weights=weights,
     )
 
 
-def inner_tensors(twins: Twins) -> list[int]:
+def inner_tensors(alignment: Alignment) -> list[int]:
     """Source tensors that linear layers read, without the model's inputs, and that stand in the converted model."""
-    read = dict.fromkeys(unit.source.inputs[0] for unit in twins.units if regressions(unit.layer))
-    return [tensor for tensor in read if tensor in twins.counterparts and tensor not in twins.source.inputs]
+    read = dict.fromkeys(aligned.source.inputs[0] for aligned in alignment.calls if regressions(aligned.layer))
+    return [tensor for tensor in read if tensor in alignment.counterparts and tensor not in alignment.source.inputs]
 
 
 class Refiner(Distiller):
@@ -146,11 +146,11 @@ class Refiner(Distiller):
 class Watched(keras.Model):
     """The converted model; puts out its outputs and the tensors that stand for those of the source, flat."""
 
-    def __init__(self, twins: Twins, inner: list[int]):
+    def __init__(self, alignment: Alignment, inner: list[int]):
         super().__init__(dtype="float32", autocast=False)
-        self.model = twins.model
-        counterparts = [number for tensor in inner for number in twins.counterparts[tensor].numbers]
-        self._graph, self._wanted = twins.converted, [*twins.converted.outputs, *counterparts]
+        self.model = alignment.model
+        counterparts = [number for tensor in inner for number in alignment.counterparts[tensor].numbers]
+        self._graph, self._wanted = alignment.converted, [*alignment.converted.outputs, *counterparts]
         self.built = True
 
     def call(self, inputs, training=None):
@@ -158,17 +158,17 @@ class Watched(keras.Model):
         return [ops.cast(found[number], "float32") for number in self._wanted]
 
 
-def _source_values(twins: Twins, inputs, inner: list[int]) -> list:
+def _source_values(alignment: Alignment, inputs, inner: list[int]) -> list:
     """The same of the source."""
-    graph = twins.source
+    graph = alignment.source
     found = tensors_of(graph, tree.flatten(inputs), [*graph.outputs, *inner])
-    parts = [part for tensor in inner for part in twins.parts(found[tensor], twins.counterparts[tensor].split)]
+    parts = [part for tensor in inner for part in alignment.parts(found[tensor], alignment.counterparts[tensor].split)]
     return [ops.cast(value, "float32") for value in (*(found[number] for number in graph.outputs), *parts)]
 
 
-def _shares(twins: Twins, tensor: int) -> list[float]:
+def _shares(alignment: Alignment, tensor: int) -> list[float]:
     """Of the channels, for each tensor that stands for one of the source."""
-    split = twins.counterparts[tensor].split
+    split = alignment.counterparts[tensor].split
     if split is None:
         return [1.0]
     count = len(split.high) + len(split.low)

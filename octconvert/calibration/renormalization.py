@@ -14,48 +14,50 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.alignment import Twins, Unit
+from octconvert.calibration.alignment import Alignment, AlignedCall
 from octconvert.model.execution import observe
 
 LARGEST_CHANGE = 4.0
 """Most that a variance is multiplied or divided by."""
 
 
-def renormalize(twins: Twins, batches: Iterable[list[np.ndarray]]) -> int:
+def renormalize(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> int:
     """Move the statistics of every BatchNormalization, in one pass; how many layers were changed.
 
     One that is called more than once gets the statistics of all its calls.
     """
-    layers = _normalizations(twins)
-    sums = {id(units[0].layer): np.zeros((2, 3, _width(units[0]))) for units in layers}
+    layers = _normalizations(alignment)
+    sums = {id(calls[0].layer): np.zeros((2, 3, _width(calls[0]))) for calls in layers}
     for batch in batches:
-        _add(twins, batch, [unit for units in layers for unit in units], sums)
-    return sum(_move(units[0].layer, sums[id(units[0].layer)]) for units in layers)
+        _add(alignment, batch, [aligned for calls in layers for aligned in calls], sums)
+    return sum(_move(calls[0].layer, sums[id(calls[0].layer)]) for calls in layers)
 
 
-def _normalizations(twins: Twins) -> list[list[Unit]]:
-    found = [units for units in twins.layers if isinstance(units[0].layer, keras.layers.BatchNormalization)]
-    return [units for units in found if all(unit.source.inputs[0] in twins.counterparts for unit in units)]
+def _normalizations(alignment: Alignment) -> list[list[AlignedCall]]:
+    found = [calls for calls in alignment.layers if isinstance(calls[0].layer, keras.layers.BatchNormalization)]
+    return [calls for calls in found if all(aligned.source.inputs[0] in alignment.counterparts for aligned in calls)]
 
 
-def _width(unit: Unit) -> int:
-    return unit.layer.moving_mean.shape[0]
+def _width(aligned: AlignedCall) -> int:
+    return aligned.layer.moving_mean.shape[0]
 
 
-def _add(twins: Twins, batch, units: list[Unit], sums: dict[int, np.ndarray]) -> None:
-    by_source: dict[int, list[Unit]] = {}
-    by_converted: dict[int, list[Unit]] = {}
-    for unit in units:
-        by_source.setdefault(unit.source.inputs[0], []).append(unit)
-        by_converted.setdefault(unit.call.inputs[0], []).append(unit)
-    for tensor, value in observe(twins.source, batch, by_source):
-        for unit in by_source[tensor]:
-            split = None if unit.part == "clone" else twins.counterparts[tensor].split  # a copy reads the merged map
-            parts = twins.parts(value, split)
-            sums[id(unit.layer)][0] += _moments(parts[-1 if unit.part == "clone-L" else 0], unit.layer.axis)
-    for tensor, value in observe(twins.converted, batch, by_converted):
-        for unit in by_converted[tensor]:
-            sums[id(unit.layer)][1] += _moments(value, unit.layer.axis)
+def _add(alignment: Alignment, batch, calls: list[AlignedCall], sums: dict[int, np.ndarray]) -> None:
+    by_source: dict[int, list[AlignedCall]] = {}
+    by_converted: dict[int, list[AlignedCall]] = {}
+    for aligned in calls:
+        by_source.setdefault(aligned.source.inputs[0], []).append(aligned)
+        by_converted.setdefault(aligned.call.inputs[0], []).append(aligned)
+    for tensor, value in observe(alignment.source, batch, by_source):
+        for aligned in by_source[tensor]:
+            split = (
+                None if aligned.part == "clone" else alignment.counterparts[tensor].split
+            )  # a copy reads the merged map
+            parts = alignment.parts(value, split)
+            sums[id(aligned.layer)][0] += _moments(parts[-1 if aligned.part == "clone-L" else 0], aligned.layer.axis)
+    for tensor, value in observe(alignment.converted, batch, by_converted):
+        for aligned in by_converted[tensor]:
+            sums[id(aligned.layer)][1] += _moments(value, aligned.layer.axis)
 
 
 def _moments(x, axis: int) -> np.ndarray:

@@ -11,53 +11,53 @@ from oracle import randomise
 @pytest.mark.parametrize("make", [nets.residual, *nets.TOPOLOGIES, nets.dense_net, *nets.CALLED_OFTEN[1:]])
 def test_counterparts_hold_the_channels_of_the_source(make):
     model = make()
-    twins = nets.twins_of(model, octave=1)
+    alignment = nets.alignment_of(model, octave=1)
     inputs = [np.random.default_rng(0).standard_normal((2, *t.shape[1:])).astype("float32") for t in model.inputs]
-    source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
+    source, converted = nets.everything(alignment.source, inputs), nets.everything(alignment.converted, inputs)
     pairs = 0
-    for number, counterpart in twins.counterparts.items():
+    for number, counterpart in alignment.counterparts.items():
         pairs += counterpart.split is not None
-        parts = twins.parts(source[number], counterpart.split)
+        parts = alignment.parts(source[number], counterpart.split)
         for part, other in zip(parts, counterpart.numbers, strict=True):
             scale = float(ops.max(ops.abs(part)))
             assert float(ops.max(ops.abs(part - converted[other]))) <= 1e-4 * scale
     assert pairs > 3
-    pending = sum(call.class_name == "ZeroPadding2D" for call in twins.source.calls)
-    assert len(twins.counterparts) >= len(twins.source.tensors) - pending
+    pending = sum(call.class_name == "ZeroPadding2D" for call in alignment.source.calls)
+    assert len(alignment.counterparts) >= len(alignment.source.tensors) - pending
 
 
 def test_low_parts_are_pooled_at_octave_2():
-    twins = nets.twins_of(nets.residual(), octave=2)
-    source = nets.everything(twins.source, [nets.images(2)])
-    number, split = next((n, c.split) for n, c in twins.counterparts.items() if c.split is not None)
-    high, low = twins.parts(source[number], split)
+    alignment = nets.alignment_of(nets.residual(), octave=2)
+    source = nets.everything(alignment.source, [nets.images(2)])
+    number, split = next((n, c.split) for n, c in alignment.counterparts.items() if c.split is not None)
+    high, low = alignment.parts(source[number], split)
     x = np.asarray(source[number])
     assert np.allclose(high, x[..., split.high])
     assert np.allclose(low, x[..., split.low].reshape(2, 8, 2, 8, 2, -1).mean((2, 4)), atol=1e-5)
 
 
 def test_vectors_are_split_without_pooling():
-    twins = nets.twins_of(nets.small(), octave=2)
-    vectors = [n for n, c in twins.counterparts.items() if c.split and len(twins.source.tensors[n].shape) == 2]
-    source = nets.everything(twins.source, [nets.images(2)])
-    converted = nets.everything(twins.converted, [nets.images(2)])
+    alignment = nets.alignment_of(nets.small(), octave=2)
+    vectors = [n for n, c in alignment.counterparts.items() if c.split and len(alignment.source.tensors[n].shape) == 2]
+    source = nets.everything(alignment.source, [nets.images(2)])
+    converted = nets.everything(alignment.converted, [nets.images(2)])
     assert vectors
     for number in vectors:
-        parts = twins.parts(source[number], twins.counterparts[number].split)
-        found = [converted[n] for n in twins.counterparts[number].numbers]
+        parts = alignment.parts(source[number], alignment.counterparts[number].split)
+        found = [converted[n] for n in alignment.counterparts[number].numbers]
         assert [part.shape for part in parts] == [other.shape for other in found]
 
 
 @pytest.mark.parametrize("make", [nets.small, nets.nested, *nets.CALLED_OFTEN])
 def test_every_call_of_a_convolution_is_a_unit(make):
-    twins = nets.twins_of(make())
-    names = {unit.source.name for unit in twins.units}
-    assert {call.name for call in twins.source.calls if call.class_name == "Conv2D"} <= names
-    positions = [unit.call.index for unit in twins.units]
+    alignment = nets.alignment_of(make())
+    names = {unit.source.name for unit in alignment.calls}
+    assert {call.name for call in alignment.source.calls if call.class_name == "Conv2D"} <= names
+    positions = [unit.call.index for unit in alignment.calls]
     assert positions == sorted(positions)
-    every = [unit for units in twins.layers for unit in units]
-    assert len(every) == len(twins.units)
-    assert all(unit.layer is units[0].layer for units in twins.layers for unit in units)
+    every = [unit for units in alignment.layers for unit in units]
+    assert len(every) == len(alignment.calls)
+    assert all(unit.layer is units[0].layer for units in alignment.layers for unit in units)
 
 
 def test_calls_of_a_net_do_not_depend_on_their_order():
@@ -65,12 +65,12 @@ def test_calls_of_a_net_do_not_depend_on_their_order():
     first, second, part = keras.Input((16, 16, 3)), keras.Input((16, 16, 3)), nets.backbone()
     longer = layers.Conv2D(3, 3, padding="same")(layers.Conv2D(8, 3, padding="same", activation="relu")(second))
     model = randomise(keras.Model([first, second], nets.head(layers.Concatenate()([part(longer), part(first)]))))
-    twins = nets.twins_of(model, octave=1)
+    alignment = nets.alignment_of(model, octave=1)
     inputs = [nets.images(2, seed=1), nets.images(2, seed=2)]
-    source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
+    source, converted = nets.everything(alignment.source, inputs), nets.everything(alignment.converted, inputs)
     looked_at = 0
-    for number, counterpart in twins.counterparts.items():
-        for part, other in zip(twins.parts(source[number], counterpart.split), counterpart.numbers, strict=True):
+    for number, counterpart in alignment.counterparts.items():
+        for part, other in zip(alignment.parts(source[number], counterpart.split), counterpart.numbers, strict=True):
             assert np.allclose(part, converted[other], atol=1e-4)
             looked_at += 1
     assert looked_at > 20

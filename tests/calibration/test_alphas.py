@@ -5,23 +5,23 @@ import numpy as np
 import pytest
 
 import octconvert
-from octconvert.calibration.alphas import ALPHAS, Market, with_alphas
+from octconvert.calibration.alphas import ALPHAS, AlphaSearch, with_alphas
 from octconvert.calibration.selection import roughness, survey
 from octconvert.costs.cost import measure
 from octconvert.errors import UsageError
 
 
-def market(model, scale=1.0):
+def search(model, scale=1.0):
     planned = nets.planned(model, alpha=0.5)
     layout = planned.layout
     samples = nets.samples(nets.images(16, model.inputs[0].shape[1]))
     rough = scale * roughness(layout, survey(layout, samples.batches(8), 2))
-    return Market(layout, measure(layout.graph)[0], rough, 2), planned
+    return AlphaSearch(layout, measure(layout.graph)[0], rough, 2), planned
 
 
 @pytest.fixture(scope="module")
 def resnet():
-    return market(nets.residual(size=32))
+    return search(nets.residual(size=32))
 
 
 @pytest.mark.parametrize("target", [0.8, 0.65, 0.5])
@@ -56,7 +56,7 @@ def test_out_of_reach(resnet):
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_the_unit_of_the_damage_does_not_matter(scale):
     model = nets.small()
-    usual, other = market(model)[0], market(model, scale)[0]
+    usual, other = search(model)[0], search(model, scale)[0]
     assert other.choose(0.7).cost <= 0.7
     assert abs(other.choose(0.7).damage / scale / usual.choose(0.7).damage - 1) < 0.05
 
@@ -78,7 +78,7 @@ def test_the_lowest_target_takes_all_there_is(resnet):
 )
 def model_and_costs(request):
     model = request.param()
-    return model, market(model)[0]
+    return model, search(model)[0]
 
 
 @pytest.mark.parametrize("alpha", [0.125, 0.75])

@@ -10,7 +10,7 @@ import octconvert
 from octconvert.calibration import calibrate, refinement
 from octconvert.calibration.data.supply import given_supply
 from octconvert.calibration.effort import Budget
-from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.fitting import sweep
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
@@ -39,7 +39,7 @@ def convert(model, data, **options):
 
 
 def error(source, converted, held_out) -> float:
-    expected, found = (Outputs.of(build_graph(model), held_out, 16) for model in (source, converted))
+    expected, found = (ModelOutputs.of(build_graph(model), held_out, 16) for model in (source, converted))
     return expected.error(found)
 
 

@@ -123,13 +123,13 @@ def test_data_that_are_slow_to_read():
 
 def test_the_sweep_takes_fewer_batches_when_they_are_slow():
     """The first wave is quick, the second one is not: what it can not do in time, nobody does any more."""
-    samples, twins = nets.samples(nets.images(32)), nets.twins_of(costly(0.0))
+    samples, alignment = nets.samples(nets.images(32)), nets.alignment_of(costly(0.0))
     clock = nets.Clock()
-    waves = Sweep(twins, samples, 4, pace=Pace(clock))
+    waves = Sweep(alignment, samples, 4, pace=Pace(clock))
     whole = waves.run()
     assert waves.batches == 8 and not waves.unsolved and not waves.pace.cut
     clock = nets.Clock(1.0)
-    short = Sweep(nets.twins_of(costly(0.0)), samples, 4, pace=Pace(clock, until=50.0))
+    short = Sweep(nets.alignment_of(costly(0.0)), samples, 4, pace=Pace(clock, until=50.0))
     fits = short.run()
     assert short.pace.cut and clock.now <= 60.0
     assert 2 <= short.batches < 8 and 0 < len(fits) <= len(whole)

@@ -7,12 +7,12 @@ import pytest
 from keras import layers
 from oracle import randomise
 
-from octconvert.calibration.evidence import Outputs, accuracy, errors_by_layer, measures
+from octconvert.calibration.evidence import ModelOutputs, accuracy, errors_by_layer, measures
 from octconvert.errors import InputError
 
 
-def outputs(*arrays) -> Outputs:
-    return Outputs(tuple(np.asarray(array, dtype="float32") for array in arrays))
+def outputs(*arrays) -> ModelOutputs:
+    return ModelOutputs(tuple(np.asarray(array, dtype="float32") for array in arrays))
 
 
 def test_error_is_relative_to_the_variance():
@@ -52,8 +52,8 @@ def test_measures_fit_the_model():
 def test_outputs_of_all_batches():
     model = nets.unet()
     x = nets.images(7)
-    twins = nets.twins_of(model)
-    found = Outputs.of(twins.source, nets.samples(x), 3)
+    alignment = nets.alignment_of(model)
+    found = ModelOutputs.of(alignment.source, nets.samples(x), 3)
     assert np.allclose(found.arrays[0], model.predict(x, verbose=0), atol=1e-5)
 
 
@@ -64,18 +64,18 @@ def test_outputs_of_all_batches():
 def test_errors_by_layer(make):
     model = make()
     samples = nets.samples(*(nets.images(8, t.shape[1], t.shape[3]) for t in model.inputs))
-    same = errors_by_layer(nets.twins_of(model, octave=1), samples.batches(3))
+    same = errors_by_layer(nets.alignment_of(model, octave=1), samples.batches(3))
     assert len(same) >= 3 and max(same.values()) < 1e-6
-    twins = nets.twins_of(model, octave=2)
-    found = errors_by_layer(twins, samples.batches(3))
+    alignment = nets.alignment_of(model, octave=2)
+    found = errors_by_layer(alignment, samples.batches(3))
     assert set(found) == set(same)
-    assert set(found) <= {call.layer_name for call in twins.source.calls}
+    assert set(found) <= {call.layer_name for call in alignment.source.calls}
     assert all(np.isfinite(value) for value in found.values()) and max(found.values()) > 1e-3
 
 
 def test_layer_errors_do_not_depend_on_the_batches():
-    twins = nets.twins_of(nets.small())
-    first, second = (errors_by_layer(twins, nets.samples(nets.images(8)).batches(size)) for size in (8, 3))
+    alignment = nets.alignment_of(nets.small())
+    first, second = (errors_by_layer(alignment, nets.samples(nets.images(8)).batches(size)) for size in (8, 3))
     assert all(first[name] == pytest.approx(second[name], rel=1e-3) for name in first)
 
 

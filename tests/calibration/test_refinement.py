@@ -10,7 +10,7 @@ from keras import layers
 
 from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import CALL_SECONDS, FAR, Pace, seconds_a_sample, told_seconds
-from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.refinement import (
     BATCH,
     KEPT,
@@ -41,8 +41,8 @@ def supply_of(model, count=LEAST_SAMPLES) -> Supply:
     return Supply(fit, held_out, "test", "", count, images=len(model.inputs) == 1)
 
 
-def error(twins, supply) -> float:
-    expected, found = (Outputs.of(graph, supply.held_out, 16) for graph in (twins.source, twins.converted))
+def error(alignment, supply) -> float:
+    expected, found = (ModelOutputs.of(graph, supply.held_out, 16) for graph in (alignment.source, alignment.converted))
     return expected.error(found)
 
 
@@ -50,27 +50,27 @@ def error(twins, supply) -> float:
 def test_at_octave_1_there_is_nothing_to_learn(make):
     """Every tensor is compared with the one it stands for."""
     model = make()
-    twins, supply = nets.twins_of(model, octave=1), supply_of(model, 8)
-    assert len(inner_tensors(twins)) >= 2
-    trained = trained_model(twins, images=False)
+    alignment, supply = nets.alignment_of(model, octave=1), supply_of(model, 8)
+    assert len(inner_tensors(alignment)) >= 2
+    trained = trained_model(alignment, images=False)
     trained.compile("sgd", run_eagerly=True)
     x = list(supply.fit.arrays) if len(supply.fit.arrays) > 1 else supply.fit.arrays[0]
     assert trained.evaluate(x, verbose=0) < 1e-8
-    nets.damage(twins.model, 0.1)
+    nets.damage(alignment.model, 0.1)
     assert trained.evaluate(x, verbose=0) > 1e-4
 
 
 @pytest.mark.parametrize("make", [nets.small, nets.two_inputs])
 def test_brings_a_damaged_model_back(make):
     model = make()
-    twins, supply = nets.twins_of(model, octave=1), supply_of(model)
-    nets.damage(twins.model, 0.2)
-    before, source = error(twins, supply), model.get_weights()
-    statistics = [(v, np.array(v)) for v in twins.model.non_trainable_weights if "moving" in v.path]
+    alignment, supply = nets.alignment_of(model, octave=1), supply_of(model)
+    nets.damage(alignment.model, 0.2)
+    before, source = error(alignment, supply), model.get_weights()
+    statistics = [(v, np.array(v)) for v in alignment.model.non_trainable_weights if "moving" in v.path]
     seen = []
-    steps = refine(twins, supply, Training(40, 16), 0.1, Pace(), 0, lambda done, total: seen.append((done, total)))
+    steps = refine(alignment, supply, Training(40, 16), 0.1, Pace(), 0, lambda done, total: seen.append((done, total)))
     assert steps == 40 and seen == [(i, 40) for i in range(1, 41)]
-    assert error(twins, supply) < 0.5 * before
+    assert error(alignment, supply) < 0.5 * before
     assert statistics and all(np.array_equal(v, old) for v, old in statistics)
     assert all(np.array_equal(a, b) for a, b in zip(source, model.get_weights(), strict=True))
 
@@ -79,12 +79,12 @@ def test_frozen_layers_are_fitted_and_frozen_again():
     model = nets.two_convolutions()
     for layer in model.layers[:-1]:
         layer.trainable = False
-    twins, supply = nets.twins_of(model), supply_of(model)
-    flags = [layer.trainable for layer in twins.model._flatten_layers()]
-    first = next(layer for layer in twins.model.layers if layer.weights and not layer.trainable)
+    alignment, supply = nets.alignment_of(model), supply_of(model)
+    flags = [layer.trainable for layer in alignment.model._flatten_layers()]
+    first = next(layer for layer in alignment.model.layers if layer.weights and not layer.trainable)
     before = [np.array(v) for v in first.weights]
-    refine(twins, supply, Training(4, 16), 0.1, Pace(), 0)
-    assert [layer.trainable for layer in twins.model._flatten_layers()] == flags
+    refine(alignment, supply, Training(4, 16), 0.1, Pace(), 0)
+    assert [layer.trainable for layer in alignment.model._flatten_layers()] == flags
     assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
 
 
@@ -102,22 +102,22 @@ def test_the_same_seed_gives_the_same_weights():
     found = []
     for seed in (1, 1, 2):
         model = nets.two_convolutions()
-        twins = nets.twins_of(model)
-        refine(twins, supply_of(model), Training(6, 16), 0.1, Pace(), seed)
-        found.append(np.concatenate([np.ravel(v) for v in twins.model.weights]))
+        alignment = nets.alignment_of(model)
+        refine(alignment, supply_of(model), Training(6, 16), 0.1, Pace(), seed)
+        found.append(np.concatenate([np.ravel(v) for v in alignment.model.weights]))
     assert np.allclose(found[0], found[1], atol=1e-5) and not np.allclose(found[0], found[2], atol=1e-5)
 
 
 def test_ends_when_the_time_is_over():
     model = nets.two_convolutions()
-    assert refine(nets.twins_of(model), supply_of(model), Training(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
+    assert refine(nets.alignment_of(model), supply_of(model), Training(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
 
 
 def test_gives_up_what_would_make_too_few_steps():
     """Every step takes three seconds of a clock that this test moves on."""
     model, clock = nets.two_convolutions(), nets.Clock()
     pace, slow = Pace(clock, until=100.0), lambda done, total: clock.pass_by(3.0)
-    assert refine(nets.twins_of(model), supply_of(model), Training(10_000, 16), 0.1, pace, 0, slow) == PROBED
+    assert refine(nets.alignment_of(model), supply_of(model), Training(10_000, 16), 0.1, pace, 0, slow) == PROBED
 
 
 def test_the_rate_goes_up_and_comes_down_by_steps_or_by_the_clock():
@@ -163,8 +163,8 @@ def test_batches_are_even(activation_bytes):
 def test_dropout_does_not_drop():
     model = nets.assorted()
     assert any(isinstance(layer, layers.Dropout) for layer in model.layers)
-    twins = nets.twins_of(model, octave=1)
-    trained = trained_model(twins, images=False)
+    alignment = nets.alignment_of(model, octave=1)
+    trained = trained_model(alignment, images=False)
     x = nets.images(4, 12)
     assert np.allclose(trained(x, training=True)[0], trained(x, training=False)[0], atol=1e-6)
 

@@ -7,7 +7,7 @@ import pytest
 from keras import layers, ops
 from oracle import randomise
 
-from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.renormalization import LARGEST_CHANGE, renormalize
 
 
@@ -15,41 +15,43 @@ def normalisations(model):
     return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
 
 
-def first_of_high_maps(twins):
-    found = (unit for unit in twins.units if isinstance(unit.layer, layers.BatchNormalization))
+def first_of_high_maps(alignment):
+    found = (unit for unit in alignment.calls if isinstance(unit.layer, layers.BatchNormalization))
     return next(unit for unit in found if unit.part == "clone-H")
 
 
 @pytest.mark.parametrize("make", [nets.residual, nets.inverted_residual, nets.assorted, nets.nested, nets.dense_net])
 def test_nothing_moves_at_octave_1(make):
     model = make()
-    twins = nets.twins_of(model, octave=1)
-    before = twins.model.get_weights()
-    count = renormalize(twins, nets.samples(nets.images(16, model.inputs[0].shape[1])).batches(8))
+    alignment = nets.alignment_of(model, octave=1)
+    before = alignment.model.get_weights()
+    count = renormalize(alignment, nets.samples(nets.images(16, model.inputs[0].shape[1])).batches(8))
     assert count >= len(normalisations(model))
-    assert all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(before, twins.model.get_weights(), strict=True))
+    assert all(
+        np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(before, alignment.model.get_weights(), strict=True)
+    )
 
 
 def test_moves_by_what_became_of_the_input():
-    twins = nets.twins_of(nets.small(), octave=1)
-    first = first_of_high_maps(twins)
-    convolution = next(unit.layer for unit in twins.units if unit.part == "octave")
+    alignment = nets.alignment_of(nets.small(), octave=1)
+    first = first_of_high_maps(alignment)
+    convolution = next(unit.layer for unit in alignment.calls if unit.part == "octave")
     mean, variance = np.array(first.layer.moving_mean), np.array(first.layer.moving_variance)
     x = nets.images(32)
-    value = np.asarray(nets.everything(twins.converted, [x])[first.call.inputs[0]], dtype="float64")
+    value = np.asarray(nets.everything(alignment.converted, [x])[first.call.inputs[0]], dtype="float64")
     convolution.hh_kernel.assign(1.5 * np.array(convolution.hh_kernel))
-    renormalize(twins, nets.samples(x).batches(8))
+    renormalize(alignment, nets.samples(x).batches(8))
     assert np.allclose(first.layer.moving_mean, mean + 0.5 * value.mean((0, 1, 2)), atol=1e-3)
     assert np.allclose(first.layer.moving_variance, 2.25 * variance, rtol=1e-3)
 
 
 def test_variances_change_by_a_factor_at_most():
-    twins = nets.twins_of(nets.small(), octave=1)
-    first = first_of_high_maps(twins)
-    convolution = next(unit.layer for unit in twins.units if unit.part == "octave")
+    alignment = nets.alignment_of(nets.small(), octave=1)
+    first = first_of_high_maps(alignment)
+    convolution = next(unit.layer for unit in alignment.calls if unit.part == "octave")
     variance = np.array(first.layer.moving_variance)
     convolution.hh_kernel.assign(10 * np.array(convolution.hh_kernel))
-    renormalize(twins, nets.samples().batches(8))
+    renormalize(alignment, nets.samples().batches(8))
     assert np.allclose(first.layer.moving_variance, LARGEST_CHANGE * variance, rtol=1e-4)
 
 
@@ -58,10 +60,10 @@ def test_pooled_maps_are_held_against_pooled_maps():
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 1, use_bias=False)(inputs)  # exact at half the resolution
     x = layers.ReLU()(layers.BatchNormalization()(x))
-    twins = nets.twins_of(randomise(keras.Model(inputs, nets.head(layers.Conv2D(4, 3)(x)))), octave=2)
-    before = twins.model.get_weights()
-    assert renormalize(twins, nets.samples().batches(8)) == 2
-    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(before, twins.model.get_weights(), strict=True))
+    alignment = nets.alignment_of(randomise(keras.Model(inputs, nets.head(layers.Conv2D(4, 3)(x)))), octave=2)
+    before = alignment.model.get_weights()
+    assert renormalize(alignment, nets.samples().batches(8)) == 2
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(before, alignment.model.get_weights(), strict=True))
 
 
 def test_a_smaller_first_convolution_is_made_up_for():
@@ -71,14 +73,14 @@ def test_a_smaller_first_convolution_is_made_up_for():
     seen = model.layers[1](samples.arrays[0])
     model.layers[2].moving_mean.assign(ops.mean(seen, axis=(0, 1, 2)))  # as training would leave them
     model.layers[2].moving_variance.assign(ops.var(seen, axis=(0, 1, 2)))
-    twins = nets.twins_of(model, octave=1)
-    convolution = next(unit.layer for unit in twins.units if unit.part == "octave")
+    alignment = nets.alignment_of(model, octave=1)
+    convolution = next(unit.layer for unit in alignment.calls if unit.part == "octave")
     for kernel in (convolution.hh_kernel, convolution.hl_kernel):
         kernel.assign(0.8 * np.array(kernel))
-    expected = Outputs.of(twins.source, samples, 16)
-    before = expected.error(Outputs.of(twins.converted, samples, 16))
-    renormalize(twins, samples.batches(8))
-    assert expected.error(Outputs.of(twins.converted, samples, 16)) < 0.01 * before
+    expected = ModelOutputs.of(alignment.source, samples, 16)
+    before = expected.error(ModelOutputs.of(alignment.converted, samples, 16))
+    renormalize(alignment, samples.batches(8))
+    assert expected.error(ModelOutputs.of(alignment.converted, samples, 16)) < 0.01 * before
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -86,22 +88,24 @@ def test_normalisation_of_rows_reads_the_merged_map(axis):
     inputs = keras.Input((16, 16, 3))
     x = nets.conv_bn(nets.conv_bn(inputs, 8), 8)
     outputs = [layers.BatchNormalization(axis=axis)(x), nets.head(layers.Conv2D(4, 3)(x))]
-    twins = nets.twins_of(randomise(keras.Model(inputs, outputs)))
-    assert renormalize(twins, nets.samples().batches(8)) == 5
+    alignment = nets.alignment_of(randomise(keras.Model(inputs, outputs)))
+    assert renormalize(alignment, nets.samples().batches(8)) == 5
 
 
 def test_what_is_no_number_moves_nothing():
     model = nets.small()
     model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.inf))
-    twins = nets.twins_of(model)
-    before = twins.model.get_weights()
-    assert renormalize(twins, nets.samples().batches(8)) == 0
-    assert all(np.array_equal(a, b, True) for a, b in zip(before, twins.model.get_weights(), strict=True))
+    alignment = nets.alignment_of(model)
+    before = alignment.model.get_weights()
+    assert renormalize(alignment, nets.samples().batches(8)) == 0
+    assert all(np.array_equal(a, b, True) for a, b in zip(before, alignment.model.get_weights(), strict=True))
 
 
 def test_constant_channels_keep_their_variance():
-    twins = nets.twins_of(nets.small())
-    before = {id(layer): np.array(layer.moving_variance) for layer in normalisations(twins.model)[:2]}
-    renormalize(twins, nets.samples(np.zeros((8, 16, 16, 3), "float32")).batches(8))
-    assert all(np.isfinite(weight).all() for weight in twins.model.get_weights())
-    assert all(np.array_equal(before[id(layer)], layer.moving_variance) for layer in normalisations(twins.model)[:2])
+    alignment = nets.alignment_of(nets.small())
+    before = {id(layer): np.array(layer.moving_variance) for layer in normalisations(alignment.model)[:2]}
+    renormalize(alignment, nets.samples(np.zeros((8, 16, 16, 3), "float32")).batches(8))
+    assert all(np.isfinite(weight).all() for weight in alignment.model.get_weights())
+    assert all(
+        np.array_equal(before[id(layer)], layer.moving_variance) for layer in normalisations(alignment.model)[:2]
+    )

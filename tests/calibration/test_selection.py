@@ -63,8 +63,8 @@ def test_what_nobody_reads_goes_low_first():
 def test_the_conversion_follows_the_selection():
     model = nets.small()
     layout, plan, _ = chosen(model)
-    twins = nets.twins_of(model, layout=layout_from_plan(layout.graph, plan), octave=1)
-    first = next(unit for unit in twins.units if unit.source.layer_name == plan.groups[0].producers[0])
+    alignment = nets.alignment_of(model, layout=layout_from_plan(layout.graph, plan), octave=1)
+    first = next(unit for unit in alignment.calls if unit.source.layer_name == plan.groups[0].producers[0])
     kernel = np.array(first.source.operation.kernel)
     low = list(plan.groups[0].selection[0])
     assert np.array_equal(first.layer.hl_kernel, kernel[..., low])

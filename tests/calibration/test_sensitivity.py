@@ -7,7 +7,7 @@ import pytest
 from keras import layers, ops
 from oracle import randomise
 
-from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.selection import lost_detail, readers
 from octconvert.calibration.sensitivity import sensitivity
 
@@ -33,7 +33,7 @@ def sensed(model, images=IMAGES, batch=8, **options):
     planned = nets.planned(model, **options)
     layout = planned.layout
     samples = nets.samples(images)
-    spreads = Outputs.of(layout.graph, samples, 8).spreads
+    spreads = ModelOutputs.of(layout.graph, samples, 8).spreads
     return layout, sensitivity(layout, samples, batch, spreads, planned.options.octave)
 
 
@@ -99,7 +99,7 @@ def test_every_map_that_is_read_is_felt(make):
     planned = nets.planned(model)
     layout = planned.layout
     samples = nets.samples(*(nets.images(8, *t.shape[2:], seed=i) for i, t in enumerate(model.inputs)))
-    spreads = Outputs.of(layout.graph, samples, 8).spreads
+    spreads = ModelOutputs.of(layout.graph, samples, 8).spreads
     found = sensitivity(layout, samples, 4, spreads, planned.options.octave)
     for tensor in readers(layout):
         assert np.isfinite(found[layout.channels[tensor]]).all()

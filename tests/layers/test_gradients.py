@@ -220,9 +220,9 @@ def train() -> None:
     """Refine with the strided convolution left plain; distill, with an augmentation, where it is converted."""
     source, x = mini_xception(), nets.images(65, 36, 1)
     supply = Supply(nets.samples(x), nets.samples(x), "test", "", len(x), images=True)
-    twins = nets.twins_of(source, nets.planned(source, exclude=("shortcut",)).layout)
-    assert isinstance(twins.model.get_layer("shortcut"), layers.Conv2D)
-    assert refine(twins, supply, Training(STEPS), 0.03, Pace(), 0) == STEPS
+    alignment = nets.alignment_of(source, nets.planned(source, exclude=("shortcut",)).layout)
+    assert isinstance(alignment.model.get_layer("shortcut"), layers.Conv2D)
+    assert refine(alignment, supply, Training(STEPS), 0.03, Pace(), 0) == STEPS
     converted = octconvert.convert(source, calibration=False, min_size=1).model
     distill(source, converted, x, 4, augment=flip_and_shift, batch_size=13, verbose=0)
     assert all(np.isfinite(weight).all() for weight in converted.get_weights())

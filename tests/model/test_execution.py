@@ -15,7 +15,7 @@ MAKERS = [nets.residual, *nets.TOPOLOGIES, nets.transformer_tail]
 def test_the_outputs_are_those_of_the_model(make):
     model = make()
     inputs = [np.random.default_rng(0).standard_normal((3, *t.shape[1:])).astype("float32") for t in model.inputs]
-    for each in (model, nets.twins_of(model).model):
+    for each in (model, nets.alignment_of(model).model):
         expected = call(each, inputs)
         assert all(np.array_equal(a, b) for a, b in zip(expected, run(each, inputs), strict=True))
 

@@ -9,7 +9,7 @@ from keras import layers, ops
 from oracle import randomise
 
 import octconvert
-from octconvert.calibration.evidence import Outputs, accuracy
+from octconvert.calibration.evidence import ModelOutputs, accuracy
 from octconvert.errors import CheckError, InputError
 from octconvert.model import examples
 from octconvert.model.finite import unusable_weights
@@ -124,11 +124,11 @@ def test_nothing_is_compared_with_nan():
 def test_nan_agrees_with_nothing():
     sound, broken = np.eye(4, dtype="float32"), np.eye(4, dtype="float32")
     broken[:2] = np.nan
-    assert Outputs((sound,)).agreement(Outputs((sound,))) == 1.0
-    assert Outputs((broken,)).agreement(Outputs((broken,))) == 0.5
-    assert Outputs((sound,)).agreement(Outputs((broken,))) == 0.5
+    assert ModelOutputs((sound,)).agreement(ModelOutputs((sound,))) == 1.0
+    assert ModelOutputs((broken,)).agreement(ModelOutputs((broken,))) == 0.5
+    assert ModelOutputs((sound,)).agreement(ModelOutputs((broken,))) == 0.5
     maps = np.full((2, 3, 3, 1), np.nan, "float32")
-    assert not Outputs((maps,)).decibels(Outputs((maps,))) > 0
+    assert not ModelOutputs((maps,)).decibels(ModelOutputs((maps,))) > 0
 
 
 @pytest.mark.parametrize("classes", [1, 5])

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.alignment import Twins, Unit
+from octconvert.calibration.alignment import Alignment, AlignedCall
 from octconvert.calibration.effort import CALL_SECONDS, MACS_A_SECOND, Pace
 from octconvert.calibration.fitting.frontier import Frontier
 from octconvert.calibration.fitting.least_squares import NormalEquations, Solution
@@ -58,8 +58,8 @@ class Reading:
     ideal: tuple[tuple[int, int], ...] = ()
 
     @property
-    def unit(self) -> Unit:
-        return self.target.unit
+    def aligned(self) -> AlignedCall:
+        return self.target.aligned
 
     @property
     def needs(self) -> tuple[int, ...]:
@@ -69,12 +69,14 @@ class Reading:
     @property
     def reads(self) -> tuple[int, ...]:
         """Converted tensors."""
-        return (*(() if self.ideal else self.unit.call.inputs), *self.target.borrows())
+        return (*(() if self.ideal else self.aligned.call.inputs), *self.target.borrows())
 
-    def inputs(self, twins: Twins, source: dict[int, object], converted: dict[int, object]) -> list:
+    def inputs(self, alignment: Alignment, source: dict[int, object], converted: dict[int, object]) -> list:
         if not self.ideal:
-            return [converted[number] for number in self.unit.call.inputs]
-        return [twins.parts(source[tensor], twins.counterparts[tensor].split)[part] for tensor, part in self.ideal]
+            return [converted[number] for number in self.aligned.call.inputs]
+        return [
+            alignment.parts(source[tensor], alignment.counterparts[tensor].split)[part] for tensor, part in self.ideal
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class Fitting:
 
     @property
     def name(self) -> str:
-        return self.readings[0].unit.source.layer_name
+        return self.readings[0].aligned.source.layer_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ class Fit:
 
 @dataclass(eq=False)
 class _Problem:
-    """One regression of one unit while rows come in."""
+    """One regression of one call while rows come in."""
 
     regression: Regression
     shift: _Shift | None
@@ -173,41 +175,41 @@ class _Shift:
         self._variable.assign(values if self._mean is None else self._mean - values)
 
 
-def shift_of(twins: Twins, units: Sequence[Unit], regression: Regression) -> _Shift | None:
-    """Where the intercept of a regression goes; None: nowhere. ``units``: all calls of its layer."""
+def shift_of(alignment: Alignment, calls: Sequence[AlignedCall], regression: Regression) -> _Shift | None:
+    """Where the intercept of a regression goes; None: nowhere. ``calls``: all calls of its layer."""
     if regression.bias_variable is not None:
         return _Shift(regression.bias_variable)
-    following = [_normalization_behind(twins, unit, regression.output) for unit in units]
+    following = [_normalization_behind(alignment, aligned, regression.output) for aligned in calls]
     first = following[0]
     if first is None or any(other is None or other.layer is not first.layer for other in following):
         return None
-    if not any(group[0].layer is first.layer and len(group) == len(units) for group in twins.layers):
+    if not any(group[0].layer is first.layer and len(group) == len(calls) for group in alignment.layers):
         return None  # it normalises what other layers put out as well
     mean = np.asarray(ops.convert_to_numpy(first.source.operation.moving_mean), dtype="float64")
-    split = twins.layout.splits.get(first.source.inputs[0])
+    split = alignment.layout.splits.get(first.source.inputs[0])
     if first.part != "clone" and split is not None:
         mean = mean[split.low if first.part == "clone-L" else split.high]
     variable = first.layer.moving_mean
     return _Shift(variable, mean) if mean.shape == tuple(variable.shape) else None
 
 
-def _normalization_behind(twins: Twins, unit: Unit, output: int) -> Unit | None:
+def _normalization_behind(alignment: Alignment, aligned: AlignedCall, output: int) -> AlignedCall | None:
     """The BatchNormalization that alone reads an output of a call."""
-    tensor = unit.call.outputs[output]
-    consumers = twins.converted.consumers.get(tensor, ())
-    if len(consumers) != 1 or tensor in twins.converted.outputs:
+    tensor = aligned.call.outputs[output]
+    consumers = alignment.converted.consumers.get(tensor, ())
+    if len(consumers) != 1 or tensor in alignment.converted.outputs:
         return None
-    following = next((each for each in twins.units if each.call is consumers[0]), None)
+    following = next((each for each in alignment.calls if each.call is consumers[0]), None)
     is_one = following is not None and isinstance(following.layer, keras.layers.BatchNormalization)
     return following if is_one else None
 
 
-def waves_of(twins: Twins) -> list[Wave]:
+def waves_of(alignment: Alignment) -> list[Wave]:
     """All waves, planned before anything runs."""
-    left = {id(units[0].layer): units for units in twins.layers if regressions(units[0].layer)}
-    of_call = {unit.call.index: key for key, units in left.items() for unit in units}
-    available = set(twins.converted.inputs)
-    pending = [call for call in twins.converted.calls if call.kind != SOURCE_INPUT]
+    left = {id(calls[0].layer): calls for calls in alignment.layers if regressions(calls[0].layer)}
+    of_call = {aligned.call.index: key for key, calls in left.items() for aligned in calls}
+    available = set(alignment.converted.inputs)
+    pending = [call for call in alignment.converted.calls if call.kind != SOURCE_INPUT]
     waves = []
     while pending:
         ran, blocked = [], []
@@ -217,11 +219,11 @@ def waves_of(twins: Twins) -> list[Wave]:
             else:
                 ran.append(call)
                 available.update(call.outputs)
-        begun = [key for key, units in left.items() if any(available.issuperset(u.call.inputs) for u in units)]
+        begun = [key for key, calls in left.items() if any(available.issuperset(u.call.inputs) for u in calls)]
         ready = [key for key in begun if all(available.issuperset(u.call.inputs) for u in left[key])]
         fittings, reasons = [], []
         for key in ready or begun[:1]:  # a layer that waits for itself goes when nothing else can
-            found = _fitting(twins, left.pop(key), available)
+            found = _fitting(alignment, left.pop(key), available)
             if isinstance(found, Fitting):
                 fittings.append(found)
             elif found:
@@ -231,18 +233,18 @@ def waves_of(twins: Twins) -> list[Wave]:
     return waves
 
 
-def _fitting(twins: Twins, units: list[Unit], available: set[int]) -> Fitting | str:
+def _fitting(alignment: Alignment, calls: list[AlignedCall], available: set[int]) -> Fitting | str:
     """The layer with all its calls, or why it can not be fitted."""
-    origins = {n: (tensor, i) for tensor, c in twins.counterparts.items() for i, n in enumerate(c.numbers)}
+    origins = {n: (tensor, i) for tensor, c in alignment.counterparts.items() for i, n in enumerate(c.numbers)}
     readings = []
-    for unit in units:
-        target = target_of(twins, unit, available)
-        there = available.issuperset(unit.call.inputs)
-        if target is None or not (there or all(number in origins for number in unit.call.inputs)):
-            name, reason = unit.source.layer_name, "reads its own output in a form that the source does not have"
-            return f"'{name}' is not fitted: one of its calls {reason}" if len(units) > 1 else ""
-        readings.append(Reading(target, () if there else tuple(origins[number] for number in unit.call.inputs)))
-    return Fitting(units[0].layer, tuple(readings))
+    for aligned in calls:
+        target = target_of(alignment, aligned, available)
+        there = available.issuperset(aligned.call.inputs)
+        if target is None or not (there or all(number in origins for number in aligned.call.inputs)):
+            name, reason = aligned.source.layer_name, "reads its own output in a form that the source does not have"
+            return f"'{name}' is not fitted: one of its calls {reason}" if len(calls) > 1 else ""
+        readings.append(Reading(target, () if there else tuple(origins[number] for number in aligned.call.inputs)))
+    return Fitting(calls[0].layer, tuple(readings))
 
 
 @dataclass(eq=False)
@@ -250,7 +252,7 @@ class Sweep:
     """One pass of layer-by-layer least squares.
 
     Attributes:
-        twins: the two models; the converted one's weights are changed.
+        alignment: the two models; the converted one's weights are changed.
         samples: what is fitted to.
         batch_size: samples that are brought forward at a time.
         seed: for drawing positions.
@@ -262,7 +264,7 @@ class Sweep:
         left: layers that can not be fitted, and why.
     """
 
-    twins: Twins
+    alignment: Alignment
     samples: Samples
     batch_size: int
     seed: int = 0
@@ -278,9 +280,9 @@ class Sweep:
 
     def run(self) -> list[Fit]:
         """Solve every wave; what came of each layer."""
-        waves = waves_of(self.twins)
+        waves = waves_of(self.alignment)
         self.left = tuple(reason for wave in waves for reason in wave.left)
-        source_calls = [call for call in self.twins.source.calls if call.kind != SOURCE_INPUT]
+        source_calls = [call for call in self.alignment.source.calls if call.kind != SOURCE_INPUT]
         self._frontiers, self._source_left = (Frontier(), Frontier()), source_calls
         weights = self._weights(waves)
         fits: list[Fit] = []
@@ -300,13 +302,13 @@ class Sweep:
     def _weights(self, waves: list[Wave]) -> list[float]:
         """About how long each wave takes, in seconds."""
         shapes = [(None, *array.shape[1:]) for array in self.samples.arrays]
-        macs = call_macs(with_input_shapes(self.twins.source, shapes))
+        macs = call_macs(with_input_shapes(self.alignment.source, shapes))
         return [self._weight(wave, macs) for wave in waves]
 
     def _weight(self, wave: Wave, macs: Mapping[int, int]) -> float:
         work = 0.0
         for fitting in wave.fittings:
-            sources = {reading.unit.source.index for reading in fitting.readings}
+            sources = {reading.aligned.source.index for reading in fitting.readings}
             work += 3.0 * self.samples.count * sum(macs.get(index, 0) for index in sources)
             for regression in regressions(fitting.layer):
                 features = regression.weights().shape[1]
@@ -317,9 +319,9 @@ class Sweep:
 
     def _wave(self, number: int, waves: list[Wave], pace: Pace) -> list[Fit] | None:
         """Fit one wave's layers, on fewer batches where the time is short; None where it is over."""
-        wave, kept = waves[number], _Kept.after(self.twins, waves, number)
+        wave, kept = waves[number], _Kept.after(self.alignment, waves, number)
         wanted = wave.needs
-        last = max((self.twins.source.tensors[n].producer for n in wanted), default=-1)
+        last = max((self.alignment.source.tensors[n].producer for n in wanted), default=-1)
         ahead = [call for call in self._source_left if call.index <= last]
         self._source_left = self._source_left[len(ahead) :]
         source_kept = kept.source | {n for call in self._source_left for n in call.inputs}
@@ -363,8 +365,8 @@ class Sweep:
             took = self.pace.clock() - started
 
     def _problems(self, fitting: Fitting) -> list[_Problem]:
-        units = [reading.unit for reading in fitting.readings]
-        return [_Problem(each, shift_of(self.twins, units, each)) for each in regressions(fitting.layer)]
+        calls = [reading.aligned for reading in fitting.readings]
+        return [_Problem(each, shift_of(self.alignment, calls, each)) for each in regressions(fitting.layer)]
 
     def _values(self, batch: int, first: bool):
         """(source's, converted model's) tensors of a batch as the last wave left them; the inputs for the first."""
@@ -372,15 +374,15 @@ class Sweep:
             return self._frontiers[0].take(batch), self._frontiers[1].take(batch)
         rows = range(batch * self.batch_size, min((batch + 1) * self.batch_size, self.samples.count))
         tensors = [ops.convert_to_tensor(x) for x in next(self.samples.batches(self.batch_size, rows))]
-        graphs = (self.twins.source, self.twins.converted)
+        graphs = (self.alignment.source, self.alignment.converted)
         source, converted = (dict(zip(graph.inputs, tensors, strict=True)) for graph in graphs)
         return source, converted
 
     def _collect(self, fitting: Fitting, problems: list[_Problem], source, converted, rng, batch: int) -> None:
         folds = (0, 1) if self._all_batches == 1 else (int(batch % HELD_OUT == FIRST_HELD_OUT),)
         for reading in fitting.readings:
-            wanted = reading.target.compute(self.twins, source, converted)
-            inputs = reading.inputs(self.twins, source, converted)
+            wanted = reading.target.compute(self.alignment, source, converted)
+            inputs = reading.inputs(self.alignment, source, converted)
             for problem, y in zip(problems, wanted, strict=False):
                 if bool(ops.all(ops.isfinite(y))):
                     limit = self._rows(problem.regression, len(fitting.readings)) // len(folds)
@@ -413,10 +415,12 @@ class _Kept:
     converted: frozenset[int]
 
     @classmethod
-    def after(cls, twins: Twins, waves: list[Wave], number: int) -> _Kept:
+    def after(cls, alignment: Alignment, waves: list[Wave], number: int) -> _Kept:
         later = waves[number + 1 :]
         reads = {n for wave in later for call in wave.calls for n in call.inputs}
-        reads |= {n for wave in waves[number:] for f in wave.fittings for r in f.readings for n in r.unit.call.inputs}
+        reads |= {
+            n for wave in waves[number:] for f in wave.fittings for r in f.readings for n in r.aligned.call.inputs
+        }
         return cls(
             frozenset(n for wave in later for n in wave.needs),
             frozenset(reads.union(*(wave.reads for wave in later))),

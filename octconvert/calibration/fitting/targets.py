@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.alignment import Counterpart, Twins, Unit
+from octconvert.calibration.alignment import Counterpart, Alignment, AlignedCall
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call
 from octconvert.octave.split import ChannelSplit
@@ -29,19 +29,19 @@ SMALL_GAIN = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """How a unit's wanted outputs are computed.
+    """How a call's wanted outputs are computed.
 
     Attributes:
-        unit: the layer.
-        split: of its source's output; None where the unit makes one plain tensor.
-        side: 0 or 1 where the unit makes the high or the low map alone ('clone-H', 'clone-L'), else None.
-        scale, offset: what normalisation does behind the unit, for each source channel.
+        aligned: the layer.
+        split: of its source's output; None where the call makes one plain tensor.
+        side: 0 or 1 where the call makes the high or the low map alone ('clone-H', 'clone-L'), else None.
+        scale, offset: what normalisation does behind the call, for each source channel.
         total: source tensor of the sum that follows, or None.
-        others: converted tensors that are added to the unit's output there.
+        others: converted tensors that are added to the call's output there.
         limit: upper limit of the rectifier that follows, or None.
     """
 
-    unit: Unit
+    aligned: AlignedCall
     split: ChannelSplit | None
     side: int | None = None
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
@@ -52,55 +52,56 @@ class Target:
 
     def needs(self) -> tuple[int, ...]:
         """Source tensors that have to be there."""
-        return (*self.unit.source.inputs, *(() if self.total is None else (self.total,)))
+        return (*self.aligned.source.inputs, *(() if self.total is None else (self.total,)))
 
     def borrows(self) -> tuple[int, ...]:
-        """Converted tensors that have to be there, besides the unit's inputs."""
+        """Converted tensors that have to be there, besides the call's inputs."""
         return tuple(number for numbers in self.others for number in numbers)
 
-    def compute(self, twins: Twins, source: dict[int, object], converted: dict[int, object]) -> list:
-        """The wanted outputs of the unit, one for each of its maps; empty where the layer is not linear."""
-        call, rule = self.unit.source, rule_of(self.unit.source)
+    def compute(self, alignment: Alignment, source: dict[int, object], converted: dict[int, object]) -> list:
+        """The wanted outputs of the call, one for each of its maps; empty where the layer is not linear."""
+        call, rule = self.aligned.source, rule_of(self.aligned.source)
         inputs = [source[number] for number in call.inputs]
-        own = rule.linear_output(call, self.unit.part, inputs) if rule is not None else None
+        own = rule.linear_output(call, self.aligned.part, inputs) if rule is not None else None
         if own is None:
             return []
         own = ops.cast(own, "float32")
-        parts = twins.parts(own, self.split)
+        parts = alignment.parts(own, self.split)
         if self.total is not None:
-            parts = self._for_sum(twins, parts, source, converted)
+            parts = self._for_sum(alignment, parts, source, converted)
         elif self.limit is not None and len(parts) == 2:
-            parts = [parts[0], self._for_rectifier(twins, own, parts[1])]
+            parts = [parts[0], self._for_rectifier(alignment, own, parts[1])]
         return parts if self.side is None else [parts[self.side]]
 
-    def _for_sum(self, twins: Twins, parts: list, source, converted) -> list:
+    def _for_sum(self, alignment: Alignment, parts: list, source, converted) -> list:
         """The sum less the other tensors, taken back through the normalisation."""
         found = []
         whole = ops.cast(source[self.total], "float32")
-        for i, (own, total) in enumerate(zip(parts, twins.parts(whole, self.split), strict=True)):
+        for i, (own, total) in enumerate(zip(parts, alignment.parts(whole, self.split), strict=True)):
             for numbers in self.others:
                 total = total - ops.cast(converted[numbers[i]], "float32")
             channels = None if self.split is None else (self.split.high, self.split.low)[i]
-            found.append(self._undone(twins, total, own, channels))
+            found.append(self._undone(alignment, total, own, channels))
         return found
 
-    def _for_rectifier(self, twins: Twins, own, low):
+    def _for_rectifier(self, alignment: Alignment, own, low):
         """Low cells whose rectified value is the mean of the rectified positions."""
         assert self.split is not None and self.limit is not None  # only pairs have low cells
-        y = ops.take(own, self.split.low, axis=twins.source.channel_axis)
-        scale, offset = (_shaped(twins, v[self.split.low], y) for v in (self.scale, self.offset))
+        y = ops.take(own, self.split.low, axis=alignment.source.channel_axis)
+        scale, offset = (_shaped(alignment, v[self.split.low], y) for v in (self.scale, self.offset))
         y = y * scale + offset
         pooled, mean = (
-            pool_octave(part, self.split.octave, twins.source.data_format) for part in (y, ops.clip(y, 0.0, self.limit))
+            pool_octave(part, self.split.octave, alignment.source.data_format)
+            for part in (y, ops.clip(y, 0.0, self.limit))
         )
         wanted = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are cut off alike
-        return self._undone(twins, wanted, low, self.split.low)
+        return self._undone(alignment, wanted, low, self.split.low)
 
-    def _undone(self, twins: Twins, wanted, own, channels):
+    def _undone(self, alignment: Alignment, wanted, own, channels):
         """What the normalisation makes ``wanted`` of; the layer's ``own`` output where it hides what lies before it."""
         scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
         hidden = np.abs(scale) < SMALL_GAIN * np.abs(self.scale).max()
-        scale, offset, hidden = (_shaped(twins, v, own) for v in (scale, offset, hidden))
+        scale, offset, hidden = (_shaped(alignment, v, own) for v in (scale, offset, hidden))
         return ops.where(hidden > 0, own, (wanted - offset) / _safe(scale))
 
 
@@ -108,38 +109,40 @@ def _safe(scale):
     return ops.where(ops.abs(scale) < 1e-12, ops.ones_like(scale), scale)
 
 
-def _shaped(twins: Twins, values: np.ndarray, like):
+def _shaped(alignment: Alignment, values: np.ndarray, like):
     """A vector over the channels of ``like``."""
     shape = [1] * len(like.shape)
-    shape[twins.source.channel_axis if len(shape) == 4 else -1] = -1
+    shape[alignment.source.channel_axis if len(shape) == 4 else -1] = -1
     return ops.reshape(ops.convert_to_tensor(np.asarray(values, dtype="float32")), shape)
 
 
-def target_of(twins: Twins, unit: Unit, available: set[int]) -> Target | None:
-    """The target of a unit; ``available``: converted tensors that are made before it. None: nothing to fit it to."""
-    between = unit.part == "depthwise"  # what it puts out need not be a tensor of the source
-    split = _split_of_depthwise(twins, unit) if between else twins.layout.splits.get(unit.source.outputs[0])
-    side = {"clone-H": 0, "clone-L": 1}.get(unit.part)
+def target_of(alignment: Alignment, aligned: AlignedCall, available: set[int]) -> Target | None:
+    """The target of a call; ``available``: converted tensors that are made before it. None: nothing to fit it to."""
+    between = aligned.part == "depthwise"  # what it puts out need not be a tensor of the source
+    split = (
+        _split_of_depthwise(alignment, aligned) if between else alignment.layout.splits.get(aligned.source.outputs[0])
+    )
+    side = {"clone-H": 0, "clone-L": 1}.get(aligned.part)
     maps = 1 if split is None or side is not None else 2
-    if len(unit.call.outputs) != maps:
+    if len(aligned.call.outputs) != maps:
         return None
-    target = Target(unit, split, side)
-    half = between and hasattr(unit.source.operation, "pointwise_kernel")  # of a separable convolution
-    return target if half else _followed(twins, target, available)
+    target = Target(aligned, split, side)
+    half = between and hasattr(aligned.source.operation, "pointwise_kernel")  # of a separable convolution
+    return target if half else _followed(alignment, target, available)
 
 
-def _split_of_depthwise(twins: Twins, unit: Unit) -> ChannelSplit | None:
+def _split_of_depthwise(alignment: Alignment, aligned: AlignedCall) -> ChannelSplit | None:
     """Split of a depthwise layer's output, from that of what it reads."""
-    read = twins.layout.splits.get(unit.source.inputs[0])
-    if read is None or len(unit.call.outputs) == 1:
+    read = alignment.layout.splits.get(aligned.source.inputs[0])
+    if read is None or len(aligned.call.outputs) == 1:
         return None
-    return ChannelSplit(np.repeat(read.mask, unit.layer.hh_kernel.shape[-1]), read.octave)
+    return ChannelSplit(np.repeat(read.mask, aligned.layer.hh_kernel.shape[-1]), read.octave)
 
 
-def _followed(twins: Twins, target: Target, available: set[int]) -> Target:
-    """The target with what follows the unit, up to a sum or rectifier."""
-    graph, call = twins.source, target.unit.source
-    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis] if _is_map(twins, call.outputs[0]) else None
+def _followed(alignment: Alignment, target: Target, available: set[int]) -> Target:
+    """The target with what follows the call, up to a sum or rectifier."""
+    graph, call = alignment.source, target.aligned.source
+    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis] if _is_map(alignment, call.outputs[0]) else None
     if not channels:
         return target
     target = replace(target, scale=np.ones(channels), offset=np.zeros(channels))
@@ -155,7 +158,7 @@ def _followed(twins: Twins, target: Target, available: set[int]) -> Target:
         if rule is None:
             break
         if rule.is_sum(following):
-            return _with_sum(twins, target, following, tensor, available)
+            return _with_sum(alignment, target, following, tensor, available)
         affine = rule.affine(following)
         if affine is None:
             return replace(target, limit=rule.rectifier(following))
@@ -173,19 +176,19 @@ def _on_channels(call: Call, channel_axis: int, channels: int, scale: np.ndarray
     return axis in (channel_axis, channel_axis - 4) and len(scale) in (1, channels)
 
 
-def _is_map(twins: Twins, tensor: int) -> bool:
-    return len(twins.source.tensors[tensor].shape) == 4
+def _is_map(alignment: Alignment, tensor: int) -> bool:
+    return len(alignment.source.tensors[tensor].shape) == 4
 
 
-def _with_sum(twins: Twins, target: Target, call: Call, tensor: int, available: set[int]) -> Target:
+def _with_sum(alignment: Alignment, target: Target, call: Call, tensor: int, available: set[int]) -> Target:
     """The target at the sum ``call`` that reads ``tensor``, where the other tensors are there and split alike."""
     others = [number for number in call.inputs if number != tensor]
-    found = [twins.counterparts.get(number) for number in others]
-    same_shape = all(twins.source.tensors[n].shape == twins.source.tensors[tensor].shape for n in others)
+    found = [alignment.counterparts.get(number) for number in others]
+    same_shape = all(alignment.source.tensors[n].shape == alignment.source.tensors[tensor].shape for n in others)
     there = all(item is not None and available.issuperset(item.numbers) for item in found)
     if len(others) != len(call.inputs) - 1 or not same_shape or not there:
         return target
-    whole = Counterpart((), twins.layout.splits.get(call.outputs[0]))
+    whole = Counterpart((), alignment.layout.splits.get(call.outputs[0]))
     if not all(_same_split(target.split, item.split) for item in [whole, *filter(None, found)]):
         return target
     numbers = tuple(item.numbers for item in found if item is not None)

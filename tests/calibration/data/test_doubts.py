@@ -10,7 +10,7 @@ from oracle import run
 import octconvert
 from octconvert.calibration.data.doubts import doubt
 from octconvert.calibration.data.supply import Supply
-from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.errors import InputError
 from octconvert.model.graph_reader import build_graph
 
@@ -71,7 +71,9 @@ def test_sliced_weights_are_kept_where_the_calibration_made_the_model_worse(spoi
     told = [note for note in result.report.notes if "all 40 samples are the same" in note]
     assert len(told) == 1 and "the sliced weights are kept" in told[0]
     assert not any(step.kept for step in result.report.calibration.steps if step.name == "solve")
-    expected, *found = (Outputs(tuple(run(model, [x]))) for model in (source, result.model, sliced(source, result)))
+    expected, *found = (
+        ModelOutputs(tuple(run(model, [x]))) for model in (source, result.model, sliced(source, result))
+    )
     assert expected.error(found[0]) <= 1.01 * expected.error(found[1])
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from octconvert.calibration.evidence import Outputs
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.fitting import frontier, sweep
 from octconvert.calibration.fitting.linear import regressions
 from octconvert.calibration.fitting.sweep import Sweep
@@ -31,18 +31,18 @@ def images_for(model, count: int = 32):
     return nets.samples(*found)
 
 
-def error(twins, samples) -> float:
-    expected, found = (Outputs.of(graph, samples, 16) for graph in (twins.source, twins.converted))
+def error(alignment, samples) -> float:
+    expected, found = (ModelOutputs.of(graph, samples, 16) for graph in (alignment.source, alignment.converted))
     return expected.error(found)
 
 
 def fitted(model, samples, seed=0, damage=0.0, **options):
-    """(twins, error before, what came of the layers)."""
-    twins = nets.twins_of(model, **options)
+    """(alignment, error before, what came of the layers)."""
+    alignment = nets.alignment_of(model, **options)
     if damage:
-        nets.damage(twins.model, damage)
-    before = error(twins, samples)
-    return twins, before, Sweep(twins, samples, 8, seed).run()
+        nets.damage(alignment.model, damage)
+    before = error(alignment, samples)
+    return alignment, before, Sweep(alignment, samples, 8, seed).run()
 
 
 @pytest.mark.parametrize(
@@ -62,45 +62,45 @@ def test_repairs_damaged_weights_at_octave_1(make):
     model = make()
     rng = np.random.default_rng(0)
     samples = nets.samples(*(rng.standard_normal((32, *t.shape[1:])).astype("float32") for t in model.inputs))
-    twins = nets.twins_of(model, octave=1)
-    nets.damage(twins.model)
-    before = error(twins, samples)
+    alignment = nets.alignment_of(model, octave=1)
+    nets.damage(alignment.model)
+    before = error(alignment, samples)
     assert before > 0.02
-    fits = Sweep(twins, samples, 8).run()
+    fits = Sweep(alignment, samples, 8).run()
     assert all(fit.solution.changed for fit in fits)
-    assert error(twins, samples) < 1e-5  # of squares: 0.3% of the deviation
+    assert error(alignment, samples) < 1e-5  # of squares: 0.3% of the deviation
 
 
 def test_intercepts_are_fitted_into_biases_and_moving_means():
     rng = np.random.default_rng(0)
     samples = nets.samples(rng.standard_normal((32, 16, 16, 3)).astype("float32"))
-    twins = nets.twins_of(nets.small(), octave=1)
-    for layer in twins.model.layers:
+    alignment = nets.alignment_of(nets.small(), octave=1)
+    for layer in alignment.model.layers:
         for name in ("moving_mean", "bias", "high_bias", "low_bias"):
             value = getattr(layer, name, None)
             if value is not None and (regressions(layer) or name == "moving_mean"):
                 value.assign(np.array(value) + rng.standard_normal(value.shape))
-    assert error(twins, samples) > 0.1
-    Sweep(twins, samples, 8).run()
-    assert error(twins, samples) < 1e-5
+    assert error(alignment, samples) > 0.1
+    Sweep(alignment, samples, 8).run()
+    assert error(alignment, samples) < 1e-5
 
 
 def test_a_second_sweep_takes_nothing_back():
     samples = few()
-    twins, _, _ = fitted(nets.small(), samples)
-    once = error(twins, samples)
-    Sweep(twins, samples, 8).run()
-    assert error(twins, samples) < 1.1 * once
+    alignment, _, _ = fitted(nets.small(), samples)
+    once = error(alignment, samples)
+    Sweep(alignment, samples, 8).run()
+    assert error(alignment, samples) < 1.1 * once
 
 
 @pytest.mark.parametrize("make, octave", [(nets.residual, 2), (nets.small, 4), (nets.inverted_residual, 2)])
 def test_nearer_to_the_source_than_sliced_weights(make, octave):
     model, held_out = make(), nets.samples(nets.images(32, seed=77))
-    twins, _, fits = fitted(model, few(), octave=octave)
-    sliced = error(nets.twins_of(model, octave=octave), held_out)
-    assert error(twins, held_out) < sliced
+    alignment, _, fits = fitted(model, few(), octave=octave)
+    sliced = error(nets.alignment_of(model, octave=octave), held_out)
+    assert error(alignment, held_out) < sliced
     assert all(fit.solution.after <= fit.solution.before for fit in fits)
-    assert {fit.name for fit in fits} <= {call.layer_name for call in twins.source.calls}
+    assert {fit.name for fit in fits} <= {call.layer_name for call in alignment.source.calls}
 
 
 def test_the_seed_decides(monkeypatch):
@@ -122,8 +122,8 @@ def test_the_source_is_left_alone():
 @pytest.mark.parametrize("make", [*nets.CALLED_OFTEN, nets.unet, nets.nested])
 def test_other_nets_come_nearer(make):
     model = make()
-    twins, before, fits = fitted(model, images_for(model), octave=2)
-    assert fits and error(twins, images_for(model)) < before
+    alignment, before, fits = fitted(model, images_for(model), octave=2)
+    assert fits and error(alignment, images_for(model)) < before
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -134,9 +134,9 @@ def test_precision(policy):
         model = nets.small()
     finally:
         keras.config.set_dtype_policy(before)
-    twins, sliced, fits = fitted(model, few())
+    alignment, sliced, fits = fitted(model, few())
     assert any(fit.solution.changed for fit in fits)
-    assert error(twins, few()) < 0.5 * sliced
+    assert error(alignment, few()) < 0.5 * sliced
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -163,19 +163,19 @@ def test_activations_in_files_change_nothing(monkeypatch, tmp_path, policy):
 def test_targets_that_are_no_numbers_change_nothing():
     model = nets.small()
     model.layers[1].kernel.assign(np.full(model.layers[1].kernel.shape, np.nan))
-    twins = nets.twins_of(model)
-    before = twins.model.get_weights()
-    Sweep(twins, few(), 8).run()
-    assert all(np.array_equal(a, b, True) for a, b in zip(before, twins.model.get_weights(), strict=True))
+    alignment = nets.alignment_of(model)
+    before = alignment.model.get_weights()
+    Sweep(alignment, few(), 8).run()
+    assert all(np.array_equal(a, b, True) for a, b in zip(before, alignment.model.get_weights(), strict=True))
 
 
 def test_zeros_alone_are_no_failure():
-    twins, before, _ = fitted(nets.small(), nets.samples(np.zeros((32, 16, 16, 3), "float32")))
-    assert error(twins, nets.samples(np.zeros((4, 16, 16, 3), "float32"))) <= before + 1e-9
+    alignment, before, _ = fitted(nets.small(), nets.samples(np.zeros((32, 16, 16, 3), "float32")))
+    assert error(alignment, nets.samples(np.zeros((4, 16, 16, 3), "float32"))) <= before + 1e-9
 
 
 @pytest.mark.parametrize("count, batch", [(2, 1), (2, 8), (5, 2)])
 def test_few_samples(count, batch):
-    twins = nets.twins_of(nets.small())
-    Sweep(twins, nets.samples(nets.images(count)), batch).run()
-    assert all(np.isfinite(weight).all() for weight in twins.model.get_weights())
+    alignment = nets.alignment_of(nets.small())
+    Sweep(alignment, nets.samples(nets.images(count)), batch).run()
+    assert all(np.isfinite(weight).all() for weight in alignment.model.get_weights())

@@ -12,20 +12,20 @@ from octconvert.calibration.fitting.linear import draw_positions, regressions
 from octconvert.calibration.fitting.sweep import waves_of
 
 
-def readings_of(twins):
-    return [each for wave in waves_of(twins) for fitting in wave.fittings for each in fitting.readings]
+def readings_of(alignment):
+    return [each for wave in waves_of(alignment) for fitting in wave.fittings for each in fitting.readings]
 
 
 def check(model, **options):
     """Compares all targets; unit name -> target."""
-    twins = nets.twins_of(model, octave=1, **options)
+    alignment = nets.alignment_of(model, octave=1, **options)
     inputs = [np.random.default_rng(0).standard_normal((4, *t.shape[1:])).astype("float32") for t in model.inputs]
-    source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
+    source, converted = nets.everything(alignment.source, inputs), nets.everything(alignment.converted, inputs)
     found = {}
-    for reading in readings_of(twins):
-        unit, target = reading.unit, reading.target
-        wanted = target.compute(twins, source, converted)
-        inputs = reading.inputs(twins, source, converted)
+    for reading in readings_of(alignment):
+        unit, target = reading.aligned, reading.target
+        wanted = target.compute(alignment, source, converted)
+        inputs = reading.inputs(alignment, source, converted)
         made = regressions(unit.layer)
         assert len(wanted) == len(made), unit.source.name
         for regression, y in zip(made, wanted, strict=True):
@@ -109,15 +109,17 @@ def test_relu6_that_is_saturated():
 
 def test_low_cells_aim_at_the_mean_of_what_the_rectifier_lets_through():
     model = nets.residual()
-    twins = nets.twins_of(model, octave=2)
+    alignment = nets.alignment_of(model, octave=2)
     inputs = [nets.images(4)]
-    source, converted = nets.everything(twins.source, inputs), nets.everything(twins.converted, inputs)
-    target = next(each.target for each in readings_of(twins) if each.target.limit is not None)
-    unit = target.unit
-    low = np.asarray(target.compute(twins, source, converted)[1])
+    source, converted = nets.everything(alignment.source, inputs), nets.everything(alignment.converted, inputs)
+    target = next(each.target for each in readings_of(alignment) if each.target.limit is not None)
+    unit = target.aligned
+    low = np.asarray(target.compute(alignment, source, converted)[1])
     split = target.split
     after = np.maximum(low * target.scale[split.low] + target.offset[split.low], 0)
-    activated = twins.source.consumers[twins.source.consumers[unit.source.outputs[0]][0].outputs[0]][0].outputs[0]
+    activated = alignment.source.consumers[alignment.source.consumers[unit.source.outputs[0]][0].outputs[0]][0].outputs[
+        0
+    ]
     wanted = np.asarray(source[activated])[..., split.low].reshape(4, 8, 2, 8, 2, -1).mean((2, 4))
     assert np.allclose(after, wanted, atol=1e-4)
 
