@@ -1,9 +1,9 @@
-"""What a calibration may take: the work is laid out by the model's arithmetic, and the clock ends it.
+"""The time of a calibration: the work is laid out by the model's arithmetic, and the clock ends it.
 
-The seconds that are laid out are those of a usual machine with two cores, told by the model's arithmetic and
-activations: so the same command does the same work wherever it runs, beside whatever else. Only a model that is far
-slower than that tells (large depthwise kernels, for one) is timed. The clock is asked before each unit of work (a batch
-of samples, a layer), and no more is begun that would end after `OVERTIME` budgets.
+The seconds that are laid out are those of a usual machine with two cores, estimated from the model's arithmetic and
+activations: so the same command does the same work on every machine, whatever else runs there. The measured time counts
+only for a model that is far slower than the estimate (for one with large depthwise kernels). The clock is read before
+each unit of work (a batch of samples, a layer), and nothing is started that would end after `OVERTIME` budgets.
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ MACS_A_SECOND, BYTES_A_SECOND = 5e10, 3e9
 CALL_SECONDS = 5e-4
 """Of a call from Python, whatever it does; all there is in a tiny model."""
 FAR = 4.0
-"""The measured time counts where it is more than so many times what was told."""
+"""The measured time counts where it is more than so many times the estimate."""
 OVERTIME = 2.0
 """Budgets after which the clock ends the work."""
+OUT_OF_TIME = "the time was over (`calibration_budget`)"
+"""What a report says of a step that the clock has ended."""
 
 
-def told_seconds(costs: Cost, calls: float) -> float:
+def estimated_seconds(costs: Cost, calls: float) -> float:
     """Seconds of one run of a model for one sample; ``calls`` is the share of calls that one sample of a batch has."""
     return costs.macs / MACS_A_SECOND + costs.activation_bytes / BYTES_A_SECOND + calls * CALL_SECONDS + 1e-6
 
 
-def seconds_a_sample(told: float, measured: float) -> float:
-    """As told, or as measured where that is far more."""
-    return measured if measured > FAR * told else told
+def seconds_a_sample(estimate: float, measured: float) -> float:
+    """The estimate, or the measured time where that is far more."""
+    return measured if measured > FAR * estimate else estimate
 
 
 _END = object()
 
 
 class OutOfTime(Exception):
-    """What was begun can not be ended in time."""
+    """The work can not be finished in time."""
 
 
 class Pace:
-    """The time of one step: asked before each unit of work whether one more like the last fits.
+    """The time of one step, which is checked before each unit of work.
 
     Attributes:
         until: time of the clock at which the step ends.
-        cut: whether something was left out for it.
+        cut: whether something was left out for lack of time.
     """
 
     def __init__(self, clock: Clock = time.monotonic, until: float = float("inf")):
@@ -64,7 +66,7 @@ class Pace:
     def units(self, items: Iterable[Item], least: int = 0) -> Iterator[Item]:
         """The items, the ``least`` first ones in any case, for as long as there is time for one more like the last.
 
-        An item takes what passes until the next one is asked for, with what it takes to make it.
+        The time of an item ends when the next one is requested, and includes the time to produce it.
         """
         iterator, took = iter(items), 0.0
         for number in itertools.count():
@@ -84,11 +86,11 @@ class Pace:
 
 
 class Budget:
-    """The seconds of a calibration: what of them is laid out, and what the clock says.
+    """The seconds of a calibration: those that are laid out, and those that have passed by the clock.
 
     Args:
         seconds: to lay out; the clock ends the work after `OVERTIME` times as many.
-        clock: a count of seconds that only goes up.
+        clock: seconds, never decreasing.
 
     Attributes:
         seconds_a_sample: one run of the source for one sample, as it is laid out.

@@ -1,15 +1,16 @@
-"""The last step: a short training of the whole converted model towards the source, without labels.
+"""A short training of the whole converted model towards the source, without labels.
 
-Layer-by-layer fits can not weigh one layer's error against another's; some hundred steps of gradient descent can. What
-is compared are the outputs and, with them, every tensor that a linear layer reads: a few hundred samples hold enough of
-those to train on (Romero et al. 2015, "FitNets", arXiv 1412.6550). It runs as at inference: BatchNormalization's
-statistics stay as they were fitted, and small batches bring no noise.
+Layer-by-layer fits can not weigh one layer's error against another's; some hundred steps of gradient descent can. The
+loss compares the outputs and every tensor that a linear layer reads: a few hundred samples have enough of those to
+train on (Romero et al. 2015, "FitNets", arXiv 1412.6550). The model runs as at inference: BatchNormalization's
+statistics stay as they were fitted, and small batches add no noise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,38 +25,39 @@ from octconvert.model.execution import tensors_of
 from octconvert.samples import Samples
 from octconvert.training.augmentation import flip_and_shift
 from octconvert.training.distiller import Distiller
-from octconvert.training.losses import RelativeSquaredError
+from octconvert.training.losses import RelativeSquaredError, Tensor
 from octconvert.training.optimizer import muon_for
 from octconvert.training.overrides import overridden
 from octconvert.training.schedule import warm_up_cosine
 
 BATCH = 32
 TRAINING_BYTES = 2**31
-"""Activations of one batch at the most, all of them: a training keeps what it will go back through."""
+"""Activations of one batch at most, all of them: a training keeps them for backpropagation."""
 KEPT = 3
-"""Activations of a training step, in those of the source."""
+"""Activations of a training step, in those of a run of the source."""
 RUNS = 2.0
-"""Time of a step for one sample in runs of the source, which are made call by call and are slower for it."""
+"""Time of a step for one sample in runs of the source, which are slower because they run call by call."""
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
 PROBED = 6
 """Steps after which it is known how long they take."""
 LEARNING_RATE, USUAL_ERROR = 2e-3, 0.03
 """Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`; the nearer, the smaller."""
 INNER_WEIGHT = 3.0
-"""Of the tensors inside, all together, where the outputs have 1."""
+"""Weight of the loss of all inner tensors together; the outputs have 1."""
 SYNTHETIC_SAMPLES = 8_192
 GENERATED_SHARE = 0.3
-"""Of the time for making them."""
+"""Share of the time for generating them."""
 
 
 @dataclass(frozen=True)
-class Training:
-    """Whether there is enough for a training, and how long it is.
+class TrainingPlan:
+    """Whether there are enough samples and time for a training, and how long it is.
 
     Attributes:
-        steps, batch: of so many samples each.
+        steps: 0: it is left out.
+        batch: samples of each step.
         reason: why it is left out.
-        samples: synthetic ones to make for it at the most.
+        samples: synthetic ones to generate for it at most.
     """
 
     steps: int
@@ -64,11 +66,11 @@ class Training:
     samples: int = SYNTHETIC_SAMPLES
 
 
-def planned(supply: Supply, seconds: float, seconds_a_sample: float, activation_bytes: int) -> Training:
-    """How many steps fit into the time; the last two are of the source, for one sample."""
+def plan_training(supply: Supply, seconds: float, seconds_a_sample: float, activation_bytes: int) -> TrainingPlan:
+    """How many steps fit into the time; the last two arguments are of the source, for one sample."""
     if supply.more is None and supply.fit.count < LEAST_SAMPLES:
         reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}"
-        return Training(0, reason=reason)
+        return TrainingPlan(0, reason=reason)
     batch = training_batch(activation_bytes)
     samples, a_step = SYNTHETIC_SAMPLES, RUNS * batch * seconds_a_sample
     if supply.more is not None and supply.more_seconds:
@@ -76,13 +78,13 @@ def planned(supply: Supply, seconds: float, seconds_a_sample: float, activation_
         seconds -= samples * supply.more_seconds
     steps = min(int(seconds / a_step), MOST_STEPS)
     if steps < LEAST_STEPS:
-        needed = f"about {LEAST_STEPS * a_step:.0f} s, {max(seconds, 0):.0f} s were left (--calibration-budget)"
-        return Training(0, reason=f"needs {needed}")
-    return Training(steps, batch, samples=samples)
+        needed = f"about {LEAST_STEPS * a_step:.0f} s, {max(seconds, 0):.0f} s were left (`calibration_budget`)"
+        return TrainingPlan(0, reason=f"needs {needed}")
+    return TrainingPlan(steps, batch, samples=samples)
 
 
 def training_batch(activation_bytes: int) -> int:
-    """Samples whose activations can all be kept for the way back; those of the source take so many bytes for one."""
+    """Samples whose activations can all be kept for backpropagation, from those of the source for one sample."""
     count = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, BATCH))
     return max(1, count // 2 * 2)
 
@@ -90,7 +92,7 @@ def training_batch(activation_bytes: int) -> int:
 def refine(
     alignment: Alignment,
     supply: Supply,
-    training: Training,
+    training: TrainingPlan,
     error: float,
     pace: Pace,
     seed: int,
@@ -101,15 +103,15 @@ def refine(
     Ends when its time is over by the clock, if that comes first.
 
     Returns:
-        Steps that were made.
+        Number of steps.
     """
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
     model = trained_model(alignment, supply.images and len(samples.arrays) == 1)
     rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
     model.compile(muon_for(alignment.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
-    watch = Watch(rate, training.steps, pace, progress)
-    # Layers that the user has frozen are fitted as well: they have to make up for what is lost before them.
+    watch = ClockedSchedule(rate, training.steps, pace, progress)
+    # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
     with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         data = WholeBatches(samples, training.batch, seed)
         model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
@@ -117,13 +119,13 @@ def refine(
 
 
 def trained_model(alignment: Alignment, images: bool) -> Distiller:
-    """The converted model with the distance from its source as its loss; ``images`` are turned and moved."""
+    """The converted model with the distance from its source as its loss; ``images`` are flipped and shifted."""
     inner = inner_tensors(alignment)
     weights = [1 / len(alignment.source.outputs)] * len(alignment.source.outputs)
     weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(alignment, tensor)]
     return Refiner(
         lambda inputs, training: _source_values(alignment, inputs, inner),
-        Watched(alignment, inner),
+        InnerOutputs(alignment, inner),
         [RelativeSquaredError() for _ in weights],
         augment=flip_and_shift if images else None,
         weights=weights,
@@ -131,43 +133,45 @@ def trained_model(alignment: Alignment, images: bool) -> Distiller:
 
 
 def inner_tensors(alignment: Alignment) -> list[int]:
-    """Source tensors that linear layers read, without the model's inputs, and that stand in the converted model."""
+    """Source tensors, but the model's inputs, that linear layers read and that have a counterpart."""
     read = dict.fromkeys(aligned.source.inputs[0] for aligned in alignment.calls if regressions(aligned.layer))
     return [tensor for tensor in read if tensor in alignment.counterparts and tensor not in alignment.source.inputs]
 
 
 class Refiner(Distiller):
-    """Runs as at inference, while the weights are trained."""
+    """Runs as at inference while its weights are trained."""
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.converted(inputs, training=False)
 
 
-class Watched(keras.Model):
-    """The converted model; puts out its outputs and the tensors that stand for those of the source, flat."""
+class InnerOutputs(keras.Model):
+    """The converted model with the counterparts of inner tensors of the source as further outputs, flat."""
 
     def __init__(self, alignment: Alignment, inner: list[int]):
         super().__init__(dtype="float32", autocast=False)
         self.model = alignment.model
         counterparts = [number for tensor in inner for number in alignment.counterparts[tensor].numbers]
-        self._graph, self._wanted = alignment.converted, [*alignment.converted.outputs, *counterparts]
+        self._graph, self._numbers = alignment.converted, [*alignment.converted.outputs, *counterparts]
         self.built = True
 
-    def call(self, inputs, training=None):
-        found = tensors_of(self._graph, tree.flatten(inputs), self._wanted)
-        return [ops.cast(found[number], "float32") for number in self._wanted]
+    def call(self, inputs: Any, training: bool | None = None) -> list[Tensor]:
+        tensors = tensors_of(self._graph, tree.flatten(inputs), self._numbers)
+        return [ops.cast(tensors[number], "float32") for number in self._numbers]
 
 
-def _source_values(alignment: Alignment, inputs, inner: list[int]) -> list:
-    """The same of the source."""
+def _source_values(alignment: Alignment, inputs: Any, inner: list[int]) -> list[Tensor]:
+    """The outputs and inner tensors of the source, as `InnerOutputs` has them."""
     graph = alignment.source
-    found = tensors_of(graph, tree.flatten(inputs), [*graph.outputs, *inner])
-    parts = [part for tensor in inner for part in alignment.parts(found[tensor], alignment.counterparts[tensor].split)]
-    return [ops.cast(value, "float32") for value in (*(found[number] for number in graph.outputs), *parts)]
+    tensors = tensors_of(graph, tree.flatten(inputs), [*graph.outputs, *inner])
+    parts = [
+        part for tensor in inner for part in alignment.parts(tensors[tensor], alignment.counterparts[tensor].split)
+    ]
+    return [ops.cast(value, "float32") for value in (*(tensors[number] for number in graph.outputs), *parts)]
 
 
 def _shares(alignment: Alignment, tensor: int) -> list[float]:
-    """Of the channels, for each tensor that stands for one of the source."""
+    """Shares of the channels of a source tensor in its counterparts."""
     split = alignment.counterparts[tensor].split
     if split is None:
         return [1.0]
@@ -175,16 +179,16 @@ def _shares(alignment: Alignment, tensor: int) -> list[float]:
     return [len(split.high) / count, len(split.low) / count]
 
 
-def _samples(supply: Supply, training: Training, pace: Pace, seed: int) -> Samples:
+def _samples(supply: Supply, training: TrainingPlan, pace: Pace, seed: int) -> Samples:
     if supply.more is None:
         return supply.fit
     return supply.more(min(training.samples, training.steps * training.batch), seed + 3, pace)
 
 
 class WholeBatches(keras.utils.PyDataset):
-    """Samples in another order each epoch; those that fill no batch wait for another one.
+    """Samples in a new order each epoch; those that do not fill a batch are left out of it.
 
-    So every step weighs a sample alike, and the training is traced for one size of batches.
+    So every step weighs samples equally, and the training is traced for one batch size.
     """
 
     def __init__(self, samples: Samples, size: int, seed: int):
@@ -196,24 +200,24 @@ class WholeBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self._samples.count // self._size
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> tuple[Any]:
         rows = self._order[index * self._size : (index + 1) * self._size]
-        found = next(self._samples.batches(self._size, rows))
-        return (tuple(found) if len(found) > 1 else found[0],)
+        batch = next(self._samples.batches(self._size, rows))
+        return (tuple(batch) if len(batch) > 1 else batch[0],)
 
     def on_epoch_end(self) -> None:
         self._order = self._rng.permutation(self._samples.count)
 
 
-class Watch(keras.callbacks.Callback):
-    """Leads the learning rate along its way, by the steps, or by the clock where that is further.
+class ClockedSchedule(keras.callbacks.Callback):
+    """Follows a learning rate schedule by the steps, or by the clock where that is further.
 
-    So it has come down when the time is over. What would make fewer than `LEAST_STEPS` until then is given up at once.
+    So the rate has decayed when the time is over. A training that would reach fewer than `LEAST_STEPS` is stopped.
 
     Args:
         peak: of the learning rate.
-        steps: to make.
-        pace: the time in which they have to be made.
+        steps: of the training.
+        pace: the time of the training.
         progress: called with (steps done, steps in all).
     """
 
@@ -224,21 +228,21 @@ class Watch(keras.callbacks.Callback):
         self._started = self._warm = pace.clock()
         self._seconds = pace.until - self._started
 
-    def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self._rate(self._way * self._most)
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.model.optimizer.learning_rate = self._rate(self._completed * self._most)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.steps += 1
         self._progress(self.steps, self._most)
         if self.steps == 1:  # the first step builds the graph
             self._warm = self._pace.clock()
         too_slow = self.steps == PROBED and self._steps_in_time() < min(LEAST_STEPS, self._most)
-        if self._way >= 1 or too_slow:
+        if self._completed >= 1 or too_slow:
             self.model.stop_training = True
 
     @property
-    def _way(self) -> float:
-        """What of it is done, 0..1."""
+    def _completed(self) -> float:
+        """Share of the training, 0..1."""
         spent = self._pace.clock() - self._started
         return max(self.steps / self._most, min(1.0, spent / self._seconds) if self._seconds > 0 else 1.0)
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.alignment import Alignment, AlignedCall
+from octconvert.calibration.alignment import AlignedCall, Alignment
 from octconvert.model.execution import observe
 
 LARGEST_CHANGE = 4.0

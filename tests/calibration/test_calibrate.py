@@ -7,11 +7,12 @@ import pytest
 from oracle import largest_difference, randomise, run
 
 import octconvert
-from octconvert.calibration import calibrate, refinement
-from octconvert.calibration.data.supply import given_supply
+from octconvert.calibration import refinement, start
+from octconvert.calibration.data.supply import user_supply
 from octconvert.calibration.effort import Budget
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.fitting import sweep
+from octconvert.calibration.steps import solve
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
@@ -27,7 +28,7 @@ def quick():
     images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep, "MOST_ROWS", 8_000)
-        patch.setattr(calibrate, "LEAST_BATCHES", sweep.HELD_OUT)
+        patch.setattr(solve, "LEAST_BATCHES", sweep.HELD_OUT)
         patch.setattr(refinement, "LEAST_STEPS", 30)
         patch.setattr(refinement, "MOST_STEPS", 30)
         patch.setattr(refinement, "SYNTHETIC_SAMPLES", 256)
@@ -63,7 +64,7 @@ def test_never_further_from_the_source_than_moved_weights(make, count):
     before = model.get_weights()
     result = convert(model, data)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    supply = given_supply(build_graph(model), Settings(data=data))  # the same division
+    supply = user_supply(build_graph(model), Settings(data=data))  # the same division
     held_out = supply.held_out
     plain = octconvert.convert(model, min_size=1, calibration=False).model
     found = error(model, result.model, held_out)
@@ -195,11 +196,11 @@ def test_no_steps_at_all():
 @pytest.mark.parametrize("each", [1e-4, 10.0])
 def test_a_second_is_enough_to_say_something(monkeypatch, each):
     """By a clock that moves on whenever it is asked, so that it says the same on every machine."""
-    monkeypatch.setattr(calibrate, "Budget", lambda seconds, clock: Budget(seconds, nets.Clock(each)))
+    monkeypatch.setattr(start, "Budget", lambda seconds, clock: Budget(seconds, nets.Clock(each)))
     result = convert(nets.small(), nets.images(16), calibration_budget=1.0)
     assert (result.report.calibration is None) == (each > 1)
     if each > 1:
-        assert any("--calibration-budget" in note for note in result.report.notes)
+        assert any("`calibration_budget`" in note for note in result.report.notes)
     else:
         told = named(result.report, "relative error")
         assert told.after <= told.before

@@ -8,10 +8,11 @@ from keras import layers
 from oracle import randomise
 
 from octconvert.calibration import calibrate, refinement
-from octconvert.calibration.data.supply import given_supply
+from octconvert.calibration.data.supply import user_supply
 from octconvert.calibration.effort import OVERTIME, Budget, Pace
 from octconvert.calibration.fitting import sweep
 from octconvert.calibration.fitting.sweep import Sweep
+from octconvert.calibration.start import BATCH_SHARE
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
 
@@ -67,11 +68,11 @@ def calibrated(model, clock, **settings):
 def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     model, images = costly(seconds), None if data is None else nets.images(data)
     done = calibrated(model, Costly.clock, data=images)
-    batch = max(seconds, calibrate.UNIT_SHARE * BUDGET)  # a unit of work
+    batch = max(seconds, BATCH_SHARE * BUDGET)  # a unit of work
     assert Costly.clock.now <= OVERTIME * BUDGET + 2 * batch
     assert done.rewritten.model.count_params() == model.count_params()
     if done.report is None:
-        assert seconds > 1 and "--calibration-budget" in done.notes[0]
+        assert seconds > 1 and "`calibration_budget`" in done.notes[0]
     else:
         assert done.report.seconds == pytest.approx(Costly.clock.now)
         error = next(each for each in done.report.measures if each.name == "relative error")
@@ -115,7 +116,7 @@ def test_data_that_are_slow_to_read():
             yield image
 
     model, budget = nets.two_convolutions(), Budget(BUDGET, clock)
-    supply = given_supply(build_graph(model), Settings(data=slow()), pace=budget.pace(0.5))
+    supply = user_supply(build_graph(model), Settings(data=slow()), pace=budget.pace(0.5))
     assert 2 <= supply.count + supply.held_out.count < 200
     assert clock.now < OVERTIME * BUDGET
     assert any("reading ended" in note for note in supply.notes)

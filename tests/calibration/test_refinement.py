@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from octconvert.calibration.data.supply import Supply
-from octconvert.calibration.effort import CALL_SECONDS, FAR, Pace, seconds_a_sample, told_seconds
+from octconvert.calibration.effort import CALL_SECONDS, FAR, Pace, estimated_seconds, seconds_a_sample
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.refinement import (
     BATCH,
@@ -19,11 +19,11 @@ from octconvert.calibration.refinement import (
     PROBED,
     RUNS,
     TRAINING_BYTES,
-    Training,
-    Watch,
+    ClockedSchedule,
+    TrainingPlan,
     WholeBatches,
     inner_tensors,
-    planned,
+    plan_training,
     refine,
     trained_model,
     training_batch,
@@ -68,7 +68,9 @@ def test_brings_a_damaged_model_back(make):
     before, source = error(alignment, supply), model.get_weights()
     statistics = [(v, np.array(v)) for v in alignment.model.non_trainable_weights if "moving" in v.path]
     seen = []
-    steps = refine(alignment, supply, Training(40, 16), 0.1, Pace(), 0, lambda done, total: seen.append((done, total)))
+    steps = refine(
+        alignment, supply, TrainingPlan(40, 16), 0.1, Pace(), 0, lambda done, total: seen.append((done, total))
+    )
     assert steps == 40 and seen == [(i, 40) for i in range(1, 41)]
     assert error(alignment, supply) < 0.5 * before
     assert statistics and all(np.array_equal(v, old) for v, old in statistics)
@@ -83,7 +85,7 @@ def test_frozen_layers_are_fitted_and_frozen_again():
     flags = [layer.trainable for layer in alignment.model._flatten_layers()]
     first = next(layer for layer in alignment.model.layers if layer.weights and not layer.trainable)
     before = [np.array(v) for v in first.weights]
-    refine(alignment, supply, Training(4, 16), 0.1, Pace(), 0)
+    refine(alignment, supply, TrainingPlan(4, 16), 0.1, Pace(), 0)
     assert [layer.trainable for layer in alignment.model._flatten_layers()] == flags
     assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
 
@@ -103,25 +105,25 @@ def test_the_same_seed_gives_the_same_weights():
     for seed in (1, 1, 2):
         model = nets.two_convolutions()
         alignment = nets.alignment_of(model)
-        refine(alignment, supply_of(model), Training(6, 16), 0.1, Pace(), seed)
+        refine(alignment, supply_of(model), TrainingPlan(6, 16), 0.1, Pace(), seed)
         found.append(np.concatenate([np.ravel(v) for v in alignment.model.weights]))
     assert np.allclose(found[0], found[1], atol=1e-5) and not np.allclose(found[0], found[2], atol=1e-5)
 
 
 def test_ends_when_the_time_is_over():
     model = nets.two_convolutions()
-    assert refine(nets.alignment_of(model), supply_of(model), Training(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
 
 
 def test_gives_up_what_would_make_too_few_steps():
     """Every step takes three seconds of a clock that this test moves on."""
     model, clock = nets.two_convolutions(), nets.Clock()
     pace, slow = Pace(clock, until=100.0), lambda done, total: clock.pass_by(3.0)
-    assert refine(nets.alignment_of(model), supply_of(model), Training(10_000, 16), 0.1, pace, 0, slow) == PROBED
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
 
 
 def test_the_rate_goes_up_and_comes_down_by_steps_or_by_the_clock():
-    watch = Watch(2.0, 100, Pace(), lambda done, total: None)
+    watch = ClockedSchedule(2.0, 100, Pace(), lambda done, total: None)
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     model.compile("sgd", "mse")
     watch.set_model(model)
@@ -132,7 +134,7 @@ def test_the_rate_goes_up_and_comes_down_by_steps_or_by_the_clock():
         watch.on_train_batch_end(0)
     assert rates[0] < 0.1 and rates[10] == pytest.approx(2.0, rel=0.01) and 0 < rates[-1] < 0.01
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
-    late = Watch(2.0, 10**9, Pace(until=0.0), lambda done, total: None)
+    late = ClockedSchedule(2.0, 10**9, Pace(until=0.0), lambda done, total: None)
     late.set_model(model)
     late.on_train_batch_begin(0)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-6)
@@ -172,23 +174,23 @@ def test_dropout_does_not_drop():
 def test_how_long_a_training_is():
     supply = supply_of(nets.small())
     second = 1.0
-    assert planned(supply, 1e9, second, 1).steps == 6_000
-    assert planned(supply, 1e9, second, 1).batch == BATCH
-    large = planned(supply, 1e9, second, TRAINING_BYTES // (2 * KEPT))
+    assert plan_training(supply, 1e9, second, 1).steps == 6_000
+    assert plan_training(supply, 1e9, second, 1).batch == BATCH
+    large = plan_training(supply, 1e9, second, TRAINING_BYTES // (2 * KEPT))
     assert large.batch == 2
-    short = planned(supply, 2.0 * BATCH * (LEAST_STEPS - 1), second, 1)
-    assert short.steps == 0 and "--calibration-budget" in short.reason
+    short = plan_training(supply, 2.0 * BATCH * (LEAST_STEPS - 1), second, 1)
+    assert short.steps == 0 and "`calibration_budget`" in short.reason
     made = replace(supply, more=lambda *_: supply.fit, more_seconds=10.0)
-    generated = planned(made, 10_000.0, 0.01, 1)
+    generated = plan_training(made, 10_000.0, 0.01, 1)
     assert generated.samples * 10.0 + generated.steps * RUNS * BATCH * 0.01 <= 10_000.0 and generated.samples == 300
-    few = planned(supply_of(nets.small(), LEAST_SAMPLES - 1), 1e9, second, 1)
+    few = plan_training(supply_of(nets.small(), LEAST_SAMPLES - 1), 1e9, second, 1)
     assert few.steps == 0 and f"needs {LEAST_SAMPLES} samples" in few.reason
 
 
 def test_the_work_is_told_by_the_model_unless_it_is_far_slower():
     costs = cost_of(nets.residual())
-    told = told_seconds(costs, calls=0)
+    told = estimated_seconds(costs, calls=0)
     assert seconds_a_sample(told, 0.1 * told) == seconds_a_sample(told, 0.9 * FAR * told) == told
     assert seconds_a_sample(told, 10 * FAR * told) == 10 * FAR * told
-    assert told_seconds(cost_of(nets.residual(size=32)), calls=0) > 2 * told
-    assert told_seconds(costs, calls=20) == pytest.approx(told + 20 * CALL_SECONDS)
+    assert estimated_seconds(cost_of(nets.residual(size=32)), calls=0) > 2 * told
+    assert estimated_seconds(costs, calls=20) == pytest.approx(told + 20 * CALL_SECONDS)

@@ -1,10 +1,10 @@
-"""What the output of a layer of the converted model should be, by the source's own tensors.
+"""The outputs that a layer of the converted model should have, from the source's own tensors.
 
-A layer's target is what its source puts out before the activation, with two corrections that follow from where it goes:
+A layer's target is the output of its source before the activation, with two corrections that depend on its consumers:
 
-- *Sum.* Where it goes, through normalisation alone, into a sum with a tensor the converted model has already made (the
-  shortcut of a residual block), the target is what makes the sum right. Errors that the shortcut carries are taken back
-  there, so they do not add up along a chain of blocks.
+- *Sum.* Where the output is added, through normalisation alone, to a tensor that the converted model has computed
+  before (the shortcut of a residual block), the target is the value that makes the sum right. It corrects errors of
+  the shortcut, so they do not add up along a chain of blocks.
 - *Rectifier.* Where a rectifier follows, a low cell should be the mean of the rectified positions, ``pool(act(y))``;
   the rectified mean, ``act(pool(y))``, is less.
 """
@@ -12,16 +12,20 @@ A layer's target is what its source puts out before the activation, with two cor
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from keras import ops
 
-from octconvert.calibration.alignment import Counterpart, Alignment, AlignedCall
+from octconvert.calibration.alignment import AlignedCall, Alignment, Counterpart
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call
 from octconvert.octave.split import ChannelSplit
 from octconvert.rules import rule_of
 from octconvert.rules.activations import is_linear, rectifier_limit
+
+Tensor: TypeAlias = Any
+"""A tensor of the Keras backend; Keras has no type for it."""
 
 SMALL_GAIN = 1e-3
 """A normalisation that scales a channel by less than this share of the others' hides what lies before it."""
@@ -29,13 +33,13 @@ SMALL_GAIN = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """How a call's wanted outputs are computed.
+    """How the target outputs of a call are computed.
 
     Attributes:
-        aligned: the layer.
-        split: of its source's output; None where the call makes one plain tensor.
-        side: 0 or 1 where the call makes the high or the low map alone ('clone-H', 'clone-L'), else None.
-        scale, offset: what normalisation does behind the call, for each source channel.
+        aligned: the call.
+        split: of its source's output; None where the call has one plain output.
+        side: 0 or 1 where the output is the high or the low map alone ('clone-H', 'clone-L'), else None.
+        scale, offset: of the normalisation behind the call, for each source channel.
         total: source tensor of the sum that follows, or None.
         others: converted tensors that are added to the call's output there.
         limit: upper limit of the rectifier that follows, or None.
@@ -51,15 +55,15 @@ class Target:
     limit: float | None = None
 
     def needs(self) -> tuple[int, ...]:
-        """Source tensors that have to be there."""
+        """Source tensors that have to be available."""
         return (*self.aligned.source.inputs, *(() if self.total is None else (self.total,)))
 
     def borrows(self) -> tuple[int, ...]:
-        """Converted tensors that have to be there, besides the call's inputs."""
+        """Converted tensors that have to be available, besides the call's inputs."""
         return tuple(number for numbers in self.others for number in numbers)
 
-    def compute(self, alignment: Alignment, source: dict[int, object], converted: dict[int, object]) -> list:
-        """The wanted outputs of the call, one for each of its maps; empty where the layer is not linear."""
+    def compute(self, alignment: Alignment, source: dict[int, Tensor], converted: dict[int, Tensor]) -> list[Tensor]:
+        """The target outputs of the call, one for each of its maps; empty where the layer is not linear."""
         call, rule = self.aligned.source, rule_of(self.aligned.source)
         inputs = [source[number] for number in call.inputs]
         own = rule.linear_output(call, self.aligned.part, inputs) if rule is not None else None
@@ -73,18 +77,21 @@ class Target:
             parts = [parts[0], self._for_rectifier(alignment, own, parts[1])]
         return parts if self.side is None else [parts[self.side]]
 
-    def _for_sum(self, alignment: Alignment, parts: list, source, converted) -> list:
-        """The sum less the other tensors, taken back through the normalisation."""
-        found = []
+    def _for_sum(
+        self, alignment: Alignment, parts: list[Tensor], source: dict[int, Tensor], converted: dict[int, Tensor]
+    ) -> list[Tensor]:
+        """The sum less the other tensors, with the normalisation inverted."""
+        assert self.total is not None
+        targets = []
         whole = ops.cast(source[self.total], "float32")
         for i, (own, total) in enumerate(zip(parts, alignment.parts(whole, self.split), strict=True)):
             for numbers in self.others:
                 total = total - ops.cast(converted[numbers[i]], "float32")
             channels = None if self.split is None else (self.split.high, self.split.low)[i]
-            found.append(self._undone(alignment, total, own, channels))
-        return found
+            targets.append(self._undone(alignment, total, own, channels))
+        return targets
 
-    def _for_rectifier(self, alignment: Alignment, own, low):
+    def _for_rectifier(self, alignment: Alignment, own: Tensor, low: Tensor) -> Tensor:
         """Low cells whose rectified value is the mean of the rectified positions."""
         assert self.split is not None and self.limit is not None  # only pairs have low cells
         y = ops.take(own, self.split.low, axis=alignment.source.channel_axis)
@@ -94,22 +101,22 @@ class Target:
             pool_octave(part, self.split.octave, alignment.source.data_format)
             for part in (y, ops.clip(y, 0.0, self.limit))
         )
-        wanted = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are cut off alike
-        return self._undone(alignment, wanted, low, self.split.low)
+        target = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are clipped alike
+        return self._undone(alignment, target, low, self.split.low)
 
-    def _undone(self, alignment: Alignment, wanted, own, channels):
-        """What the normalisation makes ``wanted`` of; the layer's ``own`` output where it hides what lies before it."""
+    def _undone(self, alignment: Alignment, target: Tensor, own: Tensor, channels: np.ndarray | None) -> Tensor:
+        """The value that the normalisation maps to ``target``; the layer's ``own`` output where it hides its input."""
         scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
         hidden = np.abs(scale) < SMALL_GAIN * np.abs(self.scale).max()
         scale, offset, hidden = (_shaped(alignment, v, own) for v in (scale, offset, hidden))
-        return ops.where(hidden > 0, own, (wanted - offset) / _safe(scale))
+        return ops.where(hidden > 0, own, (target - offset) / _safe(scale))
 
 
-def _safe(scale):
+def _safe(scale: Tensor) -> Tensor:
     return ops.where(ops.abs(scale) < 1e-12, ops.ones_like(scale), scale)
 
 
-def _shaped(alignment: Alignment, values: np.ndarray, like):
+def _shaped(alignment: Alignment, values: np.ndarray, like: Tensor) -> Tensor:
     """A vector over the channels of ``like``."""
     shape = [1] * len(like.shape)
     shape[alignment.source.channel_axis if len(shape) == 4 else -1] = -1
@@ -117,8 +124,8 @@ def _shaped(alignment: Alignment, values: np.ndarray, like):
 
 
 def target_of(alignment: Alignment, aligned: AlignedCall, available: set[int]) -> Target | None:
-    """The target of a call; ``available``: converted tensors that are made before it. None: nothing to fit it to."""
-    between = aligned.part == "depthwise"  # what it puts out need not be a tensor of the source
+    """The target of a call; ``available``: converted tensors that are computed before. None: nothing can be fitted."""
+    between = aligned.part == "depthwise"  # its output need not be a tensor of the source
     split = (
         _split_of_depthwise(alignment, aligned) if between else alignment.layout.splits.get(aligned.source.outputs[0])
     )
@@ -171,7 +178,7 @@ def _followed(alignment: Alignment, target: Target, available: set[int]) -> Targ
 
 
 def _on_channels(call: Call, channel_axis: int, channels: int, scale: np.ndarray) -> bool:
-    """Whether a normalisation of maps is one of their channels."""
+    """Whether a normalisation of maps normalises their channels."""
     axis = getattr(call.operation, "axis", channel_axis)
     return axis in (channel_axis, channel_axis - 4) and len(scale) in (1, channels)
 
@@ -181,17 +188,17 @@ def _is_map(alignment: Alignment, tensor: int) -> bool:
 
 
 def _with_sum(alignment: Alignment, target: Target, call: Call, tensor: int, available: set[int]) -> Target:
-    """The target at the sum ``call`` that reads ``tensor``, where the other tensors are there and split alike."""
+    """The target at the sum ``call`` that reads ``tensor``, where the others are available and split alike."""
     others = [number for number in call.inputs if number != tensor]
-    found = [alignment.counterparts.get(number) for number in others]
+    counterparts = [alignment.counterparts.get(number) for number in others]
     same_shape = all(alignment.source.tensors[n].shape == alignment.source.tensors[tensor].shape for n in others)
-    there = all(item is not None and available.issuperset(item.numbers) for item in found)
-    if len(others) != len(call.inputs) - 1 or not same_shape or not there:
+    complete = all(item is not None and available.issuperset(item.numbers) for item in counterparts)
+    if len(others) != len(call.inputs) - 1 or not same_shape or not complete:
         return target
     whole = Counterpart((), alignment.layout.splits.get(call.outputs[0]))
-    if not all(_same_split(target.split, item.split) for item in [whole, *filter(None, found)]):
+    if not all(_same_split(target.split, item.split) for item in [whole, *filter(None, counterparts)]):
         return target
-    numbers = tuple(item.numbers for item in found if item is not None)
+    numbers = tuple(item.numbers for item in counterparts if item is not None)
     return replace(target, total=call.outputs[0], others=numbers)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert.calibration.data.supply import given_supply, synthetic_supply
+from octconvert.calibration.data.generator import synthetic_supply
+from octconvert.calibration.data.supply import user_supply
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import Settings
@@ -42,7 +43,7 @@ def test_synthetic_samples_have_the_shapes_of_the_inputs(shapes, expected, image
     assert [array.shape for array in supply.held_out.arrays] == [(5, *shape) for shape in expected]
     assert supply.images == images
     assert all(array.dtype == "float32" and np.isfinite(array).all() for array in supply.fit.arrays)
-    assert "9 synthetic" in supply.told
+    assert "9 synthetic" in supply.label
     assert all(array.std() > 0.05 for array in supply.fit.arrays)
 
 
@@ -89,7 +90,7 @@ def test_preprocessing_of_made_up_samples_is_refused():
 @pytest.mark.parametrize("count, held_out", [(2, 1), (8, 1), (80, 10), (3000, 256)])
 def test_given_samples_are_divided(count, held_out):
     data = np.arange(count, dtype="float32").reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 5), "float32")
-    supply = given_supply(graph_of((4, 4, 5)), Settings(data=data, samples=4000))
+    supply = user_supply(graph_of((4, 4, 5)), Settings(data=data, samples=4000))
     assert (supply.fit.count, supply.held_out.count) == (count - held_out, held_out)
     both = np.concatenate([each.arrays[0][:, 0, 0, 0] for each in (supply.fit, supply.held_out)])
     assert np.array_equal(np.sort(both), np.arange(count))
@@ -98,7 +99,7 @@ def test_given_samples_are_divided(count, held_out):
 
 def test_images_that_are_held_out_are_not_among_the_others():
     data = np.arange(40, dtype="float32").reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 3), "float32")
-    supply = given_supply(graph_of((4, 4, 3)), Settings(data=data))
+    supply = user_supply(graph_of((4, 4, 3)), Settings(data=data))
     fit, held_out = (np.unique(each.arrays[0]) for each in (supply.fit, supply.held_out))
     assert supply.images and len(fit) == 35 and len(held_out) == 5
     assert np.array_equal(np.union1d(fit, held_out), np.arange(40))
@@ -106,10 +107,10 @@ def test_images_that_are_held_out_are_not_among_the_others():
 
 def test_no_more_than_asked_for_are_taken():
     data = nets.images(50, channels=5)
-    supply = given_supply(graph_of((16, 16, 5)), Settings(data=data, samples=20))
+    supply = user_supply(graph_of((16, 16, 5)), Settings(data=data, samples=20))
     assert supply.fit.count + supply.held_out.count == 20
 
 
 def test_one_sample_is_too_few():
     with pytest.raises(InputError, match="give two or more"):
-        given_supply(graph_of((16, 16, 3)), Settings(data=nets.images(1)))
+        user_supply(graph_of((16, 16, 3)), Settings(data=nets.images(1)))

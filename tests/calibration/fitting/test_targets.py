@@ -9,11 +9,11 @@ from keras.src.applications.convnext import LayerScale
 from oracle import randomise
 
 from octconvert.calibration.fitting.linear import draw_positions, regressions
-from octconvert.calibration.fitting.sweep import waves_of
+from octconvert.calibration.fitting.waves import waves_of
 
 
 def readings_of(alignment):
-    return [each for wave in waves_of(alignment) for fitting in wave.fittings for each in fitting.readings]
+    return [each for wave in waves_of(alignment) for layer in wave.layers for each in layer.calls]
 
 
 def check(model, **options):

@@ -1,0 +1,124 @@
+"""Synthetic samples for a model's inputs: images in the range that the model expects, and noise for other inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from octconvert.calibration.data.input_range import InputRange, find_range, image_like
+from octconvert.calibration.data.supply import Supply
+from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
+from octconvert.calibration.effort import Pace
+from octconvert.errors import UsageError
+from octconvert.model.graph import CallGraph
+from octconvert.model.shapes import with_known_sizes
+from octconvert.options.calibration import Settings
+from octconvert.samples import Samples
+from octconvert.text.words import plural
+
+SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
+"""Rows and columns of synthetic images where the model leaves them open: the first at which it works."""
+NUMBER_SECONDS = 5e-7
+"""To generate one number of a synthetic image."""
+MOST_BYTES = 2**30
+"""Of synthetic samples that are generated at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """Generates synthetic samples for a model.
+
+    Attributes:
+        graph: with all sizes known.
+        shapes: of the inputs.
+        ranges: values of those that are images, None for the others.
+    """
+
+    graph: CallGraph
+    shapes: tuple[tuple[int, ...], ...]
+    ranges: tuple[InputRange | None, ...]
+
+    @property
+    def seconds(self) -> float:
+        """About how long one sample takes, on a usual machine."""
+        return sum(math.prod(shape[1:]) * NUMBER_SECONDS for shape in self.shapes)
+
+    def noise(self, count: int) -> Samples:
+        """White noise, to measure times with: it takes no time to generate."""
+        rng = np.random.default_rng(0)
+        arrays = [rng.standard_normal((count, *shape[1:]), dtype="float32") for shape in self.shapes]
+        return Samples(tuple(arrays), None, "noise")
+
+    def make(self, count: int, seed: int, pace: Pace | None = None, least: int = 1) -> Samples:
+        """``count`` samples, or as many as there is time for, ``least`` of them in any case."""
+        most = max(1, MOST_BYTES // sum(4 * math.prod(shape[1:]) for shape in self.shapes))
+        count, arrays = min(count, most), []
+        for i, (shape, value_range) in enumerate(zip(self.shapes, self.ranges, strict=True)):
+            own = (pace or Pace()).part(1 / (len(self.shapes) - i))
+            parts = list(own.units(_parts(self.graph, shape, count, value_range, seed + 1000 * i), least))
+            arrays.append(np.concatenate(parts))
+        count = min(map(len, arrays))
+        return Samples(tuple(array[:count] for array in arrays), None, "synthetic")
+
+    def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
+        """Samples to fit to and others to measure on, which are generated first."""
+        pace = pace or Pace()
+        measured = self.make(held_out, seed + 2, pace.part(held_out / (count + held_out)))
+        fit = self.make(count, seed + 1, pace, least=2)
+        images = [value_range is not None for value_range in self.ranges]
+        label = plural(fit.count, "synthetic image") if any(images) else f"{fit.count:,} synthetic inputs of 1/f noise"
+        how = "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
+        return Supply(fit, measured, label, how, fit.count, all(images), self.make, self.seconds)
+
+
+def generator_of(graph: CallGraph, settings: Settings, pace: Pace | None = None) -> Generator | None:
+    """None where an input expects other values than floating-point numbers; ``pace``: the time to find their range.
+
+    Raises:
+        UsageError: preprocessing is requested.
+    """
+    pace = pace or Pace()
+    if settings.preprocess is not None:
+        raise UsageError(
+            "`preprocess` is for data to calibrate on or to evaluate with; synthetic images are generated as the model"
+            " expects them"
+        )
+    sized = with_known_sizes(graph, SYNTHETIC_SIZES)
+    specs = [sized.tensors[number] for number in sized.inputs]
+    if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
+        return None
+    images = [len(spec.shape) == 4 and image_like(graph, i) for i, spec in enumerate(specs)]
+    shares = [pace.part(1 / (len(images) - i)) for i in range(len(images))]
+    requested = settings.input_range
+    ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
+    shapes = tuple(tuple(size or 1 for size in spec.shape) for spec in specs)
+    return Generator(sized, shapes, tuple(ranges))
+
+
+def synthetic_supply(graph: CallGraph, settings: Settings, count: int, held_out: int) -> Supply | None:
+    """Synthetic samples; None where an input expects values that can not be generated."""
+    generator = generator_of(graph, settings)
+    return None if generator is None else generator.supply(count, held_out, settings.seed)
+
+
+def _parts(
+    graph: CallGraph, shape: tuple[int, ...], count: int, value_range: InputRange | None, seed: int
+) -> Iterator[np.ndarray]:
+    """One input of the samples, a few at a time."""
+    if len(shape) != 4:
+        yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
+        return
+    rows, columns = (shape[axis] for axis in graph.spatial_axes)
+    channels = shape[graph.channel_axis]
+    parts: Iterable[np.ndarray] = (
+        power_noise_in_parts(count, rows, columns, channels, 1.0, seed)
+        if value_range is None
+        else dead_leaves_in_parts(count, rows, columns, channels, seed)
+    )
+    for x in parts:
+        if value_range is not None:
+            x = x * np.array(value_range.scale, dtype="float32") + np.array(value_range.offset, dtype="float32")
+        yield np.ascontiguousarray(np.moveaxis(x, 3, 1)) if graph.channel_axis == 1 else x

@@ -1,0 +1,29 @@
+"""Step *refine*: a short training towards the source, see `octconvert.calibration.refinement`."""
+
+from __future__ import annotations
+
+from octconvert.calibration import refinement
+from octconvert.calibration.alignment import Alignment
+from octconvert.calibration.attempt import Outcome, WeightStep
+from octconvert.calibration.run import Run
+from octconvert.calibration.state import State
+from octconvert.text.words import plural
+
+
+class Refine(WeightStep):
+    """Trains the whole model for what is left of the time."""
+
+    name = "refine"
+
+    def apply(self, run: Run, state: State) -> Outcome:
+        pace, candidate = run.pace(self.name), state.candidate
+        seconds, sample = min(run.budget.left, max(pace.left, 0.0)), run.budget.seconds_a_sample
+        training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes)
+        if not training.steps:
+            return Outcome(state, training.reason, kept=False)
+        alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
+        steps = refinement.refine(alignment, run.supply, training, candidate.error, pace, run.settings.seed, progress)
+        cut = steps < training.steps
+        total = f" of {training.steps:,}" if cut else ""
+        end = ", then the time was over" if cut else ""
+        return Outcome(state, f"{steps:,}{total} steps of {plural(training.batch, 'sample')}{end}")

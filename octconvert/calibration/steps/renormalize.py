@@ -1,0 +1,34 @@
+"""Step *renormalize*: statistics of BatchNormalization, see `octconvert.calibration.renormalization`."""
+
+from __future__ import annotations
+
+from octconvert.calibration.alignment import Alignment
+from octconvert.calibration.attempt import Outcome, WeightStep
+from octconvert.calibration.data.batches import CountedBatches
+from octconvert.calibration.effort import OutOfTime
+from octconvert.calibration.renormalization import renormalize
+from octconvert.calibration.run import Run
+from octconvert.calibration.state import State
+
+RENORMALIZING = 2.0
+"""Time for each sample, in runs of the source."""
+AFTER_SOLVE = 256
+"""Samples at most where the layers are solved: their means are right already, and there is little to gain."""
+
+
+class Renormalize(WeightStep):
+    """Moves running means and variances by as much as the inputs have changed."""
+
+    name = "renormalize"
+
+    def apply(self, run: Run, state: State) -> Outcome:
+        pace = run.pace(self.name)
+        samples = run.samples_to_fit()
+        if state.is_kept("solve"):
+            samples = samples.subset(range(min(samples.count, AFTER_SOLVE)))
+        run.budget.spend(samples.count, RENORMALIZING)
+        batches = CountedBatches(pace.units(samples.batches(run.batch)))
+        layers = renormalize(Alignment(state.candidate.rewritten), batches)
+        if not batches.samples:
+            raise OutOfTime
+        return Outcome(state, f"{layers} layers" + (batches.cut_off(samples.count) if pace.cut else ""))

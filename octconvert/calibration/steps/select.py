@@ -1,0 +1,25 @@
+"""Step *select*: the channels of each group that become low, see `octconvert.calibration.selection`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from octconvert.calibration import selection
+from octconvert.calibration.attempt import CalibrationStep, Outcome
+from octconvert.calibration.run import Run
+from octconvert.calibration.state import State
+from octconvert.calibration.steps.measuring import damages
+
+
+class Select(CalibrationStep):
+    """Selects the channels whose loss of detail does the least damage; as many as planned."""
+
+    name = "select"
+
+    def apply(self, run: Run, state: State) -> Outcome:
+        planned, groups = state.planned, state.planned.plan.groups
+        damage, how = damages(run, planned, run.pace(self.name))
+        fixed = sum(group.selection is not None for group in groups)
+        plan = selection.select(planned.layout, planned.plan, damage)
+        detail = f"{len(groups) - fixed} groups" + (f", {fixed} as planned" if fixed else "") + how
+        return Outcome(replace(state, planned=planned.following(plan)), detail)

@@ -1,0 +1,98 @@
+"""Step *solve*: least squares layer by layer, see `octconvert.calibration.fitting`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from octconvert.calibration.alignment import Alignment
+from octconvert.calibration.attempt import Outcome, WeightStep, change_of_error
+from octconvert.calibration.effort import OutOfTime, Pace
+from octconvert.calibration.fitting.sweep import FitResult, Sweep
+from octconvert.calibration.run import SOLVING, Run
+from octconvert.calibration.state import Candidate, State
+from octconvert.rewriting import Rewritten, rewrite
+from octconvert.rewriting import weights_by_name
+from octconvert.samples import Samples
+from octconvert.text.words import plural
+
+LEAST_BATCHES = 8
+"""Batches that the samples are divided into at least."""
+
+
+class Solve(WeightStep):
+    """Fits the layers of a model that was built from the chosen plan."""
+
+    name = "solve"
+    restores = False  # where the model is no better, `accepted` takes the base in its place
+
+    def apply(self, run: Run, state: State) -> Outcome:
+        detail, unfitted = fit_layers(run, state.candidate, run.samples_to_fit(), run.pace(self.name))
+        return Outcome(replace(state, unfitted=unfitted), detail)
+
+    def judge(self, run: Run, before: State, outcome: Outcome, measured: Candidate) -> Outcome:
+        """It has to be better than the base, unless alphas were chosen: the base has others."""
+        assert before.base is not None
+        kept = measured.error < before.base.error or run.settings.searches
+        change = f"{change_of_error(before.base.error, measured.error)}, taken back"
+        return Outcome(replace(outcome.state, current=measured), outcome.detail if kept else change, kept)
+
+
+def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> tuple[str, tuple[str, ...]]:
+    """Fit the candidate's layers in place; returns what the report says, and notes on layers that can not be fitted.
+
+    Raises:
+        OutOfTime: there is no time for it.
+    """
+    if pace.left <= 0:
+        raise OutOfTime
+    alignment = Alignment(candidate.rewritten)
+    folded = rewrite(candidate.planned.with_options(weights="fold"), run.progress)
+    prior = _matched(candidate.rewritten, folded)
+    batch = max(1, min(run.batch, samples.count // LEAST_BATCHES))
+    run.budget.spend(samples.count, SOLVING)
+    sweep = Sweep(alignment, samples, batch, run.settings.seed, (prior,), run.stage("least squares"), pace)
+    results = sweep.run()
+    return _summary(results) + _cut_off(sweep), sweep.unfitted
+
+
+def accepted(run: Run, state: State) -> State:
+    """The fitted model, or the base where that is nearer to the source; with chosen alphas the former in any case."""
+    assert state.base is not None
+    candidate = state.candidate
+    if Solve.name not in run.settings.steps:
+        with suppress(OutOfTime):
+            candidate = run.measured(candidate)
+    if run.settings.searches and not np.isfinite(candidate.error):
+        candidate = run.measured(candidate, in_any_case=True)
+    if candidate.error < state.base.error or run.settings.searches:
+        return replace(state, current=candidate)
+    return replace(state, current=state.base).with_undone(("rotate", "select"), ": no better")
+
+
+def _matched(rewritten: Rewritten, other: Rewritten) -> dict[int, dict[str, np.ndarray]]:
+    """Id of a layer -> the weights by name of the layer in its place in the other model."""
+    others = {(item.call.key, item.part): item.layer for item in other.layers}
+    matched = {}
+    for item in rewritten.layers:
+        same = others.get((item.call.key, item.part))
+        if same is not None:
+            matched[id(item.layer)] = {name: np.array(value) for name, value in weights_by_name(same).items()}
+    return matched
+
+
+def _summary(results: list[FitResult]) -> str:
+    changed = {result.name for result in results if result.solution.changed}
+    unchanged = {result.name for result in results} - changed
+    return f"{len(changed)} layers" + (f", {len(unchanged)} as they were" if unchanged else "")
+
+
+def _cut_off(sweep: Sweep) -> str:
+    """What was left out for lack of time."""
+    if not sweep.pace.cut and not sweep.unsolved:
+        return ""
+    used = min(sweep.batches * sweep.batch_size, sweep.samples.count)
+    some = f", {sweep.unsolved} left out" if sweep.unsolved else ""
+    return f"{some}, on {used:,} of {plural(sweep.samples.count, 'sample')}: the time was short"
