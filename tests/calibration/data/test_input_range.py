@@ -53,15 +53,15 @@ def assert_close(found, scale, offset, channels=3):
 
 
 def test_a_given_range_wins():
-    found = find_range(build_graph(through(layers.Rescaling(1 / 255))), given=(-1, 1))
+    found = find_range(build_graph(through(layers.Rescaling(1 / 255))), requested=(-1, 1))
     assert (found.scale, found.offset, found.known) == ((2, 2, 2), (-1, -1, -1), True)
     assert found.how == "-1..1, as given"
 
 
 @pytest.mark.parametrize("given", [(1, 0), (0, 0), (0, float("inf")), (float("nan"), 1)])
 def test_a_given_range_must_be_one(given):
-    with pytest.raises(UsageError, match="--input-range: expected finite LO < HI"):
-        find_range(build_graph(through(layers.ReLU())), given=given)
+    with pytest.raises(UsageError, match="input_range must be two finite numbers LO < HI"):
+        find_range(build_graph(through(layers.ReLU())), requested=given)
 
 
 # --- what the input goes through first ---
@@ -251,7 +251,7 @@ def test_otherwise_the_range_is_assumed(steps):
     found = find_range(build_graph(through(*steps)))
     assert not found.known
     assert found.scale == pytest.approx((4, 4, 4)) and found.offset == pytest.approx((-1.8, -1.8, -1.8))
-    assert "assumed" in found.how and "--input-range LO,HI" in found.how
+    assert "assumed" in found.how and "`input_range`" in found.how
 
 
 def test_statistics_that_fit_nothing_are_not_believed():
