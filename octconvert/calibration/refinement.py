@@ -22,10 +22,11 @@ from octconvert.calibration.effort import Pace
 from octconvert.calibration.fitting.linear import regressions
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
+from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
 from octconvert.training.augmentation import flip_and_shift
 from octconvert.training.distiller import Distiller
-from octconvert.training.losses import RelativeSquaredError, Tensor
+from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import muon_for
 from octconvert.training.overrides import overridden
 from octconvert.training.schedule import warm_up_cosine
@@ -155,12 +156,12 @@ class InnerOutputs(keras.Model):
         self._graph, self._numbers = alignment.converted, [*alignment.converted.outputs, *counterparts]
         self.built = True
 
-    def call(self, inputs: Any, training: bool | None = None) -> list[Tensor]:
+    def call(self, inputs: Any, training: bool | None = None) -> list[BackendTensor]:
         tensors = tensors_of(self._graph, tree.flatten(inputs), self._numbers)
         return [ops.cast(tensors[number], "float32") for number in self._numbers]
 
 
-def _source_values(alignment: Alignment, inputs: Any, inner: list[int]) -> list[Tensor]:
+def _source_values(alignment: Alignment, inputs: Any, inner: list[int]) -> list[BackendTensor]:
     """The outputs and inner tensors of the source, as `InnerOutputs` has them."""
     graph = alignment.source
     tensors = tensors_of(graph, tree.flatten(inputs), [*graph.outputs, *inner])

@@ -1,5 +1,6 @@
-"""Which tied groups gain time as pairs: measured on this machine, on the runtime that the model is made for.
+"""Which tied groups gain time as pairs: measured on this machine, on the runtime that the model is converted for.
 
-`units`: what runtimes run as one; `probes`: each of them alone, plain and as a pair; `stopwatch`: their times, measured
-once and kept; `choice`: the fastest set of groups; `objective`: all of it, and the whole model against its source.
+`fusing`: the parts that runtimes run as one; `probes`: each of them alone, plain and as a pair; `stopwatch`: their
+times, measured once and kept; `timing`: of all parts; `groups`: the fastest set of groups; `objective`: all of it, and
+the whole model beside its source.
 """

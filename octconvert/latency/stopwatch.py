@@ -1,4 +1,4 @@
-"""Times of small models on a runtime: measured in turns, and kept for the next time."""
+"""Times of small models on a runtime: measured in turns, and kept in a file for the next conversion."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from octconvert.system.targets import write_atomically
 from octconvert.system.temporaries import new_folder
 
 ROUNDS, TURN_SECONDS, MOST_RUNS = 6, 0.01, 50
-"""Turns of every model; what the runs of one take, where one run takes less, and how many they are at most."""
+"""Turns of every model; seconds of a turn where one run takes less, and runs of a turn at most."""
 LEAST_SHARE = 0.05
-"""Of the time of a call, for a model that does next to nothing."""
+"""Share of the time of a call that a model that computes next to nothing counts for."""
 LOW = 0.25
-"""The quantile that counts: what disturbs a run only makes it longer."""
+"""The quantile that counts: disturbances only make a run longer."""
 
 
 class Stopwatch(AbstractContextManager):
-    """Measures, in one process of its own; ends it on exit and keeps what was found.
+    """Measures in one worker process; ends it on exit and keeps the times.
 
     Args:
         runtime: its name.
@@ -48,25 +48,25 @@ class Stopwatch(AbstractContextManager):
         self._worker: Worker | None = None
         self._folder = Path()
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
         self._known.keep()
 
     def known(self, key: str) -> float | None:
-        """Seconds, where they were measured before."""
+        """Seconds, if they have been measured."""
         return self._known.get(key)
 
     def measure(self, models: Mapping[str, Any]) -> dict[str, float]:
-        """Seconds of a run of each, without what any call takes. What can not be run is left out."""
+        """Seconds of a run of each, without those that any call takes. Models that can not be run are left out."""
         empty = {f"empty {ends}": _empty(*ends) for ends in set(map(_ends, models.values()))}
         missing = {key: model for key, model in empty.items() if self.known(key) is None}
         if missing:
             self._known.add(self._gross(missing))
         gross = self._gross(models)
         calls = {key: self.known(f"empty {_ends(models[key])}") or 0.0 for key in gross}
-        found = {key: without_call(seconds, calls[key]) for key, seconds in gross.items()}
-        self._known.add(found)
-        return found
+        times = {key: without_call(seconds, calls[key]) for key, seconds in gross.items()}
+        self._known.add(times)
+        return times
 
     def _gross(self, models: Mapping[str, Any]) -> dict[str, float]:
         if self._worker is None:
@@ -80,10 +80,10 @@ class Stopwatch(AbstractContextManager):
                 times[key] += self._run(self._worker, number, turns[key]) if turns[key] else []
         return {key: float(np.quantile(seconds, LOW)) for key, seconds in times.items() if seconds}
 
-    def _open(self, worker: Worker, number: int, model) -> bool:
-        write = lambda model: exported(  # noqa: E731
-            model, self._runtime, self._folder / str(number), self._batch, self._threads
-        )
+    def _open(self, worker: Worker, number: int, model: keras.Model) -> bool:
+        """Export a model and open it in the worker; False where the runtime can not run it."""
+        folder = self._folder / str(number)
+        write = lambda model: exported(model, self._runtime, folder, self._batch, self._threads)  # noqa: E731
         try:
             choice = first_taken(model, find(self._runtime), (False,), write)  # in a precision that the runtime has
         except OctconvertError:
@@ -104,25 +104,26 @@ class Stopwatch(AbstractContextManager):
 
 
 def without_call(seconds: float, call: float) -> float:
-    """What of a run is the model's own, where any call takes ``call`` seconds; never nothing, nor less than that."""
+    """The seconds of a run without those of any call, but at least `LEAST_SHARE` of them."""
     return max(seconds - call, LEAST_SHARE * seconds)
 
 
-def _ends(model) -> tuple[int, int]:
+def _ends(model: keras.Model) -> tuple[int, int]:
+    """Numbers of inputs and outputs."""
     return len(model.inputs), len(model.outputs)
 
 
-def _empty(inputs: int, outputs: int):
-    """A model with so many inputs and outputs that does next to nothing: the time of it is that of a call."""
-    given = [keras.Input((1, 1, 1)) for _ in range(inputs)]
-    return keras.Model(given, [keras.layers.ReLU()(given[number % inputs]) for number in range(outputs)])
+def _empty(inputs: int, outputs: int) -> keras.Model:
+    """A model with so many inputs and outputs that computes next to nothing: its time is that of a call."""
+    tensors = [keras.Input((1, 1, 1)) for _ in range(inputs)]
+    return keras.Model(tensors, [keras.layers.ReLU()(tensors[number % inputs]) for number in range(outputs)])
 
 
 class Times:
     """Seconds by key, in a file that all conversions on this machine share.
 
     Args:
-        circumstances: what they depend on besides.
+        circumstances: everything else that the times depend on.
     """
 
     def __init__(self, circumstances: str):
@@ -134,13 +135,13 @@ class Times:
     def get(self, key: str) -> float | None:
         return self._times.get(self._hashed(key))
 
-    def add(self, found: Mapping[str, float]) -> None:
-        found = {self._hashed(key): seconds for key, seconds in found.items()}
-        self._times |= found
-        self._new |= found
+    def add(self, times: Mapping[str, float]) -> None:
+        hashed = {self._hashed(key): seconds for key, seconds in times.items()}
+        self._times |= hashed
+        self._new |= hashed
 
     def keep(self) -> None:
-        """Write what is new; somebody else may have written in between. A cache that can not be written is none."""
+        """Add the new times to the file as it is now. If it can not be written, nothing is kept."""
         if not self._new:
             return
         with contextlib.suppress(OSError, UsageError):
@@ -152,10 +153,10 @@ class Times:
 
     def _read(self) -> dict[str, float]:
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        items = found.items() if isinstance(found, dict) else ()
+        items = content.items() if isinstance(content, dict) else ()
         return {key: value for key, value in items if isinstance(value, float)}
 
 
@@ -178,9 +179,9 @@ def _version(package: str) -> str:
 
 
 def _machine() -> str:
-    """The processor by name, and how many of them."""
+    """Name and number of the processors."""
     try:
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        match = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    return f"{platform.machine()} {found[1] if found else platform.processor()} {os.cpu_count()}"
+        match = None
+    return f"{platform.machine()} {match[1] if match else platform.processor()} {os.cpu_count()}"

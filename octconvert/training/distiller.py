@@ -10,7 +10,7 @@ import keras
 from keras import ops, tree
 
 from octconvert.model.functional import functional_of
-from octconvert.training.losses import Tensor
+from octconvert.model.tensors import BackendTensor
 
 
 class Distiller(keras.Model):
@@ -62,7 +62,7 @@ class Distiller(keras.Model):
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Tensor:
+    ) -> BackendTensor:
         targets, outputs = tree.flatten(self._target(x)), tree.flatten(y_pred)
         samples = _for_each_output(sample_weight, outputs)
         parts = zip(self._weights, self._distances, targets, outputs, samples, strict=True)
@@ -73,14 +73,14 @@ class Distiller(keras.Model):
         return (1 - self.labels_weight) * distance + self.labels_weight * labels
 
 
-def _for_each_output(sample_weight: Any, outputs: list[Tensor]) -> list[Tensor | None]:
+def _for_each_output(sample_weight: Any, outputs: list[BackendTensor]) -> list[BackendTensor | None]:
     """The sample weights of every output, with as many axes as its loss."""
     nested = tree.is_nested(sample_weight)
     weights = tree.flatten(sample_weight) if nested else [sample_weight] * len(outputs)
     return [_with_axes(weight, len(output.shape) - 1) for weight, output in zip(weights, outputs, strict=True)]
 
 
-def _with_axes(weight: Tensor | None, count: int) -> Tensor | None:
+def _with_axes(weight: BackendTensor | None, count: int) -> BackendTensor | None:
     while weight is not None and len(weight.shape) < count:
         weight = ops.expand_dims(weight, -1)
     return weight

@@ -14,20 +14,18 @@ import keras
 from keras import ops, tree
 
 from octconvert.model.graph import CallGraph
+from octconvert.model.tensors import BackendTensor
 from octconvert.rules import traits_of
 from octconvert.rules.outputs import value_maker
 
 TEMPERATURE = 4.0
 """Default for probabilities: the shares of wrong classes then count, too."""
 
-Tensor = Any
-"""A tensor of the Keras backend; Keras has no type for it."""
-
 
 class RelativeSquaredError(keras.losses.Loss):
     """Squared error relative to the variance of the targets in the batch; both (batch, ...)."""
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def call(self, y_true: BackendTensor, y_pred: BackendTensor) -> BackendTensor:
         # The share of the mean square keeps a batch of nearly equal targets from counting beyond measure.
         scale = ops.var(y_true) + 0.01 * ops.mean(ops.square(y_true)) + 1e-7
         error = ops.square(y_pred - y_true) / scale
@@ -47,11 +45,11 @@ class SoftmaxDivergence(keras.losses.Loss):
         super().__init__()
         self.temperature, self.axis, self.from_logits = temperature, axis, from_logits
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def call(self, y_true: BackendTensor, y_pred: BackendTensor) -> BackendTensor:
         expected, actual = (self._log_probabilities(y) for y in (y_true, y_pred))
         return self.temperature**2 * ops.sum(ops.exp(expected) * (expected - actual), axis=self.axis)
 
-    def _log_probabilities(self, outputs: Tensor) -> Tensor:
+    def _log_probabilities(self, outputs: BackendTensor) -> BackendTensor:
         # Logarithms of probabilities are logits up to a constant.
         logits = outputs if self.from_logits else ops.log(ops.maximum(outputs, 1e-7))
         return ops.log_softmax(logits / self.temperature, axis=self.axis)
@@ -64,7 +62,7 @@ class SigmoidDivergence(keras.losses.Loss):
         super().__init__()
         self.temperature = temperature
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def call(self, y_true: BackendTensor, y_pred: BackendTensor) -> BackendTensor:
         expected, actual = (self._logits(y) for y in (y_true, y_pred))
         share = ops.sigmoid(expected)
         yes = share * (ops.log_sigmoid(expected) - ops.log_sigmoid(actual))
@@ -72,7 +70,7 @@ class SigmoidDivergence(keras.losses.Loss):
         error = self.temperature**2 * (yes + no)
         return ops.mean(error, axis=-1) if len(error.shape) > 1 else error
 
-    def _logits(self, outputs: Tensor) -> Tensor:
+    def _logits(self, outputs: BackendTensor) -> BackendTensor:
         outputs = ops.clip(outputs, 1e-6, 1 - 1e-6)
         return (ops.log(outputs) - ops.log(1 - outputs)) / self.temperature
 
@@ -119,10 +117,10 @@ def labels_loss(requested: Any, source: keras.Model, kinds: list[OutputKind]) ->
     return tree.pack_sequence_as(source.output, [_default_labels_loss(kind) for kind in kinds])
 
 
-def _default_labels_loss(kind: OutputKind) -> Callable[[Tensor, Tensor], Tensor]:
+def _default_labels_loss(kind: OutputKind) -> Callable[[BackendTensor, BackendTensor], BackendTensor]:
     logits = kind.name == "linear"
 
-    def labels_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def labels_loss(y_true: BackendTensor, y_pred: BackendTensor) -> BackendTensor:
         """Class numbers are recognised by their shape: one number where the output has several."""
         if kind.name == "sigmoid":
             return keras.losses.binary_crossentropy(y_true, y_pred)

@@ -4,8 +4,8 @@ import keras
 import pytest
 from keras import layers
 
-from octconvert.latency.probes import State, probe
-from octconvert.latency.units import Units
+from octconvert.latency.fusing import FusedGraph
+from octconvert.latency.probes import ProbeState, probe
 from octconvert.model.graph import OPERATION
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
@@ -20,7 +20,7 @@ def conv(x, filters=8, size=3, **more):
 
 def units_of(model, options=OPTIONS):
     graph = build_graph(model)
-    return Units(layout_from_options(graph, options), graph)
+    return FusedGraph(layout_from_options(graph, options), graph)
 
 
 def classes(unit):
@@ -45,7 +45,7 @@ def residual():
 
 
 def test_a_unit_is_what_runs_in_one_go(residual):
-    found = units_of(residual).found
+    found = units_of(residual).parts
     assert [classes(unit) for unit in found] == [
         ["Conv2D", "BatchNormalization", "ReLU"],
         ["Conv2D", "BatchNormalization"],
@@ -62,7 +62,7 @@ def test_a_unit_is_what_runs_in_one_go(residual):
 
 def test_the_units_are_the_whole_model_piece_by_piece(residual):
     """Everything that a pair can reach is in one unit, and only in one."""
-    calls = [call.name for unit in units_of(residual).found for call in unit.calls]
+    calls = [call.name for unit in units_of(residual).parts for call in unit.calls]
     every = [call.name for call in build_graph(residual).calls if call.kind == OPERATION]
     assert sorted(calls) == sorted(every)
 
@@ -72,7 +72,7 @@ def test_nested_and_shared_models_come_apart_as_well():
     inner = keras.Model(image, layers.ReLU()(conv(image)), name="inner")
     source = keras.Input((16, 16, 3))
     model = keras.Model(source, conv(inner(inner(conv(source))), 2))
-    found = units_of(model).found
+    found = units_of(model).parts
     assert [classes(unit) for unit in found] == [["Conv2D"], ["Conv2D", "ReLU"], ["Conv2D", "ReLU"], ["Conv2D"]]
     assert shapes(units_of(model).model(found[1]).outputs) == [(16, 16, 8)]
 
@@ -80,11 +80,11 @@ def test_nested_and_shared_models_come_apart_as_well():
 @pytest.mark.parametrize(
     "state, inputs, outputs",
     [
-        (State((0.0,), 0.0), [(16, 16, 8)], [(16, 16, 12)]),
-        (State((0.0,), 0.5), [(16, 16, 8)], [(16, 16, 6), (8, 8, 6)]),
-        (State((0.25,), 0.0), [(16, 16, 6), (8, 8, 2)], [(16, 16, 12)]),
-        (State((0.25,), 0.5), [(16, 16, 6), (8, 8, 2)], [(16, 16, 6), (8, 8, 6)]),
-        (State((0.25,), 0.0, frozen=True), [(16, 16, 6), (8, 8, 2)], [(16, 16, 12)]),
+        (ProbeState((0.0,), 0.0), [(16, 16, 8)], [(16, 16, 12)]),
+        (ProbeState((0.0,), 0.5), [(16, 16, 8)], [(16, 16, 6), (8, 8, 6)]),
+        (ProbeState((0.25,), 0.0), [(16, 16, 6), (8, 8, 2)], [(16, 16, 12)]),
+        (ProbeState((0.25,), 0.5), [(16, 16, 6), (8, 8, 2)], [(16, 16, 6), (8, 8, 6)]),
+        (ProbeState((0.25,), 0.0, frozen=True), [(16, 16, 6), (8, 8, 2)], [(16, 16, 12)]),
     ],
 )
 @pytest.mark.parametrize("runtime", ["tf", "litert", "onnx"])
@@ -99,11 +99,11 @@ def test_a_convolution_in_every_state(state, inputs, outputs, runtime):
 
 def test_joins_and_gates_with_pairs(residual):
     units = units_of(residual)
-    by_name = {classes(unit)[0]: unit for unit in units.found}
+    by_name = {classes(unit)[0]: unit for unit in units.parts}
     pair, gate = [(16, 16, 4), (8, 8, 4)], [(1, 1, 8)]
 
     def made(name, *alphas):
-        found = probe(units.model(by_name[name]), State(alphas, 0.0), OPTIONS, "tf", "channels_last")
+        found = probe(units.model(by_name[name]), ProbeState(alphas, 0.0), OPTIONS, "tf", "channels_last")
         return shapes(found.inputs), shapes(found.outputs)
 
     assert made("Add", 0.5, 0.5) == (pair * 2, pair)
@@ -116,5 +116,5 @@ def test_joins_and_gates_with_pairs(residual):
 def test_channels_first():
     image = keras.Input((8, 16, 16))
     x = layers.Conv2D(12, 3, padding="same", data_format="channels_first")(image)
-    made = probe(keras.Model(image, x, name="unit"), State((0.5,), 0.5), OPTIONS, "tf", "channels_first")
+    made = probe(keras.Model(image, x, name="unit"), ProbeState((0.5,), 0.5), OPTIONS, "tf", "channels_first")
     assert shapes(made.inputs) == [(4, 16, 16), (4, 8, 8)] and shapes(made.outputs) == [(6, 16, 16), (6, 8, 8)]

@@ -26,7 +26,7 @@ class Frontier:
         self._folder: Path | None = None
 
     def take(self, batch: int) -> dict[int, object]:
-        """Tensor number -> tensor."""
+        """BackendTensor number -> tensor."""
         values: dict[int, object] = {}
         for number, array in self._held.pop(batch, {}).items():
             if isinstance(array, _File):

@@ -12,7 +12,7 @@ from keras import ops
 from octconvert.calibration.alignment import AlignedCall, Alignment
 from octconvert.calibration.fitting.least_squares import NormalEquations, Solution
 from octconvert.calibration.fitting.linear import Regression, draw_positions
-from octconvert.calibration.fitting.targets import Tensor
+from octconvert.model.tensors import BackendTensor
 
 
 class Intercept:
@@ -48,7 +48,9 @@ class Problem:
     intercept: Intercept | None
     equations: NormalEquations | None = None
 
-    def add(self, rng: np.random.Generator, inputs: Sequence[Tensor], target: Tensor, limit: int, fold: int) -> None:
+    def add(
+        self, rng: np.random.Generator, inputs: Sequence[BackendTensor], target: BackendTensor, limit: int, fold: int
+    ) -> None:
         """Add rows at no more than ``limit`` positions of one batch."""
         regression = self.regression
         positions = draw_positions(rng, regression.last(target).shape, limit)

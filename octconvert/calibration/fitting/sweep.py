@@ -21,12 +21,12 @@ from octconvert.calibration.fitting.frontier import Frontier
 from octconvert.calibration.fitting.least_squares import Solution
 from octconvert.calibration.fitting.linear import Regression, regressions
 from octconvert.calibration.fitting.problem import Problem, intercept_of
-from octconvert.calibration.fitting.targets import Tensor
 from octconvert.calibration.fitting.waves import FittedLayer, LaterReads, Wave, waves_of
 from octconvert.costs.macs import call_macs
 from octconvert.model.execution import Uses, run_call
 from octconvert.model.graph import SOURCE_INPUT, Call
 from octconvert.model.shapes import with_input_shapes
+from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
 
 WORK = 2e11
@@ -172,7 +172,7 @@ class Sweep:
         calls = [call.aligned for call in fitted.calls]
         return [Problem(each, intercept_of(self.alignment, calls, each)) for each in regressions(fitted.layer)]
 
-    def _values(self, batch: int, first: bool) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def _values(self, batch: int, first: bool) -> tuple[dict[int, BackendTensor], dict[int, BackendTensor]]:
         """(source's, converted model's) tensors of a batch as the last wave left them; the inputs for the first."""
         if not first:
             return self._frontiers[0].take(batch), self._frontiers[1].take(batch)
@@ -186,8 +186,8 @@ class Sweep:
         self,
         fitted: FittedLayer,
         problems: list[Problem],
-        source: dict[int, Tensor],
-        converted: dict[int, Tensor],
+        source: dict[int, BackendTensor],
+        converted: dict[int, BackendTensor],
         rng: np.random.Generator,
         batch: int,
     ) -> None:
@@ -220,7 +220,7 @@ class Sweep:
                 yield FitResult(fitted.name, problem.regression.output, solution)
 
 
-def _advance(calls: Sequence[Call], values: dict[int, Tensor], kept: AbstractSet[int]) -> None:
+def _advance(calls: Sequence[Call], values: dict[int, BackendTensor], kept: AbstractSet[int]) -> None:
     """Run calls; drop the values that neither they nor the readers of ``kept`` will read."""
     uses = Uses(calls, kept)
     for call in calls:

@@ -12,7 +12,6 @@ A layer's target is the output of its source before the activation, with two cor
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
 
 import numpy as np
 from keras import ops
@@ -20,12 +19,10 @@ from keras import ops
 from octconvert.calibration.alignment import AlignedCall, Alignment, Counterpart
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call
+from octconvert.model.tensors import BackendTensor
 from octconvert.octave.split import ChannelSplit
 from octconvert.rules import rule_of
 from octconvert.rules.activations import is_linear, rectifier_limit
-
-Tensor: TypeAlias = Any
-"""A tensor of the Keras backend; Keras has no type for it."""
 
 SMALL_GAIN = 1e-3
 """A normalisation that scales a channel by less than this share of the others' hides what lies before it."""
@@ -62,7 +59,9 @@ class Target:
         """Converted tensors that have to be available, besides the call's inputs."""
         return tuple(number for numbers in self.others for number in numbers)
 
-    def compute(self, alignment: Alignment, source: dict[int, Tensor], converted: dict[int, Tensor]) -> list[Tensor]:
+    def compute(
+        self, alignment: Alignment, source: dict[int, BackendTensor], converted: dict[int, BackendTensor]
+    ) -> list[BackendTensor]:
         """The target outputs of the call, one for each of its maps; empty where the layer is not linear."""
         call, rule = self.aligned.source, rule_of(self.aligned.source)
         inputs = [source[number] for number in call.inputs]
@@ -78,8 +77,12 @@ class Target:
         return parts if self.side is None else [parts[self.side]]
 
     def _for_sum(
-        self, alignment: Alignment, parts: list[Tensor], source: dict[int, Tensor], converted: dict[int, Tensor]
-    ) -> list[Tensor]:
+        self,
+        alignment: Alignment,
+        parts: list[BackendTensor],
+        source: dict[int, BackendTensor],
+        converted: dict[int, BackendTensor],
+    ) -> list[BackendTensor]:
         """The sum less the other tensors, with the normalisation inverted."""
         assert self.total is not None
         targets = []
@@ -91,7 +94,7 @@ class Target:
             targets.append(self._undone(alignment, total, own, channels))
         return targets
 
-    def _for_rectifier(self, alignment: Alignment, own: Tensor, low: Tensor) -> Tensor:
+    def _for_rectifier(self, alignment: Alignment, own: BackendTensor, low: BackendTensor) -> BackendTensor:
         """Low cells whose rectified value is the mean of the rectified positions."""
         assert self.split is not None and self.limit is not None  # only pairs have low cells
         y = ops.take(own, self.split.low, axis=alignment.source.channel_axis)
@@ -104,7 +107,9 @@ class Target:
         target = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are clipped alike
         return self._undone(alignment, target, low, self.split.low)
 
-    def _undone(self, alignment: Alignment, target: Tensor, own: Tensor, channels: np.ndarray | None) -> Tensor:
+    def _undone(
+        self, alignment: Alignment, target: BackendTensor, own: BackendTensor, channels: np.ndarray | None
+    ) -> BackendTensor:
         """The value that the normalisation maps to ``target``; the layer's ``own`` output where it hides its input."""
         scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
         hidden = np.abs(scale) < SMALL_GAIN * np.abs(self.scale).max()
@@ -112,11 +117,11 @@ class Target:
         return ops.where(hidden > 0, own, (target - offset) / _safe(scale))
 
 
-def _safe(scale: Tensor) -> Tensor:
+def _safe(scale: BackendTensor) -> BackendTensor:
     return ops.where(ops.abs(scale) < 1e-12, ops.ones_like(scale), scale)
 
 
-def _shaped(alignment: Alignment, values: np.ndarray, like: Tensor) -> Tensor:
+def _shaped(alignment: Alignment, values: np.ndarray, like: BackendTensor) -> BackendTensor:
     """A vector over the channels of ``like``."""
     shape = [1] * len(like.shape)
     shape[alignment.source.channel_axis if len(shape) == 4 else -1] = -1

@@ -13,8 +13,9 @@ import keras
 
 from octconvert.calibration.alignment import AlignedCall, Alignment
 from octconvert.calibration.fitting.linear import regressions
-from octconvert.calibration.fitting.targets import Target, Tensor, target_of
+from octconvert.calibration.fitting.targets import Target, target_of
 from octconvert.model.graph import SOURCE_INPUT, Call
+from octconvert.model.tensors import BackendTensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,9 @@ class FittedCall:
         """Converted tensors."""
         return (*(() if self.ideal else self.aligned.call.inputs), *self.target.borrows())
 
-    def inputs(self, alignment: Alignment, source: dict[int, Tensor], converted: dict[int, Tensor]) -> list[Tensor]:
+    def inputs(
+        self, alignment: Alignment, source: dict[int, BackendTensor], converted: dict[int, BackendTensor]
+    ) -> list[BackendTensor]:
         if not self.ideal:
             return [converted[number] for number in self.aligned.call.inputs]
         counterparts = alignment.counterparts

@@ -1,9 +1,10 @@
-"""A solved graph cut into units: a convolution with what acts on its result alone, or any other call with the same."""
+"""A solved graph as parts that runtimes fuse: a call with those behind it that read its result alone."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import tree
@@ -15,14 +16,14 @@ from octconvert.planning.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
-    """Calls that runtimes run in one go, each on the result of the one before.
+class FusedCalls:
+    """Calls that runtimes run as one, each on the result of the one before.
 
     Attributes:
         calls: in order.
         inputs: tensors from outside, each once.
-        outputs: what the last call makes.
-        decides: tensors made in it whose split is its own choice.
+        outputs: of the last call.
+        decides: tensors computed in it whose split it chooses itself.
     """
 
     calls: tuple[Call, ...]
@@ -31,8 +32,8 @@ class Unit:
     decides: tuple[int, ...]
 
 
-class Units:
-    """The units of a layout that pairs come near; all others take the same time whatever is decided.
+class FusedGraph:
+    """The parts of a layout that pairs can reach; all others take the same time for every choice of pairs.
 
     Args:
         layout: with every group a pair.
@@ -46,8 +47,8 @@ class Units:
             if call.kind == BOUNDARY:
                 self._root[call.outputs[0]] = self._root[call.inputs[0]]
         producers = {producer.call.key for group, _ in layout.groups for producer in group.producers}
-        units = (self._unit(calls, producers) for calls in self._runs())
-        self.found = [unit for unit in units if any(map(self._is_pair_of_maps, (*unit.inputs, *unit.decides)))]
+        parts = (self._part(calls, producers) for calls in self._runs())
+        self.parts = [part for part in parts if any(map(self._is_pair_of_maps, (*part.inputs, *part.decides)))]
 
     def _is_pair_of_maps(self, tensor: int) -> bool:
         return tensor in self._layout.splits and not self._sized.is_vector(self._sized.tensors[tensor].shape)
@@ -68,31 +69,32 @@ class Units:
                 ends[call.outputs[0]] = run
         return runs
 
-    def _unit(self, calls: list[Call], producers: set) -> Unit:
+    def _part(self, calls: list[Call], producers: set[tuple[Any, ...]]) -> FusedCalls:
         inputs = dict.fromkeys(self._root[tensor] for tensor in calls[0].inputs)
-        made = (tensor for call in calls if call.key in producers for tensor in call.outputs)
-        decides = tuple(tensor for tensor in made if tensor in self._layout.splits)
-        return Unit(tuple(calls), tuple(inputs), calls[-1].outputs, decides)
+        produced = (tensor for call in calls if call.key in producers for tensor in call.outputs)
+        decides = tuple(tensor for tensor in produced if tensor in self._layout.splits)
+        return FusedCalls(tuple(calls), tuple(inputs), calls[-1].outputs, decides)
 
-    def model(self, unit: Unit):
-        """The unit as a model of its own, with fresh weights; names say nothing of the model it is from."""
-        specs = [self._sized.tensors[number] for number in unit.inputs]
+    def model(self, part: FusedCalls) -> keras.Model:
+        """The part as a model of its own, with fresh weights; its names do not depend on the whole model."""
+        specs = [self._sized.tensors[number] for number in part.inputs]
         inputs = [
             keras.Input(spec.shape[1:], dtype=spec.dtype, name=f"input{number}") for number, spec in enumerate(specs)
         ]
-        values = dict(zip(unit.inputs, inputs, strict=True))
-        for position, call in enumerate(unit.calls):
+        values = dict(zip(part.inputs, inputs, strict=True))
+        for position, call in enumerate(part.calls):
             read = [values[self._root[tensor]] for tensor in call.inputs]
             values.update(zip(call.outputs, _called(call, read, f"layer{position}"), strict=True))
-        return keras.Model(inputs, [values[tensor] for tensor in unit.outputs], name=UNIT)
+        return keras.Model(inputs, [values[tensor] for tensor in part.outputs], name=PART)
 
 
-UNIT = "unit"
+PART = "unit"
+"""Name of the model of a part; measured times are kept by it."""
 
 
-def _called(call: Call, inputs: list, name: str) -> list:
+def _called(call: Call, inputs: list[keras.KerasTensor], name: str) -> list[keras.KerasTensor]:
     """The outputs of a fresh copy of the call's layer."""
     arguments = call.node.arguments
-    given = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
-    args, kwargs = arguments.fill_in(given)
+    replacements = {id(tensor): value for tensor, value in zip(arguments.keras_tensors, inputs, strict=True)}
+    args, kwargs = arguments.fill_in(replacements)
     return tree.flatten(renamed(call.operation, name)(*args, **kwargs))

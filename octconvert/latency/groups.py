@@ -1,7 +1,7 @@
-"""The set of groups whose pairs make the model fastest, from the times of its units.
+"""The set of groups whose pairs make the model fastest, from the times of its parts.
 
-A unit's time is known where its input and what it decides are plain or pairs; where a part of its input's channels is
-(several groups joined), it is taken to be in between.
+The time of a part is measured with its input, and with the output that it decides, as plain tensors or pairs. Where
+only some channels of its input are a pair (of several groups joined), the time is interpolated.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 MOST_ROUNDS = 200
 LEAST_GAIN = 0.001
-"""What each pair has to gain, as a share of the plain model's time: it costs some accuracy."""
+"""Time that each pair has to gain, as a share of the plain model's: it costs some accuracy."""
 
 
 @dataclass(frozen=True, eq=False)
-class Costs:
-    """Times of every unit.
+class PartTimes:
+    """Times of every part.
 
     Attributes:
-        inputs, outputs: (units, groups): the share of each group in what a unit reads, and in what it decides itself.
-        seconds: (2, 2, units): by whether the input is a pair, and the output.
+        inputs, outputs: (parts, groups): the share of each group in the tensors that a part reads, and that it decides.
+        seconds: (2, 2, parts): by whether the input is a pair, and the output.
     """
 
     inputs: np.ndarray
@@ -33,20 +33,20 @@ class Costs:
         """Seconds; ``pairs``: (..., groups), 1 for a pair and 0 for a plain group."""
         read, written = pairs @ self.inputs.T, pairs @ self.outputs.T
         (plain, first), (last, both) = self.seconds
-        units = (1 - read) * ((1 - written) * plain + written * first) + read * ((1 - written) * last + written * both)
-        return units.sum(axis=-1)
+        parts = (1 - read) * ((1 - written) * plain + written * first) + read * ((1 - written) * last + written * both)
+        return parts.sum(axis=-1)
 
 
-def fastest(costs: Costs) -> np.ndarray:
+def fastest_groups(times: PartTimes) -> np.ndarray:
     """Whether each group should be a pair: descent over runs of groups, from none of them and from all."""
-    count = costs.inputs.shape[1]
-    price = LEAST_GAIN * float(costs.total(np.zeros(count)))
+    count = times.inputs.shape[1]
+    price = LEAST_GAIN * float(times.total(np.zeros(count)))
 
     def value(pairs: np.ndarray) -> np.ndarray:
-        return costs.total(pairs) + price * pairs.sum(axis=-1)
+        return times.total(pairs) + price * pairs.sum(axis=-1)
 
-    found = [_descend(value, np.full(count, start)) for start in (0.0, 1.0)]
-    return min(found, key=lambda pairs: float(value(pairs))) > 0
+    results = [_descend(value, np.full(count, start)) for start in (0.0, 1.0)]
+    return min(results, key=lambda pairs: float(value(pairs))) > 0
 
 
 def _descend(value: Callable[[np.ndarray], np.ndarray], pairs: np.ndarray) -> np.ndarray:
