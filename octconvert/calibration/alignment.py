@@ -1,4 +1,4 @@
-"""A source model and its conversion side by side: which tensors of one stand for which of the other."""
+"""A source model and its conversion side by side: which tensors of one correspond to which of the other."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from octconvert.layers.spatial import pool_octave
 from octconvert.model.functional import node_of
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.graph_reader import build_graph
+from octconvert.model.tensors import BackendTensor
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting import Rewritten
 
 
 @dataclass(frozen=True)
 class Counterpart:
-    """What stands for a source tensor in the converted model: one tensor number, or (high, low) and their split."""
+    """The counterpart of a source tensor in the converted model: one tensor number, or (high, low) and their split."""
 
     numbers: tuple[int, ...]
     split: ChannelSplit | None
@@ -28,7 +29,7 @@ class Counterpart:
 
 @dataclass(frozen=True, eq=False)
 class AlignedCall:
-    """One call of a layer of the converted model, and the source's call it stands for.
+    """One call of a layer of the converted model, and its counterpart in the source.
 
     Attributes:
         layer, part: see `octconvert.rewriting.NewLayer`.
@@ -43,7 +44,7 @@ class AlignedCall:
 
 
 class Alignment:
-    """Source and converted model as call graphs, with the bookkeeping between them.
+    """Source and converted model as call graphs, with the correspondence between them.
 
     Attributes:
         layout: the plan the conversion follows.
@@ -58,7 +59,7 @@ class Alignment:
         self.layout, self.model, self.source = layout, model, layout.graph
         self.converted: CallGraph = build_graph(model)
         self._applied = rewritten.calls
-        values: dict[int, Any] = {}  # what stands for a Keras tensor; a nested model is built once for all its calls
+        values: dict[int, Any] = {}  # by Keras tensor; a nested model is built once for all its calls
         for (_, tensor), value in rewritten.values.items():
             values[tensor] = value
         self._chains = self._match_chains(values)
@@ -70,7 +71,7 @@ class Alignment:
         return {chain: tuple(node_of(_parts(values[id(n.outputs[0])])[0]) for n in chain) for chain in chains}
 
     def _match(self, values: dict[int, Any]) -> dict[int, Counterpart]:
-        numbers, found = self.converted.every, {}
+        numbers, counterparts = self.converted.every, {}
         for (chain, tensor), number in self.source.every.items():
             value = values.get(tensor)
             if value is None or (isinstance(value, Pair) and value.pads is not None):
@@ -78,22 +79,22 @@ class Alignment:
             keys = [(self._chains[chain], id(part)) for part in _parts(value)]
             if all(key in numbers for key in keys):
                 split = value.split if isinstance(value, Pair) else None
-                found[number] = Counterpart(tuple(numbers[key] for key in keys), split)
-        return found
+                counterparts[number] = Counterpart(tuple(numbers[key] for key in keys), split)
+        return counterparts
 
     @cached_property
     def calls(self) -> list[AlignedCall]:
-        """Calls of layers that stand for one call of the source each, in execution order of the converted model."""
+        """Calls of layers that have one counterpart in the source, in execution order of the converted model."""
         applied = {id(item.node): item for item in self._applied}
         back = {converted: source for source, converted in self._chains.items()}
         source_calls = {(call.chain, id(call.node)): call for call in self.source.calls if call.kind == OPERATION}
-        found = []
+        aligned = []
         for call in self.converted.calls:
             item = applied.get(id(call.node)) if call.kind == OPERATION else None
             source = source_calls.get((back.get(call.chain, ()), id(item.call.node))) if item is not None else None
             if item is not None and source is not None:
-                found.append(AlignedCall(item.new_layer.layer, item.new_layer.part, call, source))
-        return found
+                aligned.append(AlignedCall(item.new_layer.layer, item.new_layer.part, call, source))
+        return aligned
 
     @cached_property
     def layers(self) -> list[list[AlignedCall]]:
@@ -105,7 +106,7 @@ class Alignment:
         every = groups.values()
         return [g for g in every if len(g) == counts[id(g[0].layer)] == len({aligned.source.index for aligned in g})]
 
-    def parts(self, tensor, split: ChannelSplit | None) -> list:
+    def parts(self, tensor: BackendTensor, split: ChannelSplit | None) -> list[BackendTensor]:
         """A tensor of the source as the converted model should hold it: [whole], or [high, pooled low]."""
         if split is None:
             return [tensor]
@@ -118,6 +119,6 @@ class Alignment:
         return [ops.take(tensor, split.high, axis=axis), low]
 
 
-def _parts(value) -> list:
-    """The Keras tensors of a value of the builder: [high, low] or [plain]."""
+def _parts(value: Any) -> list[keras.KerasTensor]:
+    """The Keras tensors of a value of the rewriting: [high, low] or [plain]."""
     return [value.high, value.low] if isinstance(value, Pair) else [value]

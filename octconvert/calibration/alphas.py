@@ -1,4 +1,4 @@
-"""Chooses alpha for each tied group, at the least damage for a wanted number of MACs.
+"""Chooses an alpha for each tied group, at the least damage for a target number of MACs.
 
 *Damage* of a group at some alpha: the sum over its channels that go low, the least damaging first (`selection.damage`).
 *Cost*: the MACs of every convolution, which depend on the alphas at both of its ends (paper, section 3.2: 1 - 3/4 for
@@ -8,6 +8,7 @@ LL, HL and LH). Minimises damage + price * cost by coordinate descent; the price
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class OutOfReach(UsageError):
 
 @dataclass(frozen=True, eq=False)
 class AlphaChoice:
-    """Alphas of the groups, the cost they give as a share of the source's MACs, and the damage to expect."""
+    """Alphas of the groups, their cost as a share of the source's MACs, and the expected damage."""
 
     alphas: tuple[float, ...]
     cost: float
@@ -41,7 +42,7 @@ class AlphaSearch:
     Args:
         layout: with every group split.
         sized: its graph with all sizes known, for the MACs.
-        damages: of the components of tied channels; those that are infinite are read by nobody, and free.
+        damages: of the components of tied channels; infinite where no call reads the component; it is free.
     """
 
     def __init__(self, layout: Layout, sized: CallGraph, damages: np.ndarray, octave: int):
@@ -49,7 +50,7 @@ class AlphaSearch:
         self.curves = _curves(layout, damages)
         self._ends, self._fixed, self._total = self._costs(sized)
 
-    def _costs(self, sized: CallGraph):
+    def _costs(self, sized: CallGraph) -> tuple[list[tuple[Any, ...]], int, int]:
         """Calls whose MACs depend on the alphas: (MACs, shares of groups in the input, in the output, mixes)."""
         macs, ends, fixed = call_macs(sized), [], 0
         for index, value in macs.items():
@@ -99,13 +100,13 @@ class AlphaSearch:
         while self.cost(alphas) > target and high < 1e12 * unit:
             low, high = high, high * 10
             alphas = self._descend(high)
-        if self.cost(alphas) > target:  # damage without any bound
+        if self.cost(alphas) > target:  # the damage is unbounded
             alphas = most
         for _ in range(24):
             price = (low + high) / 2
-            found = self._descend(price)
-            if self.cost(found) <= target:
-                high, alphas = price, found
+            cheaper = self._descend(price)
+            if self.cost(cheaper) <= target:
+                high, alphas = price, cheaper
             else:
                 low = price
         alphas = self._filled(alphas, target)
@@ -126,7 +127,7 @@ class AlphaSearch:
         return alphas
 
     def _filled(self, alphas: np.ndarray, target: float) -> np.ndarray:
-        """Take back single steps, the most damaging first, for as long as the cost allows."""
+        """Undo single steps, the most damaging first, as long as the cost allows."""
         while True:
             better = []
             for group in np.flatnonzero(alphas > 0):
@@ -141,14 +142,14 @@ class AlphaSearch:
 
 def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
     """(groups, alphas): damage of each."""
-    found = np.zeros((len(layout.groups), len(ALPHAS)))
+    curves = np.zeros((len(layout.groups), len(ALPHAS)))
     for position, (group, _) in enumerate(layout.groups):
         components = np.unique(np.concatenate([layout.components.of[p.channels] for p in group.producers]))
         values = np.sort(damages[components])
         values = np.where(np.isfinite(values), values, 0.0)
         sums = np.concatenate([[0.0], np.cumsum(values)])
-        found[position] = np.interp(np.array(ALPHAS) * len(values), np.arange(len(sums)), sums)
-    return found
+        curves[position] = np.interp(np.array(ALPHAS) * len(values), np.arange(len(sums)), sums)
+    return curves
 
 
 def with_alphas(planned: Planned, alphas: tuple[float, ...]) -> Planned:

@@ -33,7 +33,6 @@ from octconvert.calibration.steps.solve import Solve, accepted
 from octconvert.calibration.steps.trust import trusted
 from octconvert.errors import UsageError
 from octconvert.options.calibration import Settings
-from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -16,26 +17,28 @@ from octconvert.errors import InputError
 from octconvert.model.execution import observe, tensors_of
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
+from octconvert.model.tensors import BackendTensor
 from octconvert.results.report import Measure
 from octconvert.rules import traits_of
 from octconvert.rules.outputs import value_maker
 from octconvert.samples import Samples
 
 WORST_DECIBELS = 99.0
-"""PSNR of equal outputs, which has no number."""
+"""PSNR of equal outputs, which is infinite."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelOutputs:
-    """What a model puts out for all samples: one float32 array for each output."""
+    """The outputs of a model for all samples: one float32 array for each output."""
 
     arrays: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, graph: CallGraph, samples: Samples, batch_size: int, pace: Pace | None = None) -> ModelOutputs:
-        """
+        """Run a model.
+
         Raises:
-            OutOfTime: not all of them can be run in time.
+            OutOfTime: not all of the samples can be run in time.
         """
         pace = pace or Pace()
         parts = [_outputs(graph, batch) for batch in pace.units(samples.batches(batch_size))]
@@ -46,13 +49,13 @@ class ModelOutputs:
     @property
     def spreads(self) -> list[float]:
         """Variance of each output, or its mean square where there is none."""
-        with np.errstate(invalid="ignore"):  # infinite outputs have none, and no number is what comes out
+        with np.errstate(invalid="ignore"):  # of infinite outputs it is nan
             return [max(float(own.var()) or float(np.square(own).mean()), 1e-30) for own in self.arrays]
 
     def error(self, other: ModelOutputs) -> float:
-        """Mean squared difference relative to the variance of these outputs; infinite where it is no number."""
+        """Mean squared difference relative to the variance of these outputs; infinite where it is nan."""
         pairs = zip(self.arrays, other.arrays, self.spreads, strict=True)
-        errors = [float(np.square(own - found).mean()) / spread for own, found, spread in pairs]
+        errors = [float(np.square(own - theirs).mean()) / spread for own, theirs, spread in pairs]
         mean = float(np.mean(errors))
         return mean if np.isfinite(mean) else np.inf
 
@@ -64,19 +67,19 @@ class ModelOutputs:
 
     @property
     def classes(self) -> bool:
-        """Whether the first output tells classes: (samples, two or more)."""
+        """Whether the first output is of classes: (samples, two or more)."""
         return self.arrays[0].ndim == 2 and self.arrays[0].shape[1] > 1
 
     def agreement(self, other: ModelOutputs) -> float:
-        """Share of the samples with the same largest output; nan is the same as nothing."""
-        own, found = self.arrays[0], other.arrays[0]
-        same = (own.argmax(axis=1) == found.argmax(axis=1)) & ~np.isnan(own + found).any(axis=1)
+        """Share of the samples with the same largest output; outputs with nan never agree."""
+        own, theirs = self.arrays[0], other.arrays[0]
+        same = (own.argmax(axis=1) == theirs.argmax(axis=1)) & ~np.isnan(own + theirs).any(axis=1)
         return float(same.mean())
 
     def decibels(self, other: ModelOutputs) -> float:
-        """Peak signal to noise ratio of the first output, 0 where it is no number; the peak is these values' range."""
-        own, found = self.arrays[0], other.arrays[0]
-        noise = float(np.square(own - found).mean())
+        """Peak signal to noise ratio of the first output, 0 where it is nan; the peak is these values' range."""
+        own, theirs = self.arrays[0], other.arrays[0]
+        noise = float(np.square(own - theirs).mean())
         if not np.isfinite(noise):
             return 0.0
         peak = float(own.max() - own.min())
@@ -84,38 +87,38 @@ class ModelOutputs:
 
 
 def _outputs(graph: CallGraph, batch: list[np.ndarray]) -> list[np.ndarray]:
-    found = tensors_of(graph, batch, graph.outputs)
-    return [np.asarray(ops.convert_to_numpy(ops.cast(found[n], "float32"))) for n in graph.outputs]
+    tensors = tensors_of(graph, batch, graph.outputs)
+    return [np.asarray(ops.convert_to_numpy(ops.cast(tensors[n], "float32"))) for n in graph.outputs]
 
 
 def measures(source: ModelOutputs, before: ModelOutputs, after: ModelOutputs) -> tuple[Measure, ...]:
-    """What the report tells: agreement for a classifier, PSNR for maps, the relative error for all."""
-    found = []
+    """For the report: agreement for a classifier, PSNR for maps, the relative error for all."""
+    rows = []
     if source.classes:
-        found.append(Measure("top-1 agreement", source.agreement(before), source.agreement(after)))
-    found.append(Measure("relative error", source.error(before), source.error(after)))
+        rows.append(Measure("top-1 agreement", source.agreement(before), source.agreement(after)))
+    rows.append(Measure("relative error", source.error(before), source.error(after)))
     if source.arrays[0].ndim > 2:
-        found.append(Measure("PSNR", source.decibels(before), source.decibels(after)))
-    return tuple(found)
+        rows.append(Measure("PSNR", source.decibels(before), source.decibels(after)))
+    return tuple(rows)
 
 
-def accuracy(model, samples: Samples, batch_size: int = 64) -> float:
+def accuracy(model: keras.Model, samples: Samples, batch_size: int = 64) -> float:
     """Share of the samples whose largest first output is the label (a class number, or one-hot).
 
     Raises:
-        InputError: the model's first output, or the labels, tell no classes.
+        InputError: the model's first output, or the labels, are not of classes.
     """
     labels = np.asarray(samples.labels)
     graph = build_graph(model)
-    found = np.asarray(ModelOutputs.of(graph, samples, batch_size).arrays[0])
-    if found.ndim != 2:
-        raise InputError(f"{samples.origin}: accuracy is about classes, and the model puts out {found.shape[1:]}")
+    outputs = np.asarray(ModelOutputs.of(graph, samples, batch_size).arrays[0])
+    if outputs.ndim != 2:
+        raise InputError(f"{samples.origin}: accuracy is about classes, and the model's output is {outputs.shape[1:]}")
     if labels.ndim == 2 and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
     if labels.size != samples.count:
         raise InputError(f"{samples.origin}: expected one label a sample, received {labels.shape[1:]} for each")
-    guessed = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0] > _threshold(graph)
-    return float(((guessed == labels.reshape(-1)) & ~np.isnan(found).any(axis=1)).mean())
+    guessed = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > _threshold(graph)
+    return float(((guessed == labels.reshape(-1)) & ~np.isnan(outputs).any(axis=1)).mean())
 
 
 def _threshold(graph: CallGraph) -> float:
@@ -125,7 +128,7 @@ def _threshold(graph: CallGraph) -> float:
 
 
 def errors_by_layer(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> dict[str, float]:
-    """Layer name -> mean squared difference of its output (of the sum it goes into) over the source's variance.
+    """Layer name -> mean squared difference of its output (or of the sum it is added to) over the source's variance.
 
     Of a layer that is called more than once it is the mean over its calls.
     """
@@ -134,7 +137,7 @@ def errors_by_layer(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -
     for batch in batches:
         _add_errors(alignment, batch, sums)
     errors = {name: [_relative(*sums[tensor]) for tensor in tensors] for name, tensors in places.items()}
-    return {name: float(np.mean(found)) for name, found in errors.items() if np.isfinite(found).all()}
+    return {name: float(np.mean(each)) for name, each in errors.items() if np.isfinite(each).all()}
 
 
 def _relative(count: float, total: float, squares: float, difference: float) -> float:
@@ -147,19 +150,19 @@ def _relative(count: float, total: float, squares: float, difference: float) -> 
 def _places(alignment: Alignment) -> dict[str, list[int]]:
     """Layer name -> the source tensors at which its error is measured, one for each call."""
     everything = set(range(len(alignment.converted.tensors)))
-    found: dict[str, dict[int, int]] = {}
+    places: dict[str, dict[int, int]] = {}
     for aligned in alignment.calls:
         target = target_of(alignment, aligned, everything)
         tensor = aligned.source.outputs[0] if target is None or target.total is None else target.total
         if tensor in alignment.counterparts:
-            found.setdefault(aligned.source.layer_name, {})[aligned.source.index] = tensor
-    return {name: list(tensors.values()) for name, tensors in found.items()}
+            places.setdefault(aligned.source.layer_name, {})[aligned.source.index] = tensor
+    return {name: list(tensors.values()) for name, tensors in places.items()}
 
 
 def _add_errors(alignment: Alignment, batch: list[np.ndarray], sums: dict[int, np.ndarray]) -> None:
-    """Both models run side by side, so that no tensor is held longer than it is read."""
+    """Both models run side by side, so that no tensor is kept longer than it is needed."""
     numbers = {tensor: alignment.counterparts[tensor].numbers for tensor in sums}
-    left = Counter(number for found in numbers.values() for number in found)
+    left = Counter(number for each in numbers.values() for number in each)
     held: dict[int, object] = {}
     source = observe(alignment.source, batch, sums)
     converted = observe(alignment.converted, batch, left)
@@ -176,7 +179,8 @@ def _add_errors(alignment: Alignment, batch: list[np.ndarray], sums: dict[int, n
                 del held[number]
 
 
-def _sums(own, found) -> np.ndarray:
-    own, found = ops.cast(own, "float32"), ops.cast(found, "float32")
-    parts: Iterable = (own, ops.square(own), ops.square(own - found))
+def _sums(own: BackendTensor, other: BackendTensor) -> np.ndarray:
+    """(count, sum, sum of squares, sum of squared differences)."""
+    own, other = ops.cast(own, "float32"), ops.cast(other, "float32")
+    parts: Iterable[BackendTensor] = (own, ops.square(own), ops.square(own - other))
     return np.array([float(np.prod(own.shape)), *(float(ops.sum(part)) for part in parts)])

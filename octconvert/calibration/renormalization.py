@@ -3,7 +3,7 @@
 The converted model's inputs to a normalisation differ from the source's; its statistics are moved by as much:
 ``mean + (mean now - mean in the source)`` and ``variance * (variance now / variance in the source)``, with both
 measured on the same samples, and for a low map against the source's *pooled* map. (Plain re-estimation would scale low
-maps, whose variance is smaller because they are pooled, back to the variance of the high ones: another function.)
+maps, whose variance is smaller because they are pooled, to the variance of the high ones: another function.)
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from keras import ops
 
 from octconvert.calibration.alignment import AlignedCall, Alignment
 from octconvert.model.execution import observe
+from octconvert.model.tensors import BackendTensor
 
 LARGEST_CHANGE = 4.0
-"""Most that a variance is multiplied or divided by."""
+"""Largest factor by which a variance is multiplied or divided."""
 
 
 def renormalize(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> int:
-    """Move the statistics of every BatchNormalization, in one pass; how many layers were changed.
+    """Move the statistics of every BatchNormalization, in one pass; returns how many layers were changed.
 
-    One that is called more than once gets the statistics of all its calls.
+    A layer that is called more than once gets the statistics of all its calls.
     """
     layers = _normalizations(alignment)
     sums = {id(calls[0].layer): np.zeros((2, 3, _width(calls[0]))) for calls in layers}
@@ -34,15 +35,15 @@ def renormalize(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> in
 
 
 def _normalizations(alignment: Alignment) -> list[list[AlignedCall]]:
-    found = [calls for calls in alignment.layers if isinstance(calls[0].layer, keras.layers.BatchNormalization)]
-    return [calls for calls in found if all(aligned.source.inputs[0] in alignment.counterparts for aligned in calls)]
+    layers = [calls for calls in alignment.layers if isinstance(calls[0].layer, keras.layers.BatchNormalization)]
+    return [calls for calls in layers if all(aligned.source.inputs[0] in alignment.counterparts for aligned in calls)]
 
 
 def _width(aligned: AlignedCall) -> int:
     return aligned.layer.moving_mean.shape[0]
 
 
-def _add(alignment: Alignment, batch, calls: list[AlignedCall], sums: dict[int, np.ndarray]) -> None:
+def _add(alignment: Alignment, batch: list[np.ndarray], calls: list[AlignedCall], sums: dict[int, np.ndarray]) -> None:
     by_source: dict[int, list[AlignedCall]] = {}
     by_converted: dict[int, list[AlignedCall]] = {}
     for aligned in calls:
@@ -60,7 +61,7 @@ def _add(alignment: Alignment, batch, calls: list[AlignedCall], sums: dict[int, 
             sums[id(aligned.layer)][1] += _moments(value, aligned.layer.axis)
 
 
-def _moments(x, axis: int) -> np.ndarray:
+def _moments(x: BackendTensor, axis: int) -> np.ndarray:
     """(count, sum, sum of squares) for each channel."""
     x = ops.cast(x, "float32")
     axes = [i for i in range(len(x.shape)) if i != axis % len(x.shape)]
@@ -68,7 +69,7 @@ def _moments(x, axis: int) -> np.ndarray:
     return np.stack([ops.convert_to_numpy(ops.sum(part, axis=axes)) for part in parts]).astype("float64")
 
 
-def _move(layer, sums: np.ndarray) -> int:
+def _move(layer: keras.layers.BatchNormalization, sums: np.ndarray) -> int:
     count, total, squares = sums[:, 0], sums[:, 1], sums[:, 2]
     if not np.isfinite(sums).all() or not count.all():
         return 0

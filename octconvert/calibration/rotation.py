@@ -1,4 +1,4 @@
-"""Turns the channels of linear tensors so that a few of them hold what is smooth.
+"""Rotates the channels of linear tensors so that the smooth components lie in a few of them.
 
 Between linear layers the channels of a tensor are a free choice of basis: where convolutions without activation write
 it, sums join it and convolutions read it (the bottlenecks of inverted residual blocks), ``M x`` serves as well as
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -93,7 +94,7 @@ def _linear_group(layout: Layout, tensors: list[int]) -> LinearGroup | None:
             rule = rule_of(call) if call.kind == OPERATION else None
             if call.kind == BOUNDARY or call.index in inside:
                 continue
-            if rule is not None and rule.is_sum(call) and members.issuperset(call.inputs):  # all of them are turned
+            if rule is not None and rule.is_sum(call) and members.issuperset(call.inputs):  # all of them are rotated
                 continue
             if rule is None or rule.mixing(call) is None or often[call.key] > 1:
                 return None
@@ -107,14 +108,15 @@ def _reads_pair(layout: Layout, call: Call, tensor: int) -> bool:
     return trace is not None and trace.gains and tensor in layout.splits
 
 
-def _often(graph: CallGraph) -> dict:
-    counts: dict = {}
+def _often(graph: CallGraph) -> dict[tuple[Any, ...], int]:
+    """How often each layer is called, by call key."""
+    counts: dict[tuple[Any, ...], int] = {}
     for call in graph.calls:
         counts[call.key] = counts.get(call.key, 0) + 1
     return counts
 
 
-def _branch(layout: Layout, writer: Call, members: set[int], often) -> Branch | None:
+def _branch(layout: Layout, writer: Call, members: set[int], often: dict[tuple[Any, ...], int]) -> Branch | None:
     """Follow a writer through normalisations that nothing else reads."""
     graph, rule = layout.graph, rule_of(writer)
     linear = is_linear(getattr(writer.operation, "activation", None))
@@ -139,22 +141,22 @@ def measured_tensors(layout: Layout, groups: list[LinearGroup]) -> set[int]:
     return ends | {tensor for group in groups for call, tensor in group.readers if _reads_pair(layout, call, tensor)}
 
 
-def rotated(planned: Planned, groups: list[LinearGroup], found: dict[int, Moments]) -> Planned:
+def rotated(planned: Planned, groups: list[LinearGroup], moments: dict[int, Moments]) -> Planned:
     """The plan of a copy of the source with every group in its smooth basis; the same function."""
     layout = planned.layout
     copy = rewrite(Planned.from_options(layout.graph, RewritingOptions(alpha=0.0)))
     layers = {item.call.index: item.layer for item in copy.layers}
     for group in groups:
-        _rotate(layout, group, found, lambda call: layers[call.index])
+        _rotate(layout, group, moments, lambda call: layers[call.index])
     return planned.following(replace(planned.plan, model=copy.model.name), build_graph(copy.model))
 
 
-def basis(layout: Layout, group: LinearGroup, found: dict[int, Moments]) -> tuple[np.ndarray, np.ndarray]:
+def basis(layout: Layout, group: LinearGroup, moments: dict[int, Moments]) -> tuple[np.ndarray, np.ndarray]:
     """(M, its inverse); the rows of M from rough to smooth, as plans put low channels last."""
     reading = [pair for pair in group.readers if _reads_pair(layout, *pair)]
     answers = [_matrix(response(layout, call)) for call, _ in reading]
     weight = sum(answers)
-    rough = sum(found[tensor].roughness * np.trace(a) for a, (_, tensor) in zip(answers, reading, strict=True))
+    rough = sum(moments[tensor].roughness * np.trace(a) for a, (_, tensor) in zip(answers, reading, strict=True))
     values, vectors = np.linalg.eigh(weight)
     values = np.maximum(values, max(FLOOR * values.mean(), 1e-12))
     root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
@@ -167,10 +169,10 @@ def _matrix(answer: np.ndarray) -> np.ndarray:
     return np.diag(answer) if answer.ndim == 1 else answer
 
 
-def _rotate(layout: Layout, group: LinearGroup, found: dict[int, Moments], layer_of: Callable) -> None:
-    matrix, inverse = basis(layout, group, found)
+def _rotate(layout: Layout, group: LinearGroup, moments: dict[int, Moments], layer_of: Callable[[Call], Any]) -> None:
+    matrix, inverse = basis(layout, group, moments)
     for branch in group.branches:
-        _write_rotated(branch, matrix, found[branch.end], layer_of)
+        _write_rotated(branch, matrix, moments[branch.end], layer_of)
     for call, _ in group.readers:
         layer = layer_of(call)
         kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
@@ -179,13 +181,13 @@ def _rotate(layout: Layout, group: LinearGroup, found: dict[int, Moments], layer
 
 def _affine(call: Call) -> tuple[np.ndarray, np.ndarray]:
     rule = rule_of(call)
-    found = rule.affine(call) if rule is not None else None
-    assert found is not None  # so the branch was found
-    return found
+    affine = rule.affine(call) if rule is not None else None
+    assert affine is not None  # `_branch` has checked it
+    return affine
 
 
-def _write_rotated(branch: Branch, matrix: np.ndarray, moments: Moments, layer_of: Callable) -> None:
-    """The writer takes the normalisations' scales and M; they keep the statistics of what they then see."""
+def _write_rotated(branch: Branch, matrix: np.ndarray, moments: Moments, layer_of: Callable[[Call], Any]) -> None:
+    """The writer takes the normalisations' scales and M; they take the statistics of their new inputs."""
     layer, width = layer_of(branch.writer), len(matrix)
     scale, offset = np.ones(width), np.zeros(width)
     for call in branch.affine:

@@ -1,12 +1,12 @@
-"""Which channels go low: those whose loss of detail matters least.
+"""Which channels become low: those whose loss of detail matters least.
 
-A channel's *roughness* is what the kernels that read it respond to its lost detail (its map less the same map pooled
-and upsampled again), as a share of all that they respond to. It is measured where the maps are used, at the input of
+A channel's *roughness* is the response of the kernels that read it to its lost detail (its map less the same map pooled
+and upsampled again), as a share of their whole response. It is measured where the maps are used, at the input of
 convolutions and behind activations. Tied channels share one value, the sum over all places.
 
-Roughness tells of the next layer, `sensitivity` of the outputs, but to first order alone. Their geometric mean, the
-*damage*, ranks channels better than either of them (least squares and refinement make good most of the loss, and what
-remains goes with neither).
+Roughness measures the effect on the next layer, `sensitivity` that on the outputs, but only to first order. Their
+geometric mean, the *damage*, ranks channels better than either of them (least squares and refinement compensate for
+most of the loss, and the rest follows neither).
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from octconvert.layers.spatial import crop_to, pool_octave, upsample
 from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.model.tensors import BackendTensor
 from octconvert.planning.convolutions import is_convolution
 from octconvert.planning.layout import Layout
 from octconvert.results.plan import Plan
@@ -39,7 +41,7 @@ class Moments:
         count: positions.
         total: sum of the channels (channels,).
         product: sum of outer products (channels, channels), or of squares (channels,).
-        lost: the same of what the low resolution loses.
+        lost: ``product`` of the detail that the low resolution loses.
     """
 
     count: float
@@ -67,14 +69,14 @@ class Moments:
 def readers(layout: Layout) -> dict[int, list[Call]]:
     """Maps that are planned as pairs -> the convolutions that read them so."""
     graph = layout.graph
-    found: dict[int, list[Call]] = {}
+    result: dict[int, list[Call]] = {}
     for call in graph.calls:
         trace = layout.traces.get(call.index)
         for tensor in call.inputs:
             is_map = len(graph.tensors[tensor].shape) == 4
             if trace is not None and trace.gains and is_map and tensor in layout.splits and is_convolution(graph, call):
-                found.setdefault(tensor, []).append(call)
-    return found
+                result.setdefault(tensor, []).append(call)
+    return result
 
 
 def survey(
@@ -82,19 +84,19 @@ def survey(
 ) -> dict[int, Moments]:
     """`Moments` of every map that convolutions read as a pair; with ``whole``: of these maps, with outer products."""
     full = whole is not None
-    wanted = set(readers(layout) if whole is None else whole)
-    found: dict[int, Moments] = {}
+    tensors = set(readers(layout) if whole is None else whole)
+    moments: dict[int, Moments] = {}
     rng = np.random.default_rng(seed)
     for samples in batches:
-        for tensor, value in observe(layout.graph, samples, wanted):
+        for tensor, value in observe(layout.graph, samples, tensors):
             new = _moments(value, octave, layout.graph, rng, full)
-            old = found.get(tensor)
+            old = moments.get(tensor)
             parts = (getattr(new, name) + (getattr(old, name) if old else 0.0) for name in vars(new))
-            found[tensor] = Moments(*parts)
-    return found
+            moments[tensor] = Moments(*parts)
+    return moments
 
 
-def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator, full: bool) -> Moments:
+def _moments(x: BackendTensor, octave: int, graph: CallGraph, rng: np.random.Generator, full: bool) -> Moments:
     x = ops.cast(x, "float32")
     rows = [_rows(tensor, graph) for tensor in (x, lost_detail(x, octave, graph))]
     count = rows[0].shape[0]
@@ -109,14 +111,14 @@ def _moments(x, octave: int, graph: CallGraph, rng: np.random.Generator, full: b
     return Moments(float(min(count, POSITIONS)), total, *products)
 
 
-def lost_detail(x, octave: int, graph: CallGraph):
-    """A map less what is left of it at the low resolution, float32."""
+def lost_detail(x: BackendTensor, octave: int, graph: CallGraph) -> BackendTensor:
+    """A map less the same map pooled to the low resolution and upsampled again, float32."""
     data_format = graph.data_format
     x = ops.cast(x, "float32")
     return x - crop_to(upsample(pool_octave(x, octave, data_format), octave, data_format), x, data_format)
 
 
-def _rows(x, graph: CallGraph):
+def _rows(x: BackendTensor, graph: CallGraph) -> BackendTensor:
     """(positions, channels)."""
     if graph.channel_axis == 1:
         x = ops.transpose(x, (0, 2, 3, 1))
@@ -124,7 +126,7 @@ def _rows(x, graph: CallGraph):
 
 
 def response(layout: Layout, call: Call) -> np.ndarray:
-    """How the output of a convolution, and what scales it, answers to its input: (channels, channels) or a diagonal."""
+    """Response of a convolution, and of the scale behind it, to its input: (channels, channels) or a diagonal."""
     rule = rule_of(call)
     scale = _scale_behind(layout.graph, call)
     kernel = rule.mixing(call) if rule is not None else None
@@ -155,29 +157,29 @@ def _depthwise_response(kernel: np.ndarray, squared: np.ndarray) -> np.ndarray:
     return (kernel * np.broadcast_to(squared, channels * multiplier).reshape(channels, -1)).sum((0, 1, 3))
 
 
-def _squares(kernel) -> np.ndarray:
+def _squares(kernel: keras.Variable) -> np.ndarray:
     return np.square(np.asarray(ops.convert_to_numpy(kernel), dtype="float64"))
 
 
 def _scale_behind(graph: CallGraph, call: Call) -> np.ndarray:
-    """What a normalisation right behind a convolution scales its outputs by."""
+    """Scale of the normalisation right behind a convolution."""
     consumers = graph.consumers.get(call.outputs[0], ())
     rule = rule_of(consumers[0]) if len(consumers) == 1 and consumers[0].kind == OPERATION else None
     affine = rule.affine(consumers[0]) if rule is not None else None
     return np.ones(1) if affine is None else affine[0]
 
 
-def roughness(layout: Layout, found: dict[int, Moments]) -> np.ndarray:
-    """One value for each component of tied channels; infinite where none of its channels was measured."""
+def roughness(layout: Layout, moments: dict[int, Moments]) -> np.ndarray:
+    """One value for each component of tied channels; infinite where none of its channels is measured."""
     shares = {}
     for tensor, calls in readers(layout).items():
-        each = [_share_lost(_diagonal(response(layout, call)), found[tensor]) for call in calls]
+        each = [_share_lost(_diagonal(response(layout, call)), moments[tensor]) for call in calls]
         shares[tensor] = np.sum(each, axis=0)
     return by_component(layout, shares)
 
 
 def _share_lost(answer: np.ndarray, moments: Moments) -> np.ndarray:
-    """What a reader responds to each channel's lost detail, as a share of all that it responds to."""
+    """Response of a reader to each channel's lost detail, as a share of its whole response."""
     return answer * _diagonal(moments.roughness) / max(float(np.sum(answer * moments.variance)), 1e-30)
 
 
@@ -185,14 +187,14 @@ def by_component(layout: Layout, values: dict[int, np.ndarray]) -> np.ndarray:
     """Values of the channels of some tensors, summed for each component of tied channels; infinite where none is."""
     count = layout.components.ledger.count
     total, seen = np.zeros(count), np.zeros(count, dtype=bool)
-    for tensor, found in values.items():
-        np.add.at(total, layout.channels[tensor], found)
+    for tensor, own in values.items():
+        np.add.at(total, layout.channels[tensor], own)
         seen[layout.channels[tensor]] = True
     return np.where(seen, total, np.inf)
 
 
 def damage(rough: np.ndarray, sensed: np.ndarray | None) -> np.ndarray:
-    """What the low resolution of a component costs: the geometric mean of both; ``rough`` where there is no other."""
+    """Damage of the low resolution of a component: the geometric mean of both; ``rough`` where there is no other."""
     return rough if sensed is None else np.sqrt(rough * sensed)
 
 
@@ -201,7 +203,7 @@ def _diagonal(matrix: np.ndarray) -> np.ndarray:
 
 
 def select(layout: Layout, plan: Plan, damages: np.ndarray) -> Plan:
-    """The plan with those channels of every group low that do the least damage; as many as before."""
+    """The plan with the channels low that do the least damage, as many in each group as before."""
     choices = dict(zip((id(tied) for tied, _ in layout.groups), layout.choices, strict=True))
     low = layout.components.assign(lambda group: choices[id(group)], damages)
     groups = []

@@ -1,4 +1,4 @@
-"""How much a model's outputs feel it when a channel loses its detail: to first order, by gradients.
+"""How much a model's outputs change when a channel loses its detail: to first order, by gradients.
 
 The loss of detail in a channel (its map less the same map pooled and upsampled again) moves the outputs by J d, with J
 their Jacobian at that map. Random projections of the outputs give the mean square of that without the Jacobian:
@@ -19,6 +19,7 @@ from octconvert.calibration.selection import by_component, lost_detail, readers
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import observe
 from octconvert.model.graph import CallGraph
+from octconvert.model.tensors import BackendTensor
 from octconvert.planning.layout import Layout
 from octconvert.samples import Samples
 
@@ -43,7 +44,7 @@ def sensitivity(
         samples: inputs of the source.
         spreads: variance of each output.
         progress: called with (samples done, samples in all), counted in every pass.
-        pace: the time it may take; what was seen by then counts.
+        pace: the time it may take; the samples that were run by then count.
 
     Returns:
         One value for each component of tied channels, the mean over samples, summed over the places at which it is
@@ -59,10 +60,10 @@ def sensitivity(
     sums, done = [np.zeros(())] * len(places), 0
     batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))
     for batch in (pace or Pace()).units(batches):
-        found = _found(changes, batch, rng)
-        if found is None:
+        squares_of_batch = _with_random_signs(changes, batch, rng)
+        if squares_of_batch is None:
             return None
-        sums = [total + squares for total, squares in zip(sums, found, strict=True)]
+        sums = [total + squares for total, squares in zip(sums, squares_of_batch, strict=True)]
         done += len(batch[0])
         progress(done, PASSES * samples.count)
     if not done:
@@ -73,18 +74,27 @@ def sensitivity(
     return by_component(layout, dict(zip(places, means, strict=True)))
 
 
-def _found(changes: Callable, batch, rng: np.random.Generator) -> list[np.ndarray] | None:
-    """`_changes` with random signs; None where there is no way back."""
+def _with_random_signs(
+    changes: Callable[..., Any], batch: list[np.ndarray], rng: np.random.Generator
+) -> list[np.ndarray] | None:
+    """`_changes` with random signs; None where there are no gradients."""
     seed = rng.integers(2**31, size=2, dtype="int32")
     try:
         with safe_gradients():
-            found = changes([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
+            result = changes([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
     except Exception:  # an operation without a gradient, a layer that only runs eagerly, too little memory
         return None
-    return None if found is None else [ops.convert_to_numpy(squares).astype("float64") for squares in found]
+    return None if result is None else [ops.convert_to_numpy(squares).astype("float64") for squares in result]
 
 
-def _changes(graph: CallGraph, batch, seed, places: list[int], spreads, octave: int) -> list | None:
+def _changes(
+    graph: CallGraph,
+    batch: list[BackendTensor],
+    seed: BackendTensor,
+    places: list[int],
+    spreads: Sequence[float],
+    octave: int,
+) -> list[BackendTensor] | None:
     """For each place: squared changes of the projected outputs by channel, summed over the samples."""
     values: dict[int, Any] = {}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -104,8 +114,8 @@ def _changes(graph: CallGraph, batch, seed, places: list[int], spreads, octave: 
     return [ops.sum(ops.square(change), axis=0) for change in changes]
 
 
-def _projection(output, seed, spread: float):
-    """Sum of an output's numbers with random signs, so scaled that its mean square is their mean relative error."""
+def _projection(output: BackendTensor, seed: BackendTensor, spread: float) -> BackendTensor:
+    """Sum of an output's values with random signs, scaled so that its mean square is their mean relative error."""
     output = ops.cast(output, "float32")
     signs = ops.sign(tf.random.stateless_uniform(ops.shape(output), seed, -1.0, 1.0))
     size = ops.cast(ops.size(output[:1]), "float32")

@@ -15,7 +15,6 @@ from octconvert.latency.groups import fastest_groups
 from octconvert.latency.stopwatch import Stopwatch
 from octconvert.latency.timing import PartTimer
 from octconvert.options.timing import BenchSettings
-from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 from octconvert.results.bench import Bench
 from octconvert.rewriting import rewrite

@@ -1,7 +1,7 @@
-"""Whether the data of a calibration look like what the model was trained on.
+"""Whether the data of a calibration look like those that the model was trained on.
 
-Held-out samples of the same data can not tell: a model that is fitted to images that are all alike, or 255 times too
-bright, is near to its source on such images and on no others. The statistics of the model's first normalisation can.
+Held-out samples of the same data do not show it: a model that is fitted to images that are all alike, or 255 times too
+bright, is near to its source on such images and on no others. The statistics of the model's first normalisation do.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.samples import Samples
 
 FAR = 10.0
-"""Deviations of values from the model's own, or the other way round: more than any other camera or light makes."""
+"""Ratio of the spread of values to that in training, or its inverse: more than another camera or light causes."""
 SEEN = 64
-"""Samples that are looked at for that."""
+"""Samples that are measured for that."""
 
 
 def doubt(graph: CallGraph, supply: Supply, batch_size: int = SEEN, pace: Pace | None = None) -> str:
-    """Why a calibration on these samples may be of no use for others; empty where nothing speaks against it.
+    """Why a calibration on these samples may be of no use for others; empty where there is no reason for doubt.
 
-    Looks at as many samples as there is time for.
+    Measures as many samples as there is time for.
     """
     copies = supply.fit.count // supply.count  # mirror images stand behind their originals
     pairs = zip(supply.fit.arrays, supply.held_out.arrays, strict=True)
@@ -41,7 +41,7 @@ def _are_alike(first: np.ndarray, others: Iterable[np.ndarray]) -> bool:
 
 
 def _statistics(call: Call) -> tuple[np.ndarray, np.ndarray] | None:
-    """(mean, variance) of the values that a layer met in training."""
+    """(mean, variance) of the inputs of a layer in training."""
     layer = call.operation
     if isinstance(layer, layers.BatchNormalization):
         pair = layer.moving_mean, layer.moving_variance
@@ -62,7 +62,7 @@ def _far_off(graph: CallGraph, call: Call, samples: Samples, batch_size: int, pa
         return ""
     count, total, squares = 0, np.zeros(len(mean)), np.zeros(len(mean))
     for batch in pace.units(samples.batches(batch_size, range(min(SEEN, samples.count)))):
-        _, values = next(iter(observe(graph, batch, call.inputs[:1])))  # what comes behind it is not run
+        _, values = next(iter(observe(graph, batch, call.inputs[:1])))  # the calls behind it are not run
         values = np.asarray(ops.convert_to_numpy(values), dtype="float64")
         if values.shape[axis] != len(mean):
             return ""
@@ -74,7 +74,7 @@ def _far_off(graph: CallGraph, call: Call, samples: Samples, batch_size: int, pa
     spread = float(np.median(np.sqrt(squares / count) / usual))
     deviation = float(np.median(np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0)) / usual))
     if spread > FAR:
-        return f"what '{call.layer_name}' receives is {spread:,.0f} times as far spread as in the model's training"
+        return f"the input of '{call.layer_name}' is {spread:,.0f} times as far spread as in the model's training"
     if deviation < 1 / FAR:
-        return f"what '{call.layer_name}' receives hardly varies: {deviation:.2g} of its spread in the model's training"
+        return f"the input of '{call.layer_name}' hardly varies: {deviation:.2g} of its spread in the model's training"
     return ""

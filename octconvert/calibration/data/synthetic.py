@@ -83,8 +83,8 @@ def _amplitude(rows: int, columns: int, exponent: float, stretch: float = 1.0, a
     return amplitude.astype("float32")
 
 
-def _filtered(rng, batch: tuple[int, ...], amplitude: np.ndarray, columns: int) -> np.ndarray:
-    """White noise (*batch, rows, columns) with the amplitudes given, each image brought to deviation 1."""
+def _filtered(rng: np.random.Generator, batch: tuple[int, ...], amplitude: np.ndarray, columns: int) -> np.ndarray:
+    """White noise (*batch, rows, columns) with these amplitudes, each image scaled to deviation 1."""
     rows = amplitude.shape[0]
     white = rng.standard_normal((*batch, rows, columns), dtype="float32")
     noise = np.fft.irfft2(np.fft.rfft2(white) * amplitude, s=(rows, columns))
@@ -132,7 +132,7 @@ class _Leaves:
     tiles: np.ndarray
 
 
-def _make_bank(rng, rows: int, columns: int) -> _Bank:
+def _make_bank(rng: np.random.Generator, rows: int, columns: int) -> _Bank:
     size = math.sqrt(rows * columns)
     smallest = _FINE * _SMALLEST
     levels = 1 + max(0, round(math.log(max(_LARGEST_SHARE * size / smallest, 1.0), _RATIO)))
@@ -145,7 +145,7 @@ def _make_bank(rng, rows: int, columns: int) -> _Bank:
     return _Bank(rows, columns, masks, radii, first, sizes, areas, _textures(rng, side))
 
 
-def _textures(rng, side: int) -> np.ndarray:
+def _textures(rng: np.random.Generator, side: int) -> np.ndarray:
     """Noise from rough to cloudy; half of the tiles have a grain, as wood, grass and cloth do."""
     tiles = []
     for number in range(12):
@@ -155,7 +155,7 @@ def _textures(rng, side: int) -> np.ndarray:
     return np.stack(tiles).astype("float32")
 
 
-def _mask(rng, radius: float) -> np.ndarray:
+def _mask(rng: np.random.Generator, radius: float) -> np.ndarray:
     """One random shape within about the radius, without its empty borders."""
     radius *= rng.uniform(1 / math.sqrt(_RATIO), math.sqrt(_RATIO))
     reach = np.arange(-math.ceil(radius), math.ceil(radius) + 1) / radius
@@ -166,28 +166,28 @@ def _mask(rng, radius: float) -> np.ndarray:
     return inside[used_rows[0] : used_rows[-1] + 1, used_columns[0] : used_columns[-1] + 1].copy()
 
 
-def _turned(rng, y, x):
+def _turned(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     angle = rng.uniform(0, math.pi)
     return y * math.cos(angle) + x * math.sin(angle), x * math.cos(angle) - y * math.sin(angle)
 
 
-def _ellipse(rng, y, x):
+def _ellipse(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     along, across = _turned(rng, y, x)
     return along**2 + (across / rng.uniform(0.3, 1)) ** 2 <= 1
 
 
-def _disc(rng, y, x):
+def _disc(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return y**2 + x**2 <= 1
 
 
-def _rectangle(rng, y, x):
+def _rectangle(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     along, across = _turned(rng, y, x)
     aspect = rng.uniform(0.08, 1)  # from a twig to a square
     half = 1 / math.hypot(1, aspect)
     return (abs(along) <= half) & (abs(across) <= half * aspect)
 
 
-def _polygon(rng, y, x):
+def _polygon(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Triangles to hexagons, by their half-planes."""
     corners = rng.integers(3, 7)
     turn = rng.uniform(0, 2 * math.pi)
@@ -198,7 +198,7 @@ def _polygon(rng, y, x):
     return inside
 
 
-def _blob(rng, y, x):
+def _blob(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     angle, reach = np.arctan2(y, x), 0.75
     for waves in (2, 3, 5):
         reach = reach + rng.uniform(0, 0.25) / math.sqrt(waves) * np.cos(waves * angle + rng.uniform(0, 2 * math.pi))
@@ -208,7 +208,7 @@ def _blob(rng, y, x):
 _SHAPES = (_disc, _ellipse, _rectangle, _rectangle, _polygon, _polygon, _blob)
 
 
-def _paint(rng, bank: _Bank, count: int, channels: int) -> tuple[np.ndarray, _Leaves]:
+def _paint(rng: np.random.Generator, bank: _Bank, count: int, channels: int) -> tuple[np.ndarray, _Leaves]:
     """Leaf numbers (count, painted rows, painted columns), and how the leaves look. The first of each image is its
     background."""
     canvas = np.empty((count, bank.rows, bank.columns), "int32")
@@ -226,7 +226,7 @@ def _paint(rng, bank: _Bank, count: int, channels: int) -> tuple[np.ndarray, _Le
     return canvas, _Leaves(colours, slopes, grain, tiles.astype("int32"))
 
 
-def _draw_levels(rng, bank: _Bank) -> np.ndarray:
+def _draw_levels(rng: np.random.Generator, bank: _Bank) -> np.ndarray:
     """Random sizes for one image, density r^-3 from a random smallest radius on, enough to cover it a few times."""
     size = math.sqrt(bank.rows * bank.columns)
     low, high = _FINE * _SMALLEST, max(_FINE * _SMALLEST, _SMALLEST_SHARE * size)
@@ -240,7 +240,14 @@ def _draw_levels(rng, bank: _Bank) -> np.ndarray:
     return rng.choice(len(radii), size=math.ceil(rng.uniform(2.5, 4.5) / covered), p=density)
 
 
-def _place(rng, bank: _Bank, picture: np.ndarray, levels: np.ndarray, centres: np.ndarray, number: int) -> None:
+def _place(
+    rng: np.random.Generator,
+    bank: _Bank,
+    picture: np.ndarray,
+    levels: np.ndarray,
+    centres: np.ndarray,
+    number: int,
+) -> None:
     """Write leaf numbers from ``number`` on into the picture, back to front."""
     chosen = bank.first[levels] + rng.integers(0, bank.sizes[levels])
     flips = rng.integers(0, 2, (len(levels), 2)) * 2 - 1
@@ -256,10 +263,12 @@ def _place(rng, bank: _Bank, picture: np.ndarray, levels: np.ndarray, centres: n
         number += 1
 
 
-def _look(rng, bank: _Bank, radii: np.ndarray, centres: np.ndarray, channels: int):
+def _look(
+    rng: np.random.Generator, bank: _Bank, radii: np.ndarray, centres: np.ndarray, channels: int
+) -> tuple[np.ndarray, ...]:
     """Arrays for `_Leaves` of one image."""
     count = len(radii)
-    palette = _colours(rng, rng.integers(3, 9), channels)
+    palette = _colours(rng, int(rng.integers(3, 9)), channels)
     colours = palette[rng.integers(0, len(palette), count)] * np.exp(0.3 * rng.standard_normal((count, 1)))
     slope = 0.25 * rng.standard_normal((count, 2)) * (rng.random((count, 1)) < 0.6) / radii[:, None]
     slopes = np.column_stack([slope, -(slope * centres).sum(axis=1)])
@@ -269,7 +278,7 @@ def _look(rng, bank: _Bank, radii: np.ndarray, centres: np.ndarray, channels: in
     return colours, slopes, grain, tiles
 
 
-def _colours(rng, count: int, channels: int) -> np.ndarray:
+def _colours(rng: np.random.Generator, count: int, channels: int) -> np.ndarray:
     """Positive colours (count, channels): brightness, times hues that are cosines over the channels.
 
     Those are the principal colours of photographs: for red, green, blue the first is warm to cold, the second magenta
@@ -303,7 +312,7 @@ def _averaged(fine: np.ndarray) -> np.ndarray:
     return sum(corners) / _FINE**2  # type: ignore[return-value]
 
 
-def _light(rng, images: np.ndarray) -> np.ndarray:
+def _light(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
     """Brighter towards one side, each image towards its own."""
     shape = (len(images), 1, 1, 1)
     y, x = (np.linspace(-1, 1, size, dtype="float32") for size in images.shape[1:3])
@@ -311,7 +320,7 @@ def _light(rng, images: np.ndarray) -> np.ndarray:
     return images * np.exp(down * y[:, None, None] + right * x[:, None])
 
 
-def _expose(rng, images: np.ndarray) -> np.ndarray:
+def _expose(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
     """Give each image a mean and a deviation as photographs have them, and clip to [0, 1]."""
     images = np.sqrt(images)  # of light: what a display gamma does
     deviation = images.std(axis=(1, 2, 3), keepdims=True)
@@ -322,7 +331,7 @@ def _expose(rng, images: np.ndarray) -> np.ndarray:
     return np.clip(images, 0, 1)
 
 
-def _defocus(rng, images: np.ndarray) -> np.ndarray:
+def _defocus(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
     """Blur a share of the images a little."""
     amount = rng.uniform(-1.0, 1.0, (len(images), 1, 1, 1)).clip(0)
     for axis in (1, 2):

@@ -1,7 +1,7 @@
 """Ridge regression from Gram matrices alone: rows come in batches and are not kept.
 
-Two folds are kept apart: the strength of the ridge is chosen by the second, on a fit to the first, and the answer is
-then fitted to both. The ridge pulls towards given weights, so with few or empty rows these come out again.
+Two folds are kept apart: the strength of the ridge is chosen on the second, for a fit to the first, and the result is
+then fitted to both. The ridge pulls towards prior weights, so with few or empty rows these are the result.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from octconvert.model.tensors import BackendTensor
+
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Strengths to choose from, in units of the Gram matrix's mean diagonal; the middle one is tried first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What came of a fit.
+    """The result of a fit.
 
     Attributes:
         weights: (blocks, features, outputs); the last feature is the intercept where there is one.
         before, after: mean squared error on the second fold, relative to the targets' variance, of the weights before
             and of the new ones when fitted to the first fold alone.
-        ridge: the strength that was taken; infinite where the weights are those before.
+        ridge: the strength that was chosen; infinite where the weights are those before.
     """
 
     weights: np.ndarray
@@ -46,7 +48,7 @@ class NormalEquations:
         self.energy = np.zeros((2, blocks, outputs))
         self.total = np.zeros((2, blocks, outputs))
 
-    def add(self, rows, targets, fold: int) -> None:
+    def add(self, rows: BackendTensor, targets: BackendTensor, fold: int) -> None:
         """``rows`` (blocks, n, features), ``targets`` (blocks, n, outputs)."""
         transposed = ops.transpose(rows, (0, 2, 1))
         self.count[fold] += rows.shape[1]

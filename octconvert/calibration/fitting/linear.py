@@ -1,4 +1,4 @@
-"""Layers that are linear in their weights, written as regressions: which rows of inputs give which outputs.
+"""Layers that are linear in their weights, written as regressions from rows of inputs to outputs.
 
 A convolution's output at one position is ``row @ weights``, where the row holds the inputs under its window. An octave
 convolution is two such regressions: the high output from windows on the high map and, once for each block of ``octave``
@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.layers.spatial import pad_or_crop, pool_octave
+from octconvert.model.tensors import BackendTensor
 from octconvert.octave.geometry import same_padding
 from octconvert.rules import traits_of
 from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, HIGH, LOW, ConvolutionStage, OctavePath, OctaveStage
@@ -34,7 +36,7 @@ class Term:
     """
 
     kernel: str
-    prepare: Callable[[Sequence], tuple[Any, str]]
+    prepare: Callable[[Sequence[BackendTensor]], tuple[BackendTensor, str]]
     dilation: tuple[int, int]
     cell: int = 1
 
@@ -66,12 +68,12 @@ class Regression:
     def channels_first(self) -> bool:
         return getattr(self.layer, "data_format", None) == "channels_first"
 
-    def rows(self, inputs: Sequence, positions: np.ndarray):
+    def rows(self, inputs: Sequence[BackendTensor], positions: np.ndarray) -> BackendTensor:
         """Inputs under the window at ``positions`` (n, 3) of (sample, row, column): (blocks, n, features)."""
         columns = [self._columns(term, inputs, positions) for term in self.terms]
         return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=-1)
 
-    def _columns(self, term: Term, inputs: Sequence, positions: np.ndarray):
+    def _columns(self, term: Term, inputs: Sequence[BackendTensor], positions: np.ndarray) -> BackendTensor:
         x, padding = term.prepare(inputs)
         if padding == "same":
             sizes = x.shape[2:] if self.channels_first else x.shape[1:3]
@@ -85,25 +87,25 @@ class Regression:
         split = ops.reshape(windows, (count, taps, self.blocks, channels // self.blocks))
         return ops.reshape(ops.transpose(split, (2, 0, 1, 3)), (self.blocks, count, -1))
 
-    def last(self, x):
+    def last(self, x: BackendTensor) -> BackendTensor:
         """A tensor as (batch, rows, columns, channels)."""
         if len(x.shape) != 4:  # of a Dense layer
             return ops.reshape(x, (x.shape[0], 1, -1, x.shape[-1]))
         return ops.transpose(x, (0, 2, 3, 1)) if self.channels_first else x
 
-    def targets(self, y, positions: np.ndarray):
-        """The wanted output (in the layer's data format) at the positions: (blocks, n, outputs of a block)."""
+    def targets(self, y: BackendTensor, positions: np.ndarray) -> BackendTensor:
+        """The target output (in the layer's data format) at the positions: (blocks, n, outputs of a block)."""
         y = self.last(y)
         rows, columns, channels = y.shape[1:]
         flat = ops.reshape(y, (-1, channels))
-        found = ops.take(flat, (positions[:, 0] * rows + positions[:, 1]) * columns + positions[:, 2], axis=0)
-        return ops.transpose(ops.reshape(found, (len(positions), self.blocks, -1)), (1, 0, 2))
+        rows_of_targets = ops.take(flat, (positions[:, 0] * rows + positions[:, 1]) * columns + positions[:, 2], axis=0)
+        return ops.transpose(ops.reshape(rows_of_targets, (len(positions), self.blocks, -1)), (1, 0, 2))
 
     def weights(self, values: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """(blocks, features, outputs of a block) from the layer's kernels, or from ``values`` by their names."""
         return np.concatenate([self._stacked(self._kernel(term, values)) for term in self.terms], axis=1)
 
-    def _kernel(self, term: Term, values) -> np.ndarray:
+    def _kernel(self, term: Term, values: Mapping[str, np.ndarray] | None) -> np.ndarray:
         value = getattr(self.layer, term.kernel) if values is None else values[term.kernel]
         return np.asarray(ops.convert_to_numpy(value), dtype="float64")
 
@@ -135,12 +137,14 @@ class Regression:
             variable.assign(kernel.reshape(shape))
 
     @property
-    def bias_variable(self):
+    def bias_variable(self) -> keras.Variable | None:
         """The bias; None where the layer has none."""
         return getattr(self.layer, self.bias, None)
 
 
-def gather_windows(x, positions: np.ndarray, kernel_size, strides, term: Term):
+def gather_windows(
+    x: BackendTensor, positions: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int], term: Term
+) -> BackendTensor:
     """Values of a padded map (batch, rows, columns, channels) under windows: (n, taps, channels)."""
     rows, columns, channels = x.shape[1:]
     taps = [(r * term.dilation[0], c * term.dilation[1]) for r in range(kernel_size[0]) for c in range(kernel_size[1])]
@@ -151,7 +155,7 @@ def gather_windows(x, positions: np.ndarray, kernel_size, strides, term: Term):
     return ops.take(ops.reshape(x, (-1, channels)), index, axis=0)
 
 
-def draw_positions(rng: np.random.Generator, shape, limit: int) -> np.ndarray:
+def draw_positions(rng: np.random.Generator, shape: tuple[int, ...], limit: int) -> np.ndarray:
     """At most ``limit`` different (sample, row, column) of an output map (batch, rows, columns, channels)."""
     batch, rows, columns = shape[:3]
     total = batch * rows * columns
@@ -191,13 +195,13 @@ def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
 
 
 def _octave_term(layer: Any, path: OctavePath, resolution: str) -> Term:
-    def high(inputs: Sequence) -> tuple[Any, str]:
+    def high(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
         return layer.prepare_high(inputs[0])
 
-    def low(inputs: Sequence) -> tuple[Any, str]:
+    def low(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
         return layer.prepare_low(inputs[1], inputs[0])
 
-    def pooled(inputs: Sequence) -> tuple[Any, str]:
+    def pooled(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
         return layer.prepare_low(pool_octave(inputs[0], layer.octave, layer.data_format), inputs[0])
 
     if path.reads == HIGH:
