@@ -2,7 +2,7 @@
 
 import keras
 from keras import layers
-from octconvert.planning.make import layout_from_options
+from octconvert.planning.layouts import layout_from_options
 
 from octconvert.latency.fusing import FusedGraph
 from octconvert.model.graph_reader import build_graph

@@ -9,7 +9,7 @@ from octconvert.calibration.attempt import CalibrationStep, Outcome
 from octconvert.calibration.run import Run
 from octconvert.calibration.state import State
 from octconvert.calibration.steps.measuring import survey
-from octconvert.planning.solve import Layout
+from octconvert.planning.layout import Layout
 
 
 class Rotate(CalibrationStep):
@@ -35,7 +35,7 @@ class Rotate(CalibrationStep):
 def _is_free(layout: Layout, group: rotation.LinearGroup) -> bool:
     """Whether the user has selected no channels for the group's writers."""
     writers = {branch.writer.key for branch in group.branches}
-    for (tied, _), chosen in zip(layout.groups, layout.selections, strict=True):
-        if chosen is not None and any(producer.call.key in writers for producer in tied.producers):
+    for (tied, _), choice in zip(layout.groups, layout.choices, strict=True):
+        if choice.selection is not None and any(producer.call.key in writers for producer in tied.producers):
             return False
     return True
