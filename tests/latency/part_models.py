@@ -2,11 +2,11 @@
 
 import keras
 from keras import layers
-from octconvert.planning.layouts import layout_from_options
 
 from octconvert.latency.fusing import FusedGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.planning.layouts import layout_from_options
 
 OPTIONS = RewritingOptions()
 

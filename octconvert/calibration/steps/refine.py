@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from octconvert.calibration import refinement
 from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.attempt import Outcome, WeightStep
@@ -22,7 +24,8 @@ class Refine(WeightStep):
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
         alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
-        steps = refinement.refine(alignment, run.supply, training, candidate.error, pace, run.settings.seed, progress)
+        error = np.inf  # the full learning rate, with which all results were measured; not that for the model's error
+        steps = refinement.refine(alignment, run.supply, training, error, pace, run.settings.seed, progress)
         cut = steps < training.steps
         total = f" of {training.steps:,}" if cut else ""
         end = ", then the time was over" if cut else ""
