@@ -69,8 +69,8 @@ def linear_groups(layout: Layout) -> list[LinearGroup]:
         for component in np.frombuffer(key, dtype=next(iter(layout.channels.values())).dtype).tolist():
             owners.setdefault(component, set()).add(key)
     shared = {key for keys in owners.values() if len(keys) > 1 for key in keys}
-    found = (_linear_group(layout, members) for key, members in tensors.items() if key not in shared)
-    return [group for group in found if group is not None]
+    groups = (_linear_group(layout, members) for key, members in tensors.items() if key not in shared)
+    return [group for group in groups if group is not None]
 
 
 def _linear_group(layout: Layout, tensors: list[int]) -> LinearGroup | None:

@@ -50,7 +50,7 @@ def fastest_groups(times: PartTimes) -> np.ndarray:
 
 
 def _descend(value: Callable[[np.ndarray], np.ndarray], pairs: np.ndarray) -> np.ndarray:
-    """Groups that follow one another gain together, so runs of them are made plain, or pairs, as a whole."""
+    """Groups that follow one another gain together, so runs of them become plain, or pairs, as a whole."""
     least = float(value(pairs))
     for _ in range(MOST_ROUNDS):
         best, change = least, None

@@ -72,7 +72,7 @@ class _File:
     dtype: np.dtype
 
     def read(self) -> np.ndarray:
-        """The array; the file is gone then."""
+        """The array; the file is deleted."""
         array = np.fromfile(self.path, "uint8").view(self.dtype).reshape(self.shape)
         self.path.unlink()
         return array

@@ -43,7 +43,7 @@ def trusted(run: Run, state: State, planned: Planned) -> State:
 
 
 def _synthetic_errors(run: Run, graph: CallGraph, candidates: Iterable[Candidate]) -> list[float]:
-    """Of the candidates; equal where no samples can be generated. The time is not asked: it is little."""
+    """Of the candidates; equal where no samples can be generated. Not bounded by the clock: it takes little time."""
     generator = generator_of(graph, replace(run.settings, preprocess=None))
     graphs = [build_graph(candidate.model) for candidate in candidates]
     if generator is None:
