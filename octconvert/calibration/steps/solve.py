@@ -13,8 +13,7 @@ from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.fitting.sweep import FitResult, Sweep
 from octconvert.calibration.run import SOLVING, Run
 from octconvert.calibration.state import Candidate, State
-from octconvert.rewriting import Rewritten, rewrite
-from octconvert.rewriting import weights_by_name
+from octconvert.rewriting import Rewritten, rewrite, weights_by_name
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
