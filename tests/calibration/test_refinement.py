@@ -95,7 +95,7 @@ def test_the_training_step_is_traced_once(monkeypatch):
     traced, train_step = [], Distiller.train_step
     monkeypatch.setattr(Distiller, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
     model = nets.two_convolutions()
-    assert refine(nets.twins_of(model), supply_of(model), Training(2, 16), 0.1, Pace(), 0) == 2
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(2, 16), 0.1, Pace(), 0) == 2
     assert len(traced) == 1
 
 
