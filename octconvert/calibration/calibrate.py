@@ -32,7 +32,7 @@ from octconvert.calibration.steps.renormalize import Renormalize
 from octconvert.calibration.steps.solve import Solve, accepted
 from octconvert.calibration.steps.trust import trusted
 from octconvert.errors import UsageError
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 from octconvert.planning.planned import Planned
 from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport
@@ -57,7 +57,7 @@ class Calibrated:
     notes: tuple[str, ...] = ()
 
 
-def calibrate(planned: Planned, settings: Settings, progress: Progress) -> Calibrated:
+def calibrate(planned: Planned, settings: CalibrationOptions, progress: Progress) -> Calibrated:
     """Convert a model, and keep as much of its accuracy as possible.
 
     Raises:
@@ -85,7 +85,7 @@ def calibrate(planned: Planned, settings: Settings, progress: Progress) -> Calib
     return _calibrated(run, state, planned)
 
 
-def prepared_plan(planned: Planned, settings: Settings, progress: Progress) -> Plan:
+def prepared_plan(planned: Planned, settings: CalibrationOptions, progress: Progress) -> Plan:
     """The plan that `calibrate` follows: channels selected, alphas chosen.
 
     Raises:

@@ -10,7 +10,7 @@ from octconvert.calibration.effort import Budget, OutOfTime, Pace
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.state import Candidate
 from octconvert.model.graph_reader import build_graph
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 from octconvert.planning.planned import Planned
 from octconvert.results.report import Cost
 from octconvert.rewriting import rewrite
@@ -43,7 +43,7 @@ class Run:
     """
 
     supply: Supply
-    settings: Settings
+    settings: CalibrationOptions
     progress: Progress
     batch: int
     costs: Cost

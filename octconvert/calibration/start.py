@@ -19,7 +19,7 @@ from octconvert.calibration.run import CLOCK_SHARES, LEAST_SYNTHETIC, SHARE, SOL
 from octconvert.costs.cost import measure
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 from octconvert.results.report import Cost
 from octconvert.samples import Samples
 from octconvert.system.progress import Progress
@@ -41,7 +41,7 @@ class NotPossible(Exception):
     """A model can not be calibrated; the message says why, and what the user can do."""
 
 
-def start(graph: CallGraph, settings: Settings, progress: Progress) -> Run:
+def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) -> Run:
     """
     Raises:
         NotPossible: there are no samples.
@@ -95,7 +95,7 @@ def _evaluated(supply: Supply, budget: Budget) -> Supply:
 
 
 def _trial(
-    graph: CallGraph, settings: Settings, generator: Generator | None, costs: Cost, budget: Budget
+    graph: CallGraph, settings: CalibrationOptions, generator: Generator | None, costs: Cost, budget: Budget
 ) -> tuple[Supply | None, Samples]:
     """The user's own samples, as many as can be used, and samples to measure the time with."""
     estimate = estimated_seconds(costs, 0.0)
@@ -105,7 +105,7 @@ def _trial(
     return supply, supply.fit
 
 
-def _synthetic(generator: Generator, settings: Settings, budget: Budget) -> Supply:
+def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget) -> Supply:
     """As many samples as the budget allows; the time to generate one counts with the time it is used."""
     held_out = budget.samples(EVIDENCE_SHARE, EVALUATING, generator.seconds)
     held_out = int(np.clip(held_out, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT))

@@ -75,6 +75,3 @@ class CalibrationOptions:
     def searches(self) -> bool:
         """Whether alphas are chosen."""
         return self.target_macs is not None or self.max_drop is not None
-
-
-Settings = CalibrationOptions

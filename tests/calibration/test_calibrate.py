@@ -15,7 +15,7 @@ from octconvert.calibration.fitting import sweep
 from octconvert.calibration.steps import solve
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 
 SOLVE = ("rotate", "select", "solve")
 QUICK = dict(min_size=1, calibration_budget=3_600.0)
@@ -64,7 +64,7 @@ def test_never_further_from_the_source_than_moved_weights(make, count):
     before = model.get_weights()
     result = convert(model, data)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    supply = user_supply(build_graph(model), Settings(data=data))  # the same division
+    supply = user_supply(build_graph(model), CalibrationOptions(data=data))  # the same division
     held_out = supply.held_out
     plain = octconvert.convert(model, min_size=1, calibration=False).model
     found = error(model, result.model, held_out)

@@ -14,7 +14,7 @@ from octconvert.calibration.fitting import sweep
 from octconvert.calibration.fitting.sweep import Sweep
 from octconvert.calibration.start import BATCH_SHARE
 from octconvert.model.graph_reader import build_graph
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 
 BUDGET = 20.0
 
@@ -59,7 +59,7 @@ def costly(seconds: float):
 
 
 def calibrated(model, clock, **settings):
-    settings = Settings(**{"budget": BUDGET, "clock": clock, **settings})
+    settings = CalibrationOptions(**{"budget": BUDGET, "clock": clock, **settings})
 
     return calibrate.calibrate(nets.planned(model), settings, lambda *_: None)
 
@@ -116,7 +116,7 @@ def test_data_that_are_slow_to_read():
             yield image
 
     model, budget = nets.two_convolutions(), Budget(BUDGET, clock)
-    supply = user_supply(build_graph(model), Settings(data=slow()), pace=budget.pace(0.5))
+    supply = user_supply(build_graph(model), CalibrationOptions(data=slow()), pace=budget.pace(0.5))
     assert 2 <= supply.count + supply.held_out.count < 200
     assert clock.now < OVERTIME * BUDGET
     assert any("reading ended" in note for note in supply.notes)

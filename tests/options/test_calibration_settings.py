@@ -1,7 +1,7 @@
 import pytest
 
 from octconvert.errors import UsageError
-from octconvert.options.calibration import DATA_BUDGET, SYNTHETIC_BUDGET, Settings
+from octconvert.options.calibration import DATA_BUDGET, SYNTHETIC_BUDGET, CalibrationOptions
 
 
 @pytest.mark.parametrize(
@@ -25,19 +25,19 @@ from octconvert.options.calibration import DATA_BUDGET, SYNTHETIC_BUDGET, Settin
 )
 def test_what_makes_no_sense_is_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
-        Settings(**wrong)
+        CalibrationOptions(**wrong)
 
 
 def test_budgets():
-    assert Settings().seconds == SYNTHETIC_BUDGET and Settings().synthetic
-    assert Settings(data="x.npz").seconds == DATA_BUDGET and not Settings(data="x.npz").synthetic
-    assert Settings(budget=1.5).seconds == 1.5
+    assert CalibrationOptions().seconds == SYNTHETIC_BUDGET and CalibrationOptions().synthetic
+    assert CalibrationOptions(data="x.npz").seconds == DATA_BUDGET and not CalibrationOptions(data="x.npz").synthetic
+    assert CalibrationOptions(budget=1.5).seconds == 1.5
 
 
 def test_searches_where_alphas_are_to_be_chosen():
-    assert not Settings().searches
-    assert Settings(target_macs=0.5).searches and Settings(max_drop=0.01).searches
+    assert not CalibrationOptions().searches
+    assert CalibrationOptions(target_macs=0.5).searches and CalibrationOptions(max_drop=0.01).searches
 
 
 def test_no_step_is_a_choice_as_well():
-    assert Settings(steps=()).steps == ()
+    assert CalibrationOptions(steps=()).steps == ()

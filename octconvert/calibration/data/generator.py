@@ -15,7 +15,7 @@ from octconvert.calibration.effort import Pace
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
 from octconvert.model.shapes import with_known_sizes
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
@@ -74,7 +74,7 @@ class Generator:
         return Supply(fit, measured, label, how, fit.count, all(images), self.make, self.seconds)
 
 
-def generator_of(graph: CallGraph, settings: Settings, pace: Pace | None = None) -> Generator | None:
+def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | None = None) -> Generator | None:
     """None where an input expects other values than floating-point numbers; ``pace``: the time to find their range.
 
     Raises:
@@ -98,7 +98,7 @@ def generator_of(graph: CallGraph, settings: Settings, pace: Pace | None = None)
     return Generator(sized, shapes, tuple(ranges))
 
 
-def synthetic_supply(graph: CallGraph, settings: Settings, count: int, held_out: int) -> Supply | None:
+def synthetic_supply(graph: CallGraph, settings: CalibrationOptions, count: int, held_out: int) -> Supply | None:
     """Synthetic samples; None where an input expects values that can not be generated."""
     generator = generator_of(graph, settings)
     return None if generator is None else generator.supply(count, held_out, settings.seed)

@@ -10,7 +10,7 @@ import numpy as np
 from octconvert.calibration.data.input_range import image_like
 from octconvert.calibration.effort import Pace
 from octconvert.model.graph import CallGraph
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples, read_samples
 from octconvert.text.words import plural
 
@@ -47,7 +47,9 @@ class Supply:
     notes: tuple[str, ...] = ()
 
 
-def user_supply(graph: CallGraph, settings: Settings, most: int | None = None, pace: Pace | None = None) -> Supply:
+def user_supply(
+    graph: CallGraph, settings: CalibrationOptions, most: int | None = None, pace: Pace | None = None
+) -> Supply:
     """The user's own samples: no more than ``most``, nor than can be read in time.
 
     Raises:

@@ -10,7 +10,7 @@ from octconvert.calibration.data.generator import synthetic_supply
 from octconvert.calibration.data.supply import user_supply
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph
-from octconvert.options.calibration import Settings
+from octconvert.options.calibration import CalibrationOptions
 
 
 def graph_of(*shapes, dtype="float32", data_format="channels_last"):
@@ -38,7 +38,7 @@ def graph_of(*shapes, dtype="float32", data_format="channels_last"):
     ids=str,
 )
 def test_synthetic_samples_have_the_shapes_of_the_inputs(shapes, expected, images):
-    supply = synthetic_supply(graph_of(*shapes), Settings(), 9, 5)
+    supply = synthetic_supply(graph_of(*shapes), CalibrationOptions(), 9, 5)
     assert [array.shape for array in supply.fit.arrays] == [(9, *shape) for shape in expected]
     assert [array.shape for array in supply.held_out.arrays] == [(5, *shape) for shape in expected]
     assert supply.images == images
@@ -48,7 +48,7 @@ def test_synthetic_samples_have_the_shapes_of_the_inputs(shapes, expected, image
 
 
 def test_channels_first():
-    supply = synthetic_supply(graph_of((3, 12, 16), data_format="channels_first"), Settings(), 4, 2)
+    supply = synthetic_supply(graph_of((3, 12, 16), data_format="channels_first"), CalibrationOptions(), 4, 2)
     (x,) = supply.fit.arrays
     assert x.shape == (4, 3, 12, 16) and x.flags.c_contiguous and supply.images
     rows = np.abs(np.diff(x, axis=2)).mean()
@@ -60,12 +60,12 @@ def test_nothing_is_made_up_for_what_are_no_real_numbers(dtype):
     inputs = keras.Input((16, 16, 3)), keras.Input((4,), dtype=dtype)
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs[0]))
     graph = build_graph(keras.Model(inputs, [x, layers.Identity()(inputs[1])]))
-    assert synthetic_supply(graph, Settings(), 4, 2) is None
+    assert synthetic_supply(graph, CalibrationOptions(), 4, 2) is None
 
 
 def test_the_seed_decides():
     graph = graph_of((16, 16, 3), (4,))
-    first, again, other = (synthetic_supply(graph, Settings(seed=seed), 6, 3) for seed in (1, 1, 5))
+    first, again, other = (synthetic_supply(graph, CalibrationOptions(seed=seed), 6, 3) for seed in (1, 1, 5))
     for i in range(2):
         assert np.array_equal(first.fit.arrays[i], again.fit.arrays[i])
         assert np.array_equal(first.held_out.arrays[i], again.held_out.arrays[i])
@@ -76,7 +76,7 @@ def test_the_seed_decides():
 
 
 def test_the_given_range_is_kept():
-    supply = synthetic_supply(graph_of((16, 16, 3)), Settings(input_range=(-100.0, 300.0)), 16, 2)
+    supply = synthetic_supply(graph_of((16, 16, 3)), CalibrationOptions(input_range=(-100.0, 300.0)), 16, 2)
     (x,) = supply.fit.arrays
     assert x.min() >= -100 and x.max() <= 300 and x.max() > 200 and x.min() < -50
     assert "-100" in supply.input_range
@@ -84,13 +84,13 @@ def test_the_given_range_is_kept():
 
 def test_preprocessing_of_made_up_samples_is_refused():
     with pytest.raises(UsageError, match="preprocess"):
-        synthetic_supply(graph_of((16, 16, 3)), Settings(preprocess="resnet50"), 2, 2)
+        synthetic_supply(graph_of((16, 16, 3)), CalibrationOptions(preprocess="resnet50"), 2, 2)
 
 
 @pytest.mark.parametrize("count, held_out", [(2, 1), (8, 1), (80, 10), (3000, 256)])
 def test_given_samples_are_divided(count, held_out):
     data = np.arange(count, dtype="float32").reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 5), "float32")
-    supply = user_supply(graph_of((4, 4, 5)), Settings(data=data, samples=4000))
+    supply = user_supply(graph_of((4, 4, 5)), CalibrationOptions(data=data, samples=4000))
     assert (supply.fit.count, supply.held_out.count) == (count - held_out, held_out)
     both = np.concatenate([each.arrays[0][:, 0, 0, 0] for each in (supply.fit, supply.held_out)])
     assert np.array_equal(np.sort(both), np.arange(count))
@@ -99,7 +99,7 @@ def test_given_samples_are_divided(count, held_out):
 
 def test_images_that_are_held_out_are_not_among_the_others():
     data = np.arange(40, dtype="float32").reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 3), "float32")
-    supply = user_supply(graph_of((4, 4, 3)), Settings(data=data))
+    supply = user_supply(graph_of((4, 4, 3)), CalibrationOptions(data=data))
     fit, held_out = (np.unique(each.arrays[0]) for each in (supply.fit, supply.held_out))
     assert supply.images and len(fit) == 35 and len(held_out) == 5
     assert np.array_equal(np.union1d(fit, held_out), np.arange(40))
@@ -107,10 +107,10 @@ def test_images_that_are_held_out_are_not_among_the_others():
 
 def test_no_more_than_asked_for_are_taken():
     data = nets.images(50, channels=5)
-    supply = user_supply(graph_of((16, 16, 5)), Settings(data=data, samples=20))
+    supply = user_supply(graph_of((16, 16, 5)), CalibrationOptions(data=data, samples=20))
     assert supply.fit.count + supply.held_out.count == 20
 
 
 def test_one_sample_is_too_few():
     with pytest.raises(InputError, match="give two or more"):
-        user_supply(graph_of((16, 16, 3)), Settings(data=nets.images(1)))
+        user_supply(graph_of((16, 16, 3)), CalibrationOptions(data=nets.images(1)))
