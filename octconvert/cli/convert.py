@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -25,7 +25,9 @@ from octconvert.cli.parameters import (
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
-from octconvert.options.request import ConversionRequest
+from octconvert.options.deployment import Objective
+from octconvert.options.request import ConversionRequest, Thoroughness
+from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
 from octconvert.options.timing import DEFAULT_RUNTIME, RuntimeName
 from octconvert.results.plan import Plan
 from octconvert.system.targets import check_target
@@ -40,10 +42,10 @@ class RewritingParameters:
     include: Annotated[list[str] | None, option("include", "Repeatable.", group=WHAT, metavar="REGEX")] = None
     exclude: Annotated[list[str] | None, option("exclude", "Repeatable.", group=WHAT, metavar="REGEX")] = None
     min_size: Annotated[str | None, option("min_size", group=WHAT, metavar="N")] = None
-    preset: Annotated[Literal["paper"] | None, option("preset", group=WHAT)] = None
+    preset: Annotated[Preset | None, option("preset", group=WHAT)] = None
     octave: Annotated[str | None, option("octave", group=HOW, metavar="N")] = None
-    stride_mode: Annotated[Literal["keep", "pool"] | None, option("stride_mode", group=HOW)] = None
-    weights: Annotated[Literal["slice", "fold", "fresh"] | None, option("weights", group=HOW)] = None
+    stride_mode: Annotated[StrideMode | None, option("stride_mode", group=HOW)] = None
+    weights: Annotated[WeightsMode | None, option("weights", group=HOW)] = None
     portable: Annotated[bool | None, option("portable", group=HOW)] = None
     elementwise: Annotated[list[str] | None, option("elementwise", "Repeatable.", group=HOW, metavar="NAME")] = None
 
@@ -82,7 +84,7 @@ class TargetParameters:
         str | None, option("output", "Default: MODEL-octave.keras.", "--output", "-o", group=OUTPUT, metavar="PATH")
     ] = None
     dry_run: Annotated[bool, flag("Print the plan and write no model.", group=OUTPUT)] = False
-    verify: Annotated[Literal["quick", "deep"] | None, option("verify", group=LOADING)] = None
+    verify: Annotated[Thoroughness | None, option("verify", group=LOADING)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ class DeploymentParameters:
         RuntimeName | None,
         option("runtime", f"Default: {DEFAULT_RUNTIME}.", group=OUTPUT),
     ] = None
-    objective: Annotated[Literal["macs", "latency"] | None, option("objective", group=WHAT)] = None
+    objective: Annotated[Objective | None, option("objective", group=WHAT)] = None
     benchmark: Annotated[bool, option("benchmark", group=OUTPUT)] = False
     threads: Annotated[str | None, option("threads", group=OUTPUT, metavar="N")] = None
 

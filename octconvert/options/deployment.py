@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
@@ -10,7 +11,8 @@ from octconvert.options.fields import option
 from octconvert.options.limits import shown
 from octconvert.options.timing import DEFAULT_THREADS
 
-OBJECTIVES = ("macs", "latency")
+Objective = Literal["macs", "latency"]
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from octconvert.errors import UsageError
 from octconvert.options.calibration import CalibrationOptions
@@ -15,7 +15,8 @@ from octconvert.options.limits import shown
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import RewritingOptions
 
-VERIFY = ("quick", "deep")
+Thoroughness = Literal["quick", "deep"]
+VERIFY: tuple[str, ...] = get_args(Thoroughness)
 _ALPHAS = "which chooses every alpha itself"
 _UNCALIBRATED = (
     *("input_range", "calibration_samples", "calibration_budget", "calibration_steps", "target_macs", "max_drop"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
 
-WEIGHTS = ("slice", "fold", "fresh")
-STRIDE_MODES = ("keep", "pool")
-PRESETS = ("paper",)
+WeightsMode = Literal["slice", "fold", "fresh"]
+StrideMode = Literal["keep", "pool"]
+Preset = Literal["paper"]
+WEIGHTS: tuple[str, ...] = get_args(WeightsMode)
+STRIDE_MODES: tuple[str, ...] = get_args(StrideMode)
+PRESETS: tuple[str, ...] = get_args(Preset)
 
 
 @dataclass(frozen=True)
