@@ -116,6 +116,28 @@ class CroppingRule(_ShiftRule):
 
 
 @register
+class CenterCropRule(_ShiftRule):
+    """CenterCrop of a map that is large enough; it resizes smaller ones."""
+
+    layers = (layers.CenterCrop,)
+    cuts = True
+
+    def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
+        if call.operation.data_format != graph.data_format:
+            return None
+        source, target = (graph.tensors[number].shape for number in (call.inputs[0], call.outputs[0]))
+        sizes = [(source[axis], target[axis]) for axis in graph.spatial_axes]
+        cuts = [0 if size is None or kept is None else size - kept for size, kept in sizes]
+        if None in [size for size, _ in sizes] or min(cuts) < 0:
+            return None
+        rows, columns = ((-(cut // 2), cut // 2 - cut) for cut in cuts)
+        return rows, columns
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(data_format=operation.data_format, channelwise=True)
+
+
+@register
 class RawPaddingRule(_ShiftRule):
     """``keras.ops.pad`` with zeros around rows and columns."""
 

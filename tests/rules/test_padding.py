@@ -1,9 +1,9 @@
-"""ZeroPadding2D and Cropping2D: taken by the window behind them, or applied in whole cells, or the pair ends there."""
+"""ZeroPadding2D, Cropping2D, CenterCrop: taken by the window behind, applied in whole cells, or the pair ends there."""
 
 import numpy as np
 import pytest
 from keras import Input, Model, Sequential, layers
-from oracle import assert_oracle, assert_portable, ends, randomise, roles, run
+from oracle import assert_oracle, assert_portable, ends, randomise, reasons, roles, run
 
 import octconvert
 
@@ -83,6 +83,26 @@ def test_cropping_before_a_window(window, amount):
     result = assert_oracle(model)
     assert roles(result)["after"] == "last"
     assert_portable(model)
+
+
+def test_centre_crop_of_a_skip_connection():
+    """The U-Net of valid convolutions: whole cells join the other map, any cut goes into the window behind it."""
+    inputs = Input((16, 17, 3))
+    skip = layers.Conv2D(8, 3, padding="same")(inputs)
+    x = layers.Conv2D(8, 3)(layers.CenterCrop(13, 14)(skip))
+    x = layers.Concatenate()([x, layers.CenterCrop(11, 12)(skip)])
+    model = Model(inputs, layers.Conv2D(4, 3)(x))
+    assert_oracle(model, converted=3)
+    assert_portable(model)
+
+
+@pytest.mark.parametrize(("height", "data_format"), [(20, "channels_last"), (4, "channels_first")])
+def test_centre_crop_that_resizes_or_cuts_channels_ends_the_pair(height, data_format):
+    inputs = Input((12, 12, 8))
+    x = layers.Conv2D(8, 3, padding="same", name="before")(inputs)
+    x = layers.CenterCrop(height, 8, data_format=data_format)(x)
+    plan = octconvert.plan(Model(inputs, layers.Conv2D(4, 3)(x)), min_size=1)
+    assert "pads or crops something else" in reasons(plan)["before"]
 
 
 @pytest.mark.parametrize(("cut", "pad"), [(1, 1), (2, 2), (1, 2), (2, 1), (((1, 0), (1, 0)), ASYMMETRIC)])
