@@ -130,6 +130,7 @@ CHANNELWISE = [
     layers.GlobalMaxPooling2D(),
     layers.ZeroPadding2D(),
     layers.Cropping2D(),
+    layers.CenterCrop(4, 4),
 ]
 
 
