@@ -95,8 +95,8 @@ class AccuracyParameters:
                 raise InputError(f"{path}: there is no such file or directory ({name})")
 
 
-ANY_ACCURACY = AccuracyParameters()
-"""The defaults."""
+DEFAULT_ACCURACY = AccuracyParameters()
+"""The groups of flags with none of them typed."""
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

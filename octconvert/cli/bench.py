@@ -9,9 +9,9 @@ from cyclopts import Parameter
 
 from octconvert.cli.files import check_input, check_json
 from octconvert.cli.parameters import (
-    ANY_MODEL,
-    ANY_RESULT,
-    ANY_SIZE,
+    DEFAULT_LOADING,
+    DEFAULT_RESULT,
+    DEFAULT_RUN,
     RUN,
     LoadingParameters,
     ResultParameters,
@@ -54,15 +54,15 @@ class TimingParameters:
         return {**numbers, "runtimes": self.runtime or (DEFAULT_RUNTIME,), "for_inference": self.for_inference}
 
 
-ANY_TIMING = TimingParameters()
+DEFAULT_TIMING = TimingParameters()
 
 
 def bench(
     *models: Annotated[str, Parameter(help="Models; the others are compared with the first.")],
-    timing: Annotated[TimingParameters, Parameter(name="*")] = ANY_TIMING,
-    size: Annotated[RunParameters, Parameter(name="*")] = ANY_SIZE,
-    loading: Annotated[LoadingParameters, Parameter(name="*")] = ANY_MODEL,
-    result: Annotated[ResultParameters, Parameter(name="*")] = ANY_RESULT,
+    timing: Annotated[TimingParameters, Parameter(name="*")] = DEFAULT_TIMING,
+    size: Annotated[RunParameters, Parameter(name="*")] = DEFAULT_RUN,
+    loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
+    result: Annotated[ResultParameters, Parameter(name="*")] = DEFAULT_RESULT,
 ) -> Task:
     """Time models side by side, as they would be deployed on the CPU."""
     from octconvert.options.timing import bench_settings

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from octconvert.cli.accuracy import ANY_ACCURACY, AccuracyParameters
+from octconvert.cli.accuracy import DEFAULT_ACCURACY, AccuracyParameters
 from octconvert.cli.files import check_input, check_json, check_output, default_output
 from octconvert.cli.parameters import (
-    ANY_LISTING,
+    DEFAULT_LISTING,
     HOW,
     LOADING,
     OUTPUT,
@@ -101,30 +101,30 @@ class DeploymentParameters:
     threads: Annotated[str | None, option("threads", group=OUTPUT, metavar="N")] = None
 
     def arguments(self) -> dict[str, Any]:
-        """What was typed of that which a plan depends on, by the names that `octconvert.convert` has for it."""
+        """The typed flags that a plan depends on, by the names that `octconvert.convert` has for them."""
         values = {"objective": self.objective, "runtime": self.runtime, "threads": whole_number(self.threads)}
         return typed(values)
 
 
-ANY_REWRITING, ANY_SOURCE, ANY_TARGET, ANY_DEPLOYMENT = (
+DEFAULT_REWRITING, DEFAULT_SOURCE, DEFAULT_TARGET, DEFAULT_DEPLOYMENT = (
     RewritingParameters(),
     SourceParameters(),
     TargetParameters(),
     DeploymentParameters(),
 )
-"""The defaults."""
+"""The groups of flags with none of them typed."""
 
 
 def convert(
     model: Annotated[str, Parameter(help="The model to convert: .keras, or .h5 of any Keras.")],
     /,
     *,
-    rewriting: Annotated[RewritingParameters, Parameter(name="*")] = ANY_REWRITING,
-    accuracy: Annotated[AccuracyParameters, Parameter(name="*")] = ANY_ACCURACY,
-    target: Annotated[TargetParameters, Parameter(name="*")] = ANY_TARGET,
-    deployment: Annotated[DeploymentParameters, Parameter(name="*")] = ANY_DEPLOYMENT,
-    source: Annotated[SourceParameters, Parameter(name="*")] = ANY_SOURCE,
-    result: Annotated[ListingParameters, Parameter(name="*")] = ANY_LISTING,
+    rewriting: Annotated[RewritingParameters, Parameter(name="*")] = DEFAULT_REWRITING,
+    accuracy: Annotated[AccuracyParameters, Parameter(name="*")] = DEFAULT_ACCURACY,
+    target: Annotated[TargetParameters, Parameter(name="*")] = DEFAULT_TARGET,
+    deployment: Annotated[DeploymentParameters, Parameter(name="*")] = DEFAULT_DEPLOYMENT,
+    source: Annotated[SourceParameters, Parameter(name="*")] = DEFAULT_SOURCE,
+    result: Annotated[ListingParameters, Parameter(name="*")] = DEFAULT_LISTING,
 ) -> Task:
     """Convert MODEL."""
     arguments = {**rewriting.arguments(), **accuracy.arguments(), **deployment.arguments(), **source.arguments()}
@@ -137,7 +137,7 @@ def convert(
         arguments.pop("evaluate", None)
         return Task("plan", (model,), {**arguments, "plan": _read_plan(source.plan)}, console, result.files)
     output = target.output or default_output(model)
-    check_target(output, overwrite=True)  # first what no --force would help against
+    check_target(output, overwrite=True)  # first: the errors that --force does not avoid
     check_output(model, output, result.force)
     arguments |= typed({"plan": _read_plan(source.plan), "verify": target.verify})
     arguments |= {

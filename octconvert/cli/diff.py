@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from octconvert.cli.files import check_input, check_json
-from octconvert.cli.parameters import ANY_LISTING, ANY_MODEL, ListingParameters, LoadingParameters
+from octconvert.cli.parameters import DEFAULT_LISTING, DEFAULT_LOADING, ListingParameters, LoadingParameters
 from octconvert.cli.task import Task
 
 
@@ -16,8 +16,8 @@ def diff(
     b: Annotated[str, Parameter(help="The model to compare it with.")],
     /,
     *,
-    loading: Annotated[LoadingParameters, Parameter(name="*")] = ANY_MODEL,
-    result: Annotated[ListingParameters, Parameter(name="*")] = ANY_LISTING,
+    loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
+    result: Annotated[ListingParameters, Parameter(name="*")] = DEFAULT_LISTING,
 ) -> Task:
     """Compare the costs of two models, layer by layer."""
     console = result.console()

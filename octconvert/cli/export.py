@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from octconvert.cli.files import check_input, check_json, check_output
 from octconvert.cli.parameters import (
-    ANY_MODEL,
-    ANY_RESULT,
-    ANY_SIZE,
+    DEFAULT_LOADING,
+    DEFAULT_RESULT,
+    DEFAULT_RUN,
     OUTPUT,
     RUN,
     LoadingParameters,
@@ -37,7 +37,7 @@ class FormatParameters:
     )
 
 
-ANY_FORMAT = FormatParameters()
+DEFAULT_FORMAT = FormatParameters()
 
 
 def export(
@@ -54,10 +54,10 @@ def export(
             metavar="PATH",
         ),
     ],
-    form: Annotated[FormatParameters, Parameter(name="*")] = ANY_FORMAT,
-    size: Annotated[RunParameters, Parameter(name="*")] = ANY_SIZE,
-    loading: Annotated[LoadingParameters, Parameter(name="*")] = ANY_MODEL,
-    result: Annotated[ResultParameters, Parameter(name="*")] = ANY_RESULT,
+    form: Annotated[FormatParameters, Parameter(name="*")] = DEFAULT_FORMAT,
+    size: Annotated[RunParameters, Parameter(name="*")] = DEFAULT_RUN,
+    loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
+    result: Annotated[ResultParameters, Parameter(name="*")] = DEFAULT_RESULT,
 ) -> Task:
     """Write MODEL for another runtime, checked against Keras."""
     from octconvert.verification import exporting

@@ -124,13 +124,13 @@ class RunParameters:
         return {"batch": whole_number(self.batch), "input_shape": sizes(self.input_shape)}
 
 
-ANY_RESULT, ANY_LISTING, ANY_MODEL, ANY_SIZE = (
+DEFAULT_RESULT, DEFAULT_LISTING, DEFAULT_LOADING, DEFAULT_RUN = (
     ResultParameters(),
     ListingParameters(),
     LoadingParameters(),
     RunParameters(),
 )
-"""The defaults."""
+"""The groups of flags with none of them typed."""
 
 
 def whole_number(text: str | None) -> Any:
