@@ -18,7 +18,7 @@ def functional_of(operation: Operation) -> Functional | None:
     return None
 
 
-def timed_model(node: KerasNode) -> Functional | None:
+def time_distributed_model(node: KerasNode) -> Functional | None:
     """The Functional model in a `TimeDistributed` that the node calls; None for any other call.
 
     One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.

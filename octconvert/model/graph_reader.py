@@ -14,7 +14,7 @@ from keras.src.ops.operation import Operation
 
 from octconvert.errors import InputError
 from octconvert.layers.time import FoldTime, UnfoldTime
-from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, timed_model
+from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, time_distributed_model
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
 from octconvert.model.shapes import with_input_shapes
 
@@ -109,9 +109,9 @@ class GraphReader:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
-        inside = timed_model(node) if self.open_time else None
+        inside = time_distributed_model(node) if self.open_time else None
         if inside is not None:
-            return self._enter_timed(node, inside, path, values)
+            return self._enter_time_distributed(node, inside, path, values)
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
@@ -120,7 +120,9 @@ class GraphReader:
         arguments = nested_arguments(nested, node)
         return self._walk_inside(node, nested, path, [values[id(argument)] for argument in arguments])
 
-    def _enter_timed(self, node: KerasNode, inside: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:
+    def _enter_time_distributed(
+        self, node: KerasNode, inside: Functional, path: ModelPath, values: dict[int, int]
+    ) -> list[int]:
         """`TimeDistributed`: fold, the calls of the model inside, unfold."""
         whole, outer = node.arguments.keras_tensors[0], self.timed
         number = values[id(whole)]

@@ -65,7 +65,7 @@ class NestedModels:
         )
         return _regroup(tree.flatten(outputs), built.outputs)
 
-    def call_timed(self, node: Any, path: Path, values: Values) -> list[Value]:
+    def call_time_distributed(self, node: Any, path: Path, values: Values) -> list[Value]:
         """The rewritten model inside a `TimeDistributed`, in the same wrapper."""
         wrapper = node.operation
         if id(wrapper) not in self._timed:

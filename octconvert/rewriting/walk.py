@@ -13,7 +13,7 @@ from keras import KerasTensor, tree
 from keras.src.models.functional import Functional
 
 from octconvert.errors import OctconvertError, RewriteError, first_line
-from octconvert.model.functional import functional_of, nodes_in_order, timed_model
+from octconvert.model.functional import functional_of, nodes_in_order, time_distributed_model
 from octconvert.model.graph import Call
 from octconvert.octave.split import Pair
 from octconvert.rewriting.context import RewriteContext, arguments
@@ -27,7 +27,7 @@ class Walk:
     """Rewrites one model, call by call.
 
     Args:
-        context: what the rules are handed.
+        context: the `Build` that the rules receive.
         progress: called with (calls done, calls in all).
     """
 
@@ -76,8 +76,8 @@ class Walk:
             nested = functional_of(node.operation)
             if nested is not None:
                 outputs = self._nested.call(node, nested, path, values)
-            elif timed_model(node) is not None:
-                outputs = self._nested.call_timed(node, path, values)
+            elif time_distributed_model(node) is not None:
+                outputs = self._nested.call_time_distributed(node, path, values)
             else:
                 call = self._context.graph.lookup[path, id(node)]
                 outputs = self._call(call, [values[id(tensor)] for tensor in node.arguments.keras_tensors])
