@@ -28,9 +28,9 @@ _CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("calibration=False", _UNCALIBRATED, "which only moves the weights"),
     ("calibration", ("input_range",), "whose values are taken as they are"),
     ("weights='fresh'", ("calibration", "target_macs", "max_drop"), "which leaves no trained weights to calibrate"),
-    ("objective='latency'", ("plan", "target_macs", "max_drop"), "which chooses itself what is converted"),
+    ("objective='latency'", ("plan", "target_macs", "max_drop"), "which itself chooses what is converted"),
 )
-"""An option, others that can not be combined with it, and why not."""
+"""An option (with or without its value), the others that can not be combined with it, and why not."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class ConversionRequest:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> ConversionRequest:
-        """
+        """The options of these arguments, checked.
+
         Args:
             arguments: those that were set, by the names that `octconvert.convert` has for them.
 

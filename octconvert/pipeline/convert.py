@@ -53,11 +53,11 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
         check_holds(Path(request.delivery.output), source.graph)
     example, source_notes = source.example()
     chosen = choose(planned, timing if request.deployment.objective == "latency" else None, progress)
-    check_converts(source, chosen, request)
+    check_converts(source, chosen, request)  # again: the times may have left nothing to convert
     samples = _labelled(source, request)
     result = _calibrated(chosen.planned, request, progress)
     delivered = _delivered(source, result, example, runtime, request, progress)
-    measured = chosen.bench if timing is None or not request.deployment.benchmark else None
+    measured = chosen.bench
     if timing is not None and request.deployment.benchmark:
         measured = _measured(source, delivered, timing, progress)
     outcome = Outcome(
@@ -102,10 +102,10 @@ class Delivered:
 
     Attributes:
         model: the converted model, or its form for inference.
-        trained: the converted model.
+        trained: the converted model itself, which can be trained on.
         checks: of both.
-        class_notes: on what a class of the source's own lost.
-        notes: on the settings of training, and on the form for inference.
+        class_notes: on what is lost of a model class of the source's own.
+        notes: on the training settings, and on the form for inference.
     """
 
     model: Any
@@ -123,7 +123,7 @@ def _delivered(
     request: ConversionRequest,
     progress: Progress,
 ) -> Delivered:
-    """The class and the training settings of the source are carried over; the result is checked."""
+    """The converted model with the class and training settings of the source, or its form for inference; checked."""
     objects, rewritten = request.loading.custom_objects, result.rewritten
     trained, class_notes = carry_class(source.model, rewritten.model, objects)
     notes = list(carry_compilation(source.model, trained, objects)) if runtime is None else []

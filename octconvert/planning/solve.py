@@ -1,8 +1,9 @@
 """The largest set of tensors that can be pairs, and how each of them is split.
 
-Start with every convolution's output as a pair, trace the whole graph through the rules, and take back what does not
-hold: groups that nothing gains from, shared layers whose calls disagree, grouped convolutions that can not be split
-evenly. Each round only takes back, so it ends. A round is one pass over the calls; most models need two or three.
+A fixed-point iteration. Start with every convolution's output as a pair, trace the whole graph through the rules, and
+withdraw what does not hold: groups that nothing gains from, shared layers whose calls disagree, grouped convolutions
+that can not be split evenly. Each round only withdraws, so it ends. A round is one pass over the calls; most models
+need two or three.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ def solve(graph: CallGraph, options: RewritingOptions, decisions: Decisions, cho
     problem = Problem.of(graph, options, choose)
     while True:
         traced = trace(problem, decisions)
-        if _take_back(traced, problem, decisions):
+        if _withdraw(traced, problem, decisions):
             continue
         low = traced.components.assign(choose)
-        if not _take_back_splits(traced, low, decisions):
+        if not _withdraw_splits(traced, low, decisions):
             return _layout(traced, problem, low, decisions)
 
 
-def _take_back(traced: Traced, problem: Problem, decisions: Decisions) -> bool:
-    """Settle what does not hold this round; whether there was anything."""
+def _withdraw(traced: Traced, problem: Problem, decisions: Decisions) -> bool:
+    """Decide that what does not hold this round stays plain. Returns whether there was anything."""
     before = decisions.count
     for calls in same_key(traced.graph.calls):
         _settle_shared(calls, traced, decisions)
@@ -89,8 +90,8 @@ def _disagreement(calls: list[Call], kinds: list[Kinds], traced: Traced) -> str:
     return f"{times}, with pairs and plain tensors in different places"
 
 
-def _take_back_splits(traced: Traced, low: np.ndarray, decisions: Decisions) -> bool:
-    """Settle what can not be built with these low channels; whether there was anything."""
+def _withdraw_splits(traced: Traced, low: np.ndarray, decisions: Decisions) -> bool:
+    """Decide that what can not be built with these low channels stays plain. Returns whether there was anything."""
     before, components = decisions.count, traced.components
     for call, numbers, blocks in traced.ledger.balances:
         if not ChannelSplit(low[numbers], 1).balanced(blocks):
@@ -116,9 +117,12 @@ def _kinds(call: Call, traced: Traced) -> Kinds:
 
 @dataclass
 class _Facts:
-    """What the calls around the groups mean for them; all by position of the group.
+    """What the calls that read and write the tied groups say about them.
 
-    ``gained``: some call gains from the pair; ``has_map``: not only vectors; ``ends``: where pairs would have to stop.
+    Attributes:
+        gained: positions of the groups that some call gains from.
+        has_map: positions of those with a map, not only vectors.
+        ends: position of a group -> why its pairs would have to stop.
     """
 
     gained: set[int] = field(default_factory=set)

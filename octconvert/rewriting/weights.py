@@ -39,7 +39,7 @@ class WeightMover:
             setattr(layer, key, keras.initializers.get(value))
 
     def set_weights(self, layer: keras.Layer, values: Weights) -> None:
-        """Assign all weights of a layer, unless they stay fresh; those that it was adapted to are moved anyway."""
+        """Assign all weights of a layer; where they stay fresh, only the statistics that ``layer.adapt`` computed."""
         if self._fresh and not is_adapted(layer):
             return
         self._restore_initializers(layer)

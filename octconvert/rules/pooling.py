@@ -47,8 +47,8 @@ class PoolingRule(Rule):
         if value.pads is not None:
             high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}{HIGH}-in"))
         high = build.clone(call, HIGH)(high)
-        fit = _one_window if _is_one_window(high, build) else _known_sizes
-        return [Pair(high, fit(call, value, window, sizes, build), build.pair_split(call))]
+        pool_low = _one_window if _is_one_window(high, build) else _known_sizes
+        return [Pair(high, pool_low(call, value, window, sizes, build), build.pair_split(call))]
 
     def traits(self, operation: Any) -> Traits:
         kind = "max" if isinstance(operation, layers.MaxPooling2D) else "average"
@@ -57,6 +57,7 @@ class PoolingRule(Rule):
 
 
 def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pair:
+    """Both maps pooled by one layer, which aligns the windows when it is called."""
     layer = call.operation
     mode = "max" if isinstance(layer, layers.MaxPooling2D) else "mean"
     pooling = OctavePooling2D(
@@ -95,15 +96,18 @@ def _known_sizes(call: Call, value: Pair, window: Window, sizes: list[int], buil
     low, data_format, axes = value.low, build.data_format, build.graph.spatial_axes
     alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
     outputs = [window.low_outputs(axis, size) for axis, size in enumerate(sizes)]
-    pads = tuple(a.padding(low.shape[axis], m) for a, axis, m in zip(alignments, axes, outputs, strict=True))
+    pads = tuple(
+        alignment.padding(low.shape[axis], count)
+        for alignment, axis, count in zip(alignments, axes, outputs, strict=True)
+    )
     explicit = not isinstance(window.padding, str)
     if not explicit and all(
-        is_same(a, low.shape[axis], pad) for a, axis, pad in zip(alignments, axes, pads, strict=True)
+        is_same(alignment, low.shape[axis], pad) for alignment, axis, pad in zip(alignments, axes, pads, strict=True)
     ):
         return build.clone(call, LOW, {"padding": "same"})(low)
     fit = portable.pad_or_crop if explicit else portable.repeat_edges
     low = fit(low, pads, data_format, build.name(f"{call.operation.name}{LOW}-in"))
-    filters, label = [a.prefilter for a in alignments], build.name(f"{call.operation.name}{LOW}-align")
+    filters, label = [alignment.prefilter for alignment in alignments], build.name(f"{call.operation.name}{LOW}-align")
     low = portable.fixed_filter(low, filters, window.octave, data_format, label)
     return build.clone(call, LOW, {"padding": "valid"})(low)
 

@@ -1,6 +1,6 @@
-"""What the rewriter hands to a rule: `Flow` while the model is planned, `Build` while it is rewritten.
+"""What a rule receives: a `Flow` from the planner, a `Build` from the rewriter.
 
-A rule uses these two and nothing else of the planner or of the rewriter, so it can be read, written and tested alone.
+A rule uses these two and nothing else of either, so it can be read, written and tested alone.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Build(Protocol):
         """A layer from its configuration; initial values that are overwritten later are not drawn."""
 
     def set_weights(self, layer: Layer, values: Weights) -> None:
-        """Assign all weights of a layer; with ``weights="fresh"`` only what it was adapted to."""
+        """Assign all weights of a layer; with ``weights="fresh"`` only the statistics that ``layer.adapt`` computed."""
 
     def assign(self, layer: Layer, values: Mapping[str, np.ndarray | Variable | None]) -> None:
         """Assign weights by attribute name; entries that are None, or that the layer does not have, are ignored."""
@@ -207,7 +207,7 @@ class Build(Protocol):
         """The plain tensor; a pair is merged, once."""
 
     def settled(self, value: Pair) -> list[KerasTensor]:
-        """[high, low], with padding that is still to be applied."""
+        """[high, low] after the padding that was left to the next window (`Pair.pads`) is applied, if there is any."""
 
     def joined(self, value: Pair, name: str) -> KerasTensor:
         """A pair of vectors as one tensor in the order [high | low]; the reader gathers its weights accordingly."""
