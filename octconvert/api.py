@@ -10,8 +10,8 @@ from octconvert import loading
 from octconvert.errors import InputError
 from octconvert.options.arguments import checked, performed_by
 from octconvert.options.calibration import STEPS, CalibrationOptions
+from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
-from octconvert.options.request import DeliveryOptions
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings
 from octconvert.pipeline.bench import bench as bench_models

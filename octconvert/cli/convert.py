@@ -25,8 +25,9 @@ from octconvert.cli.parameters import (
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
+from octconvert.options.delivery import Thoroughness
 from octconvert.options.deployment import Objective
-from octconvert.options.request import ConversionRequest, Thoroughness
+from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
 from octconvert.options.timing import DEFAULT_RUNTIME, RuntimeName
 from octconvert.results.plan import Plan

@@ -15,10 +15,11 @@ from octconvert.cli.console import STDOUT, Console
 from octconvert.cli.spelling import spell
 from octconvert.errors import UsageError
 from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.fields import meanings
 from octconvert.options.loading import LoadingOptions
-from octconvert.options.request import DEFAULTS, DeliveryOptions
+from octconvert.options.request import DEFAULTS
 from octconvert.options.rewriting import RewritingOptions
 
 WHAT = Group("What is converted", sort_key=0)

@@ -1,4 +1,4 @@
-"""What a model is delivered for, and how its time is measured."""
+"""What a model will run on, and how its time is measured."""
 
 from __future__ import annotations
 

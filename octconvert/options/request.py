@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from octconvert.errors import UsageError
 from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
-from octconvert.options.fields import defaults, is_unset, option, parse
+from octconvert.options.fields import defaults, is_unset, parse
 from octconvert.options.limits import shown
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import RewritingOptions
 
-Thoroughness = Literal["quick", "deep"]
-VERIFY: tuple[str, ...] = get_args(Thoroughness)
 _ALPHAS = "which chooses every alpha itself"
 _UNCALIBRATED = (
     *("input_range", "calibration_samples", "calibration_budget", "calibration_steps", "target_macs", "max_drop"),
@@ -31,25 +30,6 @@ _CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("objective='latency'", ("plan", "target_macs", "max_drop"), "which itself chooses what is converted"),
 )
 """An option (with or without its value), the others that can not be combined with it, and why not."""
-
-
-@dataclass(frozen=True)
-class DeliveryOptions:
-    """The options for the checks and the file that is written.
-
-    Raises:
-        UsageError: on creation, where a value makes no sense.
-    """
-
-    output: str | Path | None = option(None, "file to save to (.keras or .h5); written only if every check passes")
-    overwrite: bool = option(False, "replace an existing file")
-    verify: str = option("quick", "how thoroughly the result is checked: 'quick', or 'deep'")
-    strict: bool = option(False, "raise an error where no convolution can be converted")
-    evaluate: Any = option(None, "labelled inputs to measure the accuracy on, before and after")
-
-    def __post_init__(self) -> None:
-        if self.verify not in VERIFY:
-            raise UsageError(f"`verify` must be {' or '.join(VERIFY)}, received {shown(self.verify)}")
 
 
 @dataclass(frozen=True, eq=False)

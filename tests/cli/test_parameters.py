@@ -11,8 +11,9 @@ from octconvert.cli.accuracy import AccuracyParameters
 from octconvert.cli.app import app
 from octconvert.cli.bench import TimingParameters
 from octconvert.cli.convert import DeploymentParameters, RewritingParameters, TargetParameters
+from octconvert.options.delivery import VERIFY
 from octconvert.options.deployment import OBJECTIVES
-from octconvert.options.request import DEFAULTS, VERIFY
+from octconvert.options.request import DEFAULTS
 from octconvert.options.rewriting import PRESETS, STRIDE_MODES, WEIGHTS
 from octconvert.options.timing import RUNTIMES
 

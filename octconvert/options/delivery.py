@@ -1,0 +1,33 @@
+"""What is written, and how it is checked and evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from octconvert.errors import UsageError
+from octconvert.options.fields import option
+from octconvert.options.limits import shown
+
+Thoroughness = Literal["quick", "deep"]
+VERIFY: tuple[str, ...] = get_args(Thoroughness)
+
+
+@dataclass(frozen=True)
+class DeliveryOptions:
+    """The options for the checks and the file that is written.
+
+    Raises:
+        UsageError: on creation, where a value makes no sense.
+    """
+
+    output: str | Path | None = option(None, "file to save to (.keras or .h5); written only if every check passes")
+    overwrite: bool = option(False, "replace an existing file")
+    verify: str = option("quick", "how thoroughly the result is checked: 'quick', or 'deep'")
+    strict: bool = option(False, "raise an error where no convolution can be converted")
+    evaluate: Any = option(None, "labelled inputs to measure the accuracy on, before and after")
+
+    def __post_init__(self) -> None:
+        if self.verify not in VERIFY:
+            raise UsageError(f"`verify` must be {' or '.join(VERIFY)}, received {shown(self.verify)}")
