@@ -14,7 +14,7 @@ from octconvert.inference import program as p
 from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
-from octconvert.model.copying import config_of, copy_operation, rebuild, renamed, settle
+from octconvert.model.copying import config_of, copy_operation, finalize, rebuild, renamed
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
 from octconvert.rules.traits import DENSE, DEPTHWISE, TRANSPOSED
@@ -363,7 +363,7 @@ def _other(emitter: Emitter, node: p.Node, step: p.CallStep, inputs: Inputs) -> 
         emitter._calls[key] = tree.flatten(portable.called(copy, *args, **kwargs))
         if new and isinstance(source, keras.layers.Layer):
             copy.set_weights(source.get_weights())
-            settle(copy)
+            finalize(copy)
     return emitter._calls[key][step.output]
 
 

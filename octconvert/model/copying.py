@@ -73,12 +73,12 @@ def renamed(source: Operation, name: str) -> Any:
     return rebuild(type(source), {**config_of(source), "name": name})
 
 
-def is_adapted(layer: Any) -> bool:
+def has_finalized_state(layer: Any) -> bool:
     """Whether the layer (Normalization and the like) keeps numbers that follow from its weights."""
     return callable(getattr(layer, "finalize_state", None))
 
 
-def settle(layer: Any) -> None:
-    """Compute such numbers again, after the weights were assigned."""
-    if is_adapted(layer):
+def finalize(layer: Any) -> None:
+    """Compute such numbers again (``layer.finalize_state``), after the weights were assigned."""
+    if has_finalized_state(layer):
         layer.finalize_state()

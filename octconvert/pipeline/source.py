@@ -13,7 +13,7 @@ from octconvert import loading
 from octconvert.costs.feasibility import runnable_graph
 from octconvert.errors import InputError, UsageError, first_line
 from octconvert.model import finite
-from octconvert.model.copying import renamed, settle
+from octconvert.model.copying import finalize, renamed
 from octconvert.model.examples import Example, example
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
@@ -121,5 +121,5 @@ def with_input_shape(model: Any, shape: tuple[int, ...]) -> Any:
         raise InputError(f"model '{model.name}' does not work at input_shape {shape}: {first_line(error)}") from error
     copy.set_weights(model.get_weights())
     for layer in copy._flatten_layers(include_self=False):
-        settle(layer)
+        finalize(layer)
     return copy

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from octconvert.model.copying import is_adapted, rebuild, settle
+from octconvert.model.copying import finalize, has_finalized_state, rebuild
 from octconvert.rules.protocols import Weights
 
 
@@ -40,12 +40,12 @@ class WeightMover:
 
     def set_weights(self, layer: keras.Layer, values: Weights) -> None:
         """Assign all weights of a layer; where they stay fresh, only the statistics that ``layer.adapt`` computed."""
-        if self._fresh and not is_adapted(layer):
+        if self._fresh and not has_finalized_state(layer):
             return
         self._restore_initializers(layer)
         for variable, value in zip(layer.weights, values, strict=True):
             variable.assign(value)
-        settle(layer)
+        finalize(layer)
 
     def assign(self, layer: keras.Layer, values: Mapping[str, np.ndarray | keras.Variable | None]) -> None:
         """Assign weights by attribute name; entries that are None, or that the layer does not have, are ignored."""
