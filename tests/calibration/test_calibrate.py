@@ -106,7 +106,12 @@ def test_built_in_layers_compute_the_same():
 
 @pytest.mark.parametrize(
     "options",
-    [dict(octave=1), dict(weights="fresh", calibration=None), dict(calibration=False), dict(alpha=0.0)],
+    [
+        dict(octave=1),
+        dict(weights="fresh", calibration=None),
+        dict(calibration=False, calibration_budget=None),
+        dict(alpha=0.0),
+    ],
     ids=str,
 )
 def test_where_there_is_nothing_to_calibrate(options):

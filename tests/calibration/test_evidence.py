@@ -115,7 +115,7 @@ def test_accuracy_of_yes_or_no(kind):
 
 
 def test_accuracy_where_there_are_no_classes():
-    with pytest.raises(InputError, match=r"accuracy is about classes, and the model puts out \(16, 16, 2\)"):
+    with pytest.raises(InputError, match=r"accuracy is about classes, and the model's output is \(16, 16, 2\)"):
         accuracy(nets.unet(), nets.samples(nets.images(2), labels=np.zeros(2)))
     with pytest.raises(InputError, match="expected one label a sample"):
         accuracy(nets.small(), nets.samples(nets.images(2), labels=np.zeros((2, 3, 3))))

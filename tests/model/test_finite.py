@@ -149,7 +149,7 @@ def test_distillation_needs_finite_outputs():
     start = converted.get_weights()
     with pytest.raises(InputError, match="the source's outputs on the first batch"):
         distill(spoil(net(), "conv1", "kernel", np.nan), converted, x, 1, verbose=0)
-    with pytest.raises(CheckError, match="the loss is no number"):
+    with pytest.raises(CheckError, match="the loss is not finite"):
         distill(source, converted, np.concatenate([x] * 4 + [np.nan * x[:1]]), 1, batch_size=43, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(start, converted.get_weights(), strict=True))
     with pytest.raises(InputError, match="the converted model's outputs on the first batch"):
