@@ -72,14 +72,16 @@ def test_bad_usage_is_one_line_and_writes_nothing(net, run, argv, message):
     assert files() == ["net.keras"]
 
 
-@pytest.mark.parametrize("command", [["-o", "out.keras"], ["export", "-o", "out.tflite"], ["bench", "--runtime", "tf"]])
-def test_a_size_that_the_model_does_not_work_at(run, tmp_path, monkeypatch, command):
+@pytest.mark.parametrize(
+    "arguments", [["-o", "out.keras"], ["export", "-o", "out.tflite"], ["bench", "--runtime", "tf"]]
+)
+def test_a_size_that_the_model_does_not_work_at(run, tmp_path, monkeypatch, arguments):
     """The error comes from the model, which knows of no file; the line names it all the same."""
     monkeypatch.chdir(tmp_path)
     image = keras.Input((None, None, 3))
     keras.Model(image, layers.Conv2D(4, 5)(layers.Conv2D(4, 5)(image))).save("open.keras")
-    place = 1 if command[0] in ("export", "bench") else 0
-    argv = [*command[:place], "open.keras", *command[place:], "--input-shape", "6,6,3"]
+    place = 1 if arguments[0] in ("export", "bench") else 0
+    argv = [*arguments[:place], "open.keras", *arguments[place:], "--input-shape", "6,6,3"]
     assert_one_error_line(run(*argv), 2, "octconvert: open.keras: ", "does not work at input_shape (6, 6, 3): Computed")
     assert files() == ["open.keras"]
 
