@@ -32,17 +32,17 @@ SOURCE, CHOSEN, ALL = "source", "converted", "every group converted"
 
 @dataclass(frozen=True, eq=False)
 class TimedPlan:
-    """The fastest plan, with the times that it was chosen by.
+    """A plan, with the times that it was chosen by.
 
     Attributes:
         planned: some groups may be left plain in it.
-        bench: the times of the whole models.
+        bench: the times of the whole models; None: nothing was timed.
         notes: the first one says how much time is gained, or that none is.
     """
 
     planned: Planned
-    bench: Bench
-    notes: tuple[str, ...]
+    bench: Bench | None = None
+    notes: tuple[str, ...] = ()
 
 
 def for_latency(planned: Planned, settings: BenchSettings, progress: Progress) -> TimedPlan:

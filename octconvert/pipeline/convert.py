@@ -13,6 +13,7 @@ from octconvert.calibration.calibrate import Calibrated, calibrate
 from octconvert.calibration.evidence import accuracy
 from octconvert.errors import CheckError
 from octconvert.inference.forms import checked_runtime, inference_form
+from octconvert.latency.objective import TimedPlan
 from octconvert.model import finite
 from octconvert.model.examples import Example
 from octconvert.options.request import ConversionRequest
@@ -20,7 +21,7 @@ from octconvert.options.timing import BenchSettings
 from octconvert.pipeline import notes
 from octconvert.pipeline.bench import bench
 from octconvert.pipeline.conversion import Conversion
-from octconvert.pipeline.planning import Chosen, calibrates, check_converts, choose, plan_source, timing_of
+from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
 from octconvert.pipeline.source import Source, read_source
 from octconvert.planning.planned import Planned
@@ -48,7 +49,7 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     source = read_source(model, request.loading)
     progress("plan", 0, 1)
     planned = plan_source(source, request)
-    check_converts(source, Chosen(planned), request)
+    check_converts(source, TimedPlan(planned), request)
     if request.delivery.output is not None and runtime is None:  # the form for inference may not need the operations
         check_holds(Path(request.delivery.output), source.graph)
     example, source_notes = source.example()

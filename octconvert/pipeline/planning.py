@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from octconvert.calibration.calibrate import prepared_plan
 from octconvert.errors import NothingToConvert, UsageError
 from octconvert.inference.forms import checked_runtime
-from octconvert.latency.objective import for_latency
+from octconvert.latency.objective import TimedPlan, for_latency
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.limits import shown
 from octconvert.options.request import ConversionRequest
@@ -18,19 +18,9 @@ from octconvert.options.timing import BenchSettings, bench_settings
 from octconvert.pipeline.notes import nothing_to_convert
 from octconvert.pipeline.source import Source, read_source
 from octconvert.planning.planned import Planned
-from octconvert.results.bench import Bench
 from octconvert.results.plan import Plan
 from octconvert.runtimes import find
 from octconvert.system.progress import Progress, silent
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """A plan, the times that it was chosen by (None: not timed), and notes on them."""
-
-    planned: Planned
-    bench: Bench | None = None
-    notes: tuple[str, ...] = ()
 
 
 def plan(arguments: Mapping[str, Any]) -> Plan:
@@ -64,19 +54,18 @@ def plan_source(source: Source, request: ConversionRequest) -> Planned:
     return Planned.from_plan(source.graph, Plan.from_file(os.fspath(request.plan)), str(request.plan))
 
 
-def check_converts(source: Source, chosen: Chosen, request: ConversionRequest) -> None:
+def check_converts(source: Source, chosen: TimedPlan, request: ConversionRequest) -> None:
     """Raises `NothingToConvert` where the request is strict and no convolution is converted."""
     if request.delivery.strict and not chosen.planned.converts:
         slow = f"{source.label}: {chosen.notes[0]}" if chosen.notes else ""
         raise NothingToConvert(slow or nothing_to_convert(source, chosen.planned))
 
 
-def choose(planned: Planned, timing: BenchSettings | None, progress: Progress) -> Chosen:
+def choose(planned: Planned, timing: BenchSettings | None, progress: Progress) -> TimedPlan:
     """Leave plain what gains no time as a pair; with no ``timing`` the plan stays as it is."""
     if timing is None or not planned.converts:
-        return Chosen(planned)
-    fastest = for_latency(planned, timing, progress)
-    return Chosen(fastest.planned, fastest.bench, tuple(fastest.notes))
+        return TimedPlan(planned)
+    return for_latency(planned, timing, progress)
 
 
 def calibrates(planned: Planned) -> bool:
