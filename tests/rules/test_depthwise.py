@@ -1,6 +1,7 @@
 """DepthwiseConv2D: every channel stays in its map."""
 
 import pytest
+from grouped_nets import between, conv
 from keras import Input, Model, layers
 from oracle import assert_oracle, assert_portable, reasons, roles
 
@@ -37,17 +38,6 @@ def test_small_map_before_depthwise_keeps_the_pair_until_there():
     result = assert_oracle(Model(inputs, layers.Conv2D(8, 1, name="c")(x)), converted=1, min_size=9)
     assert roles(result) == {"a": "first", "b": "plain", "c": "plain"}
     assert "min_size" in reasons(result)["b"]
-
-
-def conv(x, filters, groups=1, kernel=3, name=None, **options):
-    return layers.Conv2D(filters, kernel, padding="same", groups=groups, name=name, **options)(x)
-
-
-def between(filters, groups, width=None, alpha_model=None):
-    inputs = Input((10, 11, 3))
-    x = layers.BatchNormalization()(conv(inputs, filters, name="before"))
-    x = layers.ReLU()(conv(x, width or filters, groups, name="grouped"))
-    return Model(inputs, conv(x, 6, name="after"))
 
 
 @pytest.mark.parametrize("multiplier", [1, 2])

@@ -1,19 +1,9 @@
 """Grouped convolutions: every group of channels must be split alike."""
 
 import pytest
+from grouped_nets import between, conv
 from keras import Input, Model, layers
 from oracle import assert_oracle, assert_portable, reasons, roles
-
-
-def conv(x, filters, groups=1, kernel=3, name=None, **options):
-    return layers.Conv2D(filters, kernel, padding="same", groups=groups, name=name, **options)(x)
-
-
-def between(filters, groups, width=None, alpha_model=None):
-    inputs = Input((10, 11, 3))
-    x = layers.BatchNormalization()(conv(inputs, filters, name="before"))
-    x = layers.ReLU()(conv(x, width or filters, groups, name="grouped"))
-    return Model(inputs, conv(x, 6, name="after"))
 
 
 @pytest.mark.parametrize(("filters", "groups", "width"), [(8, 2, 8), (8, 4, 16), (16, 4, 8), (12, 3, 6), (12, 6, 12)])
