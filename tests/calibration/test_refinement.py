@@ -99,7 +99,7 @@ def test_the_training_step_is_traced_once(monkeypatch):
     assert len(traced) == 1
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_weights():
     found = []
     for seed in (1, 1, 2):

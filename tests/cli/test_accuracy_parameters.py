@@ -123,7 +123,7 @@ def test_alpha_is_chosen_for_a_share_of_the_macs(net, run):
     assert code == 0 and {row["name"]: row["alpha_out"] for row in json.loads(out)["convolutions"]} == alphas
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_alpha_is_chosen_for_a_drop(net, run, images):
     code, out, _ = run("net.keras", "--max-drop", "0.5", "--calibrate", images, "--json", *QUICKLY)
     assert code == 0 and json.loads(out)["after"]["macs"] < json.loads(out)["before"]["macs"]

@@ -249,7 +249,7 @@ def test_a_missing_runtime_is_told_before_any_work(monkeypatch):
         octconvert.convert(two_stages(), objective="latency", runtime="onnx")
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_on_the_real_clock_it_is_faster_or_nothing_at_all(command, tmp_path, monkeypatch):
     """From the command line, and a second time from what was measured."""
     installed("litert")
@@ -271,7 +271,7 @@ def test_on_the_real_clock_it_is_faster_or_nothing_at_all(command, tmp_path, mon
     assert command(*argv, "--force")[0] in (0, 3)
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_a_benchmark_is_a_part_of_the_report(tmp_path):
     result = octconvert.convert(two_stages(), benchmark=True, **NO_CALIBRATION)
     source, made = result.report.bench.rows

@@ -77,6 +77,7 @@ def joined(outputs):
 # The formula -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("3-1-same-2-8", "2-1-same-2-9", "3-1-same-4-9", "3-2-padding6-2-13", "3-2-same-2-9")
 @pytest.mark.parametrize("rows", [8, 9, 13])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "octave"),
@@ -157,6 +158,7 @@ def test_without_bias():
     ))  # fmt: skip
 
 
+@pytest.mark.quick("True-0.5-channels0-1", "False-0.25-channels1-2", "True-0.0-channels0-1", "True-1.0-channels2-2")
 @pytest.mark.parametrize(("channels", "groups"), [((4, 2), 1), ((4, 2), 2), ((6, 0), 2)])
 @pytest.mark.parametrize("ratio_out", [0.0, 0.25, 0.5, 1.0])
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -181,6 +183,18 @@ def test_low_channels_are_counted_as_the_authors_do():
 # octave=1 is the plain convolution -------------------------------------------------------------------------------
 
 
+@pytest.mark.quick(
+    "arguments0-0.5",
+    "arguments1-0.3",
+    "arguments2-0.5",
+    "arguments3-0.5",
+    "arguments4-0.0",
+    "arguments5-1.0",
+    "arguments6-0.5",
+    "arguments7-0.5",
+    "arguments8-0.3",
+    "arguments9-0.5",
+)
 @pytest.mark.parametrize("ratio_out", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize(
     "arguments",
@@ -293,6 +307,7 @@ def inner_cells(size, outputs, kernel, stride, before, octave):
     return cells
 
 
+@pytest.mark.quick("1-2-2", "3-1-2", "4-2-4")
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", range(1, 8))
@@ -363,6 +378,7 @@ def unknown(layer, data_format="channels_last", pair=True, channels=(3, 2)):
     return model, tf.function(lambda x: model(x), input_signature=[specs])
 
 
+@pytest.mark.quick("3-2", "3-((-2,-1),(1,-3))")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -395,6 +411,7 @@ def test_unknown_sizes_give_the_same_numbers(arguments):
             close(actual, wanted)
 
 
+@pytest.mark.quick("0.0")
 @pytest.mark.parametrize("ratio_out", [0.0, 0.5, 1.0])
 def test_unknown_sizes_first_and_last(ratio_out):
     for pair in (False, True):
@@ -421,6 +438,7 @@ def test_one_axis_unknown():
             close(actual, wanted)
 
 
+@pytest.mark.quick("3-1-same-2", "2-2-valid-4", "5-3-padding2-2", "2-2-same-1")
 @pytest.mark.parametrize("octave", [1, 2, 4])
 @pytest.mark.parametrize("padding", ["same", "valid", ((1, 2), (0, 3))])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (2, 2), (5, 3)])

@@ -128,6 +128,21 @@ def test_the_reference_is_the_layer_of_keras(arguments):
     close(layer(x), transposed(x, np.asarray(layer.kernel), **options))
 
 
+@pytest.mark.quick(
+    "arguments0-0.5",
+    "arguments1-0.5",
+    "arguments2-0.5",
+    "arguments3-0.0",
+    "arguments4-1.0",
+    "arguments5-0.5",
+    "arguments6-0.5",
+    "arguments7-0.5",
+    "arguments8-0.0",
+    "arguments9-0.5",
+    "arguments10-0.5",
+    "arguments11-0.5",
+    "arguments12-1.0",
+)
 @pytest.mark.parametrize("ratio_out", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("arguments", PLAIN)
 def test_octave_1_is_the_plain_layer(arguments, ratio_out):
@@ -145,6 +160,7 @@ def test_octave_1_is_the_plain_layer(arguments, ratio_out):
 # The formula -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("2-2-same-None-size0", "3-1-same-None-size1", "5-1-valid-None-size0", "4-2-same-1-size1")
 @pytest.mark.parametrize("size", [(6, 8), (7, 5)])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "extra"),
@@ -224,6 +240,7 @@ def inner_cells(size, kernel, stride, octave, front, length):
 CUTS = [("same", None), ("valid", None), ("same", 1), ("valid", 1)]  # even kernels: TensorFlow refuses ("same", 0)
 
 
+@pytest.mark.quick("2-2-2", "3-1-2", "3-2-4", "4-4-2")
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize("stride", [1, 2, 4])
 @pytest.mark.parametrize("kernel", range(1, 8))
@@ -262,6 +279,7 @@ OPEN = [
 ]
 
 
+@pytest.mark.quick("arguments2")
 @pytest.mark.parametrize("arguments", OPEN)
 def test_unknown_sizes_give_the_same_numbers(arguments):
     """Built with None sizes, run at several sizes, odd ones too."""

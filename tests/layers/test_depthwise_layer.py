@@ -27,6 +27,7 @@ def plain(layer, kernel, bias, x, **arguments):
     return np.asarray(source(x))
 
 
+@pytest.mark.quick("3-1-1-same-1", "5-2-1-same-2", "3-1-2-valid-1", "2-2-1-valid-2", "kernel4-1-1-same-1")
 @pytest.mark.parametrize("multiplier", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (5, 2, 1), (3, 1, 2), (2, 2, 1), ((3, 1), 1, 1)])
@@ -89,6 +90,7 @@ def test_folded_kernel_reproduces_the_pooled_source(kernel, stride, padding, oct
     close(actual[:, 1:-2, 1:-2], expected[:, 1:-2, 1:-2])
 
 
+@pytest.mark.quick("1-2", "5-4-2")
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -86,6 +86,7 @@ def strided_filters(step, inputs: list) -> list[str]:
     return [each.name for each in filters if max(each.get_attr("strides")) > 1]
 
 
+@pytest.mark.quick("30-arguments0", "13-arguments3")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -107,6 +108,7 @@ def test_octave_convolution(arguments, size):
     check(OctaveConv2D(8, 1, **{**arguments, "ratio_out": 0.5}), inputs[:1])
 
 
+@pytest.mark.quick("arguments0")
 @pytest.mark.parametrize("arguments", [{}, {"strides": 3, "padding": "valid"}, {"output_padding": 0}])
 def test_octave_transposed_convolution(arguments):
     layer = OctaveConv2DTranspose(8, 1, **{"strides": 2, **arguments})
@@ -228,6 +230,7 @@ def train() -> None:
     assert all(np.isfinite(weight).all() for weight in converted.get_weights())
 
 
+@pytest.mark.long
 def test_a_mini_xception_is_trained_in_a_process_that_lives_on():
     run_as_program(__file__)
 

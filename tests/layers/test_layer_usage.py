@@ -87,6 +87,7 @@ def images(count=24, seed=0):
     return x.astype("float32"), labels
 
 
+@pytest.mark.quick("dual")
 @pytest.mark.parametrize("make", [by_hand, dual, built_in, mobile])
 def test_fit_save_load_predict(make, tmp_path):
     model = make()
@@ -104,6 +105,7 @@ def test_fit_save_load_predict(make, tmp_path):
     close(loaded.predict(data, batch_size=24, verbose=0), expected)
 
 
+@pytest.mark.long
 def test_unknown_sizes_run_at_several_sizes():
     model = randomise(mobile(), seed=2)
     function = tf.function(lambda x: model(x), input_signature=[tf.TensorSpec([None, None, None, 3])])
@@ -114,6 +116,7 @@ def test_unknown_sizes_run_at_several_sizes():
     assert function.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.quick("by_hand", "dual", "built_in")
 @pytest.mark.parametrize("make", [by_hand, dual, built_in, mobile])
 def test_every_weight_learns(make):
     """No path is cut off: every trainable weight gets a gradient that is not zero."""
@@ -192,6 +195,7 @@ for path in sys.argv[2:]:
 """
 
 
+@pytest.mark.long
 def test_saved_models_load_in_a_fresh_process(tmp_path):
     """After ``import octconvert`` alone every layer is registered (after Keras: tests/topologies/test_saved_models)."""
     data = images(4)[0]

@@ -48,6 +48,7 @@ def compare(inputs, **arguments):
     return model
 
 
+@pytest.mark.quick("3-1-same-8-2", "3-2-valid-4-1", "2-2-same-16-1")
 @pytest.mark.parametrize("octave", [1, 2])
 @pytest.mark.parametrize("columns", [4, 8, 16])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, "same"), (3, 2, "valid"), (2, 2, "same")])
@@ -60,6 +61,14 @@ def test_as_many_columns_as_channels(kernel, stride, padding, columns, octave):
     compare(inputs, filters=8, kernel_size=kernel, ratio_out=0.5, activation="relu", **arguments)
 
 
+@pytest.mark.quick(
+    "3-1-same-size0-2",
+    "2-1-same-size1-4",
+    "1-1-valid-size2-1",
+    "3-2-same-size1-2",
+    "3-2-padding6-size2-2",
+    "4-3-valid-size0-4",
+)
 @pytest.mark.parametrize("octave", [1, 2, 4])
 @pytest.mark.parametrize("size", [(8, 12), (9, 14), (13, 11)])
 @pytest.mark.parametrize(
@@ -80,6 +89,7 @@ def test_same_numbers(kernel, stride, padding, size, octave):
     compare(inputs, filters=4, kernel_size=kernel, octave=octave, strides=stride, padding=padding)
 
 
+@pytest.mark.quick("(3,1)-2-2", "3-((-2,0),(1,-3))-2", "3-2-4")
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize(
     "arguments",
@@ -221,6 +231,7 @@ for path in sys.argv[2:]:
 """
 
 
+@pytest.mark.long
 def test_saved_models_load_without_octconvert(tmp_path):
     model = randomise(network())
     images = np.random.default_rng(1).normal(size=(2, 13, 15, 3)).astype("float32")

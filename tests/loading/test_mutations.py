@@ -286,7 +286,7 @@ def content(name: str) -> bytes:
     return saved(name.split(".")[1]) if name.startswith("today") else (LEGACY / name).read_bytes()
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_mutated_file_is_refused_in_one_line_or_loaded(family, worker, tmp_path):
     failed: dict[str, str] = {}

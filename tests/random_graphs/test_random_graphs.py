@@ -101,13 +101,13 @@ def check(graph: Graph, alpha: float, forms: Forms, tmp_path) -> tuple[int, int]
     return len(halved.plan.converted), len(halved.plan.convolutions)
 
 
-@settings(max_examples=6, derandomize=True, **SETTINGS)
+@settings(max_examples=2, derandomize=True, **SETTINGS)
 @given(graph=graphs, alpha=ALPHAS, forms=FORMS)
 def test_a_few(graph, alpha, forms, tmp_path_factory):
     check(graph, alpha, forms, tmp_path_factory.mktemp("graph"))
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_many(shard, tmp_path_factory):
     @seed(shard)
@@ -122,7 +122,7 @@ def test_many(shard, tmp_path_factory):
     checked()
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_the_graphs_were_worth_it():
     """Most convolutions are converted, and every kind of step was met in graphs that are."""
     if seen["graphs"] < SHARDS * EXAMPLES:

@@ -62,11 +62,13 @@ JOINING = {
 }
 
 
+@pytest.mark.quick("LeakyReLU", "tf.nn.relu", "ops.gelu")
 @pytest.mark.parametrize("activation", ELEMENTWISE)
 def test_elementwise_activations_do_not_end_a_chain(activation):
     assert_oracle(network(ELEMENTWISE[activation]), converted=3)
 
 
+@pytest.mark.quick("PReLU-Conv2DTranspose", "LeakyReLU-DepthwiseConv2D", "tf.nn.swish-Dense")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Conv2D"])
 @pytest.mark.parametrize("activation", ["PReLU", "LeakyReLU", "tf.nn.swish"])
 def test_every_layer_that_has_an_activation(kind, activation):
@@ -123,6 +125,7 @@ def test_built_in_layers_and_vectors():
     assert_portable(model)
 
 
+@pytest.mark.quick("tf.nn.swish")
 @pytest.mark.parametrize("activation", ["tf.nn.swish", "ops.relu", "LeakyReLU", "PReLU"])
 def test_the_result_can_be_read_again(activation, tmp_path):
     model = octconvert.convert(network(ELEMENTWISE[activation]), min_size=1, calibration=False).model
@@ -131,6 +134,7 @@ def test_the_result_can_be_read_again(activation, tmp_path):
     np.testing.assert_allclose(run(loading.load(tmp_path / "model.keras"), sample)[0], run(model, sample)[0], atol=1e-6)
 
 
+@pytest.mark.quick("PReLU")
 @pytest.mark.parametrize("activation", ["LeakyReLU", "PReLU", "tf.nn.relu"])
 def test_calibration_and_the_form_for_inference(activation):
     model = network(ELEMENTWISE[activation])
@@ -168,6 +172,7 @@ def test_a_function_with_numbers_given_beforehand():
     assert known_functions.standard(functools.partial(ops.relu)) is not keras.activations.relu
 
 
+@pytest.mark.quick("Conv2D-PReLU", "Dense-LeakyReLU")
 @pytest.mark.parametrize("activation", ["LeakyReLU", "PReLU"])
 @pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind != "Activation"), "Dense of a vector"])
 def test_an_output_keeps_its_name_where_the_activation_comes_behind(kind, activation):

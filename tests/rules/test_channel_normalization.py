@@ -37,6 +37,7 @@ def around(norm, shape=(11, 10, 3), axis=-1):
     return Model(inputs, conv(norm(axis)(conv(x, 12, "b")), 4, "c"))
 
 
+@pytest.mark.quick("layer", "two groups")
 @pytest.mark.parametrize("name", OVER_CHANNELS)
 def test_both_maps_are_normalised_together(name):
     first = [] if name == "rms" else [((3, 11, 10), 1)]  # Keras' own RMSNormalization takes the last axis only
@@ -157,6 +158,7 @@ def convnext(rate=0.0):
     return Model(inputs, layers.Dense(3, name="head")(x))
 
 
+@pytest.mark.long
 def test_convnext():
     """A Dense on a map is a 1x1 convolution, and counted as one; the head's Dense is none."""
     result = assert_oracle(convnext(), converted=8)

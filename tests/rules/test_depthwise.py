@@ -10,6 +10,7 @@ def normed(x):
     return layers.ReLU(6.0)(layers.BatchNormalization()(x))
 
 
+@pytest.mark.quick("1-same-1", "2-valid-2")
 @pytest.mark.parametrize("multiplier", [1, 2])
 @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "same"), (1, "valid"), (2, "valid")])
 def test_depthwise_then_pointwise(strides, padding, multiplier):

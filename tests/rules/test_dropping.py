@@ -9,6 +9,7 @@ from oracle import assert_oracle, ends
 import octconvert
 
 
+@pytest.mark.quick("<lambda>0")
 @pytest.mark.parametrize(
     "drop",
     [

@@ -36,6 +36,7 @@ CARRIED = {
 }
 
 
+@pytest.mark.quick("ReLU", "PReLU by channel", "SpatialDropout2D", "gelu")
 @pytest.mark.parametrize("name", CARRIED)
 def test_carried(name):
     assert_oracle(between(CARRIED[name]()), converted=3)
@@ -55,6 +56,7 @@ def test_stopped(name):
     assert any(reason in text for text in ends(result).values()), ends(result)
 
 
+@pytest.mark.quick("None-size1", "shared1-size0")
 @pytest.mark.parametrize("size", [(8, 8), (9, 7)])
 @pytest.mark.parametrize("shared", [None, [1], [2], [3], [1, 3]])
 def test_prelu_with_slopes_by_position(shared, size):

@@ -11,6 +11,7 @@ import octconvert
 REASON = "could not be rewritten: no idea"
 
 
+@pytest.mark.quick("without calibration")
 @pytest.mark.parametrize(
     "options",
     [

@@ -16,6 +16,7 @@ def last(x):
     return layers.Conv2D(5, 3, padding="same", name="last")(x)
 
 
+@pytest.mark.quick("Add", "Multiply")
 @pytest.mark.parametrize("join", JOINS)
 def test_two_branches(join):
     inputs = Input((11, 14, 3))
@@ -25,6 +26,7 @@ def test_two_branches(join):
     assert_portable(model)
 
 
+@pytest.mark.quick("Add")
 @pytest.mark.parametrize("join", [layers.Add, layers.Multiply, layers.Average, layers.Maximum])
 def test_four_branches(join):
     inputs = Input((9, 9, 3))

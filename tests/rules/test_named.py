@@ -91,6 +91,7 @@ def around(layer, shape=(9, 10, 3)):
     return Model(inputs, conv(conv(layer(conv(inputs, name="a"))), 4))
 
 
+@pytest.mark.quick("Twice0", "twice")
 @pytest.mark.parametrize("name", [Twice, "Twice", "user>Twice", "twice"])
 def test_named_by_class_or_name(name):
     result = assert_oracle(around(Twice(name="twice")), converted=3, elementwise=[name])
@@ -130,6 +131,7 @@ def test_lambda():
     assert set(ends(result).values()) == {"its output is an output of the model"}
 
 
+@pytest.mark.quick(".keras")
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_lambda_of_a_trusted_file(ending, tmp_path):
     """It is saved, checked and loaded again; what the report says comes next works for it."""

@@ -10,6 +10,7 @@ def conv(filters=8):
     return layers.Conv2D(filters, 3, padding="same")
 
 
+@pytest.mark.quick("options0", "options4")
 @pytest.mark.parametrize(
     "options", [{}, {"scale": False}, {"center": False}, {"center": False, "scale": False}, {"axis": 3}]
 )

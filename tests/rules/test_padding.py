@@ -28,6 +28,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.quick("convolution-1", "depthwise-amount1", "max-amount2")
 @pytest.mark.parametrize("amount", [1, ASYMMETRIC, ((1, 0), (3, 2))])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_window_takes_the_padding(window, amount):
@@ -73,6 +74,7 @@ def test_padding_twice():
     assert_portable(model)
 
 
+@pytest.mark.quick("stride 1-2", "depthwise-amount2")
 @pytest.mark.parametrize("amount", [1, 2, ((1, 0), (2, 1))])
 @pytest.mark.parametrize("window", ["stride 1", "depthwise", "max"])
 def test_cropping_before_a_window(window, amount):
@@ -105,6 +107,7 @@ def test_centre_crop_that_resizes_or_cuts_channels_ends_the_pair(height, data_fo
     assert "pads or crops something else" in reasons(plan)["before"]
 
 
+@pytest.mark.quick("1-2", "cut4-pad4")
 @pytest.mark.parametrize(("cut", "pad"), [(1, 1), (2, 2), (1, 2), (2, 1), (((1, 0), (1, 0)), ASYMMETRIC)])
 def test_padding_after_a_cut(cut, pad):
     """NASNet's shift: zeros come where the cut took values away, so the amounts must not be added up."""

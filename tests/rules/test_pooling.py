@@ -16,6 +16,7 @@ from oracle import (
 import octconvert
 
 
+@pytest.mark.quick("MaxPooling2D-2-2-valid-size0", "MaxPooling2D-3-2-same-size0", "AveragePooling2D-3-1-same-size0")
 @pytest.mark.parametrize("size", [(13, 16)])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("pool", "strides"), [(2, 2), (3, 2), (3, 1), (2, 1), (3, 3), ((1, 2), None)])

@@ -100,6 +100,7 @@ def test_constants_are_saved(tmp_path):
         np.testing.assert_allclose(found, right, atol=1e-6)
 
 
+@pytest.mark.quick("activations", "arithmetic")
 @pytest.mark.parametrize("group", GROUPS)
 def test_no_chain_ends_at_operations_that_have_a_rule(group):
     inputs = Input((9, 10, 3))

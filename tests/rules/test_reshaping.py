@@ -18,6 +18,7 @@ CARRIED = [
 ]
 
 
+@pytest.mark.quick("<lambda>0", "<lambda>4")
 @pytest.mark.parametrize("reshape", CARRIED)
 def test_carried(reshape):
     inputs = Input((9, 9, 3))
@@ -36,6 +37,7 @@ STOPPED = [
 ]
 
 
+@pytest.mark.quick("<lambda>0", "<lambda>3")
 @pytest.mark.parametrize("reshape", STOPPED)
 def test_stopped(reshape):
     inputs = Input((8, 8, 3))

@@ -9,6 +9,7 @@ def normed(x):
     return layers.ReLU(6.0)(layers.BatchNormalization()(x))
 
 
+@pytest.mark.quick("1-options0", "2-options3")
 @pytest.mark.parametrize("options", [{}, {"strides": 2}, {"strides": 2, "padding": "valid"}, {"dilation_rate": 2}])
 @pytest.mark.parametrize("multiplier", [1, 2])
 def test_separable(options, multiplier):

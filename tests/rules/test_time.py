@@ -28,6 +28,7 @@ def video(steps=4, size=12):
     return Model(frames, layers.Dense(5)(layers.LSTM(6)(layers.TimeDistributed(cnn(size), name="time")(frames))))
 
 
+@pytest.mark.quick("1", "None")
 @pytest.mark.parametrize("steps", [4, 1, None])
 def test_model_inside(steps):
     model = video(steps)
@@ -67,6 +68,7 @@ def test_map_out_ends_the_pair_at_the_wrapper():
     assert_portable(model)
 
 
+@pytest.mark.long
 def test_wrapper_in_a_nested_model_called_twice():
     frames = Input((3, 12, 12, 3))
     inner = Model(frames, layers.TimeDistributed(cnn(), name="time")(frames), name="encoder")
@@ -76,6 +78,7 @@ def test_wrapper_in_a_nested_model_called_twice():
     assert roles(result) == {"encoder/time/a": "first", "encoder/time/b": "intermediate"}
 
 
+@pytest.mark.long
 def test_one_model_in_a_wrapper_and_beside_it():
     backbone = cnn()
     frames, image = Input((3, 12, 12, 3)), Input((12, 12, 3))
@@ -107,6 +110,7 @@ def test_spectral_normalization_is_counted():
     assert cost_of(model).macs == 10 * 10 * 8 * 27
 
 
+@pytest.mark.long
 def test_calibration_inside_the_wrapper():
     model = randomise(video())
     data = np.random.default_rng(0).standard_normal((24, 4, 12, 12, 3)).astype("float32")
@@ -125,6 +129,7 @@ def test_for_inference_the_time_steps_are_samples():
     np.testing.assert_allclose(run(made, example(model))[0], run(converted, example(model))[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_for_inference_an_open_number_of_time_steps_keeps_the_wrapper():
     model = randomise(video(None))
     converted = octconvert.convert(model, calibration=False, runtime="litert")
@@ -134,6 +139,7 @@ def test_for_inference_an_open_number_of_time_steps_keeps_the_wrapper():
     np.testing.assert_allclose(run(converted.model, frames)[0], run(reference, frames)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.quick("video.onnx")
 @pytest.mark.parametrize("name", ["video.tflite", "video.onnx"])
 def test_export(tmp_path, name):
     frames = Input((3, 12, 12, 3))

@@ -18,6 +18,7 @@ def at(*size):
     return np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
 
 
+@pytest.mark.quick("shape0-2-2-same", "shape0-3-2-valid", "shape1-3-1-same", "shape1-5-3-valid")
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("kernel, stride", [(2, 2), (3, 2), (4, 2), (3, 1), (5, 3), (1, 2)])
 @pytest.mark.parametrize("shape", [(9, 8, 3), (None, None, 3)])

@@ -21,6 +21,7 @@ def chain(*between, size=(16, 16), head=(), filters=8, **options):
 THREE = {"conv0": "first", "conv1": "intermediate", "conv2": "last"}
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (15, 17)])
 def test_batch_normalization_and_relu(size):
     model = chain(layers.BatchNormalization, layers.ReLU, size=size)
@@ -30,6 +31,7 @@ def test_batch_normalization_and_relu(size):
     assert_portable(model)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (17, 15)])
 def test_pooling_flatten_dense(size):
     head = (layers.Flatten, lambda: layers.Dense(5, activation="softmax"))
@@ -39,6 +41,7 @@ def test_pooling_flatten_dense(size):
     assert_portable(model)
 
 
+@pytest.mark.quick("GlobalAveragePooling2D-False", "GlobalMaxPooling2D-True")
 @pytest.mark.parametrize("keepdims", [False, True])
 @pytest.mark.parametrize("pooling", [layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D])
 def test_global_pooling_reads_the_pair(pooling, keepdims):

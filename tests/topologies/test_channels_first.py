@@ -17,6 +17,7 @@ def norm():
     return layers.BatchNormalization(axis=1)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(18, 22), (13, 17)])
 def test_residual_network(size):
     inputs = Input((3, *size))
@@ -100,6 +101,7 @@ def test_dense_along_a_side_is_not_a_gate():
     assert_oracle(Model(inputs, [conv(4)(layers.Multiply()([x, g])), conv(5)(x)]))
 
 
+@pytest.mark.quick("8-1")
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("columns", [4, 6, 8, 12, 16, 24])
 def test_as_many_columns_as_channels(columns, stride):

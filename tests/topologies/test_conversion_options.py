@@ -89,6 +89,7 @@ def test_preset_paper_leaves_maps_of_7x7_whatever_min_size_is():
     assert "7x7 map" in reasons(result)["block_b"] and result.plan.min_size == 8
 
 
+@pytest.mark.quick("exclude1-size1")
 @pytest.mark.parametrize("size", [(16, 16), (18, 15)])
 @pytest.mark.parametrize("exclude", [(), ("stem",)])
 def test_stride_mode_pool_keeps_shapes(size, exclude):
@@ -114,6 +115,7 @@ def test_stride_mode_pool_keeps_a_stride_that_it_can_not_replace():
     assert any("'valid' keeps its stride" in note for note in result.report.notes)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (15, 17)])
 def test_weights(size):
     model = randomise(network(size))
@@ -132,6 +134,7 @@ def test_weights(size):
     np.testing.assert_array_equal(*high)
 
 
+@pytest.mark.quick("fold-size1")
 @pytest.mark.parametrize("size", [(16, 16), (19, 14)])
 @pytest.mark.parametrize("weights", ["slice", "fold"])
 def test_portable(size, weights):

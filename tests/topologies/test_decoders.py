@@ -39,6 +39,7 @@ def test_unet():
     assert_oracle(unet((13, 18, 3), crop=True), converted=8)
 
 
+@pytest.mark.long
 def test_unet_at_other_sizes():
     model = unet((None, None, 3))
     assert_oracle(model, converted=8, inputs=at(16, 12))
@@ -50,6 +51,7 @@ def test_unet_at_other_sizes():
         assert [o.shape for o in run(halved, at(*size))] == [o.shape for o in expected]
 
 
+@pytest.mark.long
 def test_nested_skips():
     """U-Net++: every node joins all earlier ones of its scale."""
     inputs = Input((16, 16, 3))
@@ -90,6 +92,7 @@ def test_feature_pyramid():
     assert_portable(model)
 
 
+@pytest.mark.quick("shape0")
 @pytest.mark.parametrize("shape", [(32, 32, 3), (37, 29, 3)])
 def test_dilated_branches(shape):
     """DeepLab: dilated branches and one of the whole image, joined with an early map."""
@@ -108,6 +111,7 @@ def test_dilated_branches(shape):
     assert_portable(model)
 
 
+@pytest.mark.long
 def test_decoder_layers_load_again(tmp_path):
     inputs = Input((16, 16, 3))
     x = layers.LayerNormalization()(conv(inputs, 8))

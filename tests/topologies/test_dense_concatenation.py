@@ -9,6 +9,7 @@ def conv(x, filters, kernel=3, name=None):
     return layers.Conv2D(filters, kernel, padding="same", name=name)(x)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (15, 13)])
 def test_dense_block_and_transition(size):
     inputs = Input((*size, 3))
@@ -25,6 +26,7 @@ def test_dense_block_and_transition(size):
     assert_portable(model)
 
 
+@pytest.mark.quick("True-widths1-0.75", "False-widths3-0.25")
 @pytest.mark.parametrize("alpha", [0.25, 0.75])
 @pytest.mark.parametrize("widths", [(4, 4), (3, 5), (2, 2, 4), (1, 7)])
 @pytest.mark.parametrize("wide_first", [True, False])

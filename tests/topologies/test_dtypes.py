@@ -26,6 +26,7 @@ def network(policy):
     return Model(inputs, [x, y, z])
 
 
+@pytest.mark.quick("mixed_float16")
 @pytest.mark.parametrize("policy", TOLERANCE)
 def test_policy_of_the_layers(policy):
     model = network(policy)
@@ -35,6 +36,7 @@ def test_policy_of_the_layers(policy):
     assert_portable(model, tolerance=TOLERANCE[policy])
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("portable", [False, True])
 def test_global_policy_does_not_reach_the_copy(portable):
     model = network("float32")

@@ -47,6 +47,7 @@ MIDDLES = {
 }
 
 
+@pytest.mark.quick("stride 2", "max 3/2 valid", "padding before convolution")
 @pytest.mark.parametrize("middle", MIDDLES)
 def test_any_size(middle):
     inputs = Input((None, None, 3))
@@ -62,6 +63,7 @@ def test_any_size(middle):
         assert found[0].shape == expected[0].shape and np.isfinite(found[0]).all(), size
 
 
+@pytest.mark.quick("size0-stride 2", "size1-upsampling")
 @pytest.mark.parametrize(
     "middle", ["stride 2", "strided 1x1", "max 3/2 same", "average 3/1 same", "depthwise", "upsampling"]
 )

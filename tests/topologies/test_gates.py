@@ -39,6 +39,7 @@ def normalised_gate(x):
     return layers.Multiply()([x, g])
 
 
+@pytest.mark.quick("dense_gate-size0", "convolution_gate-size0")
 @pytest.mark.parametrize("size", [(16, 13)])
 @pytest.mark.parametrize("gate", [dense_gate, reshape_first_gate, convolution_gate, raw_gate, normalised_gate])
 def test_squeeze_and_excite(gate, size):
@@ -109,6 +110,7 @@ def spatial_attention(x):
     return layers.Multiply()([x, conv(pooled, 1, 7, activation="sigmoid", name="attention")])
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(12, 12), (13, 9)])
 def test_spatial_attention(size):
     inputs = Input((*size, 3))

@@ -6,6 +6,7 @@ from keras import Input, Model, layers
 from oracle import assert_oracle, assert_portable, reasons, roles
 
 
+@pytest.mark.quick("8-4-16")
 @pytest.mark.parametrize(("filters", "groups", "width"), [(8, 2, 8), (8, 4, 16), (16, 4, 8), (12, 3, 6), (12, 6, 12)])
 def test_groups(filters, groups, width):
     model = between(filters, groups, width)
@@ -14,6 +15,7 @@ def test_groups(filters, groups, width):
     assert_portable(model)
 
 
+@pytest.mark.quick("8-4-0.25", "9-3-0.25")
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9])
 @pytest.mark.parametrize(("filters", "groups"), [(8, 4), (9, 3), (10, 5)])
 def test_alpha_that_does_not_divide_evenly(filters, groups, alpha):
@@ -31,6 +33,7 @@ def test_groups_on_a_plain_input():
     assert_portable(model)
 
 
+@pytest.mark.quick("2")
 @pytest.mark.parametrize("strides", [1, 2])
 def test_resnext_block(strides):
     inputs = Input((14, 15, 3))

@@ -22,6 +22,7 @@ def test_factorised_block(size):
     assert_portable(model)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(17, 17), (18, 15)])
 def test_reduction_block_with_valid_windows(size):
     inputs = Input((*size, 3))

@@ -59,6 +59,7 @@ def test_output_that_was_merged_for_another_reader_first():
     assert_portable(model)
 
 
+@pytest.mark.quick("<lambda>0", "<lambda>5")
 @pytest.mark.parametrize(
     "last",
     [

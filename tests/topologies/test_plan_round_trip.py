@@ -28,6 +28,7 @@ def network():
 OPTIONS = {"min_size": 1, "alpha": 0.4, "weights": "fold", "alpha_map": {"deep": 0.7}}
 
 
+@pytest.mark.quick("2")
 @pytest.mark.parametrize("octave", [1, 2])
 def test_round_trip_gives_the_same_model(octave, tmp_path):
     model = randomise(network())

@@ -21,6 +21,7 @@ def head(x):
     return layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (13, 17)])
 def test_identity_shortcuts(size):
     inputs = Input((*size, 3))
@@ -31,6 +32,7 @@ def test_identity_shortcuts(size):
     assert_portable(model)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (15, 18)])
 def test_projection_shortcut(size):
     inputs = Input((*size, 3))

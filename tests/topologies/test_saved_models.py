@@ -68,9 +68,11 @@ for needs_octconvert, path, inputs in json.loads(open(sys.argv[1]).read()):
 """
 
 
-def test_load_in_a_fresh_process(tmp_path):
+@pytest.mark.quick("residual")
+@pytest.mark.parametrize("models", [MODELS[:1], MODELS[1:]], ids=["residual", "others"])
+def test_load_in_a_fresh_process(models, tmp_path):
     jobs, expected = [], {}
-    kinds = [(make, portable) for portable in (True, False) for make in MODELS]
+    kinds = [(make, portable) for portable in (True, False) for make in models]
     for make, portable in kinds:
         model = randomise(make())
         if portable and make is fully_convolutional:

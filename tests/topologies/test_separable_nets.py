@@ -9,6 +9,7 @@ def normed(x):
     return layers.ReLU(6.0)(layers.BatchNormalization()(x))
 
 
+@pytest.mark.quick("size0-2")
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("size", [(16, 13)])
 def test_inverted_residual(size, strides):

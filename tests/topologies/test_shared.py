@@ -34,6 +34,7 @@ def test_convolution_on_a_plain_tensor_and_on_a_pair_reads_plain_tensors():
     assert_portable(model)
 
 
+@pytest.mark.quick("1-sizes1", "2-sizes2")
 @pytest.mark.parametrize("sizes", [(16, 10), (9, 10), (16, 17)])
 @pytest.mark.parametrize("strides", [1, 2])
 def test_convolution_at_two_sizes(sizes, strides):
@@ -44,6 +45,7 @@ def test_convolution_at_two_sizes(sizes, strides):
     assert_portable(model)
 
 
+@pytest.mark.quick("DepthwiseConv2D-sizes1")
 @pytest.mark.parametrize("sizes", [(16, 10), (9, 10)])
 @pytest.mark.parametrize("layer", [layers.DepthwiseConv2D, lambda *a, **k: layers.SeparableConv2D(8, *a, **k)])
 def test_depthwise_at_two_sizes(sizes, layer):
@@ -78,6 +80,7 @@ def test_a_shared_layer_stays_plain_where_most_of_its_maps_are_small():
     assert reasons(result)["shared"] == "7x7 map, below min_size 8, the largest of its 3 calls"
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_head_on_all_levels_of_a_pyramid(nested):
     """As in RetinaNet: one head for all levels, the smallest far below min_size."""

@@ -9,6 +9,7 @@ def conv(x, filters):
     return layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
 
 
+@pytest.mark.quick("size1-bilinear")
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize("size", [(16, 16), (20, 12)])
 def test_unet(size, interpolation):
@@ -25,6 +26,7 @@ def test_unet(size, interpolation):
     assert_portable(model)
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(15, 17), (13, 14)])
 def test_odd_sizes_with_crops(size):
     inputs = Input((*size, 3))

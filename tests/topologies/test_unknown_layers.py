@@ -78,6 +78,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.quick("Softmax", "custom", "MultiHeadAttention")
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_pair_ends_with_the_reason(name):
     operation, reason = UNKNOWN[name]

@@ -22,6 +22,7 @@ def check(model):
     assert_portable(model, weights="fold")
 
 
+@pytest.mark.quick("3-2-same", "1-2-valid", "4-1-same")
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(
     ("kernel", "strides"), [(3, 2), (3, 3), (1, 2), (1, 3), (2, 1), (2, 2), (4, 1), (5, 2), ((1, 3), (2, 1))]
@@ -30,12 +31,14 @@ def test_kernel_and_strides(padding, kernel, strides):
     check(sandwich(kernel, strides=strides, padding=padding))
 
 
+@pytest.mark.quick("3-2-same")
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 2), (3, (1, 3)), (2, 4)])
 def test_dilation(padding, kernel, dilation):
     check(sandwich(kernel, dilation_rate=dilation, padding=padding))
 
 
+@pytest.mark.quick("1-kernel0")
 @pytest.mark.parametrize("kernel", [(3, 1), (5, 1)])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_signals_as_maps_of_one_column(kernel, channels):

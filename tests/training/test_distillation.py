@@ -145,7 +145,7 @@ def test_divergences_are_those_of_the_distributions():
         assert np.isfinite(loss(certain, certain[::-1]))
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_several_inputs_and_outputs_with_labels_and_weights():
     inputs = [keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 1), name="right")]
     source = net(lambda x: [shares(x), HEADS["map"](x)], inputs)
@@ -226,7 +226,7 @@ def test_augmented_batches_of_a_sequential_model():
     assert moved.shape == images().shape and not np.allclose(moved, images())
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 @pytest.mark.parametrize("policy, optimizer", [("mixed_float16", "LossScaleOptimizer"), ("mixed_bfloat16", "Muon")])
 def test_mixed_precision(policy, optimizer):
     found = []
@@ -236,7 +236,7 @@ def test_mixed_precision(policy, optimizer):
     assert isinstance(found[0], Distiller) and type(found[0].optimizer).__name__ == optimizer
 
 
-@pytest.mark.zoo
+@pytest.mark.long
 def test_under_a_strategy_with_two_devices():
     """In a process of its own: TensorFlow can be told of devices only before it starts."""
     run_as_program(__file__)

@@ -18,7 +18,7 @@ from running import is_gone, left_behind, start, wait_for
 import octconvert
 from octconvert.runtimes import find
 
-pytestmark = [pytest.mark.zoo, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 
 
 @dataclass(frozen=True)
