@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.layers.spatial import crop_to, pool_octave, upsample
+from octconvert.layers.spatial import pool_octave, sizes, upsample_to
 from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.tensors import BackendTensor
@@ -115,7 +115,7 @@ def lost_detail(x: BackendTensor, octave: int, graph: CallGraph) -> BackendTenso
     """A map less the same map pooled to the low resolution and upsampled again, float32."""
     data_format = graph.data_format
     x = ops.cast(x, "float32")
-    return x - crop_to(upsample(pool_octave(x, octave, data_format), octave, data_format), x, data_format)
+    return x - upsample_to(pool_octave(x, octave, data_format), octave, sizes(x, data_format), data_format)
 
 
 def _rows(x: BackendTensor, graph: CallGraph) -> BackendTensor:

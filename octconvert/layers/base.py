@@ -10,7 +10,7 @@ from keras import activations, backend, constraints, initializers, ops, regulari
 
 from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
 from octconvert.layers.tensors import Maps, Shapes, Tensor
-from octconvert.octave.geometry import Padding, Shape, ceil_div
+from octconvert.octave.geometry import Padding, Shape, Size, ceil_div
 from octconvert.octave.split import low_channels
 
 FEWEST_CHANNELS = 16
@@ -70,7 +70,7 @@ def split_shapes(shapes: Any, name: str) -> tuple[Any, Any | None]:
     return tuple(shapes), None
 
 
-def check_pair_shapes(name: str, high: Shape, low: Shape | None, octave: int, data_format: str) -> None:
+def check_pair_shapes(name: str, high: Shape | None, low: Shape | None, octave: int, data_format: str) -> None:
     """Raise ValueError unless ``high`` and ``low`` are 4-D, have channels, and sizes that fit ``octave``."""
     axes, channels = spatial_axes(data_format), channel_axis(data_format)
     for label, shape in (("high", high), ("low", low)):
@@ -80,16 +80,54 @@ def check_pair_shapes(name: str, high: Shape, low: Shape | None, octave: int, da
             raise ValueError(f"layer '{name}': the {label} input must be 4-D, received shape {tuple(shape)}")
         if shape[channels] is None:
             raise ValueError(f"layer '{name}': the channel dimension of the {label} input is unknown: {tuple(shape)}")
-    if low is None:
-        return
-    for axis in axes:
-        high_size, low_size = high[axis], low[axis]
-        if high_size is not None and low_size is not None and low_size != ceil_div(high_size, octave):
-            expected = tuple(None if high[a] is None else ceil_div(high[a], octave) for a in axes)
-            raise ValueError(
-                f"layer '{name}': a high map of {tuple(high[a] for a in axes)} with octave={octave} needs a low map of "
-                f"{expected}, received {tuple(low[a] for a in axes)}"
-            )
+    if high is not None and low is not None:
+        _check_cells(name, tuple(high[axis] for axis in axes), tuple(low[axis] for axis in axes), octave)
+
+
+def _check_cells(name: str, size: Shape, cells: Shape, octave: int) -> None:
+    """Raise ValueError unless a low map of ``cells`` (rows, columns) belongs to a map of ``size`` (rows, columns)."""
+    expected = tuple(None if length is None else ceil_div(length, octave) for length in size)
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(expected, cells, strict=True)):
+        raise ValueError(
+            f"layer '{name}': a high map of {size} with octave={octave} needs a low map of {expected}, received {cells}"
+        )
+
+
+class LowInput:
+    """What a layer reads whose only input is the low map of a tensor that is whole-low.
+
+    Args:
+        name: the layer's, for messages.
+        whole_low: whether it is; else the only input is a high map.
+        high_size: (rows, columns) of the map that the low map stands in for; None: ``octave`` times the low map's.
+    """
+
+    def __init__(self, name: str, whole_low: bool, high_size: Sequence[int] | None, octave: int, data_format: str):
+        if high_size is not None and not whole_low:
+            raise ValueError(f"layer '{name}': `high_size` belongs to `whole_low=True`")
+        self.name, self.octave, self.axes = name, octave, spatial_axes(data_format)
+        self.whole_low = bool(whole_low)
+        self.high_size = None if high_size is None else pair_of(high_size, "high_size")
+
+    def maps(self, high: Any, low: Any) -> tuple[Any, Any]:
+        """(high, low), of which one may be None, from what `split_inputs` or `split_shapes` returned."""
+        if not self.whole_low:
+            return high, low
+        if low is not None:
+            raise ValueError(f"layer '{self.name}': `whole_low` reads one low map, received two tensors")
+        return None, high
+
+    def check(self, low: Shape) -> None:
+        """Raise ValueError unless a low map of this shape fits ``high_size``."""
+        if self.high_size is not None:
+            _check_cells(self.name, self.high_size, tuple(low[axis] for axis in self.axes), self.octave)
+
+    def size_of(self, cells: tuple[Size, Size]) -> tuple[Size, Size]:
+        """(rows, columns) of the map that a low map of ``cells`` stands in for."""
+        if self.high_size is not None:
+            return self.high_size
+        rows, columns = (None if count is None else count * self.octave for count in cells)
+        return rows, columns
 
 
 def standard_data_format(data_format: str | None) -> str:
@@ -178,8 +216,10 @@ class LayerKeywords(TypedDict, total=False):
 
 
 class WindowKeywords(LayerKeywords, total=False):
-    """Keyword arguments of every octave layer with a window, as in ``keras.layers.Conv2D``."""
+    """Keyword arguments of every octave layer with a window: `LowInput`, and as in ``keras.layers.Conv2D``."""
 
+    whole_low: bool
+    high_size: Sequence[int] | None
     activation: Any
     use_bias: bool
     bias_initializer: Any
@@ -191,6 +231,7 @@ class WindowKeywords(LayerKeywords, total=False):
 class OctaveWindowLayer(keras.layers.Layer):
     """A layer whose window (kernel, strides, padding, dilation) moves over one map or over both maps of a pair.
 
+    One map is a high one, or with ``whole_low=True`` the low map of a tensor without high channels (`LowInput`).
     ``keywords``: `WindowKeywords`, and the initialiser, regulariser and constraint of the kernels.
     """
 
@@ -208,6 +249,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         **keywords: Any,
     ):
         activation, use_bias = keywords.pop("activation", None), keywords.pop("use_bias", True)
+        whole_low, high_size = keywords.pop("whole_low", False), keywords.pop("high_size", None)
         defaults = {f"{self.kernel_argument}_initializer": "glorot_uniform", "bias_initializer": "zeros"}
         names = [f"{argument}_{kind}" for kind in _MODULES for argument in (self.kernel_argument, "bias")]
         choices = {name: keywords.pop(name, defaults.get(name)) for name in names}
@@ -217,6 +259,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         self.strides = pair_of(strides, "strides")
         self.padding = standard_padding(padding)
         self.data_format = standard_data_format(data_format)
+        self.low_input = LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
         self.dilation_rate = pair_of(dilation_rate, "dilation_rate")
         self.activation = activations.get(activation)
         self.use_bias = use_bias
@@ -235,10 +278,35 @@ class OctaveWindowLayer(keras.layers.Layer):
         """Dilation of the low window."""
         return self.window.alignment(0, None).dilation, self.window.alignment(1, None).dilation
 
-    def _check_shapes(self, input_shape: Shapes) -> tuple[Any, Any | None]:
-        high, low = split_shapes(input_shape, self.name)
+    def map_shapes(self, input_shape: Shapes) -> tuple[Any | None, Any | None]:
+        """Shapes of the (high, low) maps that are read; None for one that is not.
+
+        Raises:
+            ValueError: two where ``whole_low`` reads one.
+        """
+        return self.low_input.maps(*split_shapes(input_shape, self.name))
+
+    def _check_shapes(self, input_shape: Shapes) -> tuple[Any | None, Any | None]:
+        high, low = self.map_shapes(input_shape)
         check_pair_shapes(self.name, high, low, self.octave, self.data_format)
+        if high is None:
+            self.low_input.check(low)
         return high, low
+
+    def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor | None]:
+        return self.low_input.maps(*split_inputs(inputs, self.name))
+
+    def _source_sizes(self, high: Tensor | None, low: Tensor | None) -> tuple[Size, Size]:
+        """(rows, columns) of the source's map: integers where known, scalar tensors where not."""
+        if high is not None:
+            return sizes(high, self.data_format)
+        return self.low_input.size_of(sizes(low, self.data_format))
+
+    def source_size(self, input_shape: Shapes) -> tuple[int | None, int | None]:
+        """(rows, columns) of the source's map that inputs of this shape hold or stand in for; None where open."""
+        high, low = self.map_shapes(input_shape)
+        rows, columns = ((low if high is None else high)[axis] for axis in spatial_axes(self.data_format))
+        return self.low_input.size_of((rows, columns)) if high is None else (rows, columns)
 
     def _add_bias(self, name: str, channels: int) -> keras.Variable | None:
         return add_weight(self, name, (channels,), "bias") if self.use_bias and channels else None
@@ -249,9 +317,9 @@ class OctaveWindowLayer(keras.layers.Layer):
             return high, self.padding
         return pad_or_crop(high, self.padding, self.data_format), "valid"
 
-    def prepare_low(self, low: Tensor, high: Tensor) -> tuple[Tensor, Any]:
-        """(map, padding) for the operation on a low map that belongs to ``high``."""
-        return prepare_low(low, sizes(high, self.data_format), self.window, self.data_format)
+    def prepare_low(self, low: Tensor, high_sizes: tuple[Size, Size]) -> tuple[Tensor, Any]:
+        """(map, padding) for the operation on a low map that belongs to a high one of ``high_sizes``."""
+        return prepare_low(low, high_sizes, self.window, self.data_format)
 
     def convolved(self, operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor) -> Tensor:
         """``operation(x, kernel)``, whose gradient is right on every processor: see `octconvert.layers.gradients`."""
@@ -269,18 +337,18 @@ class OctaveWindowLayer(keras.layers.Layer):
             x = x + ops.reshape(bias, shape)
         return self.activation(x)
 
-    def _output_shapes(self, high: Shape, channels: tuple[int, int]) -> Any:
+    def _output_shapes(self, input_shape: Shapes, channels: tuple[int, int]) -> Any:
         """Shapes of the (high, low) outputs for their numbers of channels; a group without channels is left out."""
         axes, shapes = spatial_axes(self.data_format), list[Shape]()
-        outputs = [self.window.output(i, high[axis]) for i, axis in enumerate(axes)]
-        if any(size is not None and size < 1 for size in outputs):
-            size = tuple(high[axis] for axis in axes)
+        size, batch = self.source_size(input_shape), split_shapes(input_shape, self.name)[0][0]
+        outputs = [self.window.output(i, length) for i, length in enumerate(size)]
+        if any(length is not None and length < 1 for length in outputs):
             raise ValueError(f"layer '{self.name}': a map of {size} is too small for its window")
         for count, cell in zip(channels, (1, self.octave), strict=True):
             if count:
-                shape: list[int | None] = [high[0], count, count, count]
-                for size, axis in zip(outputs, axes, strict=True):
-                    shape[axis] = None if size is None else ceil_div(size, cell)
+                shape: list[int | None] = [batch, count, count, count]
+                for length, axis in zip(outputs, axes, strict=True):
+                    shape[axis] = None if length is None else ceil_div(length, cell)
                 shapes.append(tuple(shape))
         return shapes if len(shapes) == 2 else shapes[0]
 
@@ -303,6 +371,8 @@ class OctaveWindowLayer(keras.layers.Layer):
             "dilation_rate": self.dilation_rate,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
+            "whole_low": self.low_input.whole_low,
+            "high_size": self.low_input.high_size,
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
         }
         return {**super().get_config(), **own, **choices_config(self, self._choices)}

@@ -10,7 +10,7 @@ from keras import ops
 
 from octconvert.layers import base, spatial
 from octconvert.layers.tensors import End, Maps, Shapes, Tensor
-from octconvert.octave.geometry import Padding, Shape
+from octconvert.octave.geometry import Padding, Shape, Size
 
 
 class ConvolutionKeywords(base.WindowKeywords, total=False):
@@ -30,7 +30,8 @@ class OctaveConv2D(base.OctaveWindowLayer):
     bias, then the activation. All four kernels together have the parameters of the plain convolution.
 
     One tensor in makes it a *first* layer, ``[high, low]`` an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
-    layer that returns one tensor; ``ratio_out=1.0`` returns the low map alone.
+    layer that returns one tensor. ``ratio_out=1.0`` returns the low map alone, for a tensor that is whole-low; the layer
+    that reads that map has ``whole_low=True``, and has the paths LH and LL only.
 
     Args:
         filters: channels of high and low output together.
@@ -43,6 +44,8 @@ class OctaveConv2D(base.OctaveWindowLayer):
         data_format: 'channels_last' or 'channels_first'; None is Keras' default.
         dilation_rate: of the high window; the low one is ``max(1, dilation_rate / octave)``.
         groups: every path is grouped.
+        whole_low: whether the one input is the low map of a tensor without high channels (alpha_in of 1).
+        high_size: (rows, columns) of the map that this low map stands in for; None: ``octave`` times the low map's.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
         activity_regularizer, kernel_constraint, bias_constraint: as in ``keras.layers.Conv2D``. A fan-based initialiser
             draws every path with the fan of the whole convolution.
@@ -52,7 +55,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     Raises:
         ValueError: ratio outside 0..1, octave not a power of two, channels unknown or not divisible by ``groups``,
-            two maps whose sizes do not fit ``octave``.
+            two maps whose sizes do not fit ``octave``, a low map that does not fit ``high_size``.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
     def build(self, input_shape: Shapes) -> None:
         high, low = self._check_shapes(input_shape)
         axis = spatial.channel_axis(self.data_format)
-        self.high_channels, self.low_channels = high[axis], low[axis] if low is not None else 0
+        self.high_channels, self.low_channels = (0 if shape is None else shape[axis] for shape in (high, low))
         for label, count in (("high", self.high_channels), ("low", self.low_channels)):
             if count % self.groups:
                 raise ValueError(
@@ -105,30 +108,35 @@ class OctaveConv2D(base.OctaveWindowLayer):
         return rows, columns
 
     def call(self, inputs: Maps) -> Any:
-        high, low = base.split_inputs(inputs, self.name)
+        high, low = self._maps(inputs)
+        size = self._source_sizes(high, low)
         padding = pooled = prepared = None
-        if self.low_filters:
+        if self.low_filters and high is not None:
             pooled = spatial.pool_octave(high, self.octave, self.data_format)
-            pooled, padding = self.prepare_low(pooled, high)
+            pooled, padding = self.prepare_low(pooled, size)
         if low is not None:
-            prepared, padding = self.prepare_low(low, high)
+            prepared, padding = self.prepare_low(low, size)
         outputs = []
         if self.high_filters:
-            outputs.append(self._finish(self._to_high(high, prepared, padding), self.high_bias))
+            outputs.append(self._finish(self._to_high(high, prepared, padding, size), self.high_bias))
         if self.low_filters:
             outputs.append(self._finish(self._to_low(pooled, prepared, padding), self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]
 
-    def _to_high(self, high: Tensor, low: Tensor | None, low_padding: Any) -> Tensor:
-        total = self._high_conv(high, self.hh_kernel)
+    def _to_high(self, high: Tensor | None, low: Tensor | None, low_padding: Any, size: tuple[Size, Size]) -> Tensor:
+        total = None if high is None else self._high_conv(high, self.hh_kernel)
         if low is None:
             return total
         from_low = self._low_conv(low, self.lh_kernel, low_padding)
-        return spatial.add_upsampled(total, from_low, self.octave, self.data_format)
+        if total is not None:
+            return spatial.add_upsampled(total, from_low, self.octave, self.data_format)
+        rows, columns = (self.window.output(axis, length) for axis, length in enumerate(size))
+        return spatial.upsample_to(from_low, self.octave, (rows, columns), self.data_format)
 
-    def _to_low(self, pooled: Tensor, low: Tensor | None, padding: Any) -> Tensor:
-        total = self._low_conv(pooled, self.hl_kernel, padding)
-        return total if low is None else total + self._low_conv(low, self.ll_kernel, padding)
+    def _to_low(self, pooled: Tensor | None, low: Tensor | None, padding: Any) -> Tensor:
+        kernels = ((pooled, self.hl_kernel), (low, self.ll_kernel))
+        parts = [self._low_conv(x, kernel, padding) for x, kernel in kernels if x is not None]
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _high_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         x, padding = self.prepare_high(x)
@@ -144,19 +152,18 @@ class OctaveConv2D(base.OctaveWindowLayer):
         return self.convolved(convolution, x, kernel)
 
     def compute_output_shape(self, input_shape: Shapes) -> Any:
-        return self._output_shapes(base.split_shapes(input_shape, self.name)[0], (self.high_filters, self.low_filters))
+        return self._output_shapes(input_shape, (self.high_filters, self.low_filters))
 
     def macs(self, input_shape: Shapes) -> int:
         """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
-        high, low = base.split_shapes(input_shape, self.name)
-        channels, taps = spatial.channel_axis(self.data_format), self.kernel_size[0] * self.kernel_size[1]
-        positions, cells = self._window_places([high[axis] for axis in spatial.spatial_axes(self.data_format)])
-        from_high, from_low = high[channels], low[channels] if low is not None else 0
+        axis, taps = spatial.channel_axis(self.data_format), self.kernel_size[0] * self.kernel_size[1]
+        positions, cells = self._window_places(self.source_size(input_shape))
+        from_high, from_low = (0 if shape is None else shape[axis] for shape in self.map_shapes(input_shape))
         high_macs = positions * from_high * self.high_filters
         low_macs = cells * (from_low * self.filters + from_high * self.low_filters)
         return (high_macs + low_macs) * taps // self.groups
 
-    def _window_places(self, sizes: list[int]) -> tuple[int, int]:
+    def _window_places(self, sizes: tuple[Size, Size]) -> tuple[int, int]:
         """(positions of the high window, cells of the low one) for an input of ``sizes`` (rows, columns)."""
         rows, columns = sizes
         positions = self.window.output(0, rows) * self.window.output(1, columns)

@@ -11,7 +11,7 @@ from keras import ops
 from octconvert.layers import spatial
 from octconvert.layers.conv import OctaveConv2D
 from octconvert.layers.tensors import End, Tensor
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import Size, ceil_div
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -22,7 +22,7 @@ class OctaveConv2DTranspose(OctaveConv2D):
         output_padding: None, an integer or (rows, columns), as in ``keras.layers.Conv2DTranspose``.
         padding: 'same' or 'valid'.
         filters, kernel_size, octave, ratio_out, strides, data_format, dilation_rate, activation, use_bias and the
-        initialisers, regularisers and constraints: as in `OctaveConv2D`; there are no groups.
+        initialisers, regularisers and constraints, whole_low and high_size: as in `OctaveConv2D`; there are no groups.
 
     Kernels are (rows, columns, output channels, input channels), as Keras' own.
     Input and output: as `OctaveConv2D`, with the output sizes of ``keras.layers.Conv2DTranspose``.
@@ -59,9 +59,9 @@ class OctaveConv2DTranspose(OctaveConv2D):
     def _kernel_ends(self, rows: End, columns: End) -> tuple[End, End]:
         return columns, rows
 
-    def prepare_low(self, low: Tensor, high: Tensor) -> tuple[Tensor, Any]:
+    def prepare_low(self, low: Tensor, high_sizes: tuple[Size, Size]) -> tuple[Tensor, Any]:
         """``low`` as it is, and (rows, columns) of the high map: what `fit_transposed` cuts the result to."""
-        return low, spatial.sizes(high, self.data_format)
+        return low, high_sizes
 
     def _high_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         return self._spread(x, kernel, self.padding, self.dilation_rate, self.output_padding)
@@ -83,7 +83,7 @@ class OctaveConv2DTranspose(OctaveConv2D):
 
         return self.convolved(spreading, x, kernel)
 
-    def _window_places(self, sizes: list[int]) -> tuple[int, int]:
+    def _window_places(self, sizes: tuple[Size, Size]) -> tuple[int, int]:
         rows, columns = sizes  # every position and cell of the input is spread
         return rows * columns, ceil_div(rows, self.octave) * ceil_div(columns, self.octave)
 

@@ -28,7 +28,7 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
     Args:
         kernel_size: integer or (rows, columns).
         octave: factor between the resolutions, a power of two.
-        strides, padding, dilation_rate, data_format: as in `OctaveConv2D`.
+        strides, padding, dilation_rate, data_format, whole_low, high_size: as in `OctaveConv2D`.
         depth_multiplier: output channels per input channel.
         activation, use_bias, depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer,
         activity_regularizer, depthwise_constraint, bias_constraint: as in ``keras.layers.DepthwiseConv2D``.
@@ -59,11 +59,11 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         self.depth_multiplier = depth_multiplier
 
     def build(self, input_shape: Shapes) -> None:
-        high, low = self._check_shapes(input_shape)
         axis = spatial.channel_axis(self.data_format)
-        self.hh_kernel = self._add_kernel("hh_kernel", high[axis])
-        self.high_bias = self._add_bias("high_bias", high[axis] * self.depth_multiplier)
-        low_channels = low[axis] if low is not None else 0
+        shapes = self._check_shapes(input_shape)
+        high_channels, low_channels = (0 if shape is None else shape[axis] for shape in shapes)
+        self.hh_kernel = self._add_kernel("hh_kernel", high_channels)
+        self.high_bias = self._add_bias("high_bias", high_channels * self.depth_multiplier)
         self.ll_kernel = self._add_kernel("ll_kernel", low_channels)
         self.low_bias = self._add_bias("low_bias", low_channels * self.depth_multiplier)
         self.built = True
@@ -73,22 +73,26 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         return base.add_weight(self, name, shape, self.kernel_argument) if channels else None
 
     def call(self, inputs: Maps) -> Any:
-        high, low = base.split_inputs(inputs, self.name)
-        prepared, padding = self.prepare_high(high)
-        high_out = self._finish(self._conv(prepared, self.hh_kernel, padding, self.dilation_rate), self.high_bias)
-        if low is None:
-            return high_out
-        low, padding = self.prepare_low(low, high)
-        return [high_out, self._finish(self._conv(low, self.ll_kernel, padding, self.low_dilation), self.low_bias)]
+        high, low = self._maps(inputs)
+        outputs = []
+        if high is not None:
+            prepared, padding = self.prepare_high(high)
+            convolved = self._conv(prepared, self.hh_kernel, padding, self.dilation_rate)
+            outputs.append(self._finish(convolved, self.high_bias))
+        if low is not None:
+            prepared, padding = self.prepare_low(low, self._source_sizes(high, low))
+            outputs.append(self._finish(self._conv(prepared, self.ll_kernel, padding, self.low_dilation), self.low_bias))
+        return outputs if len(outputs) == 2 else outputs[0]
 
     def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:
         return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
 
     def compute_output_shape(self, input_shape: Shapes) -> Any:
-        high, low = base.split_shapes(input_shape, self.name)
         axis = spatial.channel_axis(self.data_format)
-        channels = (high[axis] * self.depth_multiplier, low[axis] * self.depth_multiplier if low is not None else 0)
-        return self._output_shapes(high, channels)
+        high, low = (
+            0 if shape is None else shape[axis] * self.depth_multiplier for shape in self.map_shapes(input_shape)
+        )
+        return self._output_shapes(input_shape, (high, low))
 
     def macs(self, input_shape: Shapes) -> int:
         """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""

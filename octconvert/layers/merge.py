@@ -1,8 +1,8 @@
-"""`OctaveMerge` and `OctaveCrop`: from a pair back to the plain tensor, and a low map cut to its high map's size."""
+"""`OctaveMerge` and `OctaveCrop`: from a pair or a whole-low tensor back to the plain one, and a low map cut to size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import keras
@@ -32,8 +32,11 @@ class OctaveMerge(_PairLayer):
     Args:
         octave: factor between the resolutions.
         order: channel order of the output, as positions in [high | low]; None where that is the order already.
+        whole_low: whether the input is the low map of a tensor without high channels.
+        high_size: (rows, columns) of the output in that case; None: ``octave`` times the low map's.
 
-    Input: ``[high, low]``. Output: one tensor with the high map's rows and columns and the channels of both.
+    Input: ``[high, low]``, or the low map of a tensor that is whole-low. Output: one tensor with the high map's rows
+    and columns and the channels of both.
     """
 
     def __init__(
@@ -41,27 +44,49 @@ class OctaveMerge(_PairLayer):
         octave: int = 2,
         order: Iterable[int] | None = None,
         data_format: str | None = None,
+        whole_low: bool = False,
+        high_size: Sequence[int] | None = None,
         **keywords: Unpack[base.LayerKeywords],
     ):
         super().__init__(octave, data_format, **keywords)
         self.order = None if order is None else [int(position) for position in order]
+        self.low_input = base.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
+
+    def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor]:
+        if self.low_input.whole_low:
+            return self.low_input.maps(*base.split_inputs(inputs, self.name))
+        return base.split_pair(inputs, self.name)
 
     def call(self, inputs: Maps) -> Tensor:
-        high, low = base.split_pair(inputs, self.name)
-        low = spatial.crop_to(spatial.upsample(low, self.octave, self.data_format), high, self.data_format)
+        high, low = self._maps(inputs)
+        if high is None:
+            size = self.low_input.size_of(spatial.sizes(low, self.data_format))
+        else:
+            size = spatial.sizes(high, self.data_format)
         axis = spatial.channel_axis(self.data_format)
-        joined = ops.concatenate([high, low], axis=axis)
+        low = spatial.upsample_to(low, self.octave, size, self.data_format)
+        joined = low if high is None else ops.concatenate([high, low], axis=axis)
         return joined if self.order is None else ops.take(joined, self.order, axis=axis)
 
     def compute_output_spec(self, inputs: Maps) -> keras.KerasTensor:
-        high, low = base.split_pair(inputs, self.name)
-        base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
-        shape, axis = list(high.shape), spatial.channel_axis(self.data_format)
-        shape[axis] += low.shape[axis]
+        high, low = self._maps(inputs)
+        shape, axis = list(low.shape), spatial.channel_axis(self.data_format)
+        high_shape = None if high is None else tuple(high.shape)
+        base.check_pair_shapes(self.name, high_shape, tuple(low.shape), self.octave, self.data_format)
+        axes = spatial.spatial_axes(self.data_format)
+        if high_shape is None:
+            self.low_input.check(tuple(low.shape))
+            size = self.low_input.size_of((shape[axes[0]], shape[axes[1]]))
+        else:
+            size = (high_shape[axes[0]], high_shape[axes[1]])
+            shape[axis] += high_shape[axis]
+        for place, length in zip(axes, size, strict=True):
+            shape[place] = length
         return keras.KerasTensor(tuple(shape), dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "order": self.order}
+        own = {"order": self.order, "whole_low": self.low_input.whole_low, "high_size": self.low_input.high_size}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="octconvert")

@@ -89,11 +89,11 @@ def repeat_edges(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, n
     return x
 
 
-def upsample_to(x: Tensor, octave: int, like: Tensor, data_format: str, name: str) -> Tensor:
-    """Nearest upsampling, cut at the end to the rows and columns of ``like``."""
+def upsample_to(x: Tensor, octave: int, size: tuple[int, int], data_format: str, name: str) -> Tensor:
+    """Nearest upsampling, cut at the end to ``size`` (rows, columns)."""
     if octave == 1:
         return x
-    rows, columns = known_sizes(like, data_format, name)
+    rows, columns = size
     x = layers.UpSampling2D(octave, data_format=data_format, interpolation="nearest", name=name, dtype=x.dtype)(x)
     axes = spatial_axes(data_format)
     return pad_or_crop(x, ((0, rows - x.shape[axes[0]]), (0, columns - x.shape[axes[1]])), data_format, name)
@@ -150,7 +150,8 @@ def _producer(x: Tensor) -> tuple[Any, Sequence[Tensor]]:
 
 def merge(high: Tensor, low: Tensor, octave: int, order: Iterable[int] | None, data_format: str, name: str) -> Tensor:
     """The built-in twin of `OctaveMerge`."""
-    low = upsample_to(low, octave, high, data_format, f"{name}-up")
+    if octave > 1:
+        low = upsample_to(low, octave, known_sizes(high, data_format, name), data_format, f"{name}-up")
     parts = [high, low] if order is None else _runs(high, low, order, data_format, name)
     return layers.Concatenate(axis=channel_axis(data_format), name=name, dtype=high.dtype)(parts)
 

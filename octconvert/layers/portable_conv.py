@@ -31,12 +31,13 @@ def octave_conv_2d(
     """The function of `OctaveConv2D` out of Conv2D, AveragePooling2D, UpSampling2D, Add ... layers.
 
     Args:
-        inputs: Keras tensor, or ``[high, low]``, of known rows and columns.
+        inputs: Keras tensor, or ``[high, low]``, of known rows and columns; with ``whole_low=True`` a low map.
         filters, kernel_size, octave, ratio_out, strides, padding: as `OctaveConv2D`.
         name: the layers are called ``name-HH``, ``name-HL``, ``name-LH``, ``name-LL`` and so on; None counts
-            ``octave_conv_1``, ``octave_conv_2`` ... The biases are in ``name-HH`` (high) and ``name-HL`` (low).
-        **arguments: data_format, dilation_rate, groups, activation, use_bias: as `OctaveConv2D`; initialisers,
-            regularisers, constraints and dtype: passed on to every Conv2D.
+            ``octave_conv_1``, ``octave_conv_2`` ... The biases are in ``name-HH`` (high) and ``name-HL`` (low), or where there
+            is no high input in ``name-LH`` and ``name-LL``.
+        **arguments: data_format, dilation_rate, groups, activation, use_bias, whole_low, high_size: as `OctaveConv2D`;
+            initialisers, regularisers, constraints and dtype: passed on to every Conv2D.
 
     Returns:
         ``[high, low]``, or one tensor for ``ratio_out`` 0.0 or 1.0.
@@ -77,6 +78,8 @@ class PortableConv:
             base.check_octave(octave),
         )
         self.data_format = base.standard_data_format(arguments.pop("data_format", None))
+        whole_low, high_size = arguments.pop("whole_low", False), arguments.pop("high_size", None)
+        self.low_input = base.LowInput(name, whole_low, high_size, octave, self.data_format)
         groups = arguments.pop("groups", 1)
         self.high_filters, self.low_filters = base.divide_filters(name, filters, ratio_out, groups)
         self.activation, self.use_bias = arguments.pop("activation", None), arguments.pop("use_bias", True)
@@ -85,25 +88,33 @@ class PortableConv:
         self.calls = 0
 
     def __call__(self, inputs: Maps) -> Any:
-        high, low = base.split_inputs(inputs, self.name)
-        low_shape = None if low is None else tuple(low.shape)
-        base.check_pair_shapes(self.name, tuple(high.shape), low_shape, self.window.octave, self.data_format)
+        high, low = self.low_input.maps(*base.split_inputs(inputs, self.name))
+        size = self._source_size(high, low)
         label = self.name if not self.calls else f"{self.name}-{self.calls + 1}"
         self.calls += 1
-        sizes = known_sizes(high, self.data_format, self.name)
-        alignments = [self.window.alignment(i, size) for i, size in enumerate(sizes)]
-        outputs = [self.window.low_outputs(i, size) for i, size in enumerate(sizes)]
-        prepared = None
-        if low is not None:
-            prepared = self._prepare(low, alignments, outputs, f"{label}-low")
+        alignments = [self.window.alignment(i, length) for i, length in enumerate(size)]
+        outputs = [self.window.low_outputs(i, length) for i, length in enumerate(size)]
+        prepared = None if low is None else self._prepare(low, alignments, outputs, f"{label}-low")
         results = []
         if self.high_filters:
-            results.append(self._high(high, prepared, alignments, label))
+            results.append(self._high(high, prepared, alignments, size, label))
         if self.low_filters:
-            pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
-            pooled = self._prepare(pooled, alignments, outputs, f"{label}-pooled")
+            pooled = None
+            if high is not None:
+                pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
+                pooled = self._prepare(pooled, alignments, outputs, f"{label}-pooled")
             results.append(self._low(pooled, prepared, alignments, label))
         return results if len(results) == 2 else results[0]
+
+    def _source_size(self, high: Tensor | None, low: Tensor | None) -> tuple[int, int]:
+        """(rows, columns) of the source's map; the inputs are checked."""
+        shapes = (None if x is None else tuple(x.shape) for x in (high, low))
+        base.check_pair_shapes(self.name, *shapes, self.window.octave, self.data_format)
+        if high is not None:
+            return known_sizes(high, self.data_format, self.name)
+        assert low is not None  # one of both is read
+        self.low_input.check(tuple(low.shape))
+        return self.low_input.size_of(known_sizes(low, self.data_format, self.name))
 
     def _prepare(
         self, x: Tensor, alignments: Sequence[Alignment], outputs: Sequence[int], name: str
@@ -111,30 +122,42 @@ class PortableConv:
         return prepare_low(x, self.window, alignments, outputs, self.data_format, name, allow_same=not self.shared)
 
     def _high(
-        self, high: Tensor, low: tuple[Tensor, str] | None, alignments: Sequence[Alignment], label: str
+        self,
+        high: Tensor | None,
+        low: tuple[Tensor, str] | None,
+        alignments: Sequence[Alignment],
+        size: tuple[int, int],
+        label: str,
     ) -> Tensor:
-        padding = self.window.padding
-        if not isinstance(padding, str):
-            high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
-        total = self._path(HH, self.high_filters, high, padding, self.window.dilation, label, self.use_bias)
+        parts = []
+        if high is not None:
+            padding = self.window.padding
+            if not isinstance(padding, str):
+                high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
+            parts.append(self._path(HH, self.high_filters, high, padding, self.window.dilation, label, self.use_bias))
         if low is not None:
-            part = self._low_path(LH, self.high_filters, low, alignments, label, bias=False)
-            part = upsample_to(part, self.window.octave, total, self.data_format, f"{label}-up")
-            total = layers.Add(name=f"{label}-add{HIGH}", dtype=total.dtype)([total, part])
-        return self._activate(total, f"{label}-act{HIGH}")
+            bias = self.use_bias and high is None
+            part = self._low_path(LH, self.high_filters, low, alignments, label, bias)
+            rows, columns = (self.window.output(axis, length) for axis, length in enumerate(size))
+            parts.append(upsample_to(part, self.window.octave, (rows, columns), self.data_format, f"{label}-up"))
+        return self._activate(self._sum(parts, f"{label}-add{HIGH}"), f"{label}-act{HIGH}")
 
     def _low(
         self,
-        pooled: tuple[Tensor, str],
+        pooled: tuple[Tensor, str] | None,
         low: tuple[Tensor, str] | None,
         alignments: Sequence[Alignment],
         label: str,
     ) -> Tensor:
-        total = self._low_path(HL, self.low_filters, pooled, alignments, label, bias=self.use_bias)
-        if low is not None:
-            part = self._low_path(LL, self.low_filters, low, alignments, label, bias=False)
-            total = layers.Add(name=f"{label}-add{LOW}", dtype=total.dtype)([total, part])
-        return self._activate(total, f"{label}-act{LOW}")
+        parts = []
+        for path, prepared in ((HL, pooled), (LL, low)):
+            if prepared is not None:
+                bias = self.use_bias and not parts
+                parts.append(self._low_path(path, self.low_filters, prepared, alignments, label, bias))
+        return self._activate(self._sum(parts, f"{label}-add{LOW}"), f"{label}-act{LOW}")
+
+    def _sum(self, parts: Sequence[Tensor], name: str) -> Tensor:
+        return parts[0] if len(parts) == 1 else layers.Add(name=name, dtype=parts[0].dtype)(parts)
 
     def _low_path(
         self,

@@ -55,9 +55,9 @@ def pool_octave(x: Tensor, octave: int, data_format: str) -> Tensor:
     return x
 
 
-def crop_to(x: Tensor, like: Tensor, data_format: str) -> Tensor:
-    """Cut the end of ``x`` so that it has the rows and columns of ``like``."""
-    rows, columns = sizes(like, data_format)
+def crop_to(x: Tensor, size: tuple[Size, Size], data_format: str) -> Tensor:
+    """Cut the end of ``x`` so that it has these rows and columns."""
+    rows, columns = size
     have = sizes(x, data_format)
     if _known(rows, columns, *have) and (rows, columns) == have:
         return x
@@ -75,13 +75,18 @@ def upsample(x: Tensor, octave: int, data_format: str) -> Tensor:
     return x
 
 
+def upsample_to(x: Tensor, octave: int, size: tuple[Size, Size], data_format: str) -> Tensor:
+    """Nearest-neighbour upsampling by ``octave``, cut at the end to ``size`` (rows, columns)."""
+    return crop_to(upsample(x, octave, data_format), size, data_format)
+
+
 def add_upsampled(high: Tensor, low: Tensor, octave: int, data_format: str) -> Tensor:
     """``high + upsample(low)``, cropped to ``high``; without an upsampled tensor where the sizes are known and even."""
     if octave == 1:
         return high + low
     rows, columns = high.shape[spatial_axes(data_format)[0]], high.shape[spatial_axes(data_format)[1]]
     if not _known(rows, columns) or rows % octave or columns % octave:
-        return high + crop_to(upsample(low, octave, data_format), high, data_format)
+        return high + upsample_to(low, octave, sizes(high, data_format), data_format)
     r, c = rows // octave, columns // octave
     if data_format == "channels_last":
         channels = high.shape[-1]

@@ -6,19 +6,34 @@ in order, and no activation is ever permuted on the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from octconvert.octave.geometry import Pads
+from octconvert.octave.geometry import Pads, Size
+from octconvert.octave.names import HIGH, LOW
 
 
 def low_channels(alpha: float, channels: int) -> int:
     """``int(alpha * channels)``, as the authors' code counts; a rounding error of the product loses no channel."""
     return int(alpha * channels + 1e-9)
+
+
+class SplitPart(NamedTuple):
+    """One of the tensors that replace a tensor of the source model.
+
+    Attributes:
+        suffix: of the names of its layers, '-H' or '-L'.
+        channels: source indices, ascending.
+        cell: source positions along each axis that one of its positions covers.
+    """
+
+    suffix: str
+    channels: np.ndarray
+    cell: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +43,12 @@ class ChannelSplit:
     Attributes:
         mask: boolean array (channels,), true where a channel is low.
         octave: factor between the two resolutions; 1 for tensors without extent (vectors, 1x1 maps).
+        size: (rows, columns) of the source's map, None where open; None for a tensor without extent.
     """
 
     mask: np.ndarray
     octave: int
+    size: tuple[int | None, int | None] | None = None
 
     @cached_property
     def high(self) -> np.ndarray:
@@ -42,6 +59,17 @@ class ChannelSplit:
     def low(self) -> np.ndarray:
         """Source indices of the low channels, ascending."""
         return np.flatnonzero(self.mask)
+
+    @cached_property
+    def parts(self) -> tuple[SplitPart, ...]:
+        """The high part, where there is one, and the low part."""
+        parts = (SplitPart(HIGH, self.high, 1), SplitPart(LOW, self.low, self.octave))
+        return tuple(part for part in parts if len(part.channels))
+
+    @cached_property
+    def whole_low(self) -> bool:
+        """Whether every channel is low: one map at the low resolution, and no pair."""
+        return bool(self.mask.all())
 
     @property
     def channels(self) -> int:
@@ -73,10 +101,14 @@ class ChannelSplit:
 
 @dataclass(frozen=True)
 class Pair:
-    """The two tensors that replace one tensor of the source model.
+    """What replaces one tensor of the source model that has low channels: two tensors, or one that is whole-low.
 
-    ``pads``: ((top, bottom), (left, right)) zeros (negative: crop) around the source map that are still to be applied;
-    the window operation that reads the pair takes them into its own padding, where low cells stay aligned.
+    Attributes:
+        high: None where all channels are low.
+        low: the low map.
+        split: of the source's channels.
+        pads: ((top, bottom), (left, right)) zeros (negative: crop) around the source map that are still to be applied;
+            the window operation that reads the pair takes them into its own padding, where low cells stay aligned.
     """
 
     high: Any
@@ -85,7 +117,22 @@ class Pair:
     pads: Pads | None = None
 
     @classmethod
-    def of(cls, tensors: Iterable[Any], split: ChannelSplit) -> Pair:
-        """From [high, low]."""
-        high, low = tensors
-        return cls(high, low, split)
+    def of(cls, tensors: Any, split: ChannelSplit) -> Pair:
+        """From [high, low]; from the low map, or a list of it alone, where all channels are low."""
+        if not split.whole_low:
+            high, low = tensors
+            return cls(high, low, split)
+        (low,) = tensors if isinstance(tensors, (list, tuple)) else (tensors,)
+        return cls(None, low, split)
+
+    @property
+    def tensors(self) -> list[Any]:
+        """[high, low], or [low]."""
+        return [self.low] if self.high is None else [self.high, self.low]
+
+    def size(self, axes: Sequence[int]) -> tuple[Size, Size]:
+        """(rows, columns) of the source's map without ``pads``, as far as they are known; ``axes``: of both."""
+        if self.high is None and self.split.size is not None:
+            return self.split.size
+        rows, columns = (self.tensors[0].shape[axis] for axis in axes)  # vectors and octave 1 have one resolution
+        return rows, columns
