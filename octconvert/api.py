@@ -36,6 +36,7 @@ def convert(
     *,
     octave: int = RewritingOptions.octave,
     alpha_map: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+    interior: float | None = None,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     min_size: int = RewritingOptions.min_size,
@@ -73,10 +74,13 @@ def convert(
 
     Args:
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
-        alpha: share of the channels that become low, at least 0 and below 1 (paper, section 3.1).
+        alpha: share of the channels that become low, from 0 to 1 (paper, section 3.1). At 1 a tensor is whole-low: one
+            map at the low resolution.
         octave: factor between the two resolutions, a power of two up to 64; 1 changes no resolution: the same function.
         alpha_map: regular expressions on layer names, each with the alpha of the tied groups that it matches; the first
             match counts.
+        interior: alpha of the tensors inside residual blocks, inverted bottlenecks, dense blocks and the like, where
+            those on the main path follow ``alpha``; None: one alpha for all.
         include, exclude: regular expressions on layer names: convert only these layers; leave these plain.
         min_size: rows and columns below which a map stays plain.
         preset: 'paper' leaves plain what the paper leaves plain: the stem before a max-pooling, and 7x7 maps.

@@ -40,6 +40,7 @@ class RewritingParameters:
 
     alpha: Annotated[float | None, option("alpha", group=WHAT)] = None
     alpha_map: Annotated[list[str] | None, option("alpha_map", "Repeatable.", group=WHAT, metavar="REGEX=ALPHA")] = None
+    interior: Annotated[float | None, option("interior", group=WHAT)] = None
     include: Annotated[list[str] | None, option("include", "Repeatable.", group=WHAT, metavar="REGEX")] = None
     exclude: Annotated[list[str] | None, option("exclude", "Repeatable.", group=WHAT, metavar="REGEX")] = None
     min_size: Annotated[str | None, option("min_size", group=WHAT, metavar="N")] = None

@@ -30,8 +30,8 @@ class OctaveConv2D(base.OctaveWindowLayer):
     bias, then the activation. All four kernels together have the parameters of the plain convolution.
 
     One tensor in makes it a *first* layer, ``[high, low]`` an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
-    layer that returns one tensor. ``ratio_out=1.0`` returns the low map alone, for a tensor that is whole-low; the layer
-    that reads that map has ``whole_low=True``, and has the paths LH and LL only.
+    layer that returns one tensor. ``ratio_out=1.0`` returns the low map alone, for a tensor that is whole-low; the
+    layer that reads that map has ``whole_low=True``, and the paths LH and LL only.
 
     Args:
         filters: channels of high and low output together.

@@ -81,7 +81,8 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
             outputs.append(self._finish(convolved, self.high_bias))
         if low is not None:
             prepared, padding = self.prepare_low(low, self._source_sizes(high, low))
-            outputs.append(self._finish(self._conv(prepared, self.ll_kernel, padding, self.low_dilation), self.low_bias))
+            convolved = self._conv(prepared, self.ll_kernel, padding, self.low_dilation)
+            outputs.append(self._finish(convolved, self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]
 
     def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:

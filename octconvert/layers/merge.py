@@ -1,4 +1,4 @@
-"""`OctaveMerge` and `OctaveCrop`: from a pair or a whole-low tensor back to the plain one, and a low map cut to size."""
+"""`OctaveMerge` and `OctaveCrop`: from a pair or a low map to the plain tensor, and a low map cut to size."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def octave_conv_2d(
         inputs: Keras tensor, or ``[high, low]``, of known rows and columns; with ``whole_low=True`` a low map.
         filters, kernel_size, octave, ratio_out, strides, padding: as `OctaveConv2D`.
         name: the layers are called ``name-HH``, ``name-HL``, ``name-LH``, ``name-LL`` and so on; None counts
-            ``octave_conv_1``, ``octave_conv_2`` ... The biases are in ``name-HH`` (high) and ``name-HL`` (low), or where there
-            is no high input in ``name-LH`` and ``name-LL``.
+            ``octave_conv_1``, ``octave_conv_2`` ... The biases are in ``name-HH`` (high) and ``name-HL`` (low), or
+            in ``name-LH`` and ``name-LL`` where there is no high input.
         **arguments: data_format, dilation_rate, groups, activation, use_bias, whole_low, high_size: as `OctaveConv2D`;
             initialisers, regularisers, constraints and dtype: passed on to every Conv2D.
 

@@ -125,6 +125,10 @@ class Pair:
         (low,) = tensors if isinstance(tensors, (list, tuple)) else (tensors,)
         return cls(None, low, split)
 
+    def part(self, suffix: str) -> Any:
+        """The tensor of the part with this suffix, '-H' or '-L'."""
+        return self.high if suffix == HIGH else self.low
+
     @property
     def tensors(self) -> list[Any]:
         """[high, low], or [low]."""

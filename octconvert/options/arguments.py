@@ -179,6 +179,7 @@ CHECKERS: dict[str, Checker] = {
     **dict.fromkeys(("min_size", "calibration_samples", "seed", "threads", "rounds"), limits.whole),
     **dict.fromkeys(("calibration_budget", "target_macs", "max_drop"), _optional(limits.real)),
     "alpha": _number,
+    "interior": _optional(_number),
     "octave": _octave,
     "batch": _optional(limits.whole),
     "path": _path,

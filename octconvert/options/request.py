@@ -22,8 +22,8 @@ _UNCALIBRATED = (
 )
 _CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("plan", tuple(defaults(RewritingOptions)), "which fixes it; edit the plan instead"),
-    ("target_macs", ("alpha", "alpha_map", "plan"), _ALPHAS),
-    ("max_drop", ("alpha", "alpha_map", "plan", "target_macs"), _ALPHAS),
+    ("target_macs", ("alpha", "alpha_map", "interior", "plan"), _ALPHAS),
+    ("max_drop", ("alpha", "alpha_map", "interior", "plan", "target_macs"), _ALPHAS),
     ("calibration=False", _UNCALIBRATED, "which only moves the weights"),
     ("calibration", ("input_range",), "whose values are taken as they are"),
     ("weights='fresh'", ("calibration", "target_macs", "max_drop"), "which leaves no trained weights to calibrate"),
@@ -83,7 +83,7 @@ class ConversionRequest:
         values = tuple((field.name, getattr(options, field.name)) for field in fields(RewritingOptions))
         if self.plan is None:
             return values
-        own = ("alpha", "alpha_map", "include", "exclude", "preset")
+        own = ("alpha", "alpha_map", "interior", "include", "exclude", "preset")
         source = str(self.plan) if isinstance(self.plan, (str, Path)) else "given"
         return (("plan", source), *((name, value) for name, value in values if name not in own))
 

@@ -28,9 +28,12 @@ class RewritingOptions:
         UsageError: on creation, where a value makes no sense.
     """
 
-    alpha: float = option(0.5, "share of the channels that become low, at least 0 and below 1")
+    alpha: float = option(0.5, "share of the channels that become low, from 0 to 1 (one low map, no high one)")
     octave: int = option(2, "factor between the two resolutions, a power of two; 1 changes no resolution")
     alpha_map: tuple[tuple[str, float], ...] = option((), "another alpha for the layers whose name matches")
+    interior: float | None = option(
+        None, "another alpha for the tensors inside blocks, which a skip connection leads around"
+    )
     include: tuple[str, ...] = option((), "convert only layers whose name matches")
     exclude: tuple[str, ...] = option((), "leave layers plain whose name matches")
     min_size: int = option(8, "leave maps plain whose shorter side is smaller")
@@ -47,7 +50,9 @@ class RewritingOptions:
             object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         object.__setattr__(self, "elementwise", _names(self.elementwise))
         object.__setattr__(self, "alpha_map", _alpha_map(self.alpha_map))
-        for name, value in [("`alpha`", self.alpha), *(("`alpha_map`", alpha) for _, alpha in self.alpha_map)]:
+        others = [("`interior`", self.interior)] if self.interior is not None else []
+        others += [("`alpha_map`", alpha) for _, alpha in self.alpha_map]
+        for name, value in [("`alpha`", self.alpha), *others]:
             check_alpha(name, value)
         limits.octave(self.octave)
         limits.whole("min_size", self.min_size)
@@ -71,9 +76,9 @@ class RewritingOptions:
 
 
 def check_alpha(name: str, value: Any) -> None:
-    """Raises `UsageError` unless the value is at least 0 and below 1."""
-    if not limits.is_number(value) or not 0 <= value < 1:
-        raise UsageError(f"{name} must be at least 0 and below 1, received {shown(value)}")
+    """Raises `UsageError` unless the value is from 0 to 1."""
+    if not limits.is_number(value) or not 0 <= value <= 1:
+        raise UsageError(f"{name} must be from 0 to 1, received {shown(value)}")
 
 
 def _patterns(name: str, values: Any) -> tuple[str, ...]:

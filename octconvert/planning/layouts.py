@@ -10,9 +10,11 @@ from octconvert.errors import UsageError
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.convolutions import convolutions, is_convolution
+from octconvert.planning.interiors import interior_producers
 from octconvert.planning.layout import Decisions, Layout
-from octconvert.planning.ledger import GroupChoice, TiedProducers
+from octconvert.planning.ledger import Choose, GroupChoice, TiedProducers
 from octconvert.planning.solve import solve
+from octconvert.planning.tracing import Problem, trace
 from octconvert.results.plan import Group, Plan
 from octconvert.rules import traits_of
 
@@ -39,14 +41,26 @@ def layout_from_options(
         for call in _stems(graph):
             decisions.frozen.setdefault(call.key, "stem before a max-pooling (preset paper)")
 
+    return solve(graph, options, decisions, _chooser(graph, options, decisions))
+
+
+def _chooser(graph: CallGraph, options: RewritingOptions, decisions: Decisions) -> Choose:
+    """The alpha of each group: by name, else that of interiors, else the one for all."""
+    interior: frozenset[object] = frozenset()
+    if options.interior is not None:
+        even = Problem.of(graph, options, lambda _: GroupChoice(options.alpha))
+        interior = interior_producers(trace(even, decisions))
+
     def choose(group: TiedProducers) -> GroupChoice:
         names = [producer.call.layer_name for producer in group.producers]
         for pattern, alpha in options.alpha_map:
             if any(re.search(pattern, name) for name in names):
                 return GroupChoice(alpha)
+        if options.interior is not None and any(producer.call.key in interior for producer in group.producers):
+            return GroupChoice(options.interior)
         return GroupChoice(options.alpha)
 
-    return solve(graph, options, decisions, choose)
+    return choose
 
 
 def _selection_reason(call: Call, options: RewritingOptions) -> str:

@@ -25,7 +25,7 @@ ONLY_VECTORS = "1x1 map, nothing to halve"
 OUTPUT = "its output is an output of the model"
 PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
-NO_HIGH_CHANNEL = "a tensor tied to it would keep no high channel"
+OPEN_SIZE = "whole-low, and its rows or columns are open; give `input_shape`"
 MAP, VECTOR = "map", "vector"
 UNEVEN = "its channel groups can not be split evenly"
 
@@ -42,7 +42,7 @@ def solve(graph: CallGraph, options: RewritingOptions, decisions: Decisions, cho
         if _withdraw(traced, problem, decisions):
             continue
         low = traced.components.assign(choose)
-        if not _withdraw_splits(traced, low, decisions):
+        if not _withdraw_splits(traced, low, options.octave, decisions):
             return _layout(traced, problem, low, decisions)
 
 
@@ -90,16 +90,17 @@ def _disagreement(calls: list[Call], kinds: list[Kinds], traced: Traced) -> str:
     return f"{times}, with pairs and plain tensors in different places"
 
 
-def _withdraw_splits(traced: Traced, low: np.ndarray, decisions: Decisions) -> bool:
+def _withdraw_splits(traced: Traced, low: np.ndarray, octave: int, decisions: Decisions) -> bool:
     """Decide that what can not be built with these low channels stays plain. Returns whether there was anything."""
     before, components = decisions.count, traced.components
     for call, numbers, blocks in traced.ledger.balances:
         if not ChannelSplit(low[numbers], 1).balanced(blocks):
             decisions.frozen[call.key] = UNEVEN
-    for numbers in traced.channels.values():
-        if low[numbers].all():
+    for tensor, numbers in traced.channels.items():
+        split = _split(traced.graph, tensor, low[numbers], octave)
+        if split.whole_low and split.octave > 1 and None in (split.size or ()):
             producers = (p for position in components.groups_of(numbers) for p in components.groups[position].producers)
-            decisions.plain_output.update((producer.call.key, NO_HIGH_CHANNEL) for producer in producers)
+            decisions.plain_output.update((producer.call.key, OPEN_SIZE) for producer in producers)
     return decisions.count > before
 
 
@@ -168,14 +169,21 @@ def _run_has_low(channels: int, blocks: int, alpha: float) -> bool:
     return low_channels(alpha, channels // blocks if channels % blocks == 0 else channels) > 0
 
 
+def _split(graph: CallGraph, tensor: int, mask: np.ndarray, octave: int) -> ChannelSplit:
+    """The split of a tensor; vectors and 1x1 maps have one resolution."""
+    entry = graph.tensors[tensor]
+    if graph.is_vector(entry.shape):
+        return ChannelSplit(mask, 1)
+    rows, columns = (entry.built_shape[axis] for axis in graph.spatial_axes)
+    return ChannelSplit(mask, octave, (rows, columns))
+
+
 def _layout(traced: Traced, problem: Problem, low: np.ndarray, decisions: Decisions) -> Layout:
     graph, components, options = traced.graph, traced.components, problem.options
     splits = {}
     for tensor, numbers in traced.channels.items():
-        mask = low[numbers]
-        if mask.any():
-            octave = 1 if graph.is_vector(graph.tensors[tensor].shape) else options.octave
-            splits[tensor] = ChannelSplit(mask, octave)
+        if low[numbers].any():
+            splits[tensor] = _split(graph, tensor, low[numbers], options.octave)
     choices = [problem.choose(group) for group in components.groups]
     return Layout(
         graph=graph,

@@ -99,7 +99,7 @@ class RewriteContext:
     def plain(self, value: Value) -> KerasTensor:
         return self.pairs.plain(value)
 
-    def settled(self, value: Pair) -> list[KerasTensor]:
+    def settled(self, value: Pair) -> Pair:
         return self.pairs.settled(value)
 
     def joined(self, value: Pair, name: str) -> KerasTensor:
@@ -114,14 +114,15 @@ class RewriteContext:
         constants: Callable[[list[Any], dict[str, Any], np.ndarray], Arguments] | None = None,
     ) -> Pair:
         split = self.pair_split(call)
-        parts = [self.settled(value) if isinstance(value, Pair) else [value, value] for value in values]
+        settled = [self.settled(value) if isinstance(value, Pair) else value for value in values]
         outputs = []
-        for i, (suffix, channels) in enumerate(zip(SUFFIXES, (split.high, split.low), strict=True)):
-            args, kwargs = arguments(call, [part[i] for part in parts])
+        for part in split.parts:
+            inputs = [value.part(part.suffix) if isinstance(value, Pair) else value for value in settled]
+            args, kwargs = arguments(call, inputs)
             if constants is not None:
-                args, kwargs = constants(args, kwargs, channels)
-            own = _weights_of(weights, channels)
-            outputs.append(self.clone(call, suffix, changes[i], own)(*args, **kwargs))
+                args, kwargs = constants(args, kwargs, part.channels)
+            own, own_changes = _weights_of(weights, part.channels), changes[SUFFIXES.index(part.suffix)]
+            outputs.append(self.clone(call, part.suffix, own_changes, own)(*args, **kwargs))
         return Pair.of(outputs, split)
 
     # -- the report --

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import keras
@@ -16,7 +17,6 @@ from keras.src.models.functional import Functional
 from octconvert.model.functional import functional_of, nested_arguments
 from octconvert.model.graph import Shape
 from octconvert.octave.geometry import ceil_div
-from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting.context import RewriteContext
 from octconvert.rewriting.names import layer_name
@@ -58,7 +58,7 @@ class NestedModels:
         flat: list[KerasTensor] = []
         for tensor, split in zip(nested_arguments(nested, node), built.inputs, strict=True):
             value = values[id(tensor)]
-            flat += [pairs.plain(value)] if split is None else pairs.settled(value)
+            flat += [pairs.plain(value)] if split is None else pairs.settled(value).tensors
         kwargs = {key: value for key, value in node.arguments.kwargs.items() if key != "inputs"}
         outputs = built.model(
             flat if any(built.inputs) else tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs
@@ -101,7 +101,7 @@ class NestedModels:
             self._walk(nested, path, values)
             for tensor, split in zip(nested.outputs, splits_out, strict=True):
                 value, pairs = values[id(tensor)], self._context.pairs
-                outputs += [pairs.plain(value)] if split is None else pairs.settled(value)
+                outputs += [pairs.plain(value)] if split is None else pairs.settled(value).tensors
         model = keras.Model(
             inputs if any(splits_in) else tree.pack_sequence_as(nested._inputs_struct, inputs),
             outputs if any(splits_out) else tree.pack_sequence_as(nested._outputs_struct, outputs),
@@ -113,7 +113,7 @@ class NestedModels:
     def _pair_inputs(self, tensor: KerasTensor, shape: Shape, split: ChannelSplit) -> list[KerasTensor]:
         graph, inputs = self._context.graph, []
         channel_axis = graph.channel_axis if len(shape) == 4 else len(shape) - 1
-        for suffix, channels, cell in zip(SUFFIXES, (split.high, split.low), (1, split.octave), strict=True):
+        for suffix, channels, cell in split.parts:
             part = list(shape)
             if len(part) == 4:
                 for axis in graph.spatial_axes:
@@ -139,4 +139,4 @@ def input_like(tensor: KerasTensor, shape: Shape | None = None) -> KerasTensor:
 def _regroup(tensors: list[KerasTensor], splits: list[ChannelSplit | None]) -> list[Value]:
     """Flat tensors back to values."""
     rest = iter(tensors)
-    return [next(rest) if split is None else Pair(next(rest), next(rest), split) for split in splits]
+    return [next(rest) if split is None else Pair.of(list(islice(rest, len(split.parts))), split) for split in splits]

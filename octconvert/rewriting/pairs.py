@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from keras import KerasTensor, layers
 
 from octconvert.layers import OctaveMerge, portable
 from octconvert.octave.geometry import ceil_div
-from octconvert.octave.names import SUFFIXES
+from octconvert.octave.names import HIGH, LOW, SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.planning.planned import Planned
 from octconvert.rewriting.names import Names, layer_name
@@ -30,25 +32,37 @@ class Pairs:
         """
         if not isinstance(value, Pair):
             return value
-        if id(value.high) not in self._merged:
+        if id(value.low) not in self._merged:
             label = output if value.pads is None else None  # else the name belongs to what comes after the padding
-            self._merged[id(value.high)] = (value.high, self._merge(value, label))  # the tensor keeps its id alive
-        merged = self._merged[id(value.high)][1]
+            self._merged[id(value.low)] = (value.low, self._merge(value, label))  # the tensor keeps its id alive
+        merged = self._merged[id(value.low)][1]
         if value.pads is None:
             return merged
         name = self._names.name(f"{_base_name(value)}-merge")
         return portable.pad_or_crop(merged, value.pads, self._data_format, name)
 
     def _merge(self, pair: Pair, output: str | None) -> KerasTensor:
+        split, order, low = pair.split, pair.split.source_order, pair.low
+        if pair.high is None and split.octave == 1:
+            return low
         label = self._names.merge_name(_base_name(pair), output)
-        split, order = pair.split, pair.split.source_order
-        dtype = pair.high.dtype
-        if len(pair.high.shape) == 2:
+        if pair.high is None:
+            return self._upsampled(pair, label)
+        if len(low.shape) == 2:
             return self._merge_vectors(pair, order, label)
         if self._portable or (split.octave == 1 and order is None):
-            return portable.merge(pair.high, pair.low, split.octave, order, self._data_format, label)
+            return portable.merge(pair.high, low, split.octave, order, self._data_format, label)
         positions = None if order is None else order.tolist()
-        return OctaveMerge(split.octave, positions, self._data_format, dtype=dtype, name=label)([pair.high, pair.low])
+        return OctaveMerge(split.octave, positions, self._data_format, dtype=low.dtype, name=label)(pair.tensors)
+
+    def _upsampled(self, pair: Pair, label: str) -> KerasTensor:
+        """The plain map of a tensor that is whole-low."""
+        low, (rows, columns) = pair.low, pair.size(self._graph.spatial_axes)
+        if self._portable:
+            return portable.upsample_to(low, pair.split.octave, (rows, columns), self._data_format, label)
+        octave, size = pair.split.octave, (rows, columns)
+        merge = OctaveMerge(octave, None, self._data_format, True, size, dtype=low.dtype, name=label)
+        return merge(low)
 
     def _merge_vectors(self, pair: Pair, order: np.ndarray | None, label: str) -> KerasTensor:
         dtype = pair.high.dtype
@@ -61,28 +75,36 @@ class Pairs:
         merged = portable.merge(high, low, 1, order, "channels_last", f"{label}-channels")
         return layers.Reshape((merged.shape[-1],), name=label, dtype=dtype)(merged)
 
-    def settled(self, value: Pair) -> list[KerasTensor]:
-        """[high, low] with pending padding applied (planning made sure that it lines up)."""
+    def settled(self, value: Pair) -> Pair:
+        """The pair with pending padding applied (planning made sure that it lines up)."""
         if value.pads is None:
-            return [value.high, value.low]
-        octave = value.split.octave
-        rows = [value.high.shape[axis] for axis in self._graph.spatial_axes]
-        cells = [value.low.shape[axis] for axis in self._graph.spatial_axes]
+            return value
+        octave, axes = value.split.octave, self._graph.spatial_axes
+        size = value.size(axes)
+        cells = [value.low.shape[axis] for axis in axes]
         low_pads = tuple(
-            (before // octave, _low_after(size, cell, before, after, octave))
-            for size, cell, (before, after) in zip(rows, cells, value.pads, strict=True)
+            (before // octave, _low_after(length, cell, before, after, octave))
+            for length, cell, (before, after) in zip(size, cells, value.pads, strict=True)
         )
-        base = _base_name(value)
-        return [
-            portable.pad_or_crop(part, pads, self._data_format, self._names.name(f"{base}-shift{suffix}"))
-            for part, pads, suffix in zip((value.high, value.low), (value.pads, low_pads), SUFFIXES, strict=True)
+        rows, columns = (
+            None if length is None else length + before + after
+            for length, (before, after) in zip(size, value.pads, strict=True)
+        )
+        base, split = _base_name(value), replace(value.split, size=(rows, columns))
+        amounts = {HIGH: value.pads, LOW: low_pads}
+        tensors = [
+            portable.pad_or_crop(tensor, amounts[suffix], self._data_format, self._names.name(f"{base}-shift{suffix}"))
+            for tensor, (suffix, _, _) in zip(value.tensors, split.parts, strict=True)
         ]
+        return Pair.of(tensors, split)
 
     def joined(self, value: Pair, name: str) -> KerasTensor:
         """A pair of vectors as one tensor in the order [high | low]; the reader's weights are gathered instead."""
-        high, low = self.settled(value)
-        axis = self._graph.channel_axis if len(high.shape) == 4 else len(high.shape) - 1
-        return layers.Concatenate(axis=axis, name=self._names.name(name), dtype=high.dtype)([high, low])
+        tensors = self.settled(value).tensors
+        if len(tensors) == 1:
+            return tensors[0]
+        axis = self._graph.channel_axis if len(tensors[0].shape) == 4 else len(tensors[0].shape) - 1
+        return layers.Concatenate(axis=axis, name=self._names.name(name), dtype=tensors[0].dtype)(tensors)
 
 
 def _low_after(size: int | None, cells: int | None, before: int, after: int, octave: int) -> int:
@@ -94,7 +116,7 @@ def _low_after(size: int | None, cells: int | None, before: int, after: int, oct
 
 def _base_name(pair: Pair) -> str:
     """The name of the layer that wrote a pair."""
-    name = layer_name(pair.high)
+    name = layer_name(pair.low if pair.high is None else pair.high)
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     return name

@@ -59,13 +59,15 @@ class _JointNormalizationRule(Rule):
         return build.make(OctaveLayerNormalization, {**_common(call, build), **self.arguments})
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
-        high, low = build.settled(values[0])
+        value, split = build.settled(values[0]), build.pair_split(call)
+        if value.high is None:  # all its channels are in one map
+            return [build.dual(call, values, lambda _: call.operation.weights)]
 
         def fill(new_layer: Layer) -> None:
             _fill(call, new_layer, build)
 
         layer = build.filled(call, "normalization", lambda: self.make(call, build), fill)
-        return [Pair.of(layer([high, low]), build.pair_split(call))]
+        return [Pair.of(layer(value.tensors), split)]
 
 
 def _fill(call: Call, new_layer: Layer, build: Build) -> None:
@@ -135,7 +137,7 @@ class GroupNormalizationRule(_JointNormalizationRule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         split, layer = build.pair_split(call), call.operation
-        if not self.alone(call, split.mask):
+        if split.whole_low or not self.alone(call, split.mask):
             return super().rewrite(call, values, build)
         arrays = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
         changes = tuple({"groups": len(channels)} for channels in (split.high, split.low))

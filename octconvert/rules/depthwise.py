@@ -17,6 +17,7 @@ from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, refusal, without_layer
 from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.octave_convolution import low_input
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import DEPTHWISE, Traits, convolution_stage, convolution_traits
@@ -126,11 +127,17 @@ def rewrite(
     if not isinstance(value, Pair):
         return _plain(call, value, build, {**config, "name": name}, kernel)
     if value.pads is not None and config["padding"] != "valid":
-        value = Pair.of(build.settled(value), value.split)
-    out = ChannelSplit(np.repeat(value.split.mask, kernel.shape[-1]), value.split.octave)
+        value = build.settled(value)
     create = _portable if build.options.portable else _octave
-    high, low = create(call, value, build, {**config, "name": name}, kernel, bias, out)
-    return Pair(high, low, out)
+    out = _carried(value, build, config, kernel.shape[-1])
+    return Pair.of(create(call, value, build, {**config, "name": name}, kernel, bias, out), out)
+
+
+def _carried(value: Pair, build: Build, config: Config, multiplier: int) -> ChannelSplit:
+    """Split of the output, of which a separable convolution's source has no tensor."""
+    window, size = _window(value, build, config), value.size(build.graph.spatial_axes)
+    rows, columns = (window.output(axis, length) for axis, length in enumerate(size))
+    return ChannelSplit(np.repeat(value.split.mask, multiplier), value.split.octave, (rows, columns))
 
 
 def _name(layer: Layer, suffix: str, build: Build) -> str:
@@ -147,14 +154,14 @@ def _window(value: Pair, build: Build, config: Config) -> Window:
 def _low_kernel(value: Pair, build: Build, window: Window, kernel: np.ndarray) -> np.ndarray:
     if build.options.weights != "fold":
         return kernel
-    return fold_kernel(kernel, window, [value.high.shape[axis] for axis in build.graph.spatial_axes])
+    return fold_kernel(kernel, window, value.size(build.graph.spatial_axes))
 
 
 def _octave(
     call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
-) -> list[KerasTensor]:
+) -> list[KerasTensor] | KerasTensor:
     window = _window(value, build, config)
-    config = {**config, "padding": window.padding, "octave": build.octave}
+    config = {**config, "padding": window.padding, "octave": build.octave, **low_input(value, build)}
 
     def fill(layer: OctaveDepthwiseConv2D) -> None:
         low_kernel = _low_kernel(value, build, window, kernel)
@@ -165,7 +172,7 @@ def _octave(
         build.assign(layer, values)
 
     layer = build.filled(call, "depthwise", lambda: build.make(OctaveDepthwiseConv2D, config), fill)
-    return layer([value.high, value.low])
+    return layer(value.tensors)
 
 
 def _plain(call: Call, value: KerasTensor, build: Build, config: Config, kernel: np.ndarray) -> KerasTensor:
@@ -179,29 +186,33 @@ def _portable(
     call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
 ) -> list[KerasTensor]:
     window = _window(value, build, config)
-    data_format, name = build.data_format, config["name"]
-    sizes = portable.known_sizes(value.high, data_format, name)
-    alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
-    cells = [window.low_outputs(axis, size) for axis, size in enumerate(sizes)]
-    label = build.name(f"{name}-low")
-    allow_same = not build.is_shared(call)
-    low, low_padding = portable.prepare_low(value.low, window, alignments, cells, data_format, label, allow_same)
-    high, padding = value.high, config["padding"]
-    if not isinstance(window.padding, str):
-        high = portable.pad_or_crop(high, window.padding, data_format, build.name(f"{name}-high"))
-    low_dilation = tuple(a.dilation for a in alignments)
-    kernels = (kernel[:, :, value.split.high], _low_kernel(value, build, window, kernel)[:, :, value.split.low])
-    numbers = [None if bias is None else keras.ops.convert_to_numpy(bias)[part] for part in (out.high, out.low)]
-    values: dict[str, Any] = dict(
-        zip(("hh_kernel", "ll_kernel", "high_bias", "low_bias"), (*kernels, *numbers), strict=True)
-    )
+    low_kernel = _low_kernel(value, build, window, kernel)[:, :, value.split.low]
+    values: dict[str, Any] = {"hh_kernel": kernel[:, :, value.split.high], "ll_kernel": low_kernel}
+    if bias is not None:
+        numbers = keras.ops.convert_to_numpy(bias)
+        values |= {"high_bias": numbers[out.high], "low_bias": numbers[out.low]}
     values |= build.tuned(call, "depthwise")
-    high_config = {**config, "padding": padding, "dilation_rate": window.dilation}
-    low_config = {**config, "padding": low_padding, "dilation_rate": low_dilation}
-    return [
-        _portable_path(call, build, high_config, HIGH, high, (values["hh_kernel"], values["high_bias"])),
-        _portable_path(call, build, low_config, LOW, low, (values["ll_kernel"], values["low_bias"])),
-    ]
+    outputs = []
+    if value.high is not None:
+        high = value.high
+        if not isinstance(window.padding, str):
+            name = build.name(f"{config['name']}-high")
+            high = portable.pad_or_crop(high, window.padding, build.data_format, name)
+        weights = (values["hh_kernel"], values.get("high_bias"))
+        outputs.append(_portable_path(call, build, {**config, "dilation_rate": window.dilation}, HIGH, high, weights))
+    low, low_window = _prepared_low(call, value, build, window, config["name"])
+    weights = (values["ll_kernel"], values.get("low_bias"))
+    return [*outputs, _portable_path(call, build, {**config, **low_window}, LOW, low, weights)]
+
+
+def _prepared_low(call: Call, value: Pair, build: Build, window: Window, name: str) -> tuple[KerasTensor, Config]:
+    """The low map that the low window moves over, and the window's padding and dilation."""
+    size = value.size(build.graph.spatial_axes)
+    alignments = [window.alignment(axis, length) for axis, length in enumerate(size)]
+    cells = [window.low_outputs(axis, length) for axis, length in enumerate(size)]
+    label, allow_same = build.name(f"{name}-low"), not build.is_shared(call)
+    low, padding = portable.prepare_low(value.low, window, alignments, cells, build.data_format, label, allow_same)
+    return low, {"padding": padding, "dilation_rate": tuple(a.dilation for a in alignments)}
 
 
 def _portable_path(

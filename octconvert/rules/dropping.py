@@ -13,7 +13,6 @@ import numpy as np
 from keras import layers
 
 from octconvert.model.graph import Call
-from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
@@ -68,14 +67,14 @@ class StochasticDepthRule(_IdentityRule):
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
-        source, outputs = call.operation, []
-        for suffix, part in zip(SUFFIXES, build.settled(values[0]), strict=True):
+        source, split, outputs = call.operation, build.pair_split(call), []
+        for part, each in zip(build.settled(values[0]).tensors, split.parts, strict=True):
             config = {
                 "rate": source.drop_path_rate,
                 "noise_shape": (None, *(1 for _ in part.shape[1:])),
                 "seed": _seed(call),
-                "name": build.name(source.name + suffix),
+                "name": build.name(source.name + each.suffix),
                 "dtype": source.dtype_policy,
             }
             outputs.append(layers.Dropout(**config)(part))
-        return [Pair.of(outputs, build.pair_split(call))]
+        return [Pair.of(outputs, split)]

@@ -157,7 +157,7 @@ class PReLURule(Rule):
 
         if alpha.ndim == 3 and split.octave > 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
             build.note(f"'{call.name}' has slopes for each position; those of low channels are averaged")
-        build.account(call, alpha.size - sum(weights(channels)[0].size for channels in (split.high, split.low)))
+        build.account(call, alpha.size - sum(weights(part.channels)[0].size for part in split.parts))
         return [build.dual(call, values, weights)]
 
 

@@ -14,7 +14,7 @@ from keras import layers
 
 from octconvert.layers import portable
 from octconvert.model.graph import Call, Shape
-from octconvert.octave.names import SUFFIXES
+from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
@@ -83,7 +83,8 @@ class ElementwiseJoinRule(Rule):
                 fitted.append(value)
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
-                fitted.append(Pair(value, portable.pool_octave(value, build.octave, build.data_format, name), split))
+                pooled = portable.pool_octave(value, build.octave, build.data_format, name)
+                fitted.append(Pair(None if split.whole_low else value, pooled, split))
         constants = None if isinstance(call.operation, keras.layers.Layer) else cut_constants
         return build.dual(call, fitted, weights, constants=constants)
 
@@ -189,11 +190,14 @@ class ConcatenationRule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         split = build.pair_split(call)
-        pairs = [build.settled(v) if isinstance(v, Pair) else [v, None] for v in values]
+        pairs = [build.settled(value) if isinstance(value, Pair) else None for value in values]
+        highs = [value if pair is None else pair.high for value, pair in zip(values, pairs, strict=True)]
+        lows = [None if pair is None else pair.low for pair in pairs]
         maps = []
-        for i, suffix in enumerate(SUFFIXES):
-            tensors = [pair[i] for pair in pairs if pair[i] is not None]
-            maps.append(tensors[0] if len(tensors) == 1 else _concatenate(call, tensors, suffix, build))
+        for tensors, suffix in ((highs, HIGH), (lows, LOW)):
+            present = [tensor for tensor in tensors if tensor is not None]
+            if present:
+                maps.append(present[0] if len(present) == 1 else _concatenate(call, present, suffix, build))
         return [Pair.of(maps, split)]
 
 

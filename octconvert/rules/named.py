@@ -52,7 +52,7 @@ class NamedElementwiseRule(ElementwiseJoinRule):
             return [_cut(array, channels, split.channels) for array in arrays]
 
         if arrays:
-            copied = [*cut(split.high), *cut(split.low)]
+            copied = [array for part in split.parts for array in cut(part.channels)]
             build.account(call, sum(array.size for array in arrays) - sum(array.size for array in copied))
         return [self.joined(call, values, build, cut if arrays else None)]
 

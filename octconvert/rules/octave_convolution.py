@@ -5,6 +5,7 @@ The kernel is cut (and, for ``weights="fold"``, folded) into the paths HH, HL, L
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import keras
@@ -16,8 +17,8 @@ from octconvert.layers.kernels import fold_kernel, grouped_part
 from octconvert.layers.portable_conv import PortableConv
 from octconvert.layers.spatial import Window
 from octconvert.model.graph import Call
-from octconvert.octave.geometry import output_size
-from octconvert.octave.names import HH, HIGH, HL, LOW
+from octconvert.octave.geometry import ceil_div, output_size
+from octconvert.octave.names import HH, HL, LH, LL
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, produce, without_layer
 from octconvert.rules.base import Trace, stop
@@ -82,10 +83,9 @@ def octave_convolution(
         if config["padding"] == "valid":
             config = {**config, "padding": value.pads}
         else:
-            value = Pair.of(build.settled(value), value.split)
-    low = 0 if out is None else len(out.low)
-    config |= {"octave": build.octave, "ratio_out": low / config["filters"]}
-    tensors = value if not isinstance(value, Pair) else [value.high, value.low]
+            value = build.settled(value)
+    config |= {"octave": build.octave, "ratio_out": 0.0 if out is None else out.alpha, **low_input(value, build)}
+    tensors = value.tensors if isinstance(value, Pair) else value
     kernel = call.operation.kernel if kernel is None else kernel
 
     def fill(layer: OctaveConv2D | PortableConv) -> None:
@@ -93,6 +93,13 @@ def octave_convolution(
 
     outputs = build.filled(call, "octave", lambda: _make_layer(call, build, config), fill)(tensors)
     return activated(call, outputs if out is None else Pair.of(outputs, out), build)
+
+
+def low_input(value: Value, build: Build) -> Config:
+    """The entries of an octave layer's configuration that say that its input is whole-low, if it is."""
+    if not isinstance(value, Pair) or value.high is not None:
+        return {}
+    return {"whole_low": True, "high_size": value.size(build.graph.spatial_axes)}
 
 
 def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv2D | PortableConv:
@@ -111,8 +118,7 @@ def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> 
     strides = tuple(config["strides"])
     if build.options.stride_mode != "pool" or strides == (1, 1):
         return value, config
-    shape = value.high.shape if isinstance(value, Pair) else value.shape
-    sizes = [shape[axis] for axis in build.graph.spatial_axes]
+    sizes = _source_size(value, build)
     pads = value.pads if isinstance(value, Pair) and value.pads is not None else config["padding"]
     for axis, size in enumerate(sizes):
         padding = pads if isinstance(pads, str) else pads[axis]
@@ -132,7 +138,21 @@ def _pool_by(call: Call, value: Value, build: Build, strides: tuple[int, ...]) -
 
     if not isinstance(value, Pair):
         return pooled(value)
-    return Pair(pooled(value.high, HIGH), pooled(value.low, LOW), value.split)
+    rows, columns = (
+        None if size is None else ceil_div(size, stride)
+        for size, stride in zip(_source_size(value, build), strides, strict=True)
+    )
+    split = replace(value.split, size=(rows, columns))
+    parts = [pooled(part, each.suffix) for part, each in zip(value.tensors, split.parts, strict=True)]
+    return Pair.of(parts, split)
+
+
+def _source_size(value: Value, build: Build) -> tuple[int | None, int | None]:
+    """(rows, columns) of the source's map; None where open."""
+    axes = build.graph.spatial_axes
+    if isinstance(value, Pair):
+        return value.size(axes)
+    return value.shape[axes[0]], value.shape[axes[1]]
 
 
 def _move_weights(
@@ -174,8 +194,7 @@ def cut_paths(
         groups: of channels.
     """
     channels = kernel.shape[-2] * groups
-    rows = {"h": value.split.high, "l": value.split.low} if isinstance(value, Pair) else {"h": np.arange(channels)}
-    columns = {"h": np.arange(kernel.shape[-1])} if out is None else {"h": out.high, "l": out.low}
+    rows, columns = _ends(value.split if isinstance(value, Pair) else None, channels), _ends(out, kernel.shape[-1])
     values = {}
     for source, row in rows.items():
         for target, column in columns.items():
@@ -187,11 +206,17 @@ def cut_paths(
     return values
 
 
+def _ends(split: ChannelSplit | None, channels: int) -> dict[str, np.ndarray]:
+    """'h' and 'l' -> the channels of the high and the low tensor, as far as there are such."""
+    if split is None:
+        return {"h": np.arange(channels)}
+    return {part.suffix[1:].lower(): part.channels for part in split.parts}
+
+
 def _low_kernel(value: Value, build: Build, config: Config, kernel: np.ndarray) -> np.ndarray:
     """The kernel of the low paths."""
     if build.options.weights != "fold":
         return kernel
-    shape = value.high.shape if isinstance(value, Pair) else value.shape
     window = Window(
         tuple(config["kernel_size"]),
         tuple(config["strides"]),
@@ -199,11 +224,12 @@ def _low_kernel(value: Value, build: Build, config: Config, kernel: np.ndarray) 
         config["padding"],
         build.octave,
     )
-    return fold_kernel(kernel, window, [shape[axis] for axis in build.graph.spatial_axes])
+    return fold_kernel(kernel, window, _source_size(value, build))
 
 
 def _fill_portable(conv: PortableConv, build: Build, values: dict[str, Any]) -> None:
-    biases = {HH: values.get("high_bias"), HL: values.get("low_bias")}
+    high, low = values.get("high_bias"), values.get("low_bias")
+    biases = {HH: high, LH: high, HL: low, LL: low}
     for path, layer in conv.paths.items():
         weights = [values[f"{path.lower().removeprefix('-')}_kernel"]]
         if layer.use_bias:

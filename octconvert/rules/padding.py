@@ -6,12 +6,12 @@ its low windows are placed correctly (`octconvert.octave.geometry.Alignment`). E
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from keras import layers
 
 from octconvert.model.graph import OPERATION, Call, CallGraph
-from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
 from octconvert.rules.protocols import Build, Flow, Value
@@ -44,11 +44,11 @@ class _ShiftRule(Rule):
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), amounts = values, self.amounts(call, build.graph)
         if value.pads is not None and any(min(pair) < 0 for pair in value.pads):
-            value = Pair.of(build.settled(value), value.split)
+            value = build.settled(value)
         pads = value.pads or ((0, 0), (0, 0))
         assert amounts is not None  # else the trace would have stopped
         rows, columns = ((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
-        return [Pair(value.high, value.low, value.split, (rows, columns))]
+        return [replace(value, pads=(rows, columns))]
 
 
 def _is_cut(call: Call, flow: Flow) -> bool:

@@ -37,18 +37,15 @@ class PoolingRule(Rule):
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), layer = values, call.operation
         if value.pads is not None and layer.padding != "valid":
-            value = Pair.of(build.settled(value), value.split)
+            value = build.settled(value)
         padding = layer.padding if value.pads is None else value.pads
         window = Window(tuple(layer.pool_size), tuple(layer.strides), (1, 1), padding, value.split.octave)
-        sizes = [value.high.shape[axis] for axis in build.graph.spatial_axes]
-        if None in sizes:
+        if None in value.size(build.graph.spatial_axes):
             return [_unknown_sizes(call, value, window, build)]
-        high = value.high
-        if value.pads is not None:
-            high = portable.pad_or_crop(high, value.pads, build.data_format, build.name(f"{layer.name}{HIGH}-in"))
-        high = build.clone(call, HIGH)(high)
-        pool_low = _one_window if _is_one_window(high, build) else _known_sizes
-        return [Pair(high, pool_low(call, value, window, sizes, build), build.pair_split(call))]
+        outputs = [] if value.high is None else [_pooled_high(call, value, build)]
+        to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
+        pool_low = _one_window if to_one else _known_sizes  # a low cell of a 1x1 map covers one position, not a block
+        return [Pair.of([*outputs, pool_low(call, value, window, build)], build.pair_split(call))]
 
     def traits(self, operation: Any) -> Traits:
         kind = "max" if isinstance(operation, layers.MaxPooling2D) else "average"
@@ -73,15 +70,18 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pai
     return Pair.of(pooling([value.high, value.low]), build.pair_split(call))
 
 
-def _is_one_window(high: KerasTensor, build: Build) -> bool:
-    """Whether the pooled map is 1x1: its low cell covers one position, not a block of them."""
-    return build.graph.is_vector(high.shape)
+def _pooled_high(call: Call, value: Pair, build: Build) -> KerasTensor:
+    high = value.high
+    if value.pads is not None:
+        name = build.name(f"{call.operation.name}{HIGH}-in")
+        high = portable.pad_or_crop(high, value.pads, build.data_format, name)
+    return build.clone(call, HIGH)(high)
 
 
-def _one_window(call: Call, value: Pair, window: Window, sizes: list[int], build: Build) -> KerasTensor:
+def _one_window(call: Call, value: Pair, window: Window, build: Build) -> KerasTensor:
     """The low cells under the one window, pooled."""
     crops, covered = [], []
-    for axis, size in enumerate(sizes):
+    for axis, size in enumerate(value.size(build.graph.spatial_axes)):
         start = -window.before(axis, size)
         first, last = max(start, 0), min(start + window.kernel[axis], size)
         low = (first // window.octave, ceil_div(last, window.octave))
@@ -91,9 +91,10 @@ def _one_window(call: Call, value: Pair, window: Window, sizes: list[int], build
     return build.clone(call, LOW, {"pool_size": tuple(covered), "padding": "valid"})(low)
 
 
-def _known_sizes(call: Call, value: Pair, window: Window, sizes: list[int], build: Build) -> KerasTensor:
+def _known_sizes(call: Call, value: Pair, window: Window, build: Build) -> KerasTensor:
     """The low map pooled by a built-in layer, padded or cropped first where its own padding would not line up."""
     low, data_format, axes = value.low, build.data_format, build.graph.spatial_axes
+    sizes = value.size(axes)
     alignments = [window.alignment(axis, size) for axis, size in enumerate(sizes)]
     outputs = [window.low_outputs(axis, size) for axis, size in enumerate(sizes)]
     pads = tuple(

@@ -206,8 +206,8 @@ class Build(Protocol):
     def plain(self, value: Value) -> KerasTensor:
         """The plain tensor; a pair is merged, once."""
 
-    def settled(self, value: Pair) -> list[KerasTensor]:
-        """[high, low] after the padding that was left to the next window (`Pair.pads`) is applied, if there is any."""
+    def settled(self, value: Pair) -> Pair:
+        """The pair after the padding that was left to the next window (`Pair.pads`) is applied, if there is any."""
 
     def joined(self, value: Pair, name: str) -> KerasTensor:
         """A pair of vectors as one tensor in the order [high | low]; the reader gathers its weights accordingly."""

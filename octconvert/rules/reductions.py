@@ -6,6 +6,7 @@ Reduction over the channels -> the same of each map, the low result upsampled, t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from keras import KerasTensor, ops
@@ -13,7 +14,6 @@ from keras import KerasTensor, ops
 from octconvert.layers import portable
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
-from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.elementwise import class_names
@@ -69,16 +69,16 @@ class ReductionRule(Rule):
         if normalized_axes(call, 4) == [build.graph.channel_axis]:
             return [_over_channels(call, values[0], build)]
         (value,) = values
-        high, low = build.settled(value)
+        value = build.settled(value)
         if value.split.octave > 1 and call.class_name in ("Mean", "Sum"):
-            low = _weighted(call, high, low, value.split.octave, build)
-        return [build.dual(call, [Pair.of([high, low], value.split)])]
+            value = replace(value, low=_weighted(call, value, build))
+        return [build.dual(call, [value])]
 
 
-def _weighted(call: Call, high: KerasTensor, low: KerasTensor, octave: int, build: Build) -> KerasTensor:
+def _weighted(call: Call, value: Pair, build: Build) -> KerasTensor:
     """The low map, each cell weighted by its number of positions: the last cells of odd sizes have fewer."""
-    axes = build.graph.spatial_axes
-    sizes = [high.shape[axis] for axis in axes]
+    axes, low, octave = build.graph.spatial_axes, value.low, value.split.octave
+    sizes = value.size(axes)
     if None in sizes:
         return low  # a mean, where the border has little weight
     counts = [np.minimum(octave, size - octave * np.arange(ceil_div(size, octave))) for size in sizes]
@@ -99,23 +99,28 @@ def _named(tensor: KerasTensor, call: Call, suffix: str, build: Build) -> KerasT
     return tensor
 
 
+def _upsampled(call: Call, low: KerasTensor, value: Pair, build: Build) -> KerasTensor:
+    """What the low map was reduced to, at the resolution of the source's map; booleans as numbers meanwhile."""
+    boolean = low.dtype == "bool"
+    if boolean:
+        low = _named(ops.cast(low, "float32"), call, "-number", build)
+    label, (rows, columns) = build.name(f"{call.operation.name}-up"), value.size(build.graph.spatial_axes)
+    low = portable.upsample_to(low, value.split.octave, (rows, columns), build.data_format, label)
+    return _named(ops.cast(low, "bool"), call, "-truth", build) if boolean else low
+
+
 def _over_channels(call: Call, value: Pair, build: Build) -> KerasTensor:
     """Both groups reduced, the low result upsampled, then combined: the same as the reduction of the merged map."""
     axis, split, name = build.graph.channel_axis, value.split, type(call.operation).__name__
-    parts = build.settled(value)
+    value = build.settled(value)
     function = {"Mean": ops.sum, **{key: getattr(ops, key.lower()) for key in _JOINED if key != "Mean"}}[name]
     reduced = [
-        _named(function(part, axis=axis, keepdims=True), call, suffix, build)
-        for part, suffix in zip(parts, SUFFIXES, strict=True)
+        _named(function(part, axis=axis, keepdims=True), call, each.suffix, build)
+        for part, each in zip(value.tensors, split.parts, strict=True)
     ]
-    label = build.name(f"{call.operation.name}-up")
-    boolean = reduced[1].dtype == "bool"
-    if split.octave > 1 and boolean:
-        reduced[1] = _named(ops.cast(reduced[1], "float32"), call, "-number", build)
-    reduced[1] = portable.upsample_to(reduced[1], split.octave, reduced[0], build.data_format, label)
-    if split.octave > 1 and boolean:
-        reduced[1] = _named(ops.cast(reduced[1], "bool"), call, "-truth", build)
-    joined = _named(_JOINED[name](*reduced), call, "-join", build)
+    if split.octave > 1:
+        reduced[-1] = _upsampled(call, reduced[-1], value, build)
+    joined = reduced[0] if len(reduced) == 1 else _named(_JOINED[name](*reduced), call, "-join", build)
     if name == "Mean":
         joined = _named(ops.multiply(joined, 1.0 / split.channels), call, "-mean", build)
     if not call.operation.keepdims:

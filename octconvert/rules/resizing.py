@@ -5,6 +5,8 @@ A 1x1 map (as in the pooled branch of DeepLab) has the same value everywhere, at
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keras import layers
 
 from octconvert.layers import OctaveCrop, portable
@@ -43,13 +45,14 @@ def fitted(call: Call, pair: Pair, build: Build) -> Pair:
     octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}{LOW}-fit"
     if octave == 1:
         return pair
-    if None in [pair.high.shape[axis] for axis in axes]:
+    size = pair.size(axes)
+    if None in size:
         crop = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)
-        return Pair(pair.high, crop([pair.high, pair.low]), pair.split)
-    extra = tuple((0, ceil_div(pair.high.shape[axis], octave) - pair.low.shape[axis]) for axis in axes)
+        return replace(pair, low=crop([pair.high, pair.low]))
+    extra = tuple((0, ceil_div(length, octave) - pair.low.shape[axis]) for axis, length in zip(axes, size, strict=True))
     if not any(map(any, extra)):
         return pair
-    return Pair(pair.high, portable.pad_or_crop(pair.low, extra, build.data_format, build.name(name)), pair.split)
+    return replace(pair, low=portable.pad_or_crop(pair.low, extra, build.data_format, build.name(name)))
 
 
 @register

@@ -12,7 +12,6 @@ import numpy as np
 
 from octconvert.layers import portable
 from octconvert.model.graph import Call
-from octconvert.octave.names import SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.protocols import Build, Flow, Value
@@ -40,16 +39,16 @@ class _ChannelRunsRule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,) = values
-        parts, mask = build.settled(value), value.split.mask
-        rank = len(parts[0].shape)
+        tensors = build.settled(value).tensors
+        rank = len(tensors[0].shape)
         outputs: list[Value] = []
-        for i, (start, end) in enumerate(self.runs(call, rank, build.graph.channel_axis, len(mask))):
+        for i, (start, end) in enumerate(self.runs(call, rank, build.graph.channel_axis, value.split.channels)):
             maps = []
-            for part, member, suffix in zip(parts, (~mask, mask), SUFFIXES, strict=True):
-                run = int(member[:start].sum()), int(member[:end].sum())
-                if run[0] < run[1]:
-                    name = build.name(f"{call.operation.name}-{i}{suffix}")
-                    maps.append(portable.channels(part, *run, build.data_format, name))
+            for tensor, part in zip(tensors, value.split.parts, strict=True):
+                first, last = (int(place) for place in np.searchsorted(part.channels, (start, end)))
+                if first < last:
+                    name = build.name(f"{call.operation.name}-{i}{part.suffix}")
+                    maps.append(portable.channels(tensor, first, last, build.data_format, name))
             split = build.split(call, i)
             outputs.append(maps[0] if split is None else Pair.of(maps, split))
         return outputs

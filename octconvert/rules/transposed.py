@@ -15,7 +15,7 @@ from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, without_layer
 from octconvert.rules.base import Rule, Trace
-from octconvert.rules.octave_convolution import CONV_ARGUMENTS, cut_paths, trace_of_map
+from octconvert.rules.octave_convolution import CONV_ARGUMENTS, cut_paths, low_input, trace_of_map
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import TRANSPOSED, Traits, convolution_stage, convolution_traits
@@ -36,14 +36,16 @@ class TransposedConvolutionRule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), out, layer = values, build.split(call), call.operation
-        tensors = build.settled(value) if isinstance(value, Pair) else value
+        value = build.settled(value) if isinstance(value, Pair) else value
+        tensors = value.tensors if isinstance(value, Pair) else value
         config = without_layer(config_of(layer), layer)
         kept = {key: config[key] for key in (*CONV_ARGUMENTS, "filters", "kernel_size", "padding") if key in config}
         config = {
             **kept,
             "output_padding": layer.output_padding,
             "octave": build.octave,
-            "ratio_out": 0.0 if out is None else len(out.low) / layer.filters,
+            "ratio_out": 0.0 if out is None else out.alpha,
+            **low_input(value, build),
             "name": build.own_name(layer.name),
         }
 

@@ -11,7 +11,6 @@ import numpy as np
 from keras import KerasTensor
 
 from octconvert.model.graph import Call
-from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, without_layer
 from octconvert.rules.protocols import Build, Value
@@ -50,4 +49,4 @@ def vector_layer(
         changes = {**linear, width_key: len(columns)}
         return build.clone(call, suffix, changes, lambda: weights(columns))(value)
 
-    return activated(call, Pair.of([part(HIGH, out.high), part(LOW, out.low)], out), build)
+    return activated(call, Pair.of([part(each.suffix, each.channels) for each in out.parts], out), build)
