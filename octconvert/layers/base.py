@@ -278,7 +278,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         """Dilation of the low window."""
         return self.window.alignment(0, None).dilation, self.window.alignment(1, None).dilation
 
-    def map_shapes(self, input_shape: Shapes) -> tuple[Any | None, Any | None]:
+    def map_shapes(self, input_shape: Shapes) -> tuple[Any, Any]:
         """Shapes of the (high, low) maps that are read; None for one that is not.
 
         Raises:
@@ -286,7 +286,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         """
         return self.low_input.maps(*split_shapes(input_shape, self.name))
 
-    def _check_shapes(self, input_shape: Shapes) -> tuple[Any | None, Any | None]:
+    def _check_shapes(self, input_shape: Shapes) -> tuple[Any, Any]:
         high, low = self.map_shapes(input_shape)
         check_pair_shapes(self.name, high, low, self.octave, self.data_format)
         if high is None:

@@ -108,8 +108,8 @@ class PortableConv:
 
     def _source_size(self, high: Tensor | None, low: Tensor | None) -> tuple[int, int]:
         """(rows, columns) of the source's map; the inputs are checked."""
-        shapes = (None if x is None else tuple(x.shape) for x in (high, low))
-        base.check_pair_shapes(self.name, *shapes, self.window.octave, self.data_format)
+        high_shape, low_shape = (None if x is None else tuple(x.shape) for x in (high, low))
+        base.check_pair_shapes(self.name, high_shape, low_shape, self.window.octave, self.data_format)
         if high is not None:
             return known_sizes(high, self.data_format, self.name)
         assert low is not None  # one of both is read
@@ -129,7 +129,7 @@ class PortableConv:
         size: tuple[int, int],
         label: str,
     ) -> Tensor:
-        parts = []
+        parts: list[Tensor] = []
         if high is not None:
             padding = self.window.padding
             if not isinstance(padding, str):
@@ -149,7 +149,7 @@ class PortableConv:
         alignments: Sequence[Alignment],
         label: str,
     ) -> Tensor:
-        parts = []
+        parts: list[Tensor] = []
         for path, prepared in ((HL, pooled), (LL, low)):
             if prepared is not None:
                 bias = self.use_bias and not parts

@@ -72,6 +72,13 @@ class ChannelSplit:
         return bool(self.mask.all())
 
     @property
+    def odd_size(self) -> tuple[int | None, int | None] | None:
+        """``size`` where it does not follow from that of the low map, as ``octave`` times it; else None."""
+        if self.octave == 1 or self.size is None:
+            return None
+        return self.size if any(length is None or length % self.octave for length in self.size) else None
+
+    @property
     def channels(self) -> int:
         return len(self.mask)
 

@@ -25,7 +25,8 @@ ONLY_VECTORS = "1x1 map, nothing to halve"
 OUTPUT = "its output is an output of the model"
 PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
-OPEN_SIZE = "whole-low, and its rows or columns are open; give `input_shape`"
+OPEN_SIZE = "whole-low, and its rows or columns are not known; give `input_shape`"
+SEVERAL_SIZES = "whole-low, and a layer reads it and maps of other, odd sizes"
 MAP, VECTOR = "map", "vector"
 UNEVEN = "its channel groups can not be split evenly"
 
@@ -96,12 +97,25 @@ def _withdraw_splits(traced: Traced, low: np.ndarray, octave: int, decisions: De
     for call, numbers, blocks in traced.ledger.balances:
         if not ChannelSplit(low[numbers], 1).balanced(blocks):
             decisions.frozen[call.key] = UNEVEN
-    for tensor, numbers in traced.channels.items():
-        split = _split(traced.graph, tensor, low[numbers], octave)
-        if split.whole_low and split.octave > 1 and None in (split.size or ()):
-            producers = (p for position in components.groups_of(numbers) for p in components.groups[position].producers)
-            decisions.plain_output.update((producer.call.key, OPEN_SIZE) for producer in producers)
+    for tensor, reason in _not_whole_low(traced, low, octave).items():
+        for position in components.groups_of(traced.channels[tensor]):
+            producers = components.groups[position].producers
+            decisions.plain_output.update((producer.call.key, reason) for producer in producers)
     return decisions.count > before
+
+
+def _not_whole_low(traced: Traced, low: np.ndarray, octave: int) -> dict[int, str]:
+    """Tensor -> why it can not be whole-low, as it would be: no high map says what its rows and columns are."""
+    graph = traced.graph
+    splits = {tensor: _split(graph, tensor, low[numbers], octave) for tensor, numbers in traced.channels.items()}
+    whole = {tensor: split for tensor, split in splits.items() if split.whole_low and split.octave > 1}
+    refused = {tensor: OPEN_SIZE for tensor, split in whole.items() if None in (split.size or ())}
+    for calls in same_key(graph.calls):
+        reading = [call for call in calls if traced.reads(call) and call.inputs and call.inputs[0] in whole]
+        ends = [(whole[call.inputs[0]], _split(graph, call.outputs[0], np.ones(1), octave)) for call in reading]
+        if len({tuple(end.odd_size for end in both) for both in ends}) > 1:
+            refused |= dict.fromkeys((call.inputs[0] for call in reading), SEVERAL_SIZES)
+    return refused
 
 
 def _kinds(call: Call, traced: Traced) -> Kinds:

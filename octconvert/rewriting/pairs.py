@@ -57,12 +57,12 @@ class Pairs:
 
     def _upsampled(self, pair: Pair, label: str) -> KerasTensor:
         """The plain map of a tensor that is whole-low."""
-        low, (rows, columns) = pair.low, pair.size(self._graph.spatial_axes)
+        low, split = pair.low, pair.split
         if self._portable:
-            return portable.upsample_to(low, pair.split.octave, (rows, columns), self._data_format, label)
-        octave, size = pair.split.octave, (rows, columns)
-        merge = OctaveMerge(octave, None, self._data_format, True, size, dtype=low.dtype, name=label)
-        return merge(low)
+            rows, columns = pair.size(self._graph.spatial_axes)
+            return portable.upsample_to(low, split.octave, (rows, columns), self._data_format, f"{label}-up")
+        keywords = {"whole_low": True, "high_size": split.odd_size, "dtype": low.dtype, "name": label}
+        return OctaveMerge(split.octave, None, self._data_format, **keywords)(low)
 
     def _merge_vectors(self, pair: Pair, order: np.ndarray | None, label: str) -> KerasTensor:
         dtype = pair.high.dtype

@@ -161,7 +161,7 @@ def _octave(
     call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
 ) -> list[KerasTensor] | KerasTensor:
     window = _window(value, build, config)
-    config = {**config, "padding": window.padding, "octave": build.octave, **low_input(value, build)}
+    config = {**config, "padding": window.padding, "octave": build.octave, **low_input(value)}
 
     def fill(layer: OctaveDepthwiseConv2D) -> None:
         low_kernel = _low_kernel(value, build, window, kernel)

@@ -84,7 +84,7 @@ def octave_convolution(
             config = {**config, "padding": value.pads}
         else:
             value = build.settled(value)
-    config |= {"octave": build.octave, "ratio_out": 0.0 if out is None else out.alpha, **low_input(value, build)}
+    config |= {"octave": build.octave, "ratio_out": 0.0 if out is None else out.alpha, **low_input(value)}
     tensors = value.tensors if isinstance(value, Pair) else value
     kernel = call.operation.kernel if kernel is None else kernel
 
@@ -95,11 +95,11 @@ def octave_convolution(
     return activated(call, outputs if out is None else Pair.of(outputs, out), build)
 
 
-def low_input(value: Value, build: Build) -> Config:
+def low_input(value: Value) -> Config:
     """The entries of an octave layer's configuration that say that its input is whole-low, if it is."""
     if not isinstance(value, Pair) or value.high is not None:
         return {}
-    return {"whole_low": True, "high_size": value.size(build.graph.spatial_axes)}
+    return {"whole_low": True, "high_size": value.split.odd_size}
 
 
 def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv2D | PortableConv:
@@ -139,7 +139,7 @@ def _pool_by(call: Call, value: Value, build: Build, strides: tuple[int, ...]) -
     if not isinstance(value, Pair):
         return pooled(value)
     rows, columns = (
-        None if size is None else ceil_div(size, stride)
+        size if size is None else ceil_div(size, stride)
         for size, stride in zip(_source_size(value, build), strides, strict=True)
     )
     split = replace(value.split, size=(rows, columns))

@@ -40,12 +40,17 @@ class PoolingRule(Rule):
             value = build.settled(value)
         padding = layer.padding if value.pads is None else value.pads
         window = Window(tuple(layer.pool_size), tuple(layer.strides), (1, 1), padding, value.split.octave)
-        if None in value.size(build.graph.spatial_axes):
+        known = None not in value.size(build.graph.spatial_axes)
+        if not known and value.high is not None:
             return [_unknown_sizes(call, value, window, build)]
-        outputs = [] if value.high is None else [_pooled_high(call, value, build)]
+        outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
         to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
-        pool_low = _one_window if to_one else _known_sizes  # a low cell of a 1x1 map covers one position, not a block
-        return [Pair.of([*outputs, pool_low(call, value, window, build)], build.pair_split(call))]
+        if not known:
+            low = _as_source(call, value, LOW, build)  # without a change of resolution, else it would not be whole-low
+        else:
+            pool = _one_window if to_one else _known_sizes  # a low cell of a 1x1 map covers one position, not a block
+            low = pool(call, value, window, build)
+        return [Pair.of([*outputs, low], build.pair_split(call))]
 
     def traits(self, operation: Any) -> Traits:
         kind = "max" if isinstance(operation, layers.MaxPooling2D) else "average"
@@ -70,12 +75,14 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pai
     return Pair.of(pooling([value.high, value.low]), build.pair_split(call))
 
 
-def _pooled_high(call: Call, value: Pair, build: Build) -> KerasTensor:
-    high = value.high
+def _as_source(call: Call, value: Pair, suffix: str, build: Build) -> KerasTensor:
+    """A map pooled as the source pools it."""
+    part = value.part(suffix)
     if value.pads is not None:
-        name = build.name(f"{call.operation.name}{HIGH}-in")
-        high = portable.pad_or_crop(high, value.pads, build.data_format, name)
-    return build.clone(call, HIGH)(high)
+        part = portable.pad_or_crop(
+            part, value.pads, build.data_format, build.name(f"{call.operation.name}{suffix}-in")
+        )
+    return build.clone(call, suffix)(part)
 
 
 def _one_window(call: Call, value: Pair, window: Window, build: Build) -> KerasTensor:

@@ -45,7 +45,7 @@ class TransposedConvolutionRule(Rule):
             "output_padding": layer.output_padding,
             "octave": build.octave,
             "ratio_out": 0.0 if out is None else out.alpha,
-            **low_input(value, build),
+            **low_input(value),
             "name": build.own_name(layer.name),
         }
 
