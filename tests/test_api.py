@@ -216,7 +216,8 @@ def test_the_optimizer_survives_that_the_source_was_saved_as_h5(tmp_path):
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"alpha": 1.0}, "alpha"),
+        ({"alpha": 1.01}, "alpha"),
+        ({"interior": "all"}, "interior"),
         ({"alpha": -0.1}, "alpha"),
         ({"alpha": "half"}, "alpha"),
         ({"alpha_map": {"conv": 2}}, "alpha_map"),

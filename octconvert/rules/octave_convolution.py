@@ -123,7 +123,7 @@ def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> 
     for axis, size in enumerate(sizes):
         padding = pads if isinstance(pads, str) else pads[axis]
         before = None if size is None else output_size(size, config["kernel_size"][axis], strides[axis], 1, padding)
-        if before is None or before != -(-size // strides[axis]):
+        if before is None or before != ceil_div(size, strides[axis]):
             build.note(f"'{call.name}' keeps its stride: pooling would change its output size")
             return value, config
     pooled = _pool_by(call, value, build, strides)

@@ -58,6 +58,6 @@ def test_help_shows_meanings_and_defaults_of_the_library():
     screen = io.StringIO()
     app.help_print([], console=Console(file=screen, width=300))
     text = " ".join(screen.getvalue().split())
-    assert "Share of the channels that become low, at least 0 and below 1. Default: 0.5." in text
+    assert "Share of the channels that become low, from 0 to 1 (one low map, no high one). Default: 0.5." in text
     assert "The largest number of samples that are used. Default: 2048." in text
     assert "measured on this machine and --runtime. Default: macs." in text and "`" not in text

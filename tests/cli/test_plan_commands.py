@@ -40,7 +40,7 @@ def test_dry_run_json_on_stdout_is_the_plan(net, run):
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("alpha", 1.5, "below 1"),
+        ("alpha", 1.5, "from 0 to 1"),
         ("alpha", "x", '"alpha" must be a number'),
         ("selection", [[0, 999]], "different indices"),
         ("selection", [[0, 0]], "different indices"),

@@ -80,7 +80,8 @@ def test_what_goes_together(arguments):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"alpha": 1.0}, "`alpha` must be at least 0 and below 1"),
+        ({"alpha": 1.01}, "`alpha` must be from 0 to 1"),
+        ({"interior": -0.5}, "`interior` must be from 0 to 1"),
         ({"include": "["}, "not a regular expression"),
         ({"weights": "all"}, "`weights` must be one of slice, fold, fresh"),
         ({"verify": "never"}, "`verify` must be quick or deep"),

@@ -88,13 +88,15 @@ def test_selected_channels_are_the_low_ones():
     assert octconvert.convert(model, plan=result.plan, calibration=False).plan == result.plan
 
 
-def test_selection_of_every_channel_makes_the_group_plain():
+def test_a_selection_of_every_channel_makes_the_group_whole_low():
     model = randomise(network())
     plan = octconvert.plan(model, **OPTIONS)
     group = next(group for group in plan.groups if "a" in group.producers)
     plan = edited(plan, **{group.name: {"selection": [list(range(8))] * len(group.producers)}})
     result = octconvert.convert(model, plan=plan, calibration=False)
-    assert roles(result)["a"] == "plain"
+    assert roles(result)["a"] == "first"
+    assert next(c for c in result.plan.convolutions if c.name == "a").alpha_out == 1.0
+    assert not any(layer.name.endswith("-H") for layer in result.model.layers if layer.name[:-2] in group.producers)
     check_oracle(model, result.plan)
 
 
