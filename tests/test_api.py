@@ -296,6 +296,7 @@ def test_deep_verification_allows_for_half_precision(policy):
     assert checks["octave=1 oracle"].passed and "allowed" in checks["octave=1 oracle"].detail
 
 
+@pytest.mark.quick('it\'s "o" $x.keras')
 @pytest.mark.parametrize("name", ["plain.keras", 'it\'s "o" $x.keras', "mein modell é.keras"])
 def test_the_next_command_can_be_pasted(name, tmp_path):
     result = octconvert.convert(small_model(), output=tmp_path / name, calibration=False)

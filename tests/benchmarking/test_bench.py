@@ -50,6 +50,7 @@ def assert_measured(row, rounds):
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_models_and_files_are_held_against_the_first(nets):
     stages = []
     show = lambda *told: stages.append(told)  # noqa: E731
@@ -63,6 +64,7 @@ def test_models_and_files_are_held_against_the_first(nets):
     assert ("read", 0, 2) in stages and ("measure on tf", 1, 2) in stages
 
 
+@pytest.mark.long
 def test_the_command_line_prints_json_and_nothing_else(nets, command):
     installed("litert")
     argv = ["--runtime", "litert", "--rounds", "2", "--batch", "2", "--for-inference", "--json"]
@@ -81,6 +83,7 @@ def test_the_command_line_prints_a_table(nets, command):
     assert sorted(path.name for path in Path().iterdir()) == sorted(nets)
 
 
+@pytest.mark.quick("openvino")
 @pytest.mark.parametrize("name", ["xla", "openvino"])
 def test_other_runtimes(name):
     installed(name)
@@ -88,6 +91,7 @@ def test_other_runtimes(name):
     assert_measured(row, rounds=1)
 
 
+@pytest.mark.long
 def test_open_sizes_are_those_that_the_macs_are_counted_for():
     installed("litert")
     inputs = keras.Input((None, None, 3))
@@ -98,6 +102,7 @@ def test_open_sizes_are_those_that_the_macs_are_counted_for():
     assert octconvert.bench(model, runtimes="litert", rounds=1, input_shape=(8, 8, 3)).rows[0].macs == 8 * 8 * 6
 
 
+@pytest.mark.long
 def test_models_of_one_name_are_told_apart():
     installed("litert")
     found = octconvert.bench([source(), source(), source()], runtimes="litert", rounds=1)
@@ -107,6 +112,7 @@ def test_models_of_one_name_are_told_apart():
 # --- what can not be measured ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_model_that_the_runtime_can_not_take_has_the_reason_in_its_row(nets, command):
     installed("litert")
     unsupported().save("rare.keras")

@@ -8,6 +8,7 @@ from keras import layers, ops
 from oracle import randomise
 
 
+@pytest.mark.quick("residual", "nested", "two_inputs")
 @pytest.mark.parametrize("make", [nets.residual, *nets.TOPOLOGIES, nets.dense_net, *nets.CALLED_OFTEN[1:]])
 def test_counterparts_hold_the_channels_of_the_source(make):
     model = make()
@@ -48,6 +49,7 @@ def test_vectors_are_split_without_pooling():
         assert [part.shape for part in parts] == [other.shape for other in found]
 
 
+@pytest.mark.quick("small", "shared", "nested_twice")
 @pytest.mark.parametrize("make", [nets.small, nets.nested, *nets.CALLED_OFTEN])
 def test_every_call_of_a_convolution_is_a_unit(make):
     alignment = nets.alignment_of(make())

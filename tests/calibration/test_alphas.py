@@ -81,6 +81,7 @@ def model_and_costs(request):
     return model, search(model)[0]
 
 
+@pytest.mark.quick("residual-0.75", "unet-0.125")
 @pytest.mark.parametrize("alpha", [0.125, 0.75])
 def test_costs_are_those_of_a_conversion(model_and_costs, alpha):
     model, exchange = model_and_costs

@@ -57,6 +57,7 @@ def named(report, name) -> object:
     return next(measure for measure in report.calibration.measures if measure.name == name)
 
 
+@pytest.mark.quick("small-40")
 @pytest.mark.parametrize("make, count", [(nets.small, 40), (nets.inverted_residual, 24), (nets.unet, 24)])
 def test_never_further_from_the_source_than_moved_weights(make, count):
     """With 40 images, and their mirror images, there are enough for the training at the end."""
@@ -77,6 +78,7 @@ def test_never_further_from_the_source_than_moved_weights(make, count):
     assert result.model.count_params() == plain.count_params()
 
 
+@pytest.mark.long
 def test_a_net_that_is_called_on_two_images_is_as_near_as_it_is_on_one():
     """The same net, the same images: what two calls of it are fitted to is what one is."""
     part, images = nets.backbone_with_head(), nets.images(40)
@@ -92,6 +94,7 @@ def test_a_net_that_is_called_on_two_images_is_as_near_as_it_is_on_one():
     assert not [note for note in both.notes if "not fitted" in note]
 
 
+@pytest.mark.long
 def test_built_in_layers_compute_the_same():
     model, data = nets.inverted_residual(blocks=1), nets.images(16)
     octave = convert(model, data, calibration_steps=SOLVE)
@@ -140,6 +143,7 @@ def test_inputs_for_which_nothing_can_be_made_up():
     assert any("not calibrated" in note for note in result.report.notes)
 
 
+@pytest.mark.long
 def test_the_seed_decides():
     model, data = nets.small(), nets.images(16)
     first, again, other = (
@@ -160,6 +164,7 @@ def test_saved_and_loaded(usual, tmp_path):
     assert told[1] < 2 * told[0] + 1e-3
 
 
+@pytest.mark.long
 def test_what_a_plan_selects_is_kept():
     model = nets.inverted_residual(gate=False, blocks=1)
     plan = octconvert.plan(model, min_size=1)
@@ -171,6 +176,7 @@ def test_what_a_plan_selects_is_kept():
     assert result.plan.groups[1].selection == mine.selection
 
 
+@pytest.mark.long
 def test_target_macs():
     target = 0.65
     model, data = nets.residual(width=16), nets.images(16)
@@ -198,6 +204,7 @@ def test_no_steps_at_all():
     assert not [step for step in result.report.calibration.steps if step.kept]
 
 
+@pytest.mark.quick("10.0")
 @pytest.mark.parametrize("each", [1e-4, 10.0])
 def test_a_second_is_enough_to_say_something(monkeypatch, each):
     """By a clock that moves on whenever it is asked, so that it says the same on every machine."""
@@ -211,6 +218,7 @@ def test_a_second_is_enough_to_say_something(monkeypatch, each):
         assert told.after <= told.before
 
 
+@pytest.mark.long
 def test_two_samples():
     result = convert(nets.small(), nets.images(2))
     told = named(result.report, "relative error")
@@ -218,6 +226,7 @@ def test_two_samples():
     assert all(np.isfinite(weight).all() for weight in result.model.get_weights())
 
 
+@pytest.mark.long
 def test_samples_that_are_all_zero_are_doubted():
     """Nearer on them may be further on all else, so no error on them is asked for; see `test_doubts`."""
     result = convert(nets.small(), np.zeros((16, 16, 16, 3), "float32"))
@@ -252,6 +261,7 @@ class OnlyEager(keras.layers.Layer):
         return keras.KerasTensor(inputs.shape, inputs.dtype)
 
 
+@pytest.mark.long
 def test_outputs_that_can_not_be_asked_leave_the_choice_to_the_next_layers():
     model = nets.small()
     eager = keras.Model(model.inputs, OnlyEager()(model.output))
@@ -262,6 +272,7 @@ def test_outputs_that_can_not_be_asked_leave_the_choice_to_the_next_layers():
         assert all(("by the next layers alone" in told[name].detail) == wanted for name in ("search", "select"))
 
 
+@pytest.mark.long
 def test_comparisons_between_the_layers():
     """What they give is no number, and can be a pair all the same."""
     x = inputs = keras.Input((16, 16, 3))

@@ -64,6 +64,7 @@ def calibrated(model, clock, **settings):
     return calibrate.calibrate(nets.planned(model), settings, lambda *_: None)
 
 
+@pytest.mark.quick("0.4-48", "100.0-48")
 @pytest.mark.parametrize("seconds, data", [(0.02, 48), (0.4, None), (0.4, 48), (3.0, None), (100.0, 48)])
 def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     model, images = costly(seconds), None if data is None else nets.images(data)
@@ -82,6 +83,7 @@ def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     assert (done.report is None) == (seconds == 100.0)
 
 
+@pytest.mark.quick("4.0")
 @pytest.mark.parametrize("each", [0.3, 4.0])
 def test_the_clock_ends_it_whatever_a_unit_of_work_takes(each):
     """Every question to the clock takes time, and every unit of work is one."""
@@ -92,6 +94,7 @@ def test_the_clock_ends_it_whatever_a_unit_of_work_takes(each):
     assert not told or each < 4 or "time was over" in told["solve"] + told["select"]
 
 
+@pytest.mark.quick("options0")
 @pytest.mark.parametrize("options", [dict(target_macs=0.7), dict(max_drop=0.9)])
 def test_what_chooses_alphas_ends_as_well(options):
     model = costly(0.05)
@@ -100,6 +103,7 @@ def test_what_chooses_alphas_ends_as_well(options):
     assert done.report is not None and any(step.name == "search" and step.kept for step in done.report.steps)
 
 
+@pytest.mark.long
 def test_a_budget_that_is_enough_leaves_nothing_out():
     done = calibrated(costly(1e-4), Costly.clock, data=nets.images(48), budget=1e4)
     told = {step.name: step.detail for step in done.report.steps}
@@ -122,6 +126,7 @@ def test_data_that_are_slow_to_read():
     assert any("reading ended" in note for note in supply.notes)
 
 
+@pytest.mark.long
 def test_the_sweep_takes_fewer_batches_when_they_are_slow():
     """The first wave is quick, the second one is not: what it can not do in time, nobody does any more."""
     samples, alignment = nets.samples(nets.images(32)), nets.alignment_of(costly(0.0))

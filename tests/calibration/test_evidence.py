@@ -57,6 +57,7 @@ def test_outputs_of_all_batches():
     assert np.allclose(found.arrays[0], model.predict(x, verbose=0), atol=1e-5)
 
 
+@pytest.mark.quick("nested")
 @pytest.mark.parametrize(
     "make",
     [nets.residual, nets.inverted_residual, nets.assorted, nets.nested, nets.shared, nets.two_inputs, nets.dense_net],
@@ -73,6 +74,7 @@ def test_errors_by_layer(make):
     assert all(np.isfinite(value) for value in found.values()) and max(found.values()) > 1e-3
 
 
+@pytest.mark.long
 def test_layer_errors_do_not_depend_on_the_batches():
     alignment = nets.alignment_of(nets.small())
     first, second = (errors_by_layer(alignment, nets.samples(nets.images(8)).batches(size)) for size in (8, 3))
@@ -83,6 +85,7 @@ def numbered(model, x):
     return model.predict(x, verbose=0).argmax(axis=1)
 
 
+@pytest.mark.quick("numbers", "one-hot")
 @pytest.mark.parametrize("form", ["numbers", "column", "one-hot", "floats"])
 def test_accuracy_of_classes(form):
     model, x = nets.small(), nets.images(20)
@@ -92,6 +95,7 @@ def test_accuracy_of_classes(form):
     assert accuracy(model, nets.samples(x, labels=forms[form]), 8) == 0.75
 
 
+@pytest.mark.quick("sigmoid", "logit")
 @pytest.mark.parametrize("kind", ["sigmoid", "layer", "logit", "nested", "reshaped"])
 def test_accuracy_of_yes_or_no(kind):
     inputs = keras.Input((16, 16, 3))

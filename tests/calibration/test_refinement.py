@@ -46,6 +46,7 @@ def error(alignment, supply) -> float:
     return expected.error(found)
 
 
+@pytest.mark.quick("nested")
 @pytest.mark.parametrize("make", [*nets.TOPOLOGIES, nets.transformer_tail])
 def test_at_octave_1_there_is_nothing_to_learn(make):
     """Every tensor is compared with the one it stands for."""
@@ -60,6 +61,7 @@ def test_at_octave_1_there_is_nothing_to_learn(make):
     assert trained.evaluate(x, verbose=0) > 1e-4
 
 
+@pytest.mark.quick("small")
 @pytest.mark.parametrize("make", [nets.small, nets.two_inputs])
 def test_brings_a_damaged_model_back(make):
     model = make()
@@ -77,6 +79,7 @@ def test_brings_a_damaged_model_back(make):
     assert all(np.array_equal(a, b) for a, b in zip(source, model.get_weights(), strict=True))
 
 
+@pytest.mark.long
 def test_frozen_layers_are_fitted_and_frozen_again():
     model = nets.two_convolutions()
     for layer in model.layers[:-1]:
@@ -90,6 +93,7 @@ def test_frozen_layers_are_fitted_and_frozen_again():
     assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
 
 
+@pytest.mark.long
 def test_the_training_step_is_traced_once(monkeypatch):
     """A trace takes seconds; a second one is made where the first creates variables."""
     traced, train_step = [], Distiller.train_step
@@ -110,11 +114,13 @@ def test_the_same_seed_gives_the_same_weights():
     assert np.allclose(found[0], found[1], atol=1e-5) and not np.allclose(found[0], found[2], atol=1e-5)
 
 
+@pytest.mark.long
 def test_ends_when_the_time_is_over():
     model = nets.two_convolutions()
     assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
 
 
+@pytest.mark.long
 def test_gives_up_what_would_make_too_few_steps():
     """Every step takes three seconds of a clock that this test moves on."""
     model, clock = nets.two_convolutions(), nets.Clock()
@@ -162,6 +168,7 @@ def test_batches_are_even(activation_bytes):
     assert size == 1 or (size % 2 == 0 and size <= BATCH)
 
 
+@pytest.mark.long
 def test_dropout_does_not_drop():
     model = nets.assorted()
     assert any(isinstance(layer, layers.Dropout) for layer in model.layers)

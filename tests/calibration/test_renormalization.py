@@ -20,6 +20,7 @@ def first_of_high_maps(alignment):
     return next(unit for unit in found if unit.part == "clone-H")
 
 
+@pytest.mark.quick("nested")
 @pytest.mark.parametrize("make", [nets.residual, nets.inverted_residual, nets.assorted, nets.nested, nets.dense_net])
 def test_nothing_moves_at_octave_1(make):
     model = make()
@@ -83,6 +84,7 @@ def test_a_smaller_first_convolution_is_made_up_for():
     assert expected.error(ModelOutputs.of(alignment.converted, samples, 16)) < 0.01 * before
 
 
+@pytest.mark.quick("1")
 @pytest.mark.parametrize("axis", [1, 2])
 def test_normalisation_of_rows_reads_the_merged_map(axis):
     inputs = keras.Input((16, 16, 3))

@@ -39,6 +39,7 @@ def check(model, groups: int):
     return copy.graph.model
 
 
+@pytest.mark.long
 def test_bottlenecks_of_inverted_residuals():
     model = nets.inverted_residual()
     layout = nets.planned(model).layout
@@ -80,6 +81,7 @@ def test_statistics_are_those_of_what_normalisation_sees():
         assert np.abs(trained - settled).max() < 1e-2 * np.abs(settled).max()
 
 
+@pytest.mark.quick("bare")
 @pytest.mark.parametrize(
     "after",
     [
@@ -95,6 +97,7 @@ def test_what_may_follow_a_writer(after):
     check(nets.inverted_residual(gate=False, after=after), 1)
 
 
+@pytest.mark.quick("<lambda>0")
 @pytest.mark.parametrize("first", [lambda x: LayerScale(0.5, 8)(x), lambda x: layers.Dropout(0.5)(x), lambda x: x])
 def test_normalisation_behind_something_else(first):
     inputs = keras.Input((16, 16, 3))
@@ -112,6 +115,7 @@ def test_a_chain_without_sum():
     check(randomise(keras.Model(inputs, nets.head(layers.Conv2D(8, 3)(x)))), 1)
 
 
+@pytest.mark.quick("narrow", "output")
 @pytest.mark.parametrize("kind", ["narrow", "pooled", "output", "concatenated", "padded", "number"])
 def test_what_does_not_stay_the_same_in_another_basis(kind):
     inputs = keras.Input((16, 16, 3))

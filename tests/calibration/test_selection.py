@@ -83,6 +83,7 @@ def test_tied_producers_have_one_ranking():
     assert [len(g.producers) for g, _ in again.groups] == [len(group.producers) for group in plan.groups]
 
 
+@pytest.mark.long
 def test_as_many_channels_as_before_go_low():
     for make in (nets.residual, nets.inverted_residual, nets.assorted, nets.dense_net):
         layout, plan, _ = chosen(make(), nets.samples(nets.images(8, nets_size(make))), alpha=0.3)
@@ -139,6 +140,7 @@ def numeric(model, name, inputs, channel):
     return float(np.square(np.array(layer(x)) - np.array(layer(zero))).sum())
 
 
+@pytest.mark.quick("False-Conv2D1", "True-DepthwiseConv2D", "False-Conv2DTranspose0")
 @pytest.mark.parametrize(
     "layer",
     [
@@ -169,6 +171,7 @@ def test_response_is_that_of_the_layer(layer, normalised):
     assert np.allclose(found, expected, rtol=1e-3)
 
 
+@pytest.mark.quick("8")
 @pytest.mark.parametrize("filters", [5, 8, 16])
 def test_separable_convolutions_and_decoders_are_measured(filters):
     inputs = keras.Input((16, 16, 3))

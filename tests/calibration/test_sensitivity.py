@@ -60,6 +60,7 @@ def graph_tensor(model, graph, number):
     return model.get_layer(graph.producer(number).layer_name).output
 
 
+@pytest.mark.quick("channels_last")
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_is_the_change_of_the_outputs_where_all_is_linear(data_format):
     model = linear_net(data_format=data_format)
@@ -70,6 +71,7 @@ def test_is_the_change_of_the_outputs_where_all_is_linear(data_format):
         assert np.allclose(found[layout.channels[tensor]], changes(model, layout, tensor, images), rtol=1e-3)
 
 
+@pytest.mark.long
 def test_many_outputs_are_felt_together():
     model = linear_net(outputs=12)
     images = nets.images(256)
@@ -84,6 +86,7 @@ def test_the_unit_of_the_outputs_does_not_matter():
     assert np.allclose(found, other, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_batches_do_not_matter():
     model = nets.residual()
     model = keras.Model(model.inputs, layers.Dense(1, name="one")(model.output))
@@ -93,6 +96,7 @@ def test_batches_do_not_matter():
     assert np.array_equal(seen, np.isfinite(other)) and not seen.all()
 
 
+@pytest.mark.quick("nested", "two_inputs")
 @pytest.mark.parametrize("make", nets.TOPOLOGIES)
 def test_every_map_that_is_read_is_felt(make):
     model = make()

@@ -88,6 +88,7 @@ def test_calibrates_on_data_and_evaluates(fashion, run):
     assert any(row["error"] is not None for row in result["convolutions"])
 
 
+@pytest.mark.long
 def test_calibrates_on_synthetic_images_without_any_data(net, run):
     code, out, err = run("net.keras", "--input-range", "0,255", *QUICKLY)
     assert (code, err) == (0, "") and "on synthetic images" in out and "was not measured" in out
@@ -95,11 +96,13 @@ def test_calibrates_on_synthetic_images_without_any_data(net, run):
     assert max(map(len, out.splitlines())) <= 80 and files() == ["net-octave.keras", "net.keras"]
 
 
+@pytest.mark.long
 def test_accuracy_is_printed_where_it_was_measured(fashion, run):
     code, out, _ = run("net.h5", "--no-calibration", "--evaluate", DATA)
     assert code == 0 and "Accuracy 9" in out.split("before     after")[0] and "Calibration" not in out
 
 
+@pytest.mark.long
 def test_no_calibration_leaves_the_weights_as_they_are(fashion, run):
     code, out, _ = run("net.h5", "--no-calibration", "--json")
     result = json.loads(out)
@@ -107,6 +110,7 @@ def test_no_calibration_leaves_the_weights_as_they_are(fashion, run):
     assert {row["error"] for row in result["convolutions"]} == {None}
 
 
+@pytest.mark.long
 def test_equal_seeds_make_equal_weights(net, run, images):
     for name in ("a.keras", "b.keras"):
         assert run("net.keras", "-q", "-o", name, "--calibrate", images, *QUICKLY) == (0, "", "")
@@ -129,6 +133,7 @@ def test_alpha_is_chosen_for_a_drop(net, run, images):
     assert code == 0 and json.loads(out)["after"]["macs"] < json.loads(out)["before"]["macs"]
 
 
+@pytest.mark.quick("--calibrate")
 @pytest.mark.parametrize("option", ["--calibrate", "--evaluate"])
 def test_data_that_can_not_be_read(fashion, run, option):
     Path("data.npz").write_text("no archive")

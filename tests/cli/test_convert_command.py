@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import keras
+import pytest
 from command_line import assert_one_error_line, files
 
 
@@ -49,6 +50,7 @@ def test_options_reach_the_conversion(net, run):
     assert names == {"keras"}
 
 
+@pytest.mark.long
 def test_elementwise_layers_by_name(net, run):
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Softmax(name="attention")(keras.layers.Conv2D(8, 3)(inputs))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from command_line import ROOT, assert_one_error_line, shell
 
 from octconvert.cli import convert
@@ -32,6 +33,7 @@ def test_interrupt_is_one_line(net, run, monkeypatch):
     assert run("net.keras") == (130, "", "octconvert: interrupted\n")
 
 
+@pytest.mark.long
 def test_a_reader_that_goes_away_is_no_crash(net):
     command = [sys.executable, "-m", "octconvert", "net.keras", "--dry-run"]
     read, write = os.pipe()
@@ -42,6 +44,7 @@ def test_a_reader_that_goes_away_is_no_crash(net):
     assert result.returncode == 141 and "Traceback" not in result.stderr and "BrokenPipe" not in result.stderr
 
 
+@pytest.mark.long
 def test_channels_first_runs_on_every_processor(tmp_path):
     """TensorFlow's own kernels for the CPU lack it; those of oneDNN must be requested without AVX-512."""
     model = ROOT / "fixtures" / "legacy" / "keras1_channels_first.h5"

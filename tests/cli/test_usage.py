@@ -72,6 +72,7 @@ def test_bad_usage_is_one_line_and_writes_nothing(net, run, argv, message):
     assert files() == ["net.keras"]
 
 
+@pytest.mark.quick("arguments0")
 @pytest.mark.parametrize(
     "arguments", [["-o", "out.keras"], ["export", "-o", "out.tflite"], ["bench", "--runtime", "tf"]]
 )

@@ -41,6 +41,7 @@ def with_odd_ends():
     return keras.Model({"x": images[0], "y": images[1:]}, [y, shared(y), y, images[2]], name="odd")
 
 
+@pytest.mark.quick("litert-True", "onnx-False")
 @pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
 @pytest.mark.parametrize("for_inference", [True, False])
 @pytest.mark.parametrize("name", FORMATS)
@@ -84,6 +85,7 @@ PRECISIONS = {
 }
 
 
+@pytest.mark.quick("litert-mixed_float16", "onnx-float64")
 @pytest.mark.parametrize("name, policy", [(name, each) for name, policies in PRECISIONS.items() for each in policies])
 def test_a_precision_that_a_runtime_lacks_is_float32_there(tmp_path, name, policy):
     """All numbers are exact in every precision, so float32 throughout gives what the twin in float32 gives."""
@@ -109,6 +111,7 @@ def exact_outputs(twin, image):
     return np.asarray(get(layers.Dense)(get(layers.Flatten)(x * 2.0)))
 
 
+@pytest.mark.quick("float16-onnx", "bfloat16-openvino", "float64-litert")
 @pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_inputs_of_any_precision(tmp_path, name, dtype):
@@ -139,6 +142,7 @@ def refusing(monkeypatch, refused) -> None:
     monkeypatch.setattr(type(runtime), "_write", picky)
 
 
+@pytest.mark.quick("False")
 @pytest.mark.parametrize("asked", [True, False])
 def test_where_a_form_is_refused_the_other_one_is_written_with_the_reason(tmp_path, monkeypatch, asked):
     refusing(monkeypatch, lambda has_normalisation: has_normalisation != asked)
@@ -189,12 +193,14 @@ def test_a_form_that_can_not_be_made_is_not_written(tmp_path):
     assert not made.for_inference and any("made once and never again" in note for note in made.notes)
 
 
+@pytest.mark.long
 def test_bench_measures_the_form_that_works(monkeypatch):
     refusing(monkeypatch, lambda has_normalisation: not has_normalisation)
     bench = octconvert.bench({"net": source()}, runtimes="litert", rounds=1, for_inference=True)
     assert bench.rows[0].median and any("no form of False" in note for note in bench.notes)
 
 
+@pytest.mark.long
 def test_bench_measures_again_where_a_form_can_not_be_run(monkeypatch):
     runtime = installed("litert")
     write = type(runtime)._write

@@ -72,6 +72,7 @@ def roles(result):
     return {row.name: row.role for row in result.convolutions}
 
 
+@pytest.mark.long
 def test_all_is_converted_where_pairs_are_faster(clock):
     result = octconvert.convert(two_stages(), objective="latency", **NO_CALIBRATION)
     assert roles(result) == roles(octconvert.convert(two_stages(), **NO_CALIBRATION))
@@ -97,6 +98,7 @@ def test_what_is_slower_as_a_pair_stays_plain_and_the_report_says_so(clock):
     assert [row.model for row in result.report.bench.rows] == ["source", "converted", "every group converted"]
 
 
+@pytest.mark.long
 def test_with_an_octave_of_one_what_is_left_is_the_source(clock):
     clock(only_small_maps)
     source = randomise(two_stages())
@@ -105,6 +107,7 @@ def test_with_an_octave_of_one_what_is_left_is_the_source(clock):
     assert_same_outputs(source, result.model)
 
 
+@pytest.mark.long
 def test_the_plan_is_kept_through_its_file(clock, tmp_path):
     clock(only_small_maps)
     plan = octconvert.plan(two_stages(), objective="latency")
@@ -113,12 +116,14 @@ def test_the_plan_is_kept_through_its_file(clock, tmp_path):
     assert roles(again) == {entry.name: entry.role for entry in plan.convolutions}
 
 
+@pytest.mark.long
 def test_every_group_is_taken_where_the_whole_model_says_so(clock):
     clock(only_small_maps, ALL=5.0)
     result = octconvert.convert(two_stages(), objective="latency", **NO_CALIBRATION)
     assert roles(result)["conv01"] == "intermediate"
 
 
+@pytest.mark.quick("times0")
 @pytest.mark.parametrize("times", [{"CHOSEN": 10.0}, {"CHOSEN": 9.9}, {"CHOSEN": None}, {"SOURCE": None}])
 def test_a_conversion_that_is_no_faster_is_none(clock, times, tmp_path):
     clock(only_small_maps, ALL=11.0, **times)
@@ -147,6 +152,7 @@ def test_a_pair_that_ends_where_it_was_made_counts_as_well(clock):
     assert roles(octconvert.convert(model, objective="latency", **NO_CALIBRATION))["conv2"] == "intermediate"
 
 
+@pytest.mark.long
 def test_nothing_is_converted_where_no_group_gains(clock):
     clock(lambda model: 1 / rewards_pairs(model), ALL=10.0)
     result = octconvert.convert(two_stages(), objective="latency", **NO_CALIBRATION)
@@ -172,6 +178,7 @@ def nested():
     return keras.Model(source, layers.Conv2D(2, 3)(inner(inner(x))))
 
 
+@pytest.mark.quick("nested")
 @pytest.mark.parametrize("make", [gates, nested])
 def test_everything_between_convolutions_can_be_timed(clock, make, monkeypatch):
     found = []

@@ -8,6 +8,7 @@ from part_models import OPTIONS, classes, conv, parts_of, residual, shapes
 from octconvert.latency.probes import ProbeState, probe
 
 
+@pytest.mark.quick("tf-state0-inputs0-outputs0", "litert-state3-inputs3-outputs3", "onnx-state1-inputs1-outputs1")
 @pytest.mark.parametrize(
     "state, inputs, outputs",
     [

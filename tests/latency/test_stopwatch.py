@@ -27,6 +27,7 @@ def test_what_any_call_takes_does_not_count():
     assert stopwatch.without_call(1.0, 1.0) == stopwatch.without_call(1.0, 2.0) == stopwatch.LEAST_SHARE
 
 
+@pytest.mark.long
 def test_times_are_found_again_by_the_next_one_in_the_same_circumstances(monkeypatch):
     with Stopwatch("tf", threads=1, batch=1) as watch:
         found = watch.measure({"small": net(8, 4)})
@@ -35,6 +36,7 @@ def test_times_are_found_again_by_the_next_one_in_the_same_circumstances(monkeyp
         assert other.known("small") is None
 
 
+@pytest.mark.long
 def test_what_can_not_be_exported_or_run_is_left_out(monkeypatch):
     image = keras.Input((4, 4, 1))
     open_size = keras.Input((None, None, 1))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 import octconvert
 from octconvert import loading
@@ -14,6 +15,7 @@ from octconvert import loading
 LEGACY = Path(__file__).parents[2] / "fixtures" / "legacy"
 
 
+@pytest.mark.long
 def test_a_recurrent_hard_sigmoid_survives_conversion_without_octconvert_in_the_file(tmp_path):
     source = loading.load(LEGACY / "tf2_14_recurrent.keras")
     target = tmp_path / "out.keras"

@@ -71,6 +71,14 @@ OUTSIDE = {
 }
 
 
+@pytest.mark.quick(
+    "a weight-external_link-h5",
+    "a weight-soft_link-keras",
+    "something else-external_link-keras",
+    "a weight-virtual-h5",
+    "something else-raw_storage-h5",
+    "a weight-soft_link_to_itself-h5",
+)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", OUTSIDE, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("where", ["a weight", "something else"])
@@ -112,6 +120,7 @@ def test_a_group_inside_itself_is_refused(kind, tmp_path):
 NAMES = ("../config.json", "/etc/passwd", "assets/../../x", "assets\\..\\x", "C:x")
 
 
+@pytest.mark.quick("../config.json", "/etc/passwd")
 @pytest.mark.parametrize("name", NAMES)
 def test_archive_members_outside_of_the_archive_are_refused(name, tmp_path):
     path = valid_model(tmp_path, "keras")
@@ -177,6 +186,7 @@ def packed_zeros(file, place):
         data.id.write_direct_chunk((row, 0), chunk)
 
 
+@pytest.mark.quick("never_written-h5", "one_large_piece-keras", "packed_zeros-h5")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bomb", [never_written, one_large_piece, packed_zeros], ids=lambda bomb: bomb.__name__)
 def test_declared_weights_are_compared_with_the_size_of_the_file(bomb, kind, tmp_path):
@@ -190,6 +200,7 @@ def test_declared_weights_are_compared_with_the_size_of_the_file(bomb, kind, tmp
     assert "MiB" in line and path.stat().st_size < 2 * MIB
 
 
+@pytest.mark.quick("model.weights.h5")
 @pytest.mark.parametrize("name", ["model.weights.h5", "config.json", "assets/words.txt"])
 def test_the_unpacked_size_of_an_archive_is_bounded(name, tmp_path):
     path = valid_model(tmp_path, "keras")
@@ -197,6 +208,7 @@ def test_the_unpacked_size_of_an_archive_is_bounded(name, tmp_path):
     assert "MiB" in refused(path) and path.stat().st_size < 2 * MIB
 
 
+@pytest.mark.long
 def test_members_that_keras_does_not_need_are_not_unpacked(tmp_path):
     path = valid_model(tmp_path, "keras")
     more = {"README.md": bytes(120 * MIB), "other/x.h5": b"\x89HDF\r\n\x1a\n broken"}
@@ -211,6 +223,7 @@ LARGE = {
 }
 
 
+@pytest.mark.quick("dense-h5", "convolution-keras", "no number of this world-keras")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", LARGE)
 def test_declared_layers_are_compared_with_the_stored_weights(case, kind, tmp_path):
@@ -265,6 +278,9 @@ RUNS = {
 }
 
 
+@pytest.mark.quick(
+    "convert-upsampling", "bench-input", "export-batch", "convert-open input", "convert-no number of this world"
+)
 @pytest.mark.parametrize("case", RUNS)
 @pytest.mark.parametrize("use", ["convert", "bench", "export"])
 def test_a_run_that_does_not_fit_into_memory_is_refused(case, use, tmp_path, monkeypatch):
@@ -435,6 +451,7 @@ def test_pipes_and_devices_are_refused_without_waiting(make, tmp_path):
 # -- what was looked at is what is read --------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("replaced-keras", "written-h5")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["replaced", "written"])
 def test_a_file_that_changes_after_its_inspection_is_refused(kind, how, tmp_path, monkeypatch):
@@ -494,6 +511,7 @@ HONEST = {
 }
 
 
+@pytest.mark.quick("gzip-h5", "other byte order-keras")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", HONEST)
 def test_a_valid_file_is_read(case, kind, tmp_path):
@@ -507,6 +525,7 @@ def test_an_archive_zipped_again(tmp_path):
     same_weights(zipped(tmp_path / "again.keras", members(path) | {"assets/": b""}, zipfile.ZIP_DEFLATED), path)
 
 
+@pytest.mark.quick("keras")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_compiled_model_that_was_never_trained(kind, tmp_path):
     model = loading.load(valid_model(tmp_path, kind))

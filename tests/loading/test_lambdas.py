@@ -47,6 +47,7 @@ def with_lambda(function, path: Path) -> Path:
     return path
 
 
+@pytest.mark.quick(".keras")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_a_lambda_of_tf_keras_is_read_with_unsafe(suffix, tmp_path):
     path = with_lambda(lambda t, k=3.0: t * k, tmp_path / f"old{suffix}")

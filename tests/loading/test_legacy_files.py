@@ -36,6 +36,26 @@ def legacy(request):
     return request.param, before, loading.read(request.param)
 
 
+@pytest.mark.quick(
+    "keras1_channels_first.h5",
+    "keras1_theano_sequential.h5",
+    "keras1_two_branches.h5",
+    "keras2_0_theano_nested.h5",
+    "keras2_1_mobilenet.h5",
+    "keras2_2_functions.h5",
+    "keras2_2_slashes.h5",
+    "keras3_3_augmented.keras",
+    "keras3_8_casts.h5",
+    "tf2_12_exported.v3.keras",
+    "tf2_12_operations.h5",
+    "tf2_12_preprocessing.h5",
+    "tf2_12_slashes.keras",
+    "tf2_14_attention.keras",
+    "tf2_14_layers.keras",
+    "tf2_15_adapted.h5",
+    "tf2_15_compiled.h5",
+    "tf2_15_recurrent.h5",
+)
 def test_predictions_are_those_of_the_old_keras(legacy):
     path, before, loaded = legacy
     inputs, expected = stored(path)
@@ -46,6 +66,7 @@ def test_predictions_are_those_of_the_old_keras(legacy):
     assert path.read_bytes() == before
 
 
+@pytest.mark.quick("keras1_functional.h5", "keras2_2_slashes.h5", "tf2_14_attention.keras")
 def test_the_loaded_model_survives_saving_as_keras(legacy, tmp_path):
     path, _, loaded = legacy
     model = loaded.model

@@ -37,6 +37,7 @@ def converted(model, **options):
     return octconvert.convert(model, octave=1, calibration=False, **options)
 
 
+@pytest.mark.quick(".keras")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_functions_of_the_model_are_saved_and_read_again(suffix, tmp_path):
     shift = 0.25
@@ -108,6 +109,7 @@ def undecoded(tmp_path: Path, mask: dict) -> keras.Model:
     return keras.saving.load_model(edited(tmp_path / "from_keras.keras", change))
 
 
+@pytest.mark.quick("model-.keras", "function-.h5")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("form", [hidden, code], ids=["model", "function"])
 def test_undecoded_code_is_not_run_by_the_check_of_a_saved_model(form, suffix, tmp_path):
@@ -195,6 +197,7 @@ def recording(base):
     return keras.saving.register_keras_serializable("test_trust_models", base.__name__)(Recording)
 
 
+@pytest.mark.quick(".keras-False", ".h5-True")
 @pytest.mark.parametrize("unsafe", [False, True])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_all_objects_of_a_file_are_created_in_safe_mode(suffix, unsafe, tmp_path):

@@ -92,6 +92,7 @@ def with_custom() -> keras.Model:
     return keras.Model(image, Scaled(name="second")(Scaled(name="first")(image)))
 
 
+@pytest.mark.quick(".keras")
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_unknown_layers_are_named_with_what_to_do(tmp_path, suffix):
     path = saved_small_model(tmp_path / f"m{suffix}", with_custom())
@@ -160,6 +161,12 @@ def test_a_keras_file_with_an_unknown_loss_is_loaded_uncompiled(tmp_path):
     assert loading.load(tmp_path / "m.keras", custom_objects={"own_loss": own_loss}).compiled
 
 
+@pytest.mark.quick(
+    "conv-{'time_major': False}",
+    "conv-{'kernel_initializer': {'class_name': 'MyInitializer', 'config': {}}}",
+    "bn-{'axis': [3]}",
+    "image-{'ragged': False, 'sparse': False}",
+)
 @pytest.mark.parametrize(
     ("name", "extra"),
     [
@@ -185,6 +192,7 @@ def test_harmless_arguments_of_other_versions(tmp_path, name, extra):
     np.testing.assert_allclose(np.asarray(loading.load(path)(x)), np.asarray(model(x)), rtol=1e-5)
 
 
+@pytest.mark.quick("conv-{'time_major': True}", "conv-{'something_new': 3}")
 @pytest.mark.parametrize(
     ("name", "extra"),
     [

@@ -77,6 +77,7 @@ ALONE = {
 }
 
 
+@pytest.mark.quick("zeros-h5", "random numbers-keras", "a loop without end-h5", "a decoy-keras")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ALONE)
 def test_layers_called_with_constants_only_are_refused(case, kind, tmp_path):
@@ -95,6 +96,7 @@ COUNTED = {
 }  # fmt: skip
 
 
+@pytest.mark.quick("split", "cells")
 @pytest.mark.parametrize("case", COUNTED)
 def test_arguments_that_layers_count_through_are_bounded(case, tmp_path):
     record, words = COUNTED[case]
@@ -128,6 +130,7 @@ def chain(count: int, backwards: bool):
     return change
 
 
+@pytest.mark.long
 def test_the_number_of_layers_is_bounded(tmp_path):
     assert "more than 10,000 layers" in refused(edit_config(valid_model(tmp_path, "keras"), chain(12_000, False)))
 
@@ -143,6 +146,7 @@ def test_an_unusual_order_is_read(tmp_path):
     )  # what is no output is left out
 
 
+@pytest.mark.quick("-1")
 @pytest.mark.parametrize("axis", [-1, [1, 2], None])
 def test_one_number_is_not_repeated_along_an_axis(axis, tmp_path):
     image = keras.Input((4, 5, 3), name="image")
@@ -188,6 +192,7 @@ CONSTANTS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick("fill", "image.extract_patches")
 @pytest.mark.parametrize("function", CONSTANTS)
 def test_constants_of_tensorflow_functions_are_bounded(function, tmp_path):
     assert "it needs a constant of" in refused(of_tensorflow(tmp_path / "m.h5", function, CONSTANTS[function]))
@@ -208,6 +213,7 @@ def test_errors_print_no_control_characters_of_a_file(case, tmp_path):
     assert line.startswith(f"{tmp_path}/m.h5: layer 'z' calls TensorFlow's tf.") and line.endswith("save it again")
 
 
+@pytest.mark.quick("keras")
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_that_can_not_be_printed_are_replaced(kind, tmp_path):
     plain = loading.load(valid_model(tmp_path, kind))

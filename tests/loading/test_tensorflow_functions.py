@@ -58,6 +58,7 @@ def differences(group: str, found: list[np.ndarray]) -> dict[str, str]:
     return wrong
 
 
+@pytest.mark.quick("maps", "comparisons")
 @pytest.mark.parametrize("group", COMPUTED)
 def test_values_are_those_of_tensorflow_also_after_saving(group, tmp_path):
     model = loading.load(written(tmp_path / "old.h5", CONFIGS[group]))
@@ -68,6 +69,7 @@ def test_values_are_those_of_tensorflow_also_after_saving(group, tmp_path):
     assert differences(group, values(again.model)) == {}
 
 
+@pytest.mark.quick("x == y", "tf.nn.dropout(x, 0.5)", "tf.image.resize(x, [9, 9], 'gaussian')", "tf.where(x > 0)")
 @pytest.mark.parametrize("expression", CONFIGS["refused"])
 def test_functions_without_equivalent_are_refused_by_name(expression, tmp_path):
     with pytest.raises(InputError) as error:

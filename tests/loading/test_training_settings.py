@@ -17,6 +17,7 @@ from octconvert.loading.context import LoadingContext
 LEGACY = Path(__file__).parents[2] / "fixtures" / "legacy"
 
 
+@pytest.mark.quick("tf2_15_compiled.keras")
 @pytest.mark.parametrize("name", ["tf2_15_compiled.keras", "tf2_15_compiled.h5"])
 def test_settings_made_of_objects_are_restored(name):
     loaded = loading.read(LEGACY / name)

@@ -148,6 +148,26 @@ CODE = [
 ]
 
 
+@pytest.mark.quick(
+    "function-.keras",
+    "function-.h5",
+    "old list-.h5",
+    "old list with its type-.keras",
+    "output shape-.h5",
+    "mask-.keras",
+    "argument-.h5",
+    "default value-.keras",
+    "in TimeDistributed-.keras",
+    "in Bidirectional-.h5",
+    "in a nested model-.keras",
+    "activation-.h5",
+    "initial values-.keras",
+    "regularizer-.h5",
+    "quantization-.keras",
+    "argument of a call-.keras",
+    "build settings-.h5",
+    "unknown entry-.keras",
+)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("change, layer, key", [row[1:] for row in CODE], ids=[row[0] for row in CODE])
 def test_code_is_refused_in_any_place(change, layer, key, suffix, tmp_path):
@@ -157,6 +177,7 @@ def test_code_is_refused_in_any_place(change, layer, key, suffix, tmp_path):
     assert f"layer '{layer}' contains Python code under '{key}'" in message and "`unsafe=True`" in message
 
 
+@pytest.mark.quick(".keras-2.15.0", ".h5-2.4.0")
 @pytest.mark.parametrize("version", ["2.15.0", "2.4.0"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_code_is_refused_in_old_files(suffix, version, tmp_path):
@@ -270,6 +291,7 @@ def settings(mark: Path) -> dict[str, object]:
     }
 
 
+@pytest.mark.quick("loss", "optimizer")
 @pytest.mark.parametrize("key", ["loss", "metrics", "optimizer", "loss_weights"])
 def test_training_settings_with_code_are_left_out(key, tmp_path):
     model, mark = network(), tmp_path / "mark"
@@ -340,6 +362,12 @@ def opened(tmp_path):
     thread.join()
 
 
+@pytest.mark.quick(
+    "StringLookup-{}-.keras",
+    "StringLookup-{'has_input_vocabulary': True}-.h5",
+    "IntegerLookup-{'vocabulary_size': 2}-.keras",
+    "TextVectorization-{}-.h5",
+)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("extra", [{}, {"vocabulary_size": 2}, {"has_input_vocabulary": True}], ids=str)
 @pytest.mark.parametrize("kind", ["StringLookup", "IntegerLookup", "TextVectorization"])
@@ -351,6 +379,7 @@ def test_no_vocabulary_is_read(kind, extra, suffix, opened, tmp_path):
     assert not seen
 
 
+@pytest.mark.long
 def test_no_vocabulary_is_read_inside_of_other_layers(opened, tmp_path):
     pipe, seen = opened
     lookup = {"class_name": "StringLookup", "config": {"name": "deep", "vocabulary": str(pipe), "vocabulary_size": 2}}

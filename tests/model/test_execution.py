@@ -11,6 +11,7 @@ from octconvert.model.graph_reader import build_graph
 MAKERS = [nets.residual, *nets.TOPOLOGIES, nets.transformer_tail]
 
 
+@pytest.mark.quick("residual", "nested", "two_inputs")
 @pytest.mark.parametrize("make", MAKERS)
 def test_the_outputs_are_those_of_the_model(make):
     model = make()

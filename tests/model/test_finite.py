@@ -45,6 +45,10 @@ BROKEN = [
 ]
 
 
+@pytest.mark.quick(
+    "conv1-kernel-nan-'conv1' kernel (2 of 216 nan or infinity)",
+    "norm-moving_variance--1.0-'norm' moving_variance (2 of 8 negative)",
+)
 @pytest.mark.parametrize("layer, name, value, told", BROKEN)
 def test_a_source_without_finite_outputs_is_refused(layer, name, value, told, tmp_path):
     model, stages = spoil(net(), layer, name, value, 2), []
@@ -143,6 +147,7 @@ def test_nan_is_no_right_answer(classes):
     assert accuracy(model, samples) == 0.0
 
 
+@pytest.mark.long
 def test_distillation_needs_finite_outputs():
     source, x = net(), np.random.default_rng(0).random((32, 16, 16, 3)).astype("float32")
     converted = octconvert.convert(source, calibration=False, min_size=1).model

@@ -63,6 +63,23 @@ CALLS = {
 }
 
 
+@pytest.mark.quick(
+    "convert-none",
+    "convert-thousands of digits",
+    "convert-numpy integer",
+    "convert-true",
+    "convert-NUL",
+    "convert-array",
+    "plan-none",
+    "plan-nan",
+    "plan-bytes",
+    "plan-dict",
+    "export-none",
+    "export-huge",
+    "export-object",
+    "for_inference-fraction",
+    "for_inference-list of none",
+)
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("call", CALLS)
 def test_odd_values_of_arguments(call, odd, model, tmp_path, monkeypatch):

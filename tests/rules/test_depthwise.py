@@ -41,6 +41,7 @@ def test_small_map_before_depthwise_keeps_the_pair_until_there():
     assert "min_size" in reasons(result)["b"]
 
 
+@pytest.mark.quick("1")
 @pytest.mark.parametrize("multiplier", [1, 2])
 def test_one_group_a_channel_is_depthwise(multiplier):
     model = between(8, 8, 8 * multiplier)

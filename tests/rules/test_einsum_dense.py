@@ -28,6 +28,7 @@ def test_equation_with_a_letter_for_each_axis():
     assert_oracle(net("bhwc,cd->bhwd", (16, 16, 12), None), converted=3)
 
 
+@pytest.mark.long
 def test_calibrated_and_in_its_form_for_inference():
     """Its function is fitted, and its form for inference computes the same."""
     model, data = randomise(net()), images(16)

@@ -105,6 +105,7 @@ def test_weights_along_the_channels_are_cut():
     assert result.after.parameters == result.before.parameters + 1  # the shift for all channels is there twice
 
 
+@pytest.mark.long
 def test_nested_shared_and_several_inputs():
     twice, part = Twice(name="twice"), Input((None, None, 8))
     block = Model(part, conv(twice(conv(twice(part)))), name="block")

@@ -1,7 +1,6 @@
 """Rules of users are registered as the built-in ones are; subclasses count as their base where they keep its call."""
 
-import os
-import subprocess
+import importlib
 import sys
 from pathlib import Path
 
@@ -73,17 +72,6 @@ class PluggedRule(Rule):
 """
 
 
-SCRIPT = """
-import one, other, octconvert
-from keras import Input, Model, layers
-for package in (one, other):
-    inputs = Input((8, 8, 3))
-    x = package.Plugged()(layers.Conv2D(8, 3)(inputs))
-    model = Model(inputs, layers.Conv2D(4, 3)(x))
-    print(package.__name__, [c.role for c in octconvert.plan(model, min_size=1).convolutions])
-"""
-
-
 def install(folder: Path, source: str, entry: str) -> None:
     """A package with this source and entry point."""
     name = entry.partition(":")[0]
@@ -94,15 +82,30 @@ def install(folder: Path, source: str, entry: str) -> None:
     (meta / "entry_points.txt").write_text(f"[octconvert.rules]\nplugged = {entry}\n")
 
 
-def test_rules_of_installed_packages(tmp_path):
+@pytest.fixture
+def not_loaded_yet():
+    """As in a process that has looked up no rule so far."""
+    registry.load_entry_points.cache_clear()
+    yield
+    registry.load_entry_points.cache_clear()
+    for name in ("plugin", "one", "other"):
+        module = sys.modules.pop(name, None)
+        if hasattr(module, "PluggedRule"):
+            registry.unregister(module.PluggedRule)
+        keras.saving.get_custom_objects().pop(f"{name}>Plugged", None)
+
+
+def test_rules_of_installed_packages(tmp_path, monkeypatch, not_loaded_yet):
     """One names its rule class, the other a module whose decorators register."""
-    install(tmp_path, PACKAGE, "one:PluggedRule")
+    install(tmp_path, PACKAGE.replace('package="plugin"', 'package="one"'), "one:PluggedRule")
     source = PACKAGE.replace("class PluggedRule", "@register\nclass PluggedRule")
     install(tmp_path, source.replace('package="plugin"', 'package="other"'), "other")
-    paths = [str(tmp_path), str(Path(octconvert.__file__).parents[1])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
-    assert done.stdout.split("\n")[:2] == ["one ['first', 'last']", "other ['first', 'last']"], done.stderr[-2000:]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("one", "other"):
+        inputs = keras.Input((8, 8, 3))
+        x = importlib.import_module(name).Plugged()(layers.Conv2D(8, 3)(inputs))
+        model = keras.Model(inputs, layers.Conv2D(4, 3)(x))
+        assert [c.role for c in octconvert.plan(model, min_size=1).convolutions] == ["first", "last"], name
 
 
 BROKEN = {
@@ -110,16 +113,6 @@ BROKEN = {
     "no rule": (PACKAGE, "plugin:carry", "subclass of octconvert.rules.Rule"),
     "fails": ("raise RuntimeError('needs something')", "plugin", "needs something"),
 }
-
-
-@pytest.fixture
-def not_loaded_yet():
-    """As in a process that has looked up no rule so far."""
-    registry.load_entry_points.cache_clear()
-    yield
-    registry.load_entry_points.cache_clear()
-    sys.modules.pop("plugin", None)
-    keras.saving.get_custom_objects().pop("plugin>Plugged", None)
 
 
 @pytest.mark.parametrize("case", BROKEN)

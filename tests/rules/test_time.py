@@ -39,6 +39,7 @@ def test_model_inside(steps):
     assert type(wrapper.layer.get_layer("a")).__name__ == "OctaveConv2D"
 
 
+@pytest.mark.long
 def test_open_number_of_time_steps_predicts_at_any():
     model = randomise(video(None))
     result = octconvert.convert(model, octave=1, calibration=False)

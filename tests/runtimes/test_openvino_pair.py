@@ -83,6 +83,7 @@ def test_the_new_pair_is_there_and_nothing_else(pairs, folder):
     assert outcome(folder / "net.xml") == pairs[2] != pairs[1]
 
 
+@pytest.mark.quick("smaller")
 def test_killed_after_any_rename_a_whole_pair_is_there(pairs, folder):
     script = (
         "import os, signal, sys; from pathlib import Path; from octconvert.runtimes import openvino_pair\n"

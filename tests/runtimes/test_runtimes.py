@@ -49,6 +49,7 @@ def test_a_converted_model_gives_what_keras_gives(octave, tmp_path, name):
     assert [output.shape for output in found] == [(3, 4)]
 
 
+@pytest.mark.quick("onnx", "openvino")
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "xla"])
 def test_inputs_and_outputs_keep_their_places(manifold, tmp_path, name):
     _, found = exported(name, manifold, tmp_path)

@@ -294,6 +294,7 @@ assert not [path for path in Path().iterdir() if path.name.startswith(".")]
 """
 
 
+@pytest.mark.long
 def test_where_files_can_not_grow_every_target_stays_as_it_was(tmp_path):
     """A limit on the size of files stands for a disk that is full: the system refuses to write as well."""
     targets = ["net.keras", "net.h5", "net"]

@@ -149,6 +149,7 @@ def test_portable(size, weights):
         assert largest_difference(*found) < 1e-5, octave
 
 
+@pytest.mark.quick("size1")
 @pytest.mark.parametrize("size", [(16, 16), (13, 22)])
 def test_octave_four(size):
     model = network(size)

@@ -34,6 +34,7 @@ def unet(shape, crop=False):
     return Model(inputs, layers.Conv2D(1, 1, activation="sigmoid")(x))
 
 
+@pytest.mark.long
 def test_unet():
     assert_oracle(unet((16, 20, 3)), converted=8)
     assert_oracle(unet((13, 18, 3), crop=True), converted=8)
@@ -76,6 +77,7 @@ def test_skips_that_are_added():
     assert_oracle(Model(inputs, conv(layers.Add()([conv(x, 8, 1), skip]), 2)), converted=6)
 
 
+@pytest.mark.long
 def test_feature_pyramid():
     inputs = Input((32, 24, 3))
     levels, x = [], inputs

@@ -114,6 +114,7 @@ def test_wrong_input_shape_is_refused():
         octconvert.convert(Model(inputs, conv()(inputs)), input_shape=(16, 17, 3), calibration=False)
 
 
+@pytest.mark.long
 def test_open_size_compiled_into_a_graph():
     inputs = Input((None, None, 3))
     model = randomise(Model(inputs, conv(4)(layers.MaxPooling2D(3, 2, "same")(conv(strides=2)(conv()(inputs))))))

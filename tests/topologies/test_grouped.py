@@ -47,6 +47,7 @@ def test_resnext_block(strides):
     assert_portable(model)
 
 
+@pytest.mark.long
 def test_two_group_counts_on_one_tensor():
     inputs = Input((9, 9, 3))
     x = conv(inputs, 12)

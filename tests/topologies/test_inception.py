@@ -35,6 +35,7 @@ def test_reduction_block_with_valid_windows(size):
     assert_portable(model, weights="fold")
 
 
+@pytest.mark.long
 def test_split_kernels_side_by_side():
     inputs = Input((9, 9, 3))
     x = conv(inputs, 8, 3)

@@ -124,6 +124,7 @@ def test_flags_of_a_model_that_was_frozen_and_partly_thawed():
     assert {layer.name.split("-")[0] for layer in converted.layers if layer.trainable_weights} == wanted
 
 
+@pytest.mark.long
 def test_losses_and_metrics_of_the_compilation():
     inputs = Input((8, 8, 3))
     model = Model(inputs, layers.Dense(1)(layers.GlobalAveragePooling2D()(conv(8, "a")(inputs))))

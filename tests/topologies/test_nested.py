@@ -106,6 +106,7 @@ def test_identity_model():
     assert_oracle(Model(outer, conv(4)(nothing(nothing(conv()(outer))))), converted=2)
 
 
+@pytest.mark.quick("sizes0")
 @pytest.mark.parametrize("sizes", [(16, 16), (16, 11), (9, 15)])
 def test_called_at_two_sizes(sizes):
     """Inside, only the sizes that all calls agree in are known."""

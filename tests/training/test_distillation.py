@@ -89,6 +89,7 @@ def test_outputs_come_closer_and_the_source_stays(tmp_path):
     assert np.allclose(loaded.predict(x, verbose=0), converted.predict(x, verbose=0), atol=1e-5)
 
 
+@pytest.mark.long
 def test_compile_settings_of_the_converted_model_stay():
     source, x = net(), images()
     source.compile(keras.optimizers.SGD(0.5), "mae", metrics=["mse"])
@@ -100,6 +101,7 @@ def test_compile_settings_of_the_converted_model_stay():
     assert not optimizer.built and float(optimizer.learning_rate) == 0.5
 
 
+@pytest.mark.long
 def test_converted_models_train_with_fit():
     source, x = net(), images()
     converted = converted_of(source)
@@ -123,6 +125,7 @@ HEADS = {
 KINDS = {"logits": "linear", "map": "linear", "softmax map": "softmax", "softmax rows": "softmax"}
 
 
+@pytest.mark.long
 def test_every_kind_of_output():
     source = net(lambda x: {name: head(x) for name, head in HEADS.items()})
     graph = build_graph(source)
@@ -187,6 +190,7 @@ def generated(rounds=8):
         yield from np.split(images(), 6)
 
 
+@pytest.mark.long
 def test_generators():
     comes_closer(net(), generated(), images(), steps_per_epoch=6)
 
@@ -204,6 +208,7 @@ def test_every_kind_of_data():
         assert read(data, 4).steps == 4
 
 
+@pytest.mark.long
 def test_labels_count_as_much_as_asked():
     source, x, y = net(), images(), numbers()
     converted = converted_of(source)
@@ -215,6 +220,7 @@ def test_labels_count_as_much_as_asked():
     assert history["val_loss"][-1] == pytest.approx(float(ops.mean(right)), rel=1e-3)
 
 
+@pytest.mark.long
 def test_augmented_batches_of_a_sequential_model():
     """Batches that can be gone through again; both models see them moved."""
     seen = []
@@ -300,6 +306,7 @@ def test_the_public_name_is_the_function_whatever_was_imported_before():
     assert octconvert.distill is distill
 
 
+@pytest.mark.long
 def test_a_near_start_keeps_its_statistics():
     source = net()
     converted = octconvert.convert(source, alpha=0.5, min_size=1, octave=1, calibration=False).model
@@ -311,6 +318,7 @@ def test_a_near_start_keeps_its_statistics():
     assert not any(np.array_equal(a, b) for a, b in zip(statistics, converted.non_trainable_weights, strict=True))
 
 
+@pytest.mark.long
 def test_a_far_start_learns_new_ones():
     source = net()
     converted = converted_of(source)

@@ -62,6 +62,7 @@ def alike(x):
     return x[:1].repeat(len(x), axis=0)
 
 
+@pytest.mark.quick("alike-None")
 @pytest.mark.parametrize("spoil, target_macs", [(alike, None), (alike, 0.7), (lambda x: 0 * x, None)])
 def test_sliced_weights_are_kept_where_the_calibration_made_the_model_worse(spoil, target_macs):
     x = nets.images(40)
@@ -77,6 +78,7 @@ def test_sliced_weights_are_kept_where_the_calibration_made_the_model_worse(spoi
     assert expected.error(found[0]) <= 1.01 * expected.error(found[1])
 
 
+@pytest.mark.long
 def test_values_of_another_range_are_told():
     x = nets.images(40)
     options = dict(calibration_steps=("select", "solve"), **ENOUGH)

@@ -141,6 +141,7 @@ def test_second_input_is_told_apart():
     assert find_range(graph, 1).scale == (1,) * 3
 
 
+@pytest.mark.quick("MobileNetV3Small")
 @pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV3Small"])
 def test_keras_applications_tell_their_range(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), include_top=False)
@@ -159,6 +160,7 @@ RANGES = {
 }
 
 
+@pytest.mark.quick("0..1", "0..255, blue first")
 @pytest.mark.parametrize("name", RANGES)
 def test_usual_range_is_fitted_to_batch_normalization(name):
     found = find_range(build_graph(stem(PHOTOS, *RANGES[name])))
@@ -176,6 +178,7 @@ CONVOLUTIONS = {
 }
 
 
+@pytest.mark.quick("bias")
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_unusual_range_is_fitted_to_batch_normalization(kind):
     scale, offset = 30.0, np.array([20.0, 25.0, 15.0])

@@ -72,6 +72,14 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.mark.quick(
+    "{'kernel_size': 3}-2",
+    "{'kernel_size': 3, 'strides': 2}-4",
+    "{'kernel_size': 1, 'strides': 2}-2",
+    "{'kernel_size': 5, 'padding': 'valid'}-2",
+    "{'kernel_size': 3, 'dilation_rate': 2}-2",
+    "{'kernel_size': 3, 'groups': 2}-2",
+)
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize("arguments", CONVOLUTIONS, ids=str)
 def test_octave_convolution(arguments, octave):
@@ -79,6 +87,13 @@ def test_octave_convolution(arguments, octave):
     check(OctaveConv2D(16, octave=octave, **arguments), maps(octave, 8, 4, columns=columns))
 
 
+@pytest.mark.quick(
+    "{'kernel_size': 3}-2-size0",
+    "{'kernel_size': 2}-4-size1",
+    "{'kernel_size': 5, 'padding': 'valid'}-2-size2",
+    "{'kernel_size': 3, 'strides': 2}-2-size1",
+    "{'kernel_size': 1, 'strides': 2}-4-size2",
+)
 @pytest.mark.parametrize("size", [(11, 7), (9, 13), (13, 6)])
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize("arguments", CONVOLUTIONS[:9], ids=str)
@@ -98,6 +113,11 @@ def test_channels_first(arguments):
     check(OctaveConv2D(8, data_format="channels_first", **arguments), maps(2, 4, 2, 9, 6, first=True))
 
 
+@pytest.mark.quick(
+    "{'kernel_size': 3}-2",
+    "{'kernel_size': 5, 'strides': 2, 'depth_multiplier': 2}-4",
+    "{'kernel_size': 3, 'padding': 'valid', 'use_bias': False}-2",
+)
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize(
     "arguments",

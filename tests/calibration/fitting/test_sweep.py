@@ -45,6 +45,7 @@ def fitted(model, samples, seed=0, damage=0.0, **options):
     return alignment, before, Sweep(alignment, samples, 8, seed).run()
 
 
+@pytest.mark.quick("small", "transformer_tail")
 @pytest.mark.parametrize(
     "make",
     [
@@ -85,6 +86,7 @@ def test_intercepts_are_fitted_into_biases_and_moving_means():
     assert error(alignment, samples) < 1e-5
 
 
+@pytest.mark.long
 def test_a_second_sweep_takes_nothing_back():
     samples = few()
     alignment, _, _ = fitted(nets.small(), samples)
@@ -93,6 +95,7 @@ def test_a_second_sweep_takes_nothing_back():
     assert error(alignment, samples) < 1.1 * once
 
 
+@pytest.mark.quick("small-4")
 @pytest.mark.parametrize("make, octave", [(nets.residual, 2), (nets.small, 4), (nets.inverted_residual, 2)])
 def test_nearer_to_the_source_than_sliced_weights(make, octave):
     model, held_out = make(), nets.samples(nets.images(32, seed=77))
@@ -119,6 +122,7 @@ def test_the_source_is_left_alone():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.quick("nested")
 @pytest.mark.parametrize("make", [*nets.CALLED_OFTEN, nets.unet, nets.nested])
 def test_other_nets_come_nearer(make):
     model = make()
@@ -126,6 +130,7 @@ def test_other_nets_come_nearer(make):
     assert fits and error(alignment, images_for(model)) < before
 
 
+@pytest.mark.quick("mixed_float16")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_precision(policy):
     before = keras.config.dtype_policy()
@@ -139,6 +144,7 @@ def test_precision(policy):
     assert error(alignment, few()) < 0.5 * sliced
 
 
+@pytest.mark.quick("mixed_bfloat16")
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_activations_in_files_change_nothing(monkeypatch, tmp_path, policy):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -169,11 +175,13 @@ def test_targets_that_are_no_numbers_change_nothing():
     assert all(np.array_equal(a, b, True) for a, b in zip(before, alignment.model.get_weights(), strict=True))
 
 
+@pytest.mark.long
 def test_zeros_alone_are_no_failure():
     alignment, before, _ = fitted(nets.small(), nets.samples(np.zeros((32, 16, 16, 3), "float32")))
     assert error(alignment, nets.samples(np.zeros((4, 16, 16, 3), "float32"))) <= before + 1e-9
 
 
+@pytest.mark.quick("2-8")
 @pytest.mark.parametrize("count, batch", [(2, 1), (2, 8), (5, 2)])
 def test_few_samples(count, batch):
     alignment = nets.alignment_of(nets.small())

@@ -49,11 +49,13 @@ def test_residual_blocks():
     assert len(found) == 7 and kinds(found) == (2, 3)
 
 
+@pytest.mark.long
 def test_inverted_residual_blocks_with_gates():
     found = check(nets.inverted_residual())
     assert kinds(found)[0] == 2
 
 
+@pytest.mark.quick("nested", "shared", "two_inputs")
 @pytest.mark.parametrize(
     "make", [nets.assorted, nets.nested, *nets.CALLED_OFTEN, nets.two_inputs, nets.unet, nets.dense_net]
 )

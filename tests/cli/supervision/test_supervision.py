@@ -48,6 +48,7 @@ def installed_command() -> list[str]:
     return [str(script)] if script.exists() else ["-c", "from octconvert.cli import main; main()"]
 
 
+@pytest.mark.quick("module")
 @pytest.mark.parametrize(
     "command, death, parts",
     [
@@ -73,6 +74,7 @@ def test_a_death_is_one_line_with_the_stage_and_a_way_round(here, prepared, comm
     assert left_behind(here) == []
 
 
+@pytest.mark.long
 def test_what_has_a_result_without_the_step_is_done_again_without_it(here, prepared):
     argv = ("fatal.keras", "--calibrate", "x.npy", "--calibration-steps", "solve,refine")
     more = ("--custom-objects", "own.py:Fatal", "--json")
@@ -85,6 +87,7 @@ def test_what_has_a_result_without_the_step_is_done_again_without_it(here, prepa
     assert new(here, prepared) == ["fatal-octave.keras"] and left_behind(here) == []
 
 
+@pytest.mark.long
 def test_a_second_death_is_the_last(here, prepared):
     argv = ("fatal.keras", "--calibrate", "x.npy", "--calibration-steps", "solve,refine")
     more = ("--custom-objects", "own.py:Fatal", "--preprocess", "own.py:dies_the_second_time")
@@ -95,6 +98,7 @@ def test_a_second_death_is_the_last(here, prepared):
     assert new(here, prepared) == [] and left_behind(here) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["out.keras", "out.h5"])
 def test_a_death_while_saving_leaves_what_was_there(here, prepared, target):
     (here / target).write_text("before")
@@ -103,6 +107,7 @@ def test_a_death_while_saving_leaves_what_was_there(here, prepared, target):
     assert (here / target).read_text() == "before" and new(here, prepared) == [target] and left_behind(here) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function, parts", [("ends", "code that it ran ended the process"), ("exits", "SystemExit")])
 def test_code_that_ends_the_process_is_no_success(here, prepared, function, parts):
     argv = ("net.keras", *CALIBRATED, "--preprocess", f"own.py:{function}")
@@ -113,6 +118,7 @@ def test_code_that_ends_the_process_is_no_success(here, prepared, function, part
 # --- the user or the system ends it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("INT-130-interrupted")
 @pytest.mark.parametrize("name, code, parts", [("INT", 130, "interrupted"), ("TERM", 143, "terminated")])
 def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, code, parts):
     run = start(here, "saved.keras", "-o", "out.keras", "--no-calibration", "--custom-objects", "own.py:Saved")
@@ -123,6 +129,7 @@ def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, 
     assert new(here, prepared) == [] and left_behind(here) == [] and is_gone(worker)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name, code", [("INT", 130), ("HUP", 129)])
 def test_a_worker_that_ignores_signals_is_ended(here, prepared, name, code):
     run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:ignores_signals")
@@ -132,6 +139,7 @@ def test_a_worker_that_ignores_signals_is_ended(here, prepared, name, code):
     assert new(here, prepared) == [] and left_behind(here) == [] and is_gone(worker)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_terminated_alone_cleans_up(here, prepared):
     run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:sleeps")
     os.kill(run.reached(), signal.SIGTERM)
@@ -148,6 +156,7 @@ def test_a_worker_does_not_outlive_its_parent(here, prepared):
     assert new(here, prepared) == [] and left_behind(here) == []
 
 
+@pytest.mark.long
 def test_nohup(here):
     os.mkfifo(here / "go")
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
@@ -171,6 +180,7 @@ worker.run(0, 10**9)
 """
 
 
+@pytest.mark.long
 def test_a_measuring_process_does_not_outlive_its_parent(tmp_path):
     command = [sys.executable, "-c", WATCHED, str(tmp_path / "model")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -202,6 +212,7 @@ def test_a_tensorflow_that_can_not_be_imported(here):
     assert_one_line(start(here, "net.keras", env=env).end(), 1, "TensorFlow can not be started: OSError", cause)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("closed", [0, 1])
 def test_a_closed_standard_stream_is_no_way_into_the_pipes(here, closed):
     run = start(here, "net.keras", "--no-calibration", "--json=report.json", preexec_fn=lambda: os.close(closed))
