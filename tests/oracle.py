@@ -109,7 +109,7 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
     kind = (*(type(part).__name__ for part in parts), repr(options))
     if kind not in PLAIN:
         PLAIN.add(kind)
-        identity = octconvert.convert(model, **{**options, "alpha": 0.0, "alpha_map": None})
+        identity = octconvert.convert(model, **{**options, "alpha": 0.0, "alpha_map": None, "interior": None})
         assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6
     result = octconvert.convert(model, **options)
     LAST.update(model=model, options=options, result=result)

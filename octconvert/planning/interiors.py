@@ -6,11 +6,12 @@ Read from the graph, not from names. A group is *interior* where
 2. it joins no other map: neither a sum nor a concatenation of maps, which is what the main path consists of;
 3. no layer but a convolution changes its resolution (pooling, upsampling), it is no output of the model, and it is not
    the stem, which reads the model's input;
-4. a skip connection leads around it. Where none does (a chain of convolutions, a strided block), it and the groups
-   before and after it are not all interior: of neighbours the one with the most values is.
+4. a skip connection leads around it: the shortcut of a residual block or inverted bottleneck, the concatenation of a
+   dense block, the skip of a U-Net level.
 
-So the full resolution always has a way past an interior: the shortcut of a residual block or inverted bottleneck, the
-concatenation of a dense block, the skip of a U-Net level, or the tensors between two interiors of a chain.
+Where no skip connection leads around it (a plain chain of convolutions, as in VGG), every second group of the chain is
+interior, the ones with the most values first, unless a strided depthwise convolution lies inside it. Detail that such a
+tensor loses is lost to the model; where pooling or a stride follows, that is little.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from octconvert.model.graph import Call
 from octconvert.planning.convolutions import is_convolution
 from octconvert.planning.tracing import Traced
+from octconvert.rules import traits_of
 
 _OPEN_SIZE = 224
 """Rows or columns that are open count as so many."""
@@ -41,7 +43,7 @@ def interior_producers(traced: Traced) -> frozenset[object]:
         if not any(producer.call.index in unavoidable for producer in traced.components.groups[index].producers)
     }
     for index in sorted(set(candidates) - chosen, key=lambda index: (-groups[index].values, index)):
-        if chosen.isdisjoint(groups[index].neighbours):
+        if chosen.isdisjoint(groups[index].neighbours) and not groups[index].strided:
             chosen.add(index)
     producers = (producer for index in chosen for producer in traced.components.groups[index].producers)
     return frozenset(producer.call.key for producer in producers)
@@ -54,12 +56,14 @@ class _Group:
     Attributes:
         on_main_path: whether it joins maps, changes its resolution, or is read or written by anything but convolutions.
         convolved: whether a convolution reads it as a map.
+        strided: whether a convolution that carries it (a depthwise one) has a stride.
         values: of its largest tensor.
         neighbours: positions of the groups that one convolution lies between.
     """
 
     on_main_path: bool = False
     convolved: bool = False
+    strided: bool = False
     values: int = 0
     neighbours: frozenset[int] = frozenset()
 
@@ -94,21 +98,25 @@ def _note_call(call: Call, traced: Traced, groups: list[_Group]) -> None:
     if is_convolution(graph, call):
         for index in read:
             groups[index].convolved |= bool(maps)
+            groups[index].strided |= index in written and _changes_resolution(call, traced)
             groups[index].neighbours |= written - {index}
         for index in written:
             groups[index].neighbours |= read - {index}
-    elif len(maps) > 1 or (maps and not traced.reads(call)) or _changes_size(call, traced):
+    elif len(maps) > 1 or (maps and not traced.reads(call)) or _changes_resolution(call, traced):
         for index in read | written:
             groups[index].on_main_path = True
 
 
-def _changes_size(call: Call, traced: Traced) -> bool:
-    """Whether the output is a map of other rows and columns than the input."""
-    graph = traced.graph
+def _changes_resolution(call: Call, traced: Traced) -> bool:
+    """Whether the output is a map of other rows and columns than the input, by more than a border."""
+    graph, pooling = traced.graph, traits_of(call.operation).pooling
     before, after = (graph.tensors[tensor].shape for tensor in (call.inputs[0], call.outputs[0]))
     if len(before) != 4 or len(after) != 4 or graph.is_vector(after):
         return False
-    return any(before[axis] != after[axis] for axis in graph.spatial_axes)
+    if pooling is not None and max(pooling.strides) > 1:
+        return True
+    sizes = [(before[axis] or 0, after[axis] or 0) for axis in graph.spatial_axes]
+    return any(min(pair) and 2 * max(pair) >= 3 * min(pair) for pair in sizes)  # 0: open
 
 
 def _groups_of(traced: Traced, tensor: int) -> list[int]:
