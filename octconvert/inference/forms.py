@@ -12,6 +12,7 @@ from octconvert.inference import precision
 from octconvert.inference.emission import Forms, emitted
 from octconvert.inference.lowering import lowered
 from octconvert.inference.program import Program
+from octconvert.inference.resolution import joined_pools, late_upsampling
 from octconvert.inference.rewrites import (
     folded,
     joined_inputs,
@@ -100,7 +101,8 @@ def inference_form(
         *_notes(draft.kept, "an octave layer", "octave layers"),
         *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
     ]
-    program = _JOINED[forms.paths](whole_images(strided_pools(program), _input_sizes(graph)))
+    program = whole_images(strided_pools(late_upsampling(program)), _input_sizes(graph))
+    program = _JOINED[forms.paths](joined_pools(program))
     return InferenceForm(_emitted(program, graph, forms, in_float32), tuple(notes))
 
 

@@ -12,6 +12,7 @@ from octconvert.inference.convolutions import convolved
 from octconvert.inference.drafting import Draft, OrderedNode, policy_of
 from octconvert.inference.octave_layers import merged, octave_convolved
 from octconvert.inference.program import AdditionStep, CallStep, InputStep, Program, ReshapingStep, ScalingStep
+from octconvert.inference.resizing import resized, resizes
 from octconvert.model.graph import BOUNDARY, SOURCE_INPUT, Call, CallGraph
 from octconvert.rules import rule_of, traits_of
 from octconvert.rules.traits import Traits
@@ -82,6 +83,8 @@ def _lowering(call: Call, traits: Traits) -> Lower | None:
         return octave_convolved
     if traits.merge is not None:
         return merged
+    if resizes(traits):
+        return resized
     if traits.folds_time:
         return _reshaped
     rule = rule_of(call) if isinstance(call.operation, keras.layers.Layer) else None

@@ -25,7 +25,7 @@ from octconvert.layers.portable import is_box
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.model.graph import Call
 from octconvert.octave import names
-from octconvert.rules.traits import HIGH, LOW, OctaveOutput, OctavePath, Traits
+from octconvert.rules.traits import HIGH, LOW, POOLED, OctaveOutput, OctavePath, Traits
 
 _SUFFIX = {HIGH: names.HIGH, LOW: names.LOW}
 
@@ -53,12 +53,11 @@ class _OctavePaths:
 
     def __init__(self, draft: Draft, call: Call, inputs: Sequence[OrderedNode], kind: str):
         self._draft, self._call, self._layer, self._kind = draft, call, call.operation, kind
-        shape = draft.graph.tensors[call.inputs[0]].shape
-        sizes = [shape[axis] for axis in draft.graph.spatial_axes]
+        sizes = self._layer.source_size([draft.graph.tensors[number].shape for number in call.inputs])
         self.known = None not in sizes and self._layer.data_format == draft.graph.data_format
         self._sizes = [size or 0 for size in sizes]
-        high, low = split_inputs(inputs, self._layer.name)
-        self._high, self._low = draft.plain(high), None if low is None else draft.plain(low)
+        maps = self._layer.low_input.maps(*split_inputs(inputs, self._layer.name))
+        self._high, self._low = (None if tensor is None else draft.plain(tensor) for tensor in maps)
         if self.known:
             window = self._layer.window
             self._alignments = [window.alignment(i, size) for i, size in enumerate(self._sizes)]
@@ -83,15 +82,15 @@ class _OctavePaths:
         return self._draft.add(step, nodes, self._call, f"-{suffix}")
 
     def _path(self, path: OctavePath, bias: str) -> Node:
+        node = self._low if path.reads == LOW else self._high
+        assert node is not None  # a layer has no path that reads a map it does not have
         if path.reads == HIGH:
-            return self._high_path(path, bias)
-        node = self._low if path.reads == LOW else self._pooled
-        assert node is not None  # a layer without a low input has no path that reads it
-        node, padding = self._prepared(node, path.label)
+            return self._high_path(node, path, bias)
+        node, padding = self._prepared(self._pooled(node) if path.reads == POOLED else node, path.label)
         return self._convolved(node, path, bias, padding, self._layer.low_dilation)
 
-    def _high_path(self, path: OctavePath, bias: str) -> Node:
-        padding, node = self._layer.padding, self._high
+    def _high_path(self, node: Node, path: OctavePath, bias: str) -> Node:
+        padding = self._layer.padding
         if not isinstance(padding, str):
             node, padding = self._padded(node, tuple(padding), f"pad{names.HIGH}"), "valid"
         return self._convolved(node, path, bias, padding, self._layer.dilation_rate)
@@ -110,10 +109,9 @@ class _OctavePaths:
         )
         return self._add(step, [node], path.label)
 
-    @property
-    def _pooled(self) -> Node:
-        """The high map, averaged over the blocks of the octave."""
-        octave, node = self._layer.octave, self._high
+    def _pooled(self, node: Node) -> Node:
+        """A high map, averaged over the blocks of the octave."""
+        octave = self._layer.octave
         if octave == 1:
             return node
         if not any(size % octave for size in self._sizes):
@@ -131,6 +129,8 @@ class _OctavePaths:
     def _prepared(self, node: Node, label: str) -> tuple[Node, str]:
         """As `octconvert.layers.spatial.prepare_low`."""
         window, alignments = self._layer.window, self._alignments
+        if window.strided_blocks(self._sizes) is not None:
+            return self._pool(node, window.strides, (1, 1), "valid", f"align-{label}"), "valid"
         if all(pools_by_two(a, window) for a in alignments):
             return self._pool(node, (2, 2), (1, 1), "same", f"align-{label}"), "valid"
         low_sizes = [-(-size // window.octave) for size in self._sizes]
@@ -160,14 +160,14 @@ class _OctavePaths:
 
 
 def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
-    """The low map upsampled and joined to the high one; None where rows or columns are not known."""
+    """The low map upsampled and joined to the high one, if any; None where rows or columns are not known."""
     assert traits.merge is not None  # called for those alone
-    high, low = (draft.plain(tensor) for tensor in inputs)
-    shape, merge = draft.graph.tensors[call.inputs[0]].shape, traits.merge
-    rows, columns = (shape[axis] for axis in draft.graph.spatial_axes)
+    graph, merge = draft.graph, traits.merge
+    rows, columns = (graph.tensors[call.outputs[0]].shape[axis] for axis in graph.spatial_axes)
     if rows is None or columns is None:
         return None
+    *highs, low = (draft.plain(tensor) for tensor in inputs)
     if merge.octave > 1:
         low = draft.add(UpsamplingStep(policy_of(call), merge.octave, (rows, columns)), [low], call, "-up")
-    joined = draft.add(JoiningStep(policy_of(call)), [high, low], call)
+    joined = draft.add(JoiningStep(policy_of(call)), [*highs, low], call) if highs else low
     return [OrderedNode(joined, None if merge.order is None else np.asarray(merge.order))]

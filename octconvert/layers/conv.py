@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import keras
 from keras import ops
@@ -11,6 +11,14 @@ from keras import ops
 from octconvert.layers import base, spatial
 from octconvert.layers.tensors import End, Maps, Shapes, Tensor
 from octconvert.octave.geometry import Padding, Shape, Size
+
+
+class WindowInput(NamedTuple):
+    """A map, and the padding and strides with which a window moves over it."""
+
+    map: Tensor
+    padding: Any
+    strides: tuple[int, int]
 
 
 class ConvolutionKeywords(base.WindowKeywords, total=False):
@@ -110,44 +118,51 @@ class OctaveConv2D(base.OctaveWindowLayer):
     def call(self, inputs: Maps) -> Any:
         high, low = self._maps(inputs)
         size = self._source_sizes(high, low)
-        padding = pooled = prepared = None
-        if self.low_filters and high is not None:
-            pooled = spatial.pool_octave(high, self.octave, self.data_format)
-            pooled, padding = self.prepare_low(pooled, size)
-        if low is not None:
-            prepared, padding = self.prepare_low(low, size)
+        prepared = None if low is None else WindowInput(*self.prepare_low(low, size), self.strides)
         outputs = []
         if self.high_filters:
-            outputs.append(self._finish(self._to_high(high, prepared, padding, size), self.high_bias))
+            outputs.append(self._finish(self._to_high(high, prepared, size), self.high_bias))
         if self.low_filters:
-            outputs.append(self._finish(self._to_low(pooled, prepared, padding), self.low_bias))
+            pooled = None if high is None else self._pooled(high, size)
+            outputs.append(self._finish(self._to_low(pooled, prepared), self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]
 
-    def _to_high(self, high: Tensor | None, low: Tensor | None, low_padding: Any, size: tuple[Size, Size]) -> Tensor:
+    def _pooled(self, high: Tensor, size: tuple[Size, Size]) -> WindowInput:
+        """The high map at the low resolution; a stride that leaves cells out is pooled with it where it can be."""
+        blocks = self.window.strided_blocks(size)
+        if blocks is not None:
+            pooled = ops.average_pool(high, blocks, blocks, "valid", self.data_format)
+            return WindowInput(pooled, "valid", (1, 1))
+        pooled = spatial.pool_octave(high, self.octave, self.data_format)
+        return WindowInput(*self.prepare_low(pooled, size), self.strides)
+
+    def _to_high(self, high: Tensor | None, low: WindowInput | None, size: tuple[Size, Size]) -> Tensor:
         total = None if high is None else self._high_conv(high, self.hh_kernel)
         if low is None:
             return total
-        from_low = self._low_conv(low, self.lh_kernel, low_padding)
+        from_low = self._low_conv(low, self.lh_kernel)
         if total is not None:
             return spatial.add_upsampled(total, from_low, self.octave, self.data_format)
         rows, columns = (self.window.output(axis, length) for axis, length in enumerate(size))
         return spatial.upsample_to(from_low, self.octave, (rows, columns), self.data_format)
 
-    def _to_low(self, pooled: Tensor | None, low: Tensor | None, padding: Any) -> Tensor:
+    def _to_low(self, pooled: WindowInput | None, low: WindowInput | None) -> Tensor:
         kernels = ((pooled, self.hl_kernel), (low, self.ll_kernel))
-        parts = [self._low_conv(x, kernel, padding) for x, kernel in kernels if x is not None]
+        parts = [self._low_conv(prepared, kernel) for prepared, kernel in kernels if prepared is not None]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _high_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         x, padding = self.prepare_high(x)
-        return self._conv(x, kernel, padding, self.dilation_rate)
+        return self._conv(x, kernel, self.strides, padding, self.dilation_rate)
 
-    def _low_conv(self, x: Tensor, kernel: Tensor, padding: Any) -> Tensor:
-        return self._conv(x, kernel, padding, self.low_dilation)
+    def _low_conv(self, low: WindowInput, kernel: Tensor) -> Tensor:
+        return self._conv(low.map, kernel, low.strides, low.padding, self.low_dilation)
 
-    def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:
+    def _conv(
+        self, x: Tensor, kernel: Tensor, strides: tuple[int, int], padding: str, dilation: tuple[int, int]
+    ) -> Tensor:
         def convolution(x: Tensor, kernel: Tensor) -> Tensor:
-            return ops.conv(x, kernel, self.strides, padding, self.data_format, dilation)
+            return ops.conv(x, kernel, strides, padding, self.data_format, dilation)
 
         return self.convolved(convolution, x, kernel)
 

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from octconvert.layers import spatial
-from octconvert.layers.conv import OctaveConv2D
+from octconvert.layers.conv import OctaveConv2D, WindowInput
 from octconvert.layers.tensors import End, Tensor
 from octconvert.octave.geometry import Size, ceil_div
 
@@ -66,9 +66,9 @@ class OctaveConv2DTranspose(OctaveConv2D):
     def _high_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
         return self._spread(x, kernel, self.padding, self.dilation_rate, self.output_padding)
 
-    def _low_conv(self, x: Tensor, kernel: Tensor, padding: Any) -> Tensor:
-        full = self._spread(x, kernel, "valid", self.low_dilation, None)
-        return spatial.fit_transposed(full, padding, self.window, self.data_format)
+    def _low_conv(self, low: WindowInput, kernel: Tensor) -> Tensor:
+        full = self._spread(low.map, kernel, "valid", self.low_dilation, None)
+        return spatial.fit_transposed(full, low.padding, self.window, self.data_format)
 
     def _spread(
         self,

@@ -35,12 +35,17 @@ def pool_octave(x: Tensor, octave: int, data_format: str, name: str) -> Tensor:
         return x
     sizes = [x.shape[axis] for axis in spatial_axes(data_format)]
     if None not in sizes and not any(size % octave for size in sizes):
-        return layers.AveragePooling2D(octave, padding="valid", data_format=data_format, name=name, dtype=x.dtype)(x)
+        return pool_blocks(x, (octave, octave), data_format, name)
     steps = octave.bit_length() - 1
     for step in range(steps):
         label = name if step == steps - 1 else f"{name}-{step + 1}"
         x = layers.AveragePooling2D(2, padding="same", data_format=data_format, name=label, dtype=x.dtype)(x)
     return x
+
+
+def pool_blocks(x: Tensor, blocks: tuple[int, int], data_format: str, name: str) -> Tensor:
+    """The averages of blocks of (rows, columns) that fill the map."""
+    return layers.AveragePooling2D(blocks, padding="valid", data_format=data_format, name=name, dtype=x.dtype)(x)
 
 
 def pad_or_crop(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, name: str) -> Tensor:

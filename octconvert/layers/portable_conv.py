@@ -9,7 +9,16 @@ import keras
 from keras import layers
 
 from octconvert.layers import base
-from octconvert.layers.portable import biased, known_sizes, pad_or_crop, pool_octave, prepare_low, upsample_to
+from octconvert.layers.conv import WindowInput
+from octconvert.layers.portable import (
+    biased,
+    known_sizes,
+    pad_or_crop,
+    pool_blocks,
+    pool_octave,
+    prepare_low,
+    upsample_to,
+)
 from octconvert.layers.spatial import Window
 from octconvert.layers.tensors import Maps, Tensor
 from octconvert.octave.geometry import Alignment, Padding
@@ -83,7 +92,7 @@ class PortableConv:
         groups = arguments.pop("groups", 1)
         self.high_filters, self.low_filters = base.divide_filters(name, filters, ratio_out, groups)
         self.activation, self.use_bias = arguments.pop("activation", None), arguments.pop("use_bias", True)
-        self.arguments = {"strides": strides, "data_format": self.data_format, "groups": groups, **arguments}
+        self.arguments = {"data_format": self.data_format, "groups": groups, **arguments}
         self.paths: dict[str, keras.layers.Layer] = {}
         self.calls = 0
 
@@ -99,10 +108,7 @@ class PortableConv:
         if self.high_filters:
             results.append(self._high(high, prepared, alignments, size, label))
         if self.low_filters:
-            pooled = None
-            if high is not None:
-                pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
-                pooled = self._prepare(pooled, alignments, outputs, f"{label}-pooled")
+            pooled = None if high is None else self._pooled(high, size, alignments, outputs, label)
             results.append(self._low(pooled, prepared, alignments, label))
         return results if len(results) == 2 else results[0]
 
@@ -116,15 +122,30 @@ class PortableConv:
         self.low_input.check(tuple(low.shape))
         return self.low_input.size_of(known_sizes(low, self.data_format, self.name))
 
-    def _prepare(
-        self, x: Tensor, alignments: Sequence[Alignment], outputs: Sequence[int], name: str
-    ) -> tuple[Tensor, str]:
-        return prepare_low(x, self.window, alignments, outputs, self.data_format, name, allow_same=not self.shared)
+    def _pooled(
+        self,
+        high: Tensor,
+        size: tuple[int, int],
+        alignments: Sequence[Alignment],
+        outputs: Sequence[int],
+        label: str,
+    ) -> WindowInput:
+        """The high map at the low resolution, as in `OctaveConv2D`; other calls may need the stride."""
+        blocks = None if self.shared else self.window.strided_blocks(size)
+        if blocks is not None:
+            return WindowInput(pool_blocks(high, blocks, self.data_format, f"{label}-pool"), "valid", (1, 1))
+        pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
+        return self._prepare(pooled, alignments, outputs, f"{label}-pooled")
+
+    def _prepare(self, x: Tensor, alignments: Sequence[Alignment], outputs: Sequence[int], name: str) -> WindowInput:
+        same = not self.shared
+        x, padding = prepare_low(x, self.window, alignments, outputs, self.data_format, name, allow_same=same)
+        return WindowInput(x, padding, self.window.strides)
 
     def _high(
         self,
         high: Tensor | None,
-        low: tuple[Tensor, str] | None,
+        low: WindowInput | None,
         alignments: Sequence[Alignment],
         size: tuple[int, int],
         label: str,
@@ -134,7 +155,8 @@ class PortableConv:
             padding = self.window.padding
             if not isinstance(padding, str):
                 high, padding = pad_or_crop(high, padding, self.data_format, f"{label}-high"), "valid"
-            parts.append(self._path(HH, self.high_filters, high, padding, self.window.dilation, label, self.use_bias))
+            window = WindowInput(high, padding, self.window.strides)
+            parts.append(self._path(HH, self.high_filters, window, self.window.dilation, label, self.use_bias))
         if low is not None:
             bias = self.use_bias and high is None
             part = self._low_path(LH, self.high_filters, low, alignments, label, bias)
@@ -144,8 +166,8 @@ class PortableConv:
 
     def _low(
         self,
-        pooled: tuple[Tensor, str] | None,
-        low: tuple[Tensor, str] | None,
+        pooled: WindowInput | None,
+        low: WindowInput | None,
         alignments: Sequence[Alignment],
         label: str,
     ) -> Tensor:
@@ -163,20 +185,18 @@ class PortableConv:
         self,
         path: str,
         filters: int,
-        prepared: tuple[Tensor, str],
+        prepared: WindowInput,
         alignments: Sequence[Alignment],
         label: str,
         bias: bool,
     ) -> Tensor:
-        x, padding = prepared
-        return self._path(path, filters, x, padding, tuple(a.dilation for a in alignments), label, bias)
+        return self._path(path, filters, prepared, tuple(a.dilation for a in alignments), label, bias)
 
     def _path(
         self,
         path: str,
         filters: int,
-        x: Tensor,
-        padding: str,
+        read: WindowInput,
         dilation: tuple[int, ...],
         label: str,
         bias: bool,
@@ -185,17 +205,18 @@ class PortableConv:
             self.paths[path] = layers.Conv2D(
                 filters,
                 self.window.kernel,
-                padding=padding,
+                strides=read.strides,
+                padding=read.padding,
                 dilation_rate=dilation,
                 use_bias=bias,
                 name=f"{self.name}{path}",
                 **self.arguments,
             )
         if not bias:
-            return self.paths[path](x)
+            return self.paths[path](read.map)
         layer = self.paths[path]
-        shape = layer.compute_output_shape(x.shape)
-        return biased(layer, x, shape, self.window.strides[1], self.data_format, f"{label}{path}")
+        shape = layer.compute_output_shape(read.map.shape)
+        return biased(layer, read.map, shape, read.strides[1], self.data_format, f"{label}{path}")
 
     def _activate(self, x: Tensor, name: str) -> Tensor:
         activation = keras.activations.get(self.activation)

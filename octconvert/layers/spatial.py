@@ -152,6 +152,22 @@ class Window:
         """Cells of the low output along ``axis``: ceil(output / octave)."""
         return ceil_div(self.output(axis, size), self.octave)
 
+    def strided_blocks(self, sizes: Sequence[Size]) -> tuple[int, int] | None:
+        """(rows, columns) of the blocks whose averages are all that the path from a high map to a low one reads.
+
+        Of the cells that a 1x1 window with a stride needs, each is the average of ``stride`` cells of ``octave``
+        positions. One pooling does both where the blocks fill the map; None where they do not, or for other windows.
+        """
+        if self.kernel != (1, 1) or self.strides == (1, 1) or not _known(*sizes):
+            return None
+        rows, columns = (self.octave * stride for stride in self.strides)
+        for axis, (size, block, stride) in enumerate(zip(sizes, (rows, columns), self.strides, strict=True)):
+            alignment = self.alignment(axis, size)
+            averages = alignment.prefilter == (1 / stride,) * stride and reads_past_end(alignment, self)
+            if not averages or size % block:
+                return None
+        return rows, columns
+
 
 def prepare_low(
     x: Tensor,
@@ -333,6 +349,9 @@ class TransposedWindow:
     def low_outputs(self, axis: int, size: Size) -> Any:
         """Cells of the low output along ``axis``."""
         return ceil_div(self.output(axis, size), self.octave)
+
+    def strided_blocks(self, sizes: Sequence[Size]) -> None:
+        """There are none: its stride leaves nothing out."""
 
 
 def fit_transposed(x: Tensor, high_sizes: tuple[Size, Size], window: TransposedWindow, data_format: str) -> Tensor:

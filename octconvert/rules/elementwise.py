@@ -14,7 +14,7 @@ from keras import layers
 
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import Call
-from octconvert.rules.activations import activated, activation_name, rectifier_limit, refusal
+from octconvert.rules.activations import activated, activation_name, elementwise, rectifier_limit, refusal
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
@@ -74,8 +74,9 @@ class ElementwiseRule(Rule):
 
     def traits(self, operation: Any) -> Traits:
         if isinstance(operation, keras.layers.Layer):
-            return Traits(channelwise=True, passes_values=isinstance(operation, layers.Identity))
-        return Traits(activation=OutputActivation(type(operation).__name__.lower()))
+            return Traits(channelwise=True, pointwise=True, passes_values=isinstance(operation, layers.Identity))
+        activation = OutputActivation(type(operation).__name__.lower())
+        return Traits(activation=activation, pointwise=_plain_numbers(operation))
 
 
 def _plain_numbers(operation: Any) -> bool:
@@ -105,7 +106,8 @@ class ActivationRule(ElementwiseRule):
         return super().rewrite(call, values, build)
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(channelwise=activation_name(operation.activation) != "glu")  # which halves the channels
+        keeps_channels = activation_name(operation.activation) != "glu"  # which halves them
+        return Traits(channelwise=keeps_channels, pointwise=elementwise(operation.activation))
 
 
 @register

@@ -95,7 +95,7 @@ class ZeroPaddingRule(_ShiftRule):
         return call.operation.padding if call.operation.data_format == graph.data_format else None
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(data_format=operation.data_format, channelwise=True)
+        return Traits(data_format=operation.data_format, padding=operation.padding, channelwise=True)
 
 
 @register
@@ -108,11 +108,15 @@ class CroppingRule(_ShiftRule):
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         if call.operation.data_format != graph.data_format:
             return None
-        (top, bottom), (left, right) = call.operation.cropping
-        return (-top, -bottom), (-left, -right)
+        return _cut(call.operation)
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(data_format=operation.data_format, channelwise=True)
+        return Traits(data_format=operation.data_format, padding=_cut(operation), channelwise=True)
+
+
+def _cut(layer: layers.Cropping2D) -> Amounts:
+    (top, bottom), (left, right) = layer.cropping
+    return (-top, -bottom), (-left, -right)
 
 
 @register

@@ -6,6 +6,7 @@ A 1x1 map (as in the pooled branch of DeepLab) has the same value everywhere, at
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from keras import layers
 
@@ -17,6 +18,7 @@ from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
+from octconvert.rules.traits import Traits
 
 
 @register
@@ -38,6 +40,11 @@ class UpSamplingRule(Rule):
             return [fitted(call, build.dual(call, values), build)]
         low = {"size": tuple(ceil_div(factor, octave) for factor in size)}  # of a 1x1 map
         return [build.dual(call, values, changes=(None, low))]
+
+    def traits(self, operation: Any) -> Traits:
+        rows, columns = operation.size
+        repeats = operation.interpolation == "nearest" and rows == columns
+        return Traits(data_format=operation.data_format, upsampling=rows if repeats else 0, channelwise=True)
 
 
 def fitted(call: Call, pair: Pair, build: Build) -> Pair:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert.octave.geometry import Pads
+
 CONV, DEPTHWISE, TRANSPOSED, DENSE = "conv", "depthwise", "transposed", "dense"
 """Kinds of a convolution. Kernels are as Keras has them: (..., inputs / groups, outputs); (..., channels, multiplier);
 (..., outputs, inputs); (inputs, outputs)."""
@@ -133,7 +135,11 @@ class Traits:
         adapted: whether its kernel is more than one array (low-rank adapters, quantisation).
         activation: what it ends with.
         pooling: for a pooling by windows.
+        upsampling: how often it repeats each row and each column; 0 for any other layer.
+        padding: ((top, bottom), (left, right)) zeros that it puts around a map, negative where it crops; None for
+            any other layer.
         channelwise: whether it does the same on every channel, whatever their order.
+        pointwise: whether each element of the output follows from that element of the input alone, in the same way.
         passes_values: whether it hands its input's values on at inference, in this or another shape.
         folds_time: whether it only moves time steps into the batch axis or out of it.
         inner: for a wrapper.
@@ -147,7 +153,10 @@ class Traits:
     adapted: bool = False
     activation: OutputActivation | None = None
     pooling: PoolingTraits | None = None
+    upsampling: int = 0
+    padding: Pads | None = None
     channelwise: bool = False
+    pointwise: bool = False
     passes_values: bool = False
     folds_time: bool = False
     inner: InnerLayer | None = None
