@@ -1,6 +1,8 @@
 """Chooses an alpha for each tied group, at the least damage for a target number of MACs.
 
 *Damage* of a group at some alpha: the sum over its channels that go low, the least damaging first (`selection.damage`).
+A tensor that only one convolution writes has no more detail than what that convolution reads: of its damage the share
+counts that is not lost before. So neighbours in a block are whole-low together, with one pool and one upsample.
 *Cost*: the MACs of every convolution, which depend on the alphas at both of its ends (paper, section 3.2: 1 - 3/4 for
 LL, HL and LH). Minimises damage + price * cost by coordinate descent; the price is found by bisection.
 """
@@ -8,7 +10,6 @@ LL, HL and LH). Minimises damage + price * cost by coordinate descent; the price
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from octconvert.model.graph import CallGraph
 from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 
-ALPHAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+ALPHAS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 EVEN = 0.5
 """Of every group at the start."""
+STEPS = 64
+"""In which one alpha for several groups is raised."""
 
 
 class OutOfReach(UsageError):
@@ -43,16 +46,22 @@ class AlphaSearch:
         layout: with every group split.
         sized: its graph with all sizes known, for the MACs.
         damages: of the components of tied channels; infinite where no call reads the component; it is free.
+
+    Attributes:
+        curves: (groups, alphas) damages, each of a group alone.
+        most: the largest alpha of each group.
     """
 
     def __init__(self, layout: Layout, sized: CallGraph, damages: np.ndarray, octave: int):
         self._layout, self._cell = layout, 1.0 / octave**2
         self.curves = _curves(layout, damages)
-        self._ends, self._fixed, self._total = self._costs(sized)
+        self.most = np.array([_most(layout, position) for position in range(len(layout.groups))])
+        self._source = self._read_by_writers()
+        self._set_costs(sized)
 
-    def _costs(self, sized: CallGraph) -> tuple[list[tuple[Any, ...]], int, int]:
-        """Calls whose MACs depend on the alphas: (MACs, shares of groups in the input, in the output, mixes)."""
-        macs, ends, fixed = call_macs(sized), [], 0
+    def _set_costs(self, sized: CallGraph) -> None:
+        """The calls whose MACs depend on the alphas: MACs, shares of the groups in input and output, and the kind."""
+        macs, ends, fixed = call_macs(sized), list[tuple[int, np.ndarray, np.ndarray, bool]](), 0
         for index, value in macs.items():
             call, trace = self._layout.graph.calls[index], self._layout.traces.get(index)
             read = call.inputs[0] if trace is not None and trace.reads else None
@@ -61,8 +70,11 @@ class AlphaSearch:
                 fixed += value
             else:
                 produced = any(p.call.key == call.key for g, _ in self._layout.groups for p in g.producers)
-                ends.append((value, *shares, produced))
-        return ends, fixed, sum(macs.values())
+                ends.append((value, shares[0], shares[1], produced))
+        empty = np.zeros((0, len(self._layout.groups)))
+        self._fixed, self._total = fixed, sum(macs.values())
+        self._macs, self._mixes = (np.array([end[i] for end in ends]) for i in (0, 3))
+        self._reads, self._writes = (np.stack([end[i] for end in ends]) if ends else empty for i in (1, 2))
 
     def _shares(self, tensor: int | None) -> np.ndarray:
         """Share of a tensor's channels that belong to each group."""
@@ -72,17 +84,45 @@ class AlphaSearch:
         groups = self._layout.components.group_of[self._layout.channels[tensor]]
         return np.bincount(groups[groups >= 0], minlength=count) / len(groups)
 
+    def _read_by_writers(self) -> np.ndarray:
+        """(groups, groups): what the one convolution reads that writes a group; zeros where several calls write it."""
+        layout = self._layout
+        source = np.zeros((len(layout.groups),) * 2)
+        joined = _joined_groups(layout)
+        for position, (group, _) in enumerate(layout.groups):
+            writers = [p.call for p in group.producers if len(layout.graph.tensors[p.call.outputs[0]].shape) == 4]
+            if len(writers) == 1 and position not in joined and layout.reads(writers[0]):
+                source[position] = self._shares(writers[0].inputs[0])
+        return source
+
     def cost(self, alphas: np.ndarray) -> float:
         """Share of the source's MACs."""
-        total = float(self._fixed)
-        for macs, source, target, mixes in self._ends:
-            low_in, low_out = float(source @ alphas), float(target @ alphas)
-            low = low_in + low_out - low_in * low_out if mixes else max(low_in, low_out)
-            total += macs * (1 - low * (1 - self._cell))
-        return total / self._total
+        read, written = self._reads @ alphas, self._writes @ alphas
+        low = np.where(self._mixes, read + written - read * written, np.maximum(read, written))
+        return float(self._fixed + (self._macs * (1 - low * (1 - self._cell))).sum()) / self._total
 
     def damage(self, alphas: np.ndarray) -> float:
-        return float(sum(np.interp(alpha, ALPHAS, curve) for alpha, curve in zip(alphas, self.curves, strict=True)))
+        places = alphas * (len(ALPHAS) - 1)  # they are evenly spaced
+        before = np.minimum(places.astype(int), len(ALPHAS) - 2)
+        share, groups = places - before, np.arange(len(alphas))
+        own = (1 - share) * self.curves[groups, before] + share * self.curves[groups, before + 1]
+        return float(own @ (1 - self._source @ alphas))
+
+    def raised(self, start: np.ndarray, groups: np.ndarray, target: float) -> np.ndarray:
+        """``start`` with the least alpha for some groups (a mask), one for all of them, that reaches ``target``.
+
+        Raises:
+            OutOfReach: none does.
+        """
+        for step in range(STEPS + 1):
+            alphas = np.where(groups, np.minimum(step / STEPS, self.most), start)
+            if self.cost(alphas) <= target:
+                return alphas
+        raise self._out_of_reach(target)
+
+    def _out_of_reach(self, target: float) -> OutOfReach:
+        least = self.cost(self.most)
+        return OutOfReach(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
 
     def choose(self, target: float) -> AlphaChoice:
         """The least damage at a cost of at most ``target``.
@@ -90,10 +130,8 @@ class AlphaSearch:
         Raises:
             OutOfReach: no alphas get there.
         """
-        most = np.full(len(self.curves), ALPHAS[-1])
-        if self.cost(most) > target:
-            least = self.cost(most)
-            raise OutOfReach(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
+        if self.cost(self.most) > target:
+            raise self._out_of_reach(target)
         unit = max(float(self.curves.max(initial=0.0)), 1e-30)
         low, high = 0.0, unit
         alphas = self._descend(high)
@@ -101,7 +139,7 @@ class AlphaSearch:
             low, high = high, high * 10
             alphas = self._descend(high)
         if self.cost(alphas) > target:  # the damage is unbounded
-            alphas = most
+            alphas = self.most
         for _ in range(24):
             price = (low + high) / 2
             cheaper = self._descend(price)
@@ -116,12 +154,13 @@ class AlphaSearch:
         alphas = np.full(len(self.curves), EVEN)
         for _ in range(8):
             before = alphas.copy()
-            for group, curve in enumerate(self.curves):
+            for group, most in enumerate(self.most):
                 values = []
-                for i, alpha in enumerate(ALPHAS):
+                for alpha in (alpha for alpha in ALPHAS if alpha <= most):
                     alphas[group] = alpha
-                    values.append(curve[i] + price * self.cost(alphas))
-                alphas[group] = ALPHAS[int(np.argmin(values))]
+                    values.append(self.damage(alphas) + price * self.cost(alphas))
+                least = np.min(values)
+                alphas[group] = ALPHAS[np.flatnonzero(values <= least + 1e-12 * abs(least))[-1]]  # low like neighbours
             if np.array_equal(before, alphas):
                 break
         return alphas
@@ -150,6 +189,25 @@ def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
         sums = np.concatenate([[0.0], np.cumsum(values)])
         curves[position] = np.interp(np.array(ALPHAS) * len(values), np.arange(len(sums)), sums)
     return curves
+
+
+def _most(layout: Layout, position: int) -> float:
+    """1 where every map of a group has a known size, as a whole-low one needs it; else the largest alpha below."""
+    tensors = (t for t, channels in layout.channels.items() if position in layout.components.groups_of(channels))
+    sizes = (layout.splits[tensor].size for tensor in tensors if tensor in layout.splits)
+    return ALPHAS[-2] if any(None in (size or ()) for size in sizes) else ALPHAS[-1]
+
+
+def _joined_groups(layout: Layout) -> set[int]:
+    """Positions of the groups that a call joins several maps of."""
+    joined: set[int] = set()
+    for call in layout.graph.calls:
+        maps = [
+            t for t in call.inputs if t in layout.channels and not layout.graph.is_vector(layout.graph.tensors[t].shape)
+        ]
+        if len(maps) > 1:
+            joined.update(p for t in maps for p in layout.components.groups_of(layout.channels[t]))
+    return joined
 
 
 def with_alphas(planned: Planned, alphas: tuple[float, ...]) -> Planned:

@@ -59,6 +59,14 @@ class ModelOutputs:
         mean = float(np.mean(errors))
         return mean if np.isfinite(mean) else np.inf
 
+    def distance(self, other: ModelOutputs) -> float:
+        """How much worse other outputs serve: for classes the Kullback-Leibler divergence, else `error`."""
+        if not self.classes:
+            return self.error(other)
+        own, theirs = (_log_probabilities(each.arrays[0]) for each in (self, other))
+        divergence = float((np.exp(own) * (own - theirs)).sum(axis=1).mean())
+        return divergence if np.isfinite(divergence) else np.inf
+
     @property
     def unusable(self) -> int:
         """Samples for which an output is not finite."""
@@ -84,6 +92,15 @@ class ModelOutputs:
             return 0.0
         peak = float(own.max() - own.min())
         return min(10 * np.log10(peak**2 / noise), WORST_DECIBELS) if noise and peak else WORST_DECIBELS
+
+
+def _log_probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Of class probabilities, or of their logits."""
+    outputs = outputs.astype("float64")
+    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+        return np.log(np.maximum(outputs, 1e-12))
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _outputs(graph: CallGraph, batch: list[np.ndarray]) -> list[np.ndarray]:

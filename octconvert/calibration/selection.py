@@ -202,6 +202,17 @@ def _diagonal(matrix: np.ndarray) -> np.ndarray:
     return np.diag(matrix) if matrix.ndim == 2 else matrix
 
 
+def transferred(damages: np.ndarray, source: Layout, target: Layout) -> np.ndarray:
+    """The damages of the components of one layout, for those of another one of the same model."""
+    known = source.components.ledger.producers
+    values = np.full(target.components.ledger.count, np.inf)
+    for key, producer in target.components.ledger.producers.items():
+        if key in known:
+            own = damages[source.components.of[known[key].channels]]
+            values[target.components.of[producer.channels]] = own
+    return values
+
+
 def select(layout: Layout, plan: Plan, damages: np.ndarray) -> Plan:
     """The plan with the channels low that do the least damage, as many in each group as before."""
     choices = dict(zip((id(tied) for tied, _ in layout.groups), layout.choices, strict=True))

@@ -17,13 +17,14 @@ tensor loses is lost to the model; where pooling or a stride follows, that is li
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import networkx as nx
 import numpy as np
 
-from octconvert.model.graph import Call
+from octconvert.model.graph import Call, CallGraph
 from octconvert.planning.convolutions import is_convolution
-from octconvert.planning.tracing import Traced
+from octconvert.planning.ledger import Components
 from octconvert.rules import traits_of
 
 _OPEN_SIZE = 224
@@ -32,8 +33,29 @@ _INPUTS = -1
 """The number of a call in front of all inputs."""
 
 
+class Traced(Protocol):
+    """A model in which tied tensors are known: an `octconvert.planning.tracing.Traced`, or a `Layout`."""
+
+    @property
+    def graph(self) -> CallGraph: ...
+
+    @property
+    def channels(self) -> dict[int, np.ndarray]: ...
+
+    @property
+    def components(self) -> Components: ...
+
+    def reads(self, call: Call) -> bool: ...
+
+
 def interior_producers(traced: Traced) -> frozenset[object]:
-    """Keys of the calls that produce the interior groups of a traced model."""
+    """Keys of the calls that produce the interior groups of a model."""
+    chosen = (index for block in interior_blocks(traced) for index in block)
+    return frozenset(p.call.key for index in chosen for p in traced.components.groups[index].producers)
+
+
+def interior_blocks(traced: Traced) -> tuple[frozenset[int], ...]:
+    """Positions of the interior groups, those together between which one convolution lies."""
     groups = _facts(traced)
     candidates = [index for index, group in enumerate(groups) if group.is_candidate]
     unavoidable = _unavoidable(traced)
@@ -45,8 +67,9 @@ def interior_producers(traced: Traced) -> frozenset[object]:
     for index in sorted(set(candidates) - chosen, key=lambda index: (-groups[index].values, index)):
         if chosen.isdisjoint(groups[index].neighbours) and not groups[index].strided:
             chosen.add(index)
-    producers = (producer for index in chosen for producer in traced.components.groups[index].producers)
-    return frozenset(producer.call.key for producer in producers)
+    network = nx.Graph((index, other) for index in chosen for other in chosen & groups[index].neighbours)
+    network.add_nodes_from(chosen)
+    return tuple(map(frozenset, sorted(nx.connected_components(network), key=min)))
 
 
 @dataclass
