@@ -1,10 +1,11 @@
-"""Latency of converted models against their sources, both in their form for inference, on every runtime there is.
+"""Latency of converted models against their sources, all in their form for inference, on every runtime there is.
 
-    python benchmarks/latency.py [MODEL ...] [--alpha 0.5] [--objective macs|latency] [--batch 1] [--threads 2]
-                                 [--rounds 15] [--runtime tf xla litert onnx openvino]
+    python benchmarks/latency.py [MODEL ...] [--ways pairs interiors] [--alpha 0.5] [--objective macs|latency]
+                                 [--batch 1] [--threads 2] [--rounds 15] [--runtime tf xla litert onnx openvino]
 
-MODEL is a name in keras.applications; random weights, float32, 224x224. Every model runs in a process of its own, in
-turns, see `octconvert.bench`; a cell tells source, octave, speed-up, the peak memory's ratio, and how many times fewer
+MODEL is a name in keras.applications; random weights, float32, 224x224. *Pairs* have ``--alpha`` everywhere;
+*interiors* are whole-low inside blocks and plain elsewhere. Every model runs in a process of its own, in turns with the
+others, see `octconvert.bench`; a cell has source, octave, speed-up, the peak memory's ratio, and how many times fewer
 MACs there are.
 """
 
@@ -13,17 +14,19 @@ from __future__ import annotations
 import argparse
 
 import keras
-from models import source_and_octave
+from models import PRESETS, prepared
 
 import octconvert
 
 DEFAULT_MODELS = ("VGG16", "ResNet50", "MobileNet")
 RUNTIMES = ("litert", "tf", "xla", "onnx", "openvino")
+WAYS = ("pairs", "interiors")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=DEFAULT_MODELS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--objective", default="macs")
     parser.add_argument("--runtime", nargs="+", default=RUNTIMES)
@@ -33,19 +36,21 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"| model | {' | '.join(arguments.runtime)} |\n" + "|---" * (1 + len(arguments.runtime)) + "|")
     for name in arguments.models:
-        print(f"| {name} | {' | '.join(_cells(name, arguments))} |", flush=True)
+        cells = _cells(name, arguments)
+        for way in arguments.ways:
+            print(f"| {name}, {way} | {' | '.join(cells[way])} |", flush=True)
         keras.backend.clear_session()
 
 
-def _cells(name: str, arguments) -> list[str]:
-    """One for each runtime; with ``--objective latency`` each has a conversion of its own."""
-    timing = arguments.objective == "latency"
-    cells = []
+def _cells(name: str, arguments) -> dict[str, list[str]]:
+    """For each way one for each runtime; with ``--objective latency`` each has a conversion of its own."""
+    timing, source = arguments.objective == "latency", prepared(name)
+    cells = {way: [] for way in arguments.ways}
     for runtimes in [[runtime] for runtime in arguments.runtime] if timing else [arguments.runtime]:
         more = {"objective": "latency", "runtime": runtimes[0], "threads": arguments.threads} if timing else {}
-        source, result = source_and_octave(name, arguments.alpha, **more)
+        results = {way: _converted(name, source, way, arguments.alpha, **more) for way in arguments.ways}
         times = octconvert.bench(
-            {"source": source, "octave": result.model},
+            {"source": source, **{way: result.model for way, result in results.items()}},
             runtimes=runtimes,
             threads=arguments.threads,
             batch=arguments.batch,
@@ -53,9 +58,18 @@ def _cells(name: str, arguments) -> list[str]:
             for_inference=True,
         )
         for runtime in runtimes:
-            rows = [row for row in times.rows if row.runtime == runtime]
-            cells.append(f"{_cell(rows)}, {result.before.macs / result.after.macs:.2f}x MACs")
+            rows = {row.model: row for row in times.rows if row.runtime == runtime}
+            for way, result in results.items():
+                ratio = result.before.macs / result.after.macs
+                cells[way].append(f"{_cell([rows[key] for key in ('source', way) if key in rows])}, {ratio:.2f}x MACs")
     return cells
+
+
+def _converted(name: str, source, way: str, alpha: float, **options):
+    """A conversion whose weights are moved, and that is all."""
+    if way == "interiors":
+        return octconvert.convert(source, 0.0, interior=1.0, calibration=False, **options)
+    return octconvert.convert(source, alpha, preset=PRESETS.get(name), calibration=False, **options)
 
 
 def _cell(rows) -> str:

@@ -12,10 +12,16 @@ PRESETS = {"ResNet50": "paper"}
 SPREAD = 0.1
 
 
-def source_and_octave(name: str, alpha: float, **options):
-    """(the model, what `octconvert.convert` makes of it); weights are moved and that is all."""
+def prepared(name: str):
+    """The model, with numbers as training leaves them."""
     source = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3))
     _settle(source)
+    return source
+
+
+def source_and_octave(name: str, alpha: float, **options):
+    """(the model, what `octconvert.convert` makes of it); weights are moved and that is all."""
+    source = prepared(name)
     return source, octconvert.convert(source, alpha, preset=PRESETS.get(name), calibration=False, **options)
 
 
