@@ -13,6 +13,7 @@ from octconvert.layers.merge import OctaveCrop, OctaveMerge
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.layers.pooling import OctavePooling2D
 from octconvert.layers.portable_conv import octave_conv_2d
+from octconvert.layers.size import OctaveSize
 
 __all__ = [
     "OctaveConv2D",
@@ -23,6 +24,7 @@ __all__ = [
     "OctaveLayerNormalization",
     "OctaveMerge",
     "OctavePooling2D",
+    "OctaveSize",
     "octave_conv_2d",
     "octave_dual",
 ]

@@ -94,27 +94,35 @@ def _check_cells(name: str, size: Shape, cells: Shape, octave: int) -> None:
 
 
 class LowInput:
-    """What a layer reads whose only input is the low map of a tensor that is whole-low.
+    """What a layer reads whose input is the low map of a tensor that is whole-low.
+
+    Where rows and columns are open, a second input is the output of an `octconvert.layers.OctaveSize`.
 
     Args:
         name: the layer's, for messages.
         whole_low: whether it is; else the only input is a high map.
-        high_size: (rows, columns) of the map that the low map stands in for; None: ``octave`` times the low map's.
+        high_size: (rows, columns) of the map that the low map stands in for; None, for both or for one of them:
+            ``octave`` times the low map's, or what the second input says.
     """
 
-    def __init__(self, name: str, whole_low: bool, high_size: Sequence[int] | None, octave: int, data_format: str):
+    def __init__(
+        self, name: str, whole_low: bool, high_size: Sequence[int | None] | None, octave: int, data_format: str
+    ):
         if high_size is not None and not whole_low:
             raise ValueError(f"layer '{name}': `high_size` belongs to `whole_low=True`")
         self.name, self.octave, self.axes = name, octave, spatial_axes(data_format)
         self.whole_low = bool(whole_low)
-        self.high_size = None if high_size is None else pair_of(high_size, "high_size")
+        self.high_size: tuple[int | None, int | None] | None = None
+        if high_size is not None and any(length is not None for length in high_size):
+            pair_of([1 if length is None else length for length in high_size], "high_size")
+            self.high_size = (high_size[0], high_size[1])
 
     def maps(self, high: Any, low: Any) -> tuple[Any, Any]:
         """(high, low), of which one may be None, from what `split_inputs` or `split_shapes` returned."""
         if not self.whole_low:
             return high, low
-        if low is not None:
-            raise ValueError(f"layer '{self.name}': `whole_low` reads one low map, received two tensors")
+        if low is not None and _rank(low) != 1:
+            raise ValueError(f"layer '{self.name}': `whole_low` reads one low map (and its size), received two maps")
         return None, high
 
     def check(self, low: Shape) -> None:
@@ -122,12 +130,19 @@ class LowInput:
         if self.high_size is not None:
             _check_cells(self.name, self.high_size, tuple(low[axis] for axis in self.axes), self.octave)
 
-    def size_of(self, cells: tuple[Size, Size]) -> tuple[Size, Size]:
-        """(rows, columns) of the map that a low map of ``cells`` stands in for."""
-        if self.high_size is not None:
-            return self.high_size
-        rows, columns = (None if count is None else count * self.octave for count in cells)
+    def size_of(self, cells: tuple[Size, Size], run_size: Tensor | None = None) -> tuple[Size, Size]:
+        """(rows, columns) of the map that a low map of ``cells`` stands in for; ``run_size``: the second input."""
+        known = (None, None) if self.high_size is None else self.high_size
+        times = [None if count is None else count * self.octave for count in cells]
+        rows, columns = (
+            (times[axis] if run_size is None else run_size[axis]) if length is None else length
+            for axis, length in enumerate(known)
+        )
         return rows, columns
+
+
+def _rank(tensor_or_shape: Any) -> int:
+    return len(tensor_or_shape if isinstance(tensor_or_shape, tuple) else tensor_or_shape.shape)
 
 
 def standard_data_format(data_format: str | None) -> str:
@@ -219,7 +234,7 @@ class WindowKeywords(LayerKeywords, total=False):
     """Keyword arguments of every octave layer with a window: `LowInput`, and as in ``keras.layers.Conv2D``."""
 
     whole_low: bool
-    high_size: Sequence[int] | None
+    high_size: Sequence[int | None] | None
     activation: Any
     use_bias: bool
     bias_initializer: Any
@@ -296,17 +311,17 @@ class OctaveWindowLayer(keras.layers.Layer):
     def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor | None]:
         return self.low_input.maps(*split_inputs(inputs, self.name))
 
-    def _source_sizes(self, high: Tensor | None, low: Tensor | None) -> tuple[Size, Size]:
+    def _source_sizes(self, inputs: Maps) -> tuple[Size, Size]:
         """(rows, columns) of the source's map: integers where known, scalar tensors where not."""
-        if high is not None:
-            return sizes(high, self.data_format)
-        return self.low_input.size_of(sizes(low, self.data_format))
+        first, second = split_inputs(inputs, self.name)
+        own = sizes(first, self.data_format)
+        return self.low_input.size_of(own, second) if self.low_input.whole_low else own
 
     def source_size(self, input_shape: Shapes) -> tuple[int | None, int | None]:
         """(rows, columns) of the source's map that inputs of this shape hold or stand in for; None where open."""
-        high, low = self.map_shapes(input_shape)
-        rows, columns = ((low if high is None else high)[axis] for axis in spatial_axes(self.data_format))
-        return self.low_input.size_of((rows, columns)) if high is None else (rows, columns)
+        first = split_shapes(input_shape, self.name)[0]
+        rows, columns = (first[axis] for axis in spatial_axes(self.data_format))
+        return self.low_input.size_of((rows, columns)) if self.low_input.whole_low else (rows, columns)
 
     def _add_bias(self, name: str, channels: int) -> keras.Variable | None:
         return add_weight(self, name, (channels,), "bias") if self.use_bias and channels else None

@@ -45,7 +45,7 @@ class OctaveMerge(_PairLayer):
         order: Iterable[int] | None = None,
         data_format: str | None = None,
         whole_low: bool = False,
-        high_size: Sequence[int] | None = None,
+        high_size: Sequence[int | None] | None = None,
         **keywords: Unpack[base.LayerKeywords],
     ):
         super().__init__(octave, data_format, **keywords)
@@ -60,7 +60,7 @@ class OctaveMerge(_PairLayer):
     def call(self, inputs: Maps) -> Tensor:
         high, low = self._maps(inputs)
         if high is None:
-            size = self.low_input.size_of(spatial.sizes(low, self.data_format))
+            size = self.low_input.size_of(spatial.sizes(low, self.data_format), base.split_inputs(inputs, self.name)[1])
         else:
             size = spatial.sizes(high, self.data_format)
         axis = spatial.channel_axis(self.data_format)

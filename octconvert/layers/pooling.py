@@ -25,8 +25,9 @@ class OctavePooling2D(keras.layers.Layer):
         padding: 'same', 'valid', or ((top, bottom), (left, right)) zeros that count as values.
         octave: factor between the resolutions.
         data_format: 'channels_last' or 'channels_first'.
+        whole_low, high_size: as in `OctaveConv2D`.
 
-    Input: ``[high, low]``. Output: ``[high, low]``.
+    Input: ``[high, low]``, or a low map. Output: the same.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class OctavePooling2D(keras.layers.Layer):
         padding: Padding = "valid",
         octave: int = 2,
         data_format: str | None = None,
+        whole_low: bool = False,
+        high_size: Sequence[int | None] | None = None,
         **keywords: Unpack[base.LayerKeywords],
     ):
         super().__init__(**keywords)
@@ -48,13 +51,17 @@ class OctavePooling2D(keras.layers.Layer):
         self.padding = base.standard_padding(padding)
         self.octave = base.check_octave(octave)
         self.data_format = base.standard_data_format(data_format)
+        self.low_input = base.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
 
     @property
     def window(self) -> spatial.Window:
         """The source's pooling window."""
         return spatial.Window(self.pool_size, self.strides, (1, 1), self.padding, self.octave)
 
-    def call(self, inputs: Maps) -> list[Tensor]:
+    def call(self, inputs: Maps) -> Any:
+        if self.low_input.whole_low:
+            low, size = base.split_inputs(inputs, self.name)
+            return self._pool_low(low, self.low_input.size_of(spatial.sizes(low, self.data_format), size))
         high, low = base.split_pair(inputs, self.name)
         sizes = spatial.sizes(high, self.data_format)
         padding = self.padding
@@ -82,17 +89,24 @@ class OctavePooling2D(keras.layers.Layer):
     def _prepare(self, low: Tensor, sizes: tuple[Size, Size], value: float = 0.0) -> Tensor:
         return spatial.prepare_low(low, sizes, self.window, self.data_format, value, allow_same=False)[0]
 
-    def compute_output_spec(self, inputs: Maps) -> list[keras.KerasTensor]:
+    def compute_output_spec(self, inputs: Maps) -> Any:
+        axes = spatial.spatial_axes(self.data_format)
+        if self.low_input.whole_low:
+            low = base.split_inputs(inputs, self.name)[0]
+            base.check_pair_shapes(self.name, None, tuple(low.shape), self.octave, self.data_format)
+            size = self.low_input.size_of((low.shape[axes[0]], low.shape[axes[1]]))
+            return self._output(low, size, self.octave)
         high, low = base.split_pair(inputs, self.name)
         base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
-        outputs = []
-        for x, octave in ((high, 1), (low, self.octave)):
-            shape = list(x.shape)
-            for i, axis in enumerate(spatial.spatial_axes(self.data_format)):
-                size = self.window.output(i, high.shape[axis])
-                shape[axis] = None if size is None else ceil_div(size, octave)
-            outputs.append(keras.KerasTensor(tuple(shape), dtype=self.compute_dtype))
-        return outputs
+        size = (high.shape[axes[0]], high.shape[axes[1]])
+        return [self._output(high, size, 1), self._output(low, size, self.octave)]
+
+    def _output(self, x: keras.KerasTensor, size: tuple[Size, Size], cell: int) -> keras.KerasTensor:
+        shape = list(x.shape)
+        for i, axis in enumerate(spatial.spatial_axes(self.data_format)):
+            length = self.window.output(i, size[i])
+            shape[axis] = None if length is None else ceil_div(length, cell)
+        return keras.KerasTensor(tuple(shape), dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -103,4 +117,6 @@ class OctavePooling2D(keras.layers.Layer):
             "padding": self.padding,
             "octave": self.octave,
             "data_format": self.data_format,
+            "whole_low": self.low_input.whole_low,
+            "high_size": self.low_input.high_size,
         }

@@ -79,6 +79,11 @@ class ChannelSplit:
         return self.size if any(length is None or length % self.octave for length in self.size) else None
 
     @property
+    def has_run_size(self) -> bool:
+        """Whether a tensor says the rows and columns, because they are open and no high map has them."""
+        return self.whole_low and self.octave > 1 and None in (self.size or ())
+
+    @property
     def channels(self) -> int:
         return len(self.mask)
 
@@ -116,12 +121,15 @@ class Pair:
         split: of the source's channels.
         pads: ((top, bottom), (left, right)) zeros (negative: crop) around the source map that are still to be applied;
             the window operation that reads the pair takes them into its own padding, where low cells stay aligned.
+        run_size: tensor of (rows, columns) of the source's map without ``pads``, where all channels are low and these
+            sizes are open.
     """
 
     high: Any
     low: Any
     split: ChannelSplit
     pads: Pads | None = None
+    run_size: Any = None
 
     @classmethod
     def of(cls, tensors: Any, split: ChannelSplit) -> Pair:
@@ -140,6 +148,11 @@ class Pair:
     def tensors(self) -> list[Any]:
         """[high, low], or [low]."""
         return [self.low] if self.high is None else [self.high, self.low]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What an octave layer reads: the tensors, and ``run_size`` if there is one."""
+        return self.tensors if self.run_size is None else [*self.tensors, self.run_size]
 
     def size(self, axes: Sequence[int]) -> tuple[Size, Size]:
         """(rows, columns) of the source's map without ``pads``, as far as they are known; ``axes``: of both."""

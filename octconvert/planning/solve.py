@@ -19,13 +19,14 @@ from octconvert.planning.layout import Decisions, Layout
 from octconvert.planning.ledger import Choose, TiedProducers
 from octconvert.planning.tracing import Problem, Traced, trace
 from octconvert.rules import rule_of
+from octconvert.rules.sizes import size_window
 
 NO_GAIN = "its output goes to no layer that gains from a pair"
 ONLY_VECTORS = "1x1 map, nothing to halve"
 OUTPUT = "its output is an output of the model"
 PLAIN_INPUT = "its input is plain, and it changes no split"
 NO_LOW_CHANNEL = "alpha leaves it no low channel"
-OPEN_SIZE = "whole-low, and its rows or columns are not known; give `input_shape`"
+OPEN_SIZE = "whole-low, and what its rows or columns are can not be followed; give `input_shape`"
 SEVERAL_SIZES = "whole-low, and a layer reads it and maps of other, odd sizes"
 MAP, VECTOR = "map", "vector"
 UNEVEN = "its channel groups can not be split evenly"
@@ -43,7 +44,7 @@ def solve(graph: CallGraph, options: RewritingOptions, decisions: Decisions, cho
         if _withdraw(traced, problem, decisions):
             continue
         low = traced.components.assign(choose)
-        if not _withdraw_splits(traced, low, options.octave, decisions):
+        if not _withdraw_splits(traced, low, problem, decisions):
             return _layout(traced, problem, low, decisions)
 
 
@@ -91,31 +92,41 @@ def _disagreement(calls: list[Call], kinds: list[Kinds], traced: Traced) -> str:
     return f"{times}, with pairs and plain tensors in different places"
 
 
-def _withdraw_splits(traced: Traced, low: np.ndarray, octave: int, decisions: Decisions) -> bool:
+def _withdraw_splits(traced: Traced, low: np.ndarray, problem: Problem, decisions: Decisions) -> bool:
     """Decide that what can not be built with these low channels stays plain. Returns whether there was anything."""
     before, components = decisions.count, traced.components
     for call, numbers, blocks in traced.ledger.balances:
         if not ChannelSplit(low[numbers], 1).balanced(blocks):
             decisions.frozen[call.key] = UNEVEN
-    for tensor, reason in _not_whole_low(traced, low, octave).items():
+    for tensor, reason in _not_whole_low(traced, low, problem.options).items():
         for position in components.groups_of(traced.channels[tensor]):
             producers = components.groups[position].producers
             decisions.plain_output.update((producer.call.key, reason) for producer in producers)
     return decisions.count > before
 
 
-def _not_whole_low(traced: Traced, low: np.ndarray, octave: int) -> dict[int, str]:
+def _not_whole_low(traced: Traced, low: np.ndarray, options: RewritingOptions) -> dict[int, str]:
     """Tensor -> why it can not be whole-low, as it would be: no high map says what its rows and columns are."""
-    graph = traced.graph
+    graph, octave = traced.graph, options.octave
     splits = {tensor: _split(graph, tensor, low[numbers], octave) for tensor, numbers in traced.channels.items()}
     whole = {tensor: split for tensor, split in splits.items() if split.whole_low and split.octave > 1}
-    refused = {tensor: OPEN_SIZE for tensor, split in whole.items() if None in (split.size or ())}
+    refused = {
+        tensor: OPEN_SIZE
+        for tensor, split in whole.items()
+        if split.has_run_size and (options.portable or not _size_is_followed(graph.producer(tensor), graph))
+    }
     for calls in same_key(graph.calls):
         reading = [call for call in calls if traced.reads(call) and call.inputs and call.inputs[0] in whole]
         ends = [(whole[call.inputs[0]], _split(graph, call.outputs[0], np.ones(1), octave)) for call in reading]
         if len({tuple(end.odd_size for end in both) for both in ends}) > 1:
             refused |= dict.fromkeys((call.inputs[0] for call in reading), SEVERAL_SIZES)
     return refused
+
+
+def _size_is_followed(call: Call, graph: CallGraph) -> bool:
+    """Whether the rows and columns of a call's output follow from those of its input where both are open."""
+    rule = rule_of(call) if call.kind == OPERATION else None
+    return (rule is not None and rule.leaves_padding) or size_window(call, graph) is not None
 
 
 def _kinds(call: Call, traced: Traced) -> Kinds:

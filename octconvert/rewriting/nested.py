@@ -6,7 +6,7 @@ A nested model takes and returns the two tensors of each pair one after the othe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -58,7 +58,7 @@ class NestedModels:
         flat: list[KerasTensor] = []
         for tensor, split in zip(nested_arguments(nested, node), built.inputs, strict=True):
             value = values[id(tensor)]
-            flat += [pairs.plain(value)] if split is None else pairs.settled(value).tensors
+            flat += [pairs.plain(value)] if split is None else pairs.settled(value).inputs
         kwargs = {key: value for key, value in node.arguments.kwargs.items() if key != "inputs"}
         outputs = built.model(
             flat if any(built.inputs) else tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs
@@ -91,7 +91,7 @@ class NestedModels:
             number = graph.values[path, id(tensor)]
             split, shape = splits.get(number), graph.tensors[number].built_shape
             parts = [input_like(tensor, shape)] if split is None else self._pair_inputs(tensor, shape, split)
-            values[id(tensor)] = parts[0] if split is None else Pair.of(parts, split)
+            values[id(tensor)] = parts[0] if split is None else _pair(parts, split)
             inputs += parts
             splits_in.append(split)
         numbers = [graph.values[path, id(tensor)] for tensor in nested.outputs]
@@ -101,7 +101,7 @@ class NestedModels:
             self._walk(nested, path, values)
             for tensor, split in zip(nested.outputs, splits_out, strict=True):
                 value, pairs = values[id(tensor)], self._context.pairs
-                outputs += [pairs.plain(value)] if split is None else pairs.settled(value).tensors
+                outputs += [pairs.plain(value)] if split is None else pairs.settled(value).inputs
         model = keras.Model(
             inputs if any(splits_in) else tree.pack_sequence_as(nested._inputs_struct, inputs),
             outputs if any(splits_out) else tree.pack_sequence_as(nested._outputs_struct, outputs),
@@ -121,6 +121,8 @@ class NestedModels:
                     part[axis] = None if size is None else ceil_div(size, cell)
             part[channel_axis] = len(channels)
             inputs.append(keras.Input(batch_shape=tuple(part), dtype=tensor.dtype, name=layer_name(tensor) + suffix))
+        if split.has_run_size:
+            inputs.append(keras.Input(batch_shape=(2,), dtype="int32", name=f"{layer_name(tensor)}-size"))
         return inputs
 
 
@@ -139,4 +141,15 @@ def input_like(tensor: KerasTensor, shape: Shape | None = None) -> KerasTensor:
 def _regroup(tensors: list[KerasTensor], splits: list[ChannelSplit | None]) -> list[Value]:
     """Flat tensors back to values."""
     rest = iter(tensors)
-    return [next(rest) if split is None else Pair.of(list(islice(rest, len(split.parts))), split) for split in splits]
+    return [next(rest) if split is None else _pair(list(islice(rest, _tensors(split))), split) for split in splits]
+
+
+def _tensors(split: ChannelSplit) -> int:
+    """How many tensors cross the border of a nested model for one of the source."""
+    return len(split.parts) + split.has_run_size
+
+
+def _pair(tensors: list[KerasTensor], split: ChannelSplit) -> Pair:
+    """From the tensors that crossed the border."""
+    pair = Pair.of(tensors[: len(split.parts)], split)
+    return replace(pair, run_size=tensors[-1]) if split.has_run_size else pair

@@ -62,7 +62,7 @@ class Pairs:
             rows, columns = pair.size(self._graph.spatial_axes)
             return portable.upsample_to(low, split.octave, (rows, columns), self._data_format, f"{label}-up")
         keywords = {"whole_low": True, "high_size": split.odd_size, "dtype": low.dtype, "name": label}
-        return OctaveMerge(split.octave, None, self._data_format, **keywords)(low)
+        return OctaveMerge(split.octave, None, self._data_format, **keywords)(pair.inputs)
 
     def _merge_vectors(self, pair: Pair, order: np.ndarray | None, label: str) -> KerasTensor:
         dtype = pair.high.dtype

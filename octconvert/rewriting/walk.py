@@ -20,6 +20,7 @@ from octconvert.rewriting.context import RewriteContext, arguments
 from octconvert.rewriting.names import layer_name
 from octconvert.rewriting.nested import NestedModels, Values, input_like
 from octconvert.rewriting.record import Path
+from octconvert.rewriting.run_sizes import RunSizes
 from octconvert.rules import Value, rule_of
 
 
@@ -35,6 +36,7 @@ class Walk:
         self._context, self._layout = context, context.planned.layout
         self._progress, self._done = progress, 0
         self._nested = NestedModels(context, self._calls_of)
+        self._sizes = RunSizes(context.graph, context.names)
 
     def model(self) -> keras.Model:
         """The rewritten Keras model, weights moved.
@@ -104,6 +106,6 @@ class Walk:
         has_pair = any(isinstance(value, Pair) for value in inputs)
         rule = rule_of(call, self._context.options.elementwise)
         if rule is not None and (has_pair or any(tensor in self._layout.splits for tensor in call.outputs)):
-            return rule.rewrite(call, inputs, self._context)
+            return self._sizes.attached(call, inputs, rule.rewrite(call, inputs, self._context))
         args, kwargs = arguments(call, inputs)
         return tree.flatten(self._context.clone(call)(*args, **kwargs))

@@ -74,9 +74,11 @@ class Rule(Family):
 
     Attributes:
         produces: whether its output may become a pair although its input is plain.
+        leaves_padding: whether the output is the input with padding that the next window applies (`Pair.pads`).
     """
 
     produces: ClassVar[bool] = False
+    leaves_padding: ClassVar[bool] = False
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
         """Whether the call counts as a convolution ("k of n converted")."""

@@ -172,7 +172,7 @@ def _octave(
         build.assign(layer, values)
 
     layer = build.filled(call, "depthwise", lambda: build.make(OctaveDepthwiseConv2D, config), fill)
-    return layer(value.tensors)
+    return layer(value.inputs)
 
 
 def _plain(call: Call, value: KerasTensor, build: Build, config: Config, kernel: np.ndarray) -> KerasTensor:

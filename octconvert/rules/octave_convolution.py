@@ -85,7 +85,7 @@ def octave_convolution(
         else:
             value = build.settled(value)
     config |= {"octave": build.octave, "ratio_out": 0.0 if out is None else out.alpha, **low_input(value)}
-    tensors = value.tensors if isinstance(value, Pair) else value
+    tensors = value.inputs if isinstance(value, Pair) else value
     kernel = call.operation.kernel if kernel is None else kernel
 
     def fill(layer: OctaveConv2D | PortableConv) -> None:

@@ -25,6 +25,7 @@ class _ShiftRule(Rule):
     """The common part. ``cuts``: whether the layer removes positions."""
 
     cuts = False
+    leaves_padding = True
 
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         """((top, bottom), (left, right)), negative where the map is cut; None where it pads in another way."""

@@ -16,6 +16,7 @@ from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.octave_convolution import low_input
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import PoolingTraits, Traits
@@ -41,12 +42,12 @@ class PoolingRule(Rule):
         padding = layer.padding if value.pads is None else value.pads
         window = Window(tuple(layer.pool_size), tuple(layer.strides), (1, 1), padding, value.split.octave)
         known = None not in value.size(build.graph.spatial_axes)
-        if not known and value.high is not None:
+        if not known and (value.high is not None or value.split.octave > 1):
             return [_unknown_sizes(call, value, window, build)]
         outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
         to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
         if not known:
-            low = _as_source(call, value, LOW, build)  # without a change of resolution, else it would not be whole-low
+            low = _as_source(call, value, LOW, build)  # it has the source's resolution
         else:
             pool = _one_window if to_one else _known_sizes  # a low cell of a 1x1 map covers one position, not a block
             low = pool(call, value, window, build)
@@ -59,7 +60,7 @@ class PoolingRule(Rule):
 
 
 def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pair:
-    """Both maps pooled by one layer, which aligns the windows when it is called."""
+    """The maps pooled by one layer, which aligns the windows when it is called."""
     layer = call.operation
     mode = "max" if isinstance(layer, layers.MaxPooling2D) else "mean"
     pooling = OctavePooling2D(
@@ -71,8 +72,9 @@ def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pai
         build.data_format,
         name=build.name(f"{build.own_name(call.operation.name)}-pair"),
         dtype=layer.dtype_policy,
+        **low_input(value),
     )
-    return Pair.of(pooling([value.high, value.low]), build.pair_split(call))
+    return Pair.of(pooling(value.inputs), build.pair_split(call))
 
 
 def _as_source(call: Call, value: Pair, suffix: str, build: Build) -> KerasTensor:

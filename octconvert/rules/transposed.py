@@ -37,7 +37,7 @@ class TransposedConvolutionRule(Rule):
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), out, layer = values, build.split(call), call.operation
         value = build.settled(value) if isinstance(value, Pair) else value
-        tensors = value.tensors if isinstance(value, Pair) else value
+        tensors = value.inputs if isinstance(value, Pair) else value
         config = without_layer(config_of(layer), layer)
         kept = {key: config[key] for key in (*CONV_ARGUMENTS, "filters", "kernel_size", "padding") if key in config}
         config = {

@@ -1,0 +1,57 @@
+"""Tensors of (rows, columns) beside whole-low maps whose sizes are open until the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from keras import KerasTensor
+
+from octconvert.layers import OctaveSize
+from octconvert.model.graph import Call, CallGraph
+from octconvert.octave.geometry import Pads
+from octconvert.octave.split import Pair
+from octconvert.rewriting.names import Names
+from octconvert.rules import Value
+from octconvert.rules.sizes import size_window
+
+
+class RunSizes:
+    """Computes them from the map that was read, call by call."""
+
+    def __init__(self, graph: CallGraph, names: Names) -> None:
+        self._graph, self._names = graph, names
+
+    def attached(self, call: Call, inputs: Sequence[Value], outputs: Sequence[Value]) -> list[Value]:
+        """The outputs of a call; those that are whole-low at open sizes with a tensor of them."""
+        size: KerasTensor | None = None
+        attached: list[Value] = []
+        for value in outputs:
+            if isinstance(value, Pair) and value.split.has_run_size and value.run_size is None:
+                size = self._size(call, inputs) if size is None else size
+                value = replace(value, run_size=size)
+            attached.append(value)
+        return attached
+
+    def _size(self, call: Call, inputs: Sequence[Value]) -> KerasTensor:
+        source, pads = self._source(inputs)
+        window: dict[str, Any] | None = size_window(call, self._graph, pads)
+        if window is None:
+            raise ValueError("the rows and columns of its output are not known before the model runs")
+        if not window and len(source.shape) == 1:
+            return source
+        name = self._names.name(f"{call.operation.name}-size")
+        return OctaveSize(**window, data_format=self._graph.data_format, name=name)(source)
+
+    def _source(self, inputs: Sequence[Value]) -> tuple[KerasTensor, Pads | None]:
+        """A tensor of sizes, or a map that has them, and the padding of that map that is still to be applied."""
+        for value in inputs:
+            if isinstance(value, Pair):
+                if value.run_size is not None:
+                    return value.run_size, value.pads
+                if value.high is not None and len(value.high.shape) == 4:
+                    return value.high, value.pads
+            elif len(value.shape) == 4 and not self._graph.is_vector(value.shape):
+                return value, None
+        raise ValueError("no map says what rows and columns its output has")
