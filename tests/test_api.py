@@ -150,14 +150,14 @@ def test_plan_and_convert_agree_and_a_plan_can_be_given_back(tmp_path):
 
 def test_diff_of_a_model_and_its_conversion_is_the_same_report():
     model = small_model()
-    for portable in (False, True):
-        result = octconvert.convert(model, portable=portable, calibration=False)
+    for portable, alpha in ((False, 0.5), (True, 0.5), (False, 1.0), (True, 1.0)):
+        result = octconvert.convert(model, alpha, portable=portable, calibration=False)
         report = octconvert.diff(model, result.model)
         assert report.before == result.before and report.after == result.after
         for mine, its in zip(report.convolutions, result.convolutions, strict=True):
             fields = ("name", "role", "alpha_in", "alpha_out", "macs_before", "macs_after", "high_shape", "low_shape")
             for field in fields:
-                assert getattr(mine, field) == getattr(its, field), (portable, mine.name, field)
+                assert getattr(mine, field) == getattr(its, field), (portable, alpha, mine.name, field)
 
 
 def test_diff_of_open_models_tells_the_size_it_counted_for():

@@ -8,7 +8,7 @@ from typing import Any
 
 from octconvert.costs.cost import measure
 from octconvert.model.graph import OPERATION, Call, CallGraph
-from octconvert.octave.names import HL, LH
+from octconvert.octave.names import HL, LH, LL
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
@@ -67,14 +67,14 @@ def _row(
         input_shape=map_sizes(graph_a, shapes[0]),
         output_shape=map_sizes(graph_a, shapes[1]),
         high_shape=part_shape(graph_a, shapes[1], channels[1] - low_out, 1),
-        low_shape=part_shape(graph_a, shapes[1], low_out, octave) if low_out else None,
+        low_shape=part_shape(graph_a, shapes[1], low_out, octave),
         reason=reason,
     )
 
 
-def _low_width(graph: CallGraph, tensors: tuple[int, ...]) -> int:
-    """Channels of the second of two tensors; 0 for one."""
-    return _channels(graph, tensors[1]) if len(tensors) == 2 else 0
+def _low_width(graph: CallGraph, tensors: tuple[int, ...], ends: set[str]) -> int:
+    """Low channels of the tensors at one end of a layer; ``ends``: 'h' and 'l', as far as its paths end there."""
+    return _channels(graph, tensors[-1]) if len(tensors) == 2 or ends == {"l"} else 0
 
 
 def _channels(graph: CallGraph, tensor: int) -> int:
@@ -85,14 +85,22 @@ def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
     """(role, low channels in, low channels out) of the layers in the place of one convolution."""
     octave = [call for call in parts if hasattr(call.operation, "octave")]
     if octave:
-        low_in, low_out = _low_width(graph, octave[0].inputs), _low_width(graph, octave[-1].outputs)
-    else:  # the path of a built-in layer shows in its name; a low output comes from HL, a low input goes into LH
+        read, written = _paths(octave[0].operation), _paths(octave[-1].operation)
+        low_in = _low_width(graph, octave[0].inputs, {source for source, _ in read})
+        low_out = _low_width(graph, octave[-1].outputs, {target for _, target in written})
+    else:  # the path of a built-in layer shows in its name; all that go into, or come from, a low map are as wide
         paths = {call.layer_name[-3:]: call for call in parts if len(call.inputs) == len(call.outputs) == 1}
-        reads, writes = paths.get(LH), paths.get(HL)
+        reads, writes = paths.get(LH, paths.get(LL)), paths.get(HL, paths.get(LL))
         low_in = _channels(graph, reads.inputs[0]) if reads else 0
         low_out = _channels(graph, writes.outputs[0]) if writes else 0
     roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}
     return roles[low_in > 0, low_out > 0], low_in, low_out
+
+
+def _paths(layer: Any) -> list[tuple[str, str]]:
+    """Where the paths of an octave layer begin and end: 'h' or 'l'."""
+    paths = [(source, target) for source in "hl" for target in "hl"]
+    return [path for path in paths if getattr(layer, f"{''.join(path)}_kernel", None) is not None]
 
 
 def _octave_of(graph: CallGraph, parts: list[Call]) -> int:

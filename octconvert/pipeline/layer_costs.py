@@ -46,13 +46,17 @@ def map_sizes(graph: CallGraph, shape: Shape) -> Shape:
     return (*(shape[axis] for axis in graph.spatial_axes), shape[graph.channel_axis])
 
 
-def part_shape(graph: CallGraph, shape: Shape, channels: int | None, octave: int) -> Shape:
-    """(rows, columns, channels) of one map of a pair; ``channels`` None: all of them."""
-    *extent, total = map_sizes(graph, shape)
-    sizes = (None if size is None else ceil_div(size, octave) for size in extent)
-    return (*sizes, total if channels is None else channels)
+def part_shape(graph: CallGraph, shape: Shape, channels: int, octave: int) -> Shape | None:
+    """(rows, columns, channels) of one map of a pair; None where it has no channels."""
+    sizes = (None if size is None else ceil_div(size, octave) for size in map_sizes(graph, shape)[:-1])
+    return (*sizes, channels) if channels else None
 
 
-def low_shape(graph: CallGraph, shape: Shape, split: ChannelSplit) -> Shape:
+def high_shape(graph: CallGraph, shape: Shape, split: ChannelSplit | None) -> Shape | None:
+    """The same of the high map, which is the whole tensor without a split; None where all channels are low."""
+    return map_sizes(graph, shape) if split is None else part_shape(graph, shape, len(split.high), 1)
+
+
+def low_shape(graph: CallGraph, shape: Shape, split: ChannelSplit) -> Shape | None:
     """The same of the low map."""
     return part_shape(graph, shape, len(split.low), split.octave)

@@ -11,7 +11,7 @@ from octconvert.calibration.calibrate import Calibrated
 from octconvert.costs.cost import measure
 from octconvert.model.functions import held
 from octconvert.model.graph import OPERATION
-from octconvert.pipeline.layer_costs import low_shape, macs_by_layer, macs_by_source, map_sizes, part_shape
+from octconvert.pipeline.layer_costs import high_shape, low_shape, macs_by_layer, macs_by_source, map_sizes
 from octconvert.pipeline.source import Source
 from octconvert.results.bench import Bench
 from octconvert.results.report import Check, ConvolutionReport, Evaluation, Report
@@ -61,7 +61,7 @@ def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) ->
                 macs_after=after[entry.name],
                 input_shape=map_sizes(graph, entry.input_shape),
                 output_shape=map_sizes(graph, entry.output_shape),
-                high_shape=part_shape(graph, entry.output_shape, None if split is None else len(split.high), 1),
+                high_shape=high_shape(graph, entry.output_shape, split),
                 low_shape=None if split is None else low_shape(graph, entry.output_shape, split),
                 reason=entry.reason,
                 error=result.errors.get(entry.name),

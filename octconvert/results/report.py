@@ -36,7 +36,8 @@ class ConvolutionReport:
         name, class_name, role, alpha_in, alpha_out, reason: see `octconvert.planning.Convolution`.
         macs_before, macs_after: multiply-accumulates of the layer in the source and in the converted model.
         input_shape, output_shape: (rows, columns, channels) of the source's map; None where unknown.
-        high_shape, low_shape: of the converted output; low_shape is None where the output is plain.
+        high_shape, low_shape: of the converted output; low_shape is None where the output is plain, high_shape where it
+            is whole-low.
         error: mean squared difference between the layer's output and the source's, on the held-out samples, relative to
             the variance of the source's; None where it was not measured.
     """
@@ -50,7 +51,7 @@ class ConvolutionReport:
     macs_after: int
     input_shape: tuple[int | None, ...]
     output_shape: tuple[int | None, ...]
-    high_shape: tuple[int | None, ...]
+    high_shape: tuple[int | None, ...] | None
     low_shape: tuple[int | None, ...] | None
     reason: str = ""
     error: float | None = None

@@ -48,10 +48,28 @@ def test_macs_of_octave_convolutions_follow_the_closed_form(alpha):
     assert ratios == pytest.approx([edge, 1 - 3 * alpha * (2 - alpha) / 4, edge])
 
 
-def test_portable_costs_what_the_octave_layers_cost():
+def test_whole_low_convolutions_cost_what_they_cost_on_a_quarter_of_the_cells():
+    stack = [
+        layers.Conv2D(16, 3, padding="same"),
+        layers.DepthwiseConv2D(3, padding="same"),
+        layers.Conv2D(8, 1),
+        layers.Conv2D(8, 3, strides=2, padding="same"),
+    ]
+    model = model_of((32, 24, 4), *stack)
+    result = octconvert.convert(model, alpha=1.0, calibration=False)
+    assert [4 * row.macs_after for row in result.convolutions] == [row.macs_before for row in result.convolutions]
+    assert result.after.parameters == result.before.parameters
+    assert [row.high_shape for row in result.convolutions] == [None, None, None, (16, 12, 8)]
+    assert [row.low_shape for row in result.convolutions] == [(16, 12, 16), (16, 12, 16), (16, 12, 8), None]
+    image, maps, merged = 4 * 32 * 24 * 4, 4 * 16 * 12, 4 * 16 * 12 * 8
+    assert result.after.activation_bytes == image + maps * (16 + 16 + 8) + merged
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_portable_costs_what_the_octave_layers_cost(alpha):
     stack = [layers.Conv2D(16, 3, padding="same"), layers.DepthwiseConv2D(3), layers.Conv2D(8, 1)]
     model = model_of((33, 30, 3), *stack)
-    plain, portable = (octconvert.convert(model, portable=flag, calibration=False) for flag in (False, True))
+    plain, portable = (octconvert.convert(model, alpha, portable=flag, calibration=False) for flag in (False, True))
     assert plain.after.macs == portable.after.macs < plain.before.macs
     assert [r.macs_after for r in plain.convolutions] == [r.macs_after for r in portable.convolutions]
 

@@ -119,6 +119,28 @@ def test_every_role_is_the_formula(pair, ratio_out):
     assert tuple(outputs[0].shape) == {0.0: (2, 6, 9, 4), 0.5: (2, 6, 9, 2), 1.0: (2, 3, 5, 4)}[ratio_out]
 
 
+@pytest.mark.parametrize(("size", "octave"), [((6, 8), 2), ((7, 10), 4)])
+@pytest.mark.parametrize("ratio_out", [0.0, 0.5, 1.0])
+def test_whole_low_has_the_paths_from_the_low_map_alone(ratio_out, size, octave):
+    """As a pair whose high map is zero; the parameters are those of the plain convolution of the low channels."""
+    high, low = maps(*size, octave=octave)
+    layer = OctaveConv2D(4, 3, octave, ratio_out, 2, whole_low=True, high_size=size)
+    layer(low)
+    outputs = randomise(layer)(low)
+    assert layer.count_params() == 9 * 2 * 4 + 4
+    pair = OctaveConv2D(4, 3, octave, ratio_out, 2)
+    pair.build([high.shape, low.shape])
+    for name in ("lh_kernel", "ll_kernel", "high_bias", "low_bias"):
+        if getattr(layer, name) is not None:
+            getattr(pair, name).assign(getattr(layer, name))
+    expected = pair([np.zeros_like(high), low])
+    assert keras.tree.flatten(layer.compute_output_shape(low.shape)) == [
+        n for x in keras.tree.flatten(outputs) for n in x.shape
+    ]
+    for actual, wanted in zip(keras.tree.flatten(outputs), keras.tree.flatten(expected), strict=True):
+        close(actual, wanted)
+
+
 def test_formula_in_built_in_layers():
     """Even sizes, written with Keras' own layers as in the paper."""
     high, low = maps(8, 12)
@@ -178,6 +200,21 @@ def test_low_channels_are_counted_as_the_authors_do():
         29,
         7,
     ]
+
+
+@pytest.mark.parametrize(("octave", "strides"), [(2, 2), (4, 2), (4, 4), (2, (2, 1))])
+@pytest.mark.parametrize("size", [(16, 32), (15, 32)])
+def test_a_stride_is_pooled_with_the_octave_where_both_divide_the_map(size, octave, strides):
+    """Average by the octave, average what the stride leaves out, then the strided window: the same numbers."""
+    high = maps(*size)[0]
+    layer = OctaveConv2D(4, 1, octave, 1.0, strides)
+    layer(high)
+    output = randomise(layer)(high)
+    low, padding = layer.prepare_low(pool_octave(high, octave, "channels_last"), size)
+    steps = ops.conv(low, layer.hl_kernel, layer.strides, padding) + layer.low_bias
+    close(output, steps, 1e-6)
+    blocks = tuple(octave * stride for stride in layer.strides)
+    assert layer.window.strided_blocks(size) == (blocks if size[0] % blocks[0] == 0 else None)
 
 
 # octave=1 is the plain convolution -------------------------------------------------------------------------------

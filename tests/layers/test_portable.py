@@ -26,9 +26,10 @@ def copy_weights(layer, model):
     for path in PATHS:
         kernel = getattr(layer, f"{path}_kernel")
         if kernel is not None:
-            bias = {"hh": layer.high_bias, "hl": layer.low_bias}.get(path)
-            values = [kernel] if bias is None else [kernel, bias]
-            model.get_layer(f"block-{path.upper()}").set_weights([np.asarray(v) for v in values])
+            sub_layer = model.get_layer(f"block-{path.upper()}")
+            bias = layer.high_bias if path[1] == "h" else layer.low_bias
+            values = [kernel, bias] if sub_layer.use_bias else [kernel]
+            sub_layer.set_weights([np.asarray(v) for v in values])
 
 
 def compare(inputs, **arguments):
@@ -128,6 +129,18 @@ def test_groups(stride):
 def test_channels_first(kernel, stride, size):
     inputs = [first(x) for x in maps(*size)]
     compare(inputs, filters=4, kernel_size=kernel, strides=stride, data_format="channels_first")
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 14)])
+@pytest.mark.parametrize("ratio_out", [0.0, 0.5, 1.0])
+def test_whole_low(ratio_out, size):
+    compare(maps(*size)[1:], filters=4, kernel_size=3, ratio_out=ratio_out, whole_low=True, high_size=size)
+
+
+@pytest.mark.parametrize(("rows", "pools"), [(16, 1), (15, 2)])
+def test_a_stride_is_pooled_with_the_octave_where_both_divide_the_map(rows, pools):
+    model = compare([maps(rows, 20)[0]], filters=4, kernel_size=1, ratio_out=1.0, strides=2)
+    assert sum(isinstance(layer, keras.layers.AveragePooling2D) for layer in model.layers) == pools
 
 
 def test_formula_in_numpy():

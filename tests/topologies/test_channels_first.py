@@ -101,18 +101,19 @@ def test_dense_along_a_side_is_not_a_gate():
     assert_oracle(Model(inputs, [conv(4)(layers.Multiply()([x, g])), conv(5)(x)]))
 
 
-@pytest.mark.quick("8-1")
+@pytest.mark.quick("0.5-8-1", "1.0-8-1")
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("columns", [4, 6, 8, 12, 16, 24])
-def test_as_many_columns_as_channels(columns, stride):
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_as_many_columns_as_channels(alpha, columns, stride):
     """Keras would then add biases to the columns: of the source, of the parts of a pair, of what is folded."""
     inputs = Input((3, 10, columns))
     x = norm()(conv(16)(inputs))
     x = norm()(layers.DepthwiseConv2D(3, padding="same", **FIRST)(conv(12, strides=stride, activation="relu")(x)))
     x = norm()(layers.SeparableConv2D(8, 3, padding="same", **FIRST)(norm()(conv(24, use_bias=False)(x))))
     model = Model(inputs, conv(4, activation="tanh")(x))
-    result = assert_oracle(model)
-    assert_portable(model)
+    result = assert_oracle(model, alpha=alpha)
+    assert_portable(model, alpha=alpha)
     sample = example(model)
     deployed = octconvert.for_inference(result.model)
     assert largest_difference(run(result.model, sample), run(deployed, sample)) <= 1e-5

@@ -1,0 +1,65 @@
+"""What is in the files that runtimes take: a bottleneck whose interior is whole-low has one pool and one upsampling."""
+
+import re
+from collections import Counter
+from functools import cache
+
+import keras
+import pytest
+from deployables import installed, with_statistics
+from keras import layers
+
+import octconvert
+
+
+@cache
+def bottleneck():
+    """A convolution, then pool -> 1x1 -> 3x3 -> 1x1 -> upsample -> add."""
+    image = keras.Input((16, 16, 3), name="image")
+    x = layers.ReLU()(layers.Conv2D(16, 3, padding="same", name="stem")(image))
+    y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 1)(x)))
+    y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(y)))
+    y = layers.BatchNormalization()(layers.Conv2D(16, 1)(y))
+    model = with_statistics(keras.Model(image, layers.ReLU()(layers.Add()([x, y])), name="block"))
+    result = octconvert.convert(model, alpha=0.0, interior=1.0, calibration=False)
+    assert [c.alpha_out for c in result.plan.convolutions] == [0.0, 1.0, 1.0, 0.0]
+    return result.model
+
+
+def in_litert(model, folder) -> Counter:
+    runtime, path = installed("litert"), folder / "block.tflite"
+    runtime.export(model, path, 1)
+    interpreter = runtime.open(path)._interpreter
+    return Counter(each["op_name"] for each in interpreter._get_ops_details() if each["op_name"] != "DELEGATE")
+
+
+def in_onnx(model, folder) -> Counter:
+    runtime, path = installed("onnx"), folder / "block.onnx"
+    runtime.export(model, path, 1)
+    return Counter(node.op_type for node in pytest.importorskip("onnx").load(path).graph.node)
+
+
+def in_xla(model, folder) -> Counter:
+    import tensorflow as tf
+
+    function = tf.function(lambda x: model(x, training=False), jit_compile=True)
+    text = function.experimental_get_compiler_ir(tf.zeros((1, 16, 16, 3)))("hlo")
+    return Counter(re.findall(r" = \S+ ([a-z-]+)\(", text))
+
+
+EXPECTED = {
+    "litert": (in_litert, {"CONV_2D": 4, "AVERAGE_POOL_2D": 1, "ADD": 1, "RESHAPE": 3}),
+    "onnx": (in_onnx, {"Conv": 4, "AveragePool": 1, "Resize": 1, "Add": 1, "Relu": 4, "Transpose": 2}),
+    "xla": (in_xla, {"convolution": 4, "reduce-window": 1, "concatenate": 1}),
+}
+"""In LiteRT a sum over views is the upsampling too; in XLA the columns are copied, and the sum repeats the rows."""
+
+
+@pytest.mark.quick("onnx", "xla")
+@pytest.mark.parametrize("name", EXPECTED)
+def test_one_pool_and_one_upsampling(name, tmp_path):
+    read, expected = EXPECTED[name]
+    operations = read(octconvert.for_inference(bottleneck(), name), tmp_path)
+    assert {key: operations[key] for key in expected} == expected
+    if name != "xla":  # whose views and constants are operations, too
+        assert operations == expected
