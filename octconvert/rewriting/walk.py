@@ -6,7 +6,8 @@ source; shared layers are created once and called as often as in the source; nes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 from keras import KerasTensor, tree
@@ -92,14 +93,18 @@ class Walk:
         if self._progress is not None:
             self._progress(self._done, len(self._context.graph.calls))
         if not self._layout.reads(call):
+            with _errors_name(call):
+                outputs = self._merged_later(call, inputs)
+            if outputs is not None:
+                return outputs
             inputs = [self._context.plain(value) for value in inputs]
-        try:
+        with _errors_name(call):
             return self._rewritten(call, inputs)
-        except OctconvertError:
-            raise
-        except Exception as error:  # whatever a rule, or Keras for it, raises
-            reason = f"could not be rewritten: {first_line(error)}"
-            raise RewriteError(f"layer '{call.name}' ({call.class_name}) {reason}", call.key, reason) from error
+
+    def _merged_later(self, call: Call, inputs: list[Value]) -> list[Value] | None:
+        """A call that stops pairs, where its rule can merge them behind a part of it."""
+        rule = rule_of(call, self._context.options.elementwise) if any(isinstance(v, Pair) for v in inputs) else None
+        return None if rule is None else rule.merge_later(call, inputs, self._context)
 
     def _rewritten(self, call: Call, inputs: list[Value]) -> list[Value]:
         """The call by its rule where a pair is read or written; else a copy of its layer."""
@@ -109,3 +114,15 @@ class Walk:
             return self._sizes.attached(call, inputs, rule.rewrite(call, inputs, self._context))
         args, kwargs = arguments(call, inputs)
         return tree.flatten(self._context.clone(call)(*args, **kwargs))
+
+
+@contextmanager
+def _errors_name(call: Call) -> Iterator[None]:
+    """Whatever a rule, or Keras for it, raises: as a RewriteError that names the layer."""
+    try:
+        yield
+    except OctconvertError:
+        raise
+    except Exception as error:
+        reason = f"could not be rewritten: {first_line(error)}"
+        raise RewriteError(f"layer '{call.name}' ({call.class_name}) {reason}", call.key, reason) from error

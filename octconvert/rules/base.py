@@ -121,6 +121,14 @@ class Rule(Family):
         """
         raise NotImplementedError
 
+    def merge_later(self, call: Call, values: list[Value], build: Build) -> list[Value] | None:
+        """What replaces a call that stops pairs, where they can be merged behind a part of it; arguments as `rewrite`.
+
+        Returns:
+            As `rewrite`; None where each pair is merged before the call.
+        """
+        return None
+
     def linear_output(self, call: Call, part: str, inputs: list[Any]) -> Any:
         """The output of one part of a layer before its activation, if it is linear in its weights; for calibration.
 

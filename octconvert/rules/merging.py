@@ -64,6 +64,19 @@ class ElementwiseJoinRule(Rule):
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return [self.joined(call, values, build)]
 
+    def merge_later(self, call: Call, values: list[Value], build: Build) -> list[Value] | None:
+        """Whole-low operands of a sum with a plain tensor are added first, and their sum is merged."""
+        if not isinstance(call.operation, layers.Add) or build.is_shared(call):
+            return None
+        lows = [value for value in values if isinstance(value, Pair) and _is_whole_low(value)]
+        if len({(pair.split.octave, pair.split.size) for pair in lows}) != 1 or not 1 < len(lows) < len(values):
+            return None
+        name = build.name(f"{call.operation.name}{LOW}")
+        total = layers.Add(name=name, dtype=call.operation.dtype_policy)([pair.low for pair in lows])
+        added = {id(pair) for pair in lows}
+        others = [build.plain(value) for value in values if id(value) not in added]
+        return [build.clone(call)([*others, build.plain(Pair.of(total, lows[0].split))])]
+
     def is_sum(self, call: Call) -> bool:
         return type(call.operation).__name__ == "Add" and len(call.inputs) > 1
 
@@ -87,6 +100,11 @@ class ElementwiseJoinRule(Rule):
                 fitted.append(Pair(None if split.whole_low else value, pooled, split))
         constants = None if isinstance(call.operation, keras.layers.Layer) else cut_constants
         return build.dual(call, fitted, weights, constants=constants)
+
+
+def _is_whole_low(pair: Pair) -> bool:
+    """Whether it is one map at the low resolution, with no padding left to be applied."""
+    return pair.high is None and pair.pads is None and pair.split.octave > 1
 
 
 def _may_add_to_columns(call: Call, flow: Flow) -> bool:

@@ -1,9 +1,10 @@
 """Element-wise joins of two or more branches, and what else can be joined with a pair."""
 
+import keras
 import numpy as np
 import pytest
 from keras import Input, Model, layers, ops
-from oracle import assert_oracle, assert_portable, ends, roles
+from oracle import assert_oracle, assert_portable, ends, example, roles, run
 
 JOINS = [layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum]
 
@@ -64,6 +65,28 @@ def test_pair_added_to_plain_tensor_is_merged():
     result = assert_oracle(Model(inputs, [last(layers.Add(name="join")([x, inputs])), side]), converted=3)
     assert roles(result)["last"] == "plain"
     assert "plain tensor" in ends(result)["join"]
+
+
+@pytest.mark.parametrize("size", [(12, 10), (11, 14)])
+def test_whole_low_tensors_added_to_a_plain_one_are_upsampled_once(size):
+    inputs = Input((*size, 8))
+    first, second = branches(inputs)
+    readers = [layers.Conv2D(4, 3, name=f"reader{i}")(x) for i, x in enumerate((first, second))]
+    model = Model(inputs, [last(layers.Add(name="join")([first, inputs, second])), *readers])
+    result = assert_oracle(model, converted=4, alpha=1.0)
+    assert roles(result) == dict.fromkeys(("branch0", "branch1"), "first") | {
+        "reader0": "last",
+        "reader1": "last",
+        "last": "plain",
+    }
+    merges = [layer for layer in result.model.layers if type(layer).__name__ == "OctaveMerge"]
+    assert [layer.output.shape[1:3] for layer in merges] == [size]
+    assert [len(result.model.get_layer(name).input) for name in ("join-L", "join")] == [2, 2]
+    added = keras.Model(result.model.input, [result.model.get_layer(name).output for name in ("join", "join-L")])
+    joined, low = run(added, example(model))
+    up = low.repeat(2, 1).repeat(2, 2)[:, : size[0], : size[1]]
+    np.testing.assert_allclose(joined, up + example(model), atol=1e-5)
+    assert_portable(model, alpha=1.0)
 
 
 def test_concatenation_along_rows_ends_the_pair():
