@@ -21,7 +21,12 @@ from octconvert.rewriting import Rewritten
 
 @dataclass(frozen=True)
 class Counterpart:
-    """The counterpart of a source tensor in the converted model: one tensor number, or (high, low) and their split."""
+    """The counterpart of a source tensor in the converted model: a plain tensor, a pair or a low map.
+
+    Attributes:
+        numbers: of one tensor, or of the parts of the split.
+        split: of the source tensor; None where the counterpart is plain.
+    """
 
     numbers: tuple[int, ...]
     split: ChannelSplit | None
@@ -107,18 +112,19 @@ class Alignment:
         return [g for g in every if len(g) == counts[id(g[0].layer)] == len({aligned.source.index for aligned in g})]
 
     def parts(self, tensor: BackendTensor, split: ChannelSplit | None) -> list[BackendTensor]:
-        """A tensor of the source as the converted model should hold it: [whole], or [high, pooled low]."""
+        """A tensor of the source as the converted model should hold it: whole, or in parts, the low one pooled."""
         if split is None:
             return [tensor]
         if "float" not in keras.backend.standardize_dtype(tensor.dtype):  # of a comparison: the share of each cell
             tensor = ops.cast(tensor, "float32")
         axis = self.source.channel_axis if len(tensor.shape) == 4 else len(tensor.shape) - 1
-        low = ops.take(tensor, split.low, axis=axis)
-        if len(tensor.shape) == 4:
-            low = pool_octave(low, split.octave, self.source.data_format)
-        return [ops.take(tensor, split.high, axis=axis), low]
+        parts = []
+        for part in split.parts:
+            own = tensor if split.whole_low else ops.take(tensor, part.channels, axis=axis)
+            parts.append(pool_octave(own, part.cell, self.source.data_format) if len(tensor.shape) == 4 else own)
+        return parts
 
 
 def _parts(value: Any) -> list[keras.KerasTensor]:
-    """The Keras tensors of a value of the rewriting: [high, low] or [plain]."""
-    return [value.high, value.low] if isinstance(value, Pair) else [value]
+    """The Keras tensors of a value of the rewriting: [high, low], [low] or [plain]."""
+    return value.tensors if isinstance(value, Pair) else [value]

@@ -188,9 +188,9 @@ def _add_errors(alignment: Alignment, batch: list[np.ndarray], sums: dict[int, n
             number, other = next(converted)
             held[number] = other
         split = alignment.counterparts[tensor].split
-        for part, number in zip(alignment.parts(value, split), numbers[tensor], strict=True):
-            weight = 1.0 if split is None or number == numbers[tensor][0] else float(split.octave**2)
-            sums[tensor] += weight * _sums(part, held[number])
+        cells = [1] if split is None else [part.cell for part in split.parts]
+        for part, number, cell in zip(alignment.parts(value, split), numbers[tensor], cells, strict=True):
+            sums[tensor] += cell**2 * _sums(part, held[number])
             left[number] -= 1
             if not left[number]:
                 del held[number]

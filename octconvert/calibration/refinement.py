@@ -174,10 +174,7 @@ def _source_values(alignment: Alignment, inputs: Any, inner: list[int]) -> list[
 def _shares(alignment: Alignment, tensor: int) -> list[float]:
     """Shares of the channels of a source tensor in its counterparts."""
     split = alignment.counterparts[tensor].split
-    if split is None:
-        return [1.0]
-    count = len(split.high) + len(split.low)
-    return [len(split.high) / count, len(split.low) / count]
+    return [1.0] if split is None else [len(part.channels) / split.channels for part in split.parts]
 
 
 def _samples(supply: Supply, training: TrainingPlan, pace: Pace, seed: int) -> Samples:

@@ -2,8 +2,9 @@
 
 The converted model's inputs to a normalisation differ from the source's; its statistics are moved by as much:
 ``mean + (mean now - mean in the source)`` and ``variance * (variance now / variance in the source)``, with both
-measured on the same samples, and for a low map against the source's *pooled* map. (Plain re-estimation would scale low
-maps, whose variance is smaller because they are pooled, to the variance of the high ones: another function.)
+measured on the same samples, and for a low map against the source's *pooled* map. The same holds for a plain map that a
+layer computes from a low map alone. (Plain re-estimation would scale low maps, whose variance is smaller because they
+are pooled, to the variance of the high ones: another function.)
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import numpy as np
 from keras import ops
 
 from octconvert.calibration.alignment import AlignedCall, Alignment
+from octconvert.calibration.fitting.linear import regressions
+from octconvert.layers.spatial import pool_octave
 from octconvert.model.execution import observe
+from octconvert.model.graph import OPERATION
 from octconvert.model.tensors import BackendTensor
 
 LARGEST_CHANGE = 4.0
@@ -55,10 +59,23 @@ def _add(alignment: Alignment, batch: list[np.ndarray], calls: list[AlignedCall]
                 None if aligned.part == "clone" else alignment.counterparts[tensor].split
             )  # a copy reads the merged map
             parts = alignment.parts(value, split)
-            sums[id(aligned.layer)][0] += _moments(parts[-1 if aligned.part == "clone-L" else 0], aligned.layer.axis)
+            own = parts[-1 if aligned.part == "clone-L" else 0]
+            if len(own.shape) == 4:
+                own = pool_octave(own, _cell(alignment, aligned), alignment.source.data_format)
+            sums[id(aligned.layer)][0] += _moments(own, aligned.layer.axis)
     for tensor, value in observe(alignment.converted, batch, by_converted):
         for aligned in by_converted[tensor]:
             sums[id(aligned.layer)][1] += _moments(value, aligned.layer.axis)
+
+
+def _cell(alignment: Alignment, aligned: AlignedCall) -> int:
+    """Positions along an axis of the normalised map that hold one value: those of a low map that was upsampled."""
+    tensor = aligned.call.inputs[0]
+    writer = alignment.converted.producer(tensor)
+    if writer.kind != OPERATION:
+        return 1
+    cells = {regression.output: regression.cell for regression in regressions(writer.operation)}
+    return cells.get(writer.outputs.index(tensor), 1)
 
 
 def _moments(x: BackendTensor, axis: int) -> np.ndarray:

@@ -88,7 +88,7 @@ def _linear_group(layout: Layout, tensors: list[int]) -> LinearGroup | None:
             branches.append(branch)
             inside.update(call.index for call in branch.affine)
     for tensor in tensors:
-        if tensor in graph.outputs or len(graph.tensors[tensor].shape) != 4 or tensor not in layout.splits:
+        if tensor in graph.outputs or len(graph.tensors[tensor].shape) != 4 or not _is_pair(layout, tensor):
             return None
         for call in graph.consumers.get(tensor, ()):
             rule = rule_of(call) if call.kind == OPERATION else None
@@ -101,6 +101,11 @@ def _linear_group(layout: Layout, tensors: list[int]) -> LinearGroup | None:
             readers.append((call, tensor))
     measured = [pair for pair in readers if _reads_pair(layout, *pair)]
     return LinearGroup(tuple(branches), tuple(readers)) if measured else None
+
+
+def _is_pair(layout: Layout, tensor: int) -> bool:
+    """Whether a basis decides which components are low; in a tensor that is whole-low all of them are."""
+    return tensor in layout.splits and not layout.splits[tensor].whole_low
 
 
 def _reads_pair(layout: Layout, call: Call, tensor: int) -> bool:

@@ -25,7 +25,7 @@ from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.tensors import BackendTensor
 from octconvert.planning.convolutions import is_convolution
 from octconvert.planning.layout import Layout
-from octconvert.results.plan import Plan
+from octconvert.results.plan import Group, Plan
 from octconvert.rules import rule_of, traits_of
 from octconvert.rules.traits import DEPTHWISE, TRANSPOSED, ConvolutionStage
 
@@ -67,14 +67,18 @@ class Moments:
 
 
 def readers(layout: Layout) -> dict[int, list[Call]]:
-    """Maps that are planned as pairs -> the convolutions that read them so."""
+    """Maps that are planned as pairs -> the convolutions that read them so.
+
+    Tensors that are whole-low are left out: there is nothing to choose.
+    """
     graph = layout.graph
     result: dict[int, list[Call]] = {}
     for call in graph.calls:
         trace = layout.traces.get(call.index)
         for tensor in call.inputs:
-            is_map = len(graph.tensors[tensor].shape) == 4
-            if trace is not None and trace.gains and is_map and tensor in layout.splits and is_convolution(graph, call):
+            split = layout.splits.get(tensor)
+            is_pair = split is not None and not split.whole_low and len(graph.tensors[tensor].shape) == 4
+            if trace is not None and trace.gains and is_pair and is_convolution(graph, call):
                 result.setdefault(tensor, []).append(call)
     return result
 
@@ -213,12 +217,23 @@ def transferred(damages: np.ndarray, source: Layout, target: Layout) -> np.ndarr
     return values
 
 
+def is_open(group: Group) -> bool:
+    """Whether there are channels to choose in a group: the plan selects none, and not all of them are low."""
+    return group.selection is None and group.low != group.channels
+
+
 def select(layout: Layout, plan: Plan, damages: np.ndarray) -> Plan:
-    """The plan with the channels low that do the least damage, as many in each group as before."""
+    """The plan with the channels low that do the least damage, as many in each group as before.
+
+    Groups that are whole-low stay as they are.
+    """
     choices = dict(zip((id(tied) for tied, _ in layout.groups), layout.choices, strict=True))
     low = layout.components.assign(lambda group: choices[id(group)], damages)
     groups = []
     for group, (tied, _) in zip(plan.groups, layout.groups, strict=True):
+        if group.selection is None and not is_open(group):
+            groups.append(group)
+            continue
         selection = tuple(tuple(np.flatnonzero(low[p.channels]).tolist()) for p in tied.producers)
         groups.append(replace(group, selection=selection, low=tuple(map(len, selection))))
     return replace(plan, groups=tuple(groups))

@@ -76,3 +76,32 @@ def test_calls_of_a_net_do_not_depend_on_their_order():
             assert np.allclose(part, converted[other], atol=1e-4)
             looked_at += 1
     assert looked_at > 20
+
+
+@pytest.mark.parametrize(
+    "make, options",
+    [
+        (nets.residual, dict(alpha=0.0, interior=1.0)),
+        (nets.unet, dict(alpha=1.0)),
+        (nets.shared, dict(alpha=1.0)),
+    ],
+)
+def test_counterparts_that_are_whole_low(make, options):
+    model = make()
+    alignment = nets.alignment_of(model, octave=1, **options)
+    inputs = [nets.images(2, tensor.shape[1]) for tensor in model.inputs]
+    source, converted = nets.everything(alignment.source, inputs), nets.everything(alignment.converted, inputs)
+    whole_low = 0
+    for number, counterpart in alignment.counterparts.items():
+        (part,), (other,) = alignment.parts(source[number], counterpart.split), counterpart.numbers
+        assert np.allclose(part, converted[other], atol=1e-4)
+        whole_low += counterpart.split is not None and counterpart.split.whole_low
+    assert whole_low > 3
+
+
+def test_a_whole_low_part_is_pooled_at_octave_2():
+    alignment = nets.alignment_of(nets.small(), alpha=0.0, interior=1.0)
+    source = nets.everything(alignment.source, [nets.images(2)])
+    number, split = next((n, c.split) for n, c in alignment.counterparts.items() if c.split is not None)
+    (low,) = alignment.parts(source[number], split)
+    assert np.allclose(low, np.asarray(source[number]).reshape(2, 8, 2, 8, 2, -1).mean((2, 4)), atol=1e-5)

@@ -123,3 +123,10 @@ def test_accuracy_where_there_are_no_classes():
         accuracy(nets.unet(), nets.samples(nets.images(2), labels=np.zeros(2)))
     with pytest.raises(InputError, match="expected one label a sample"):
         accuracy(nets.small(), nets.samples(nets.images(2), labels=np.zeros((2, 3, 3))))
+
+
+def test_errors_of_layers_around_whole_low_tensors():
+    model, samples = nets.residual(), nets.samples(nets.images(8))
+    same = errors_by_layer(nets.alignment_of(model, octave=1, alpha=0.0, interior=1.0), samples.batches(3))
+    found = errors_by_layer(nets.alignment_of(model, alpha=0.0, interior=1.0), samples.batches(3))
+    assert set(same) == set(found) and max(same.values()) < 1e-6 < 1e-3 < max(found.values())

@@ -46,12 +46,19 @@ def error(alignment, supply) -> float:
     return expected.error(found)
 
 
-@pytest.mark.quick("nested")
-@pytest.mark.parametrize("make", [*nets.TOPOLOGIES, nets.transformer_tail])
-def test_at_octave_1_there_is_nothing_to_learn(make):
+@pytest.mark.quick("nested-0.5", "whole-low")
+@pytest.mark.parametrize(
+    "make, alpha",
+    [
+        *((make, 0.5) for make in (*nets.TOPOLOGIES, nets.transformer_tail)),
+        (nets.assorted, 1.0),
+        pytest.param(nets.small, 1.0, id="whole-low"),
+    ],
+)
+def test_at_octave_1_there_is_nothing_to_learn(make, alpha):
     """Every tensor is compared with the one it stands for."""
     model = make()
-    alignment, supply = nets.alignment_of(model, octave=1), supply_of(model, 8)
+    alignment, supply = nets.alignment_of(model, octave=1, alpha=alpha), supply_of(model, 8)
     assert len(inner_tensors(alignment)) >= 2
     trained = trained_model(alignment, images=False)
     trained.compile("sgd", run_eagerly=True)

@@ -20,11 +20,12 @@ def first_of_high_maps(alignment):
     return next(unit for unit in found if unit.part == "clone-H")
 
 
-@pytest.mark.quick("nested")
+@pytest.mark.quick("nested-0.5", "nested-1.0")
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
 @pytest.mark.parametrize("make", [nets.residual, nets.inverted_residual, nets.assorted, nets.nested, nets.dense_net])
-def test_nothing_moves_at_octave_1(make):
+def test_nothing_moves_at_octave_1(make, alpha):
     model = make()
-    alignment = nets.alignment_of(model, octave=1)
+    alignment = nets.alignment_of(model, octave=1, alpha=alpha)
     before = alignment.model.get_weights()
     count = renormalize(alignment, nets.samples(nets.images(16, model.inputs[0].shape[1])).batches(8))
     assert count >= len(normalisations(model))
@@ -111,3 +112,26 @@ def test_constant_channels_keep_their_variance():
     assert all(
         np.array_equal(before[id(layer)], layer.moving_variance) for layer in normalisations(alignment.model)[:2]
     )
+
+
+def test_a_whole_low_map_is_held_against_the_pooled_map():
+    """A 1x1 convolution is exact at half the resolution."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 1, use_bias=False)(inputs)))
+    alignment = nets.alignment_of(randomise(keras.Model(inputs, nets.head(layers.Conv2D(4, 3)(x)))), alpha=1.0)
+    before = alignment.model.get_weights()
+    assert renormalize(alignment, nets.samples().batches(8)) == 1
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(before, alignment.model.get_weights(), strict=True))
+
+
+def test_a_plain_map_of_a_whole_low_one_is_held_against_the_pooled_map():
+    """It has no detail; that alone moves nothing."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 1)(layers.Conv2D(8, 1)(inputs))  # exact at half the resolution
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    alignment = nets.alignment_of(randomise(keras.Model(inputs, nets.head(x))), alpha=0.0, alpha_map=(("conv2d", 1.0),))
+    whole_low = {unit.part: unit.layer.low_input.whole_low for unit in alignment.calls if unit.part == "octave"}
+    assert whole_low["octave"]
+    before = alignment.model.get_weights()
+    assert renormalize(alignment, nets.samples().batches(8)) == 1
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(before, alignment.model.get_weights(), strict=True))

@@ -151,3 +151,9 @@ def test_readers_that_read_nothing():
     for call, _ in linear_groups(layout)[0].readers:
         call.operation.kernel.assign(np.zeros(call.operation.kernel.shape))
     check(model, 1)
+
+
+def test_in_a_whole_low_tensor_no_basis_is_better():
+    planned = nets.planned(nets.inverted_residual(), alpha=1.0)
+    assert any(split.whole_low for split in planned.layout.splits.values())
+    assert not linear_groups(planned.layout)

@@ -8,7 +8,7 @@ from keras import layers
 from oracle import randomise
 
 import octconvert
-from octconvert.calibration.selection import readers, response, roughness, select, survey
+from octconvert.calibration.selection import is_open, readers, response, roughness, select, survey
 from octconvert.errors import UsageError
 from octconvert.planning.layouts import layout_from_plan
 
@@ -209,3 +209,22 @@ def test_a_selection_that_tied_layers_do_not_share_is_refused():
     groups = (*plan.groups[:position], wrong, *plan.groups[position + 1 :])
     with pytest.raises(UsageError, match="tied to others"):
         octconvert.convert(model, plan=type(plan)(**{**vars(plan), "groups": groups}), calibration=False)
+
+
+def test_in_a_whole_low_group_nothing_is_chosen():
+    model = nets.residual()
+    layout, plan, _ = chosen(model, alpha=1.0)
+    assert not readers(layout) and not any(map(is_open, plan.groups))
+    assert plan == nets.planned(model, alpha=1.0).plan
+
+
+def test_beside_whole_low_groups_the_others_are_chosen_as_ever():
+    model = nets.residual()
+    first = nets.planned(model).plan.groups[0]
+    layout, plan, _ = chosen(model, alpha_map=((first.producers[0], 1.0),))
+    groups = {group.producers: group for group in plan.groups}
+    assert groups[first.producers].selection is None
+    others = [group for group in plan.groups if group.producers != first.producers]
+    assert others and all(group.selection for group in others)
+    whole_low = {tensor for tensor, split in layout.splits.items() if split.whole_low}
+    assert whole_low and whole_low.isdisjoint(readers(layout))

@@ -128,3 +128,13 @@ def test_outputs_that_are_no_numbers_tell_nothing():
     images = IMAGES.copy()
     images[0, 0, 0, 0] = np.nan
     assert sensed(linear_net(), images)[1] is None
+
+
+def test_whole_low_maps_are_not_measured():
+    model = nets.residual()
+    first = nets.planned(model).plan.groups[0].producers[0]
+    layout, found = sensed(model, alpha_map=((first, 1.0),))
+    whole_low = {tensor for tensor, split in layout.splits.items() if split.whole_low}
+    assert whole_low and whole_low.isdisjoint(readers(layout))
+    for tensor in readers(layout):
+        assert np.isfinite(found[layout.channels[tensor]]).all()

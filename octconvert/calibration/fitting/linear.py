@@ -3,6 +3,7 @@
 A convolution's output at one position is ``row @ weights``, where the row holds the inputs under its window. An octave
 convolution is two such regressions: the high output from windows on the high map and, once for each block of ``octave``
 positions, on the low map (paper, equations 2-4); the low output from windows on the pooled high and on the low map.
+A high output from a low map alone holds one value in every block: it is a regression of the block's mean.
 Rows are gathered at drawn positions only, so no map is ever unfolded as a whole.
 """
 
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.layers.base import bias_is_misplaced
+from octconvert.layers.base import bias_is_misplaced, split_inputs
 from octconvert.layers.spatial import pad_or_crop, pool_octave
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.geometry import same_padding
@@ -32,7 +33,7 @@ class Term:
         kernel: name of the layer's weight.
         prepare: inputs of the layer -> (map, padding 'same' or 'valid') in the layer's data format.
         dilation: of the kernel.
-        cell: output positions along an axis that read one and the same window (octave for LH, else 1).
+        cell: fitted positions along an axis that read one and the same window (octave for LH beside HH, else 1).
     """
 
     kernel: str
@@ -53,6 +54,7 @@ class Regression:
         blocks: groups of channels that do not mix (groups of the convolution; channels of a depthwise one).
         kernel_size, strides: of every term; (1, 1) for Dense.
         kind: CONV, DEPTHWISE or DENSE of `octconvert.rules.traits`.
+        cell: output positions along an axis that hold one value (octave for LH alone, else 1): their mean is fitted.
     """
 
     layer: Any
@@ -63,6 +65,7 @@ class Regression:
     kernel_size: tuple[int, int] = (1, 1)
     strides: tuple[int, int] = (1, 1)
     kind: str = CONV
+    cell: int = 1
 
     @property
     def channels_first(self) -> bool:
@@ -94,12 +97,23 @@ class Regression:
         return ops.transpose(x, (0, 2, 3, 1)) if self.channels_first else x
 
     def targets(self, y: BackendTensor, positions: np.ndarray) -> BackendTensor:
-        """The target output (in the layer's data format) at the positions: (blocks, n, outputs of a block)."""
+        """The target (in the layer's data format, means of cells) at the positions: (blocks, n, outputs of a block)."""
         y = self.last(y)
         rows, columns, channels = y.shape[1:]
         flat = ops.reshape(y, (-1, channels))
         rows_of_targets = ops.take(flat, (positions[:, 0] * rows + positions[:, 1]) * columns + positions[:, 2], axis=0)
         return ops.transpose(ops.reshape(rows_of_targets, (len(positions), self.blocks, -1)), (1, 0, 2))
+
+    def importance(self, inputs: Sequence[BackendTensor], positions: np.ndarray) -> np.ndarray:
+        """Share of each position's cell that lies within the output: less than 1 at the end of odd sizes; (n,)."""
+        share = np.ones(len(positions), dtype="float32")
+        if self.cell == 1:
+            return share
+        source = self.layer.source_size([tuple(x.shape) for x in inputs])
+        for axis, size in enumerate(source):
+            left = self.layer.window.output(axis, size) - self.cell * positions[:, 1 + axis]
+            share *= np.minimum(left, self.cell) / np.float32(self.cell)
+        return share
 
     def weights(self, values: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """(blocks, features, outputs of a block) from the layer's kernels, or from ``values`` by their names."""
@@ -186,27 +200,37 @@ def _both(values: Sequence[int]) -> tuple[int, int]:
 def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
     regressions = []
     for number, output in enumerate(stage.outputs):
-        terms = tuple(_octave_term(layer, path, output.resolution) for path in output.paths)
+        from_low = all(path.reads == LOW for path in output.paths)
+        cell = layer.octave if output.resolution == HIGH and from_low else 1
+        terms = tuple(_octave_term(layer, path, output.resolution, cell) for path in output.paths)
         kernel = getattr(layer, output.paths[0].kernel)
         blocks = kernel.shape[2] if stage.kind == DEPTHWISE else layer.groups
         sizes = (layer.kernel_size, _both(layer.strides))
-        regressions.append(Regression(layer, number, terms, output.bias, blocks, *sizes, stage.kind))
+        regressions.append(Regression(layer, number, terms, output.bias, blocks, *sizes, stage.kind, cell))
     return regressions
 
 
-def _octave_term(layer: Any, path: OctavePath, resolution: str) -> Term:
+def _octave_term(layer: Any, path: OctavePath, resolution: str, fitted: int) -> Term:
+    """A path as a term; ``fitted``: output positions along an axis whose mean is fitted."""
+
+    def maps(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor | None, BackendTensor | None]:
+        return layer.low_input.maps(*split_inputs(list(inputs), layer.name))
+
     def high(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_high(inputs[0])
+        return layer.prepare_high(maps(inputs)[0])
 
     def low(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_low(inputs[1], inputs[0])
+        return layer.prepare_low(maps(inputs)[1], size(inputs))
 
     def pooled(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_low(pool_octave(inputs[0], layer.octave, layer.data_format), inputs[0])
+        return layer.prepare_low(pool_octave(maps(inputs)[0], layer.octave, layer.data_format), size(inputs))
+
+    def size(inputs: Sequence[BackendTensor]) -> tuple[int, int]:
+        return layer.source_size([tuple(x.shape) for x in inputs])
 
     if path.reads == HIGH:
         return Term(path.kernel, high, layer.dilation_rate)
-    cell = layer.octave if resolution == HIGH else 1
+    cell = layer.octave // fitted if resolution == HIGH else 1
     return Term(path.kernel, low if path.reads == LOW else pooled, layer.low_dilation, cell)
 
 

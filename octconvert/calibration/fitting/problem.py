@@ -51,13 +51,17 @@ class Problem:
     def add(
         self, rng: np.random.Generator, inputs: Sequence[BackendTensor], target: BackendTensor, limit: int, fold: int
     ) -> None:
-        """Add rows at no more than ``limit`` positions of one batch."""
+        """Add rows at no more than ``limit`` positions of one batch; ``target``: see `Target.compute`."""
         regression = self.regression
         positions = draw_positions(rng, regression.last(target).shape, limit)
         rows = ops.cast(regression.rows(inputs, positions), "float32")
         targets = ops.cast(regression.targets(target, positions), "float32")
         if self.intercept is not None:
             rows = ops.concatenate([rows, ops.ones((*rows.shape[:2], 1))], axis=-1)
+        importance = regression.importance(inputs, positions)
+        if importance.min(initial=1.0) < 1.0:
+            root = np.sqrt(importance)[:, None]
+            rows, targets = rows * root, targets * root
         if self.equations is None:
             self.equations = NormalEquations(rows.shape[0], rows.shape[-1], targets.shape[-1])
         self.equations.add(rows, targets, fold)

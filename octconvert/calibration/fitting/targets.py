@@ -6,7 +6,8 @@ A layer's target is the output of its source before the activation, with two cor
   before (the shortcut of a residual block), the target is the value that makes the sum right. It corrects errors of
   the shortcut, so they do not add up along a chain of blocks.
 - *Rectifier.* Where a rectifier follows, a low cell should be the mean of the rectified positions, ``pool(act(y))``;
-  the rectified mean, ``act(pool(y))``, is less.
+  the rectified mean, ``act(pool(y))``, is less. The same holds for a high output that is computed from a low map alone:
+  it holds one value in each cell.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 from keras import ops
 
 from octconvert.calibration.alignment import AlignedCall, Alignment, Counterpart
+from octconvert.calibration.fitting.linear import regressions
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.split import ChannelSplit
-from octconvert.rules import rule_of
+from octconvert.rules import rule_of, traits_of
 from octconvert.rules.activations import is_linear, rectifier_limit
 
 SMALL_GAIN = 1e-3
@@ -35,7 +37,8 @@ class Target:
     Attributes:
         aligned: the call.
         split: of its source's output; None where the call has one plain output.
-        side: 0 or 1 where the output is the high or the low map alone ('clone-H', 'clone-L'), else None.
+        side: which part of the split the output is where it is one alone ('clone-H', 'clone-L'), else None.
+        cells: for each map: positions along an axis of the source's output that a value of it stands for.
         scale, offset: of the normalisation behind the call, for each source channel.
         total: source tensor of the sum that follows, or None.
         others: converted tensors that are added to the call's output there.
@@ -45,6 +48,7 @@ class Target:
     aligned: AlignedCall
     split: ChannelSplit | None
     side: int | None = None
+    cells: tuple[int, ...] = (1,)
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
     offset: np.ndarray = field(default_factory=lambda: np.zeros(1))
     total: int | None = None
@@ -62,7 +66,10 @@ class Target:
     def compute(
         self, alignment: Alignment, source: dict[int, BackendTensor], converted: dict[int, BackendTensor]
     ) -> list[BackendTensor]:
-        """The target outputs of the call, one for each of its maps; empty where the layer is not linear."""
+        """The target outputs of the call, one for each of its maps; empty where the layer is not linear.
+
+        A high map that holds one value in each cell is averaged over the cells.
+        """
         call, rule = self.aligned.source, rule_of(self.aligned.source)
         inputs = [source[number] for number in call.inputs]
         own = rule.linear_output(call, self.aligned.part, inputs) if rule is not None else None
@@ -72,9 +79,19 @@ class Target:
         parts = alignment.parts(own, self.split)
         if self.total is not None:
             parts = self._for_sum(alignment, parts, source, converted)
-        elif self.limit is not None and len(parts) == 2:
-            parts = [parts[0], self._for_rectifier(alignment, own, parts[1])]
+        parts = [self._averaged(alignment, part, i) for i, part in enumerate(parts)]
+        if self.total is None and self.limit is not None:
+            parts = [self._for_rectifier(alignment, own, part, i) for i, part in enumerate(parts)]
         return parts if self.side is None else [parts[self.side]]
+
+    def _channels(self, i: int) -> np.ndarray | None:
+        """Source channels of a map; None: all of them."""
+        return None if self.split is None or self.split.whole_low else self.split.parts[i].channels
+
+    def _averaged(self, alignment: Alignment, part: BackendTensor, i: int) -> BackendTensor:
+        """A map of high values as the means of its cells; a low map is one already."""
+        is_low = self.split is not None and self.split.parts[i].cell > 1
+        return part if is_low or self.cells[i] == 1 else pool_octave(part, self.cells[i], alignment.source.data_format)
 
     def _for_sum(
         self,
@@ -90,22 +107,23 @@ class Target:
         for i, (own, total) in enumerate(zip(parts, alignment.parts(whole, self.split), strict=True)):
             for numbers in self.others:
                 total = total - ops.cast(converted[numbers[i]], "float32")
-            channels = None if self.split is None else (self.split.high, self.split.low)[i]
-            targets.append(self._undone(alignment, total, own, channels))
+            targets.append(self._undone(alignment, total, own, self._channels(i)))
         return targets
 
-    def _for_rectifier(self, alignment: Alignment, own: BackendTensor, low: BackendTensor) -> BackendTensor:
-        """Low cells whose rectified value is the mean of the rectified positions."""
-        assert self.split is not None and self.limit is not None  # only pairs have low cells
-        y = ops.take(own, self.split.low, axis=alignment.source.channel_axis)
-        scale, offset = (_shaped(alignment, v[self.split.low], y) for v in (self.scale, self.offset))
-        y = y * scale + offset
+    def _for_rectifier(self, alignment: Alignment, own: BackendTensor, part: BackendTensor, i: int) -> BackendTensor:
+        """The map with cells whose rectified value is the mean of the rectified positions; ``own``: all channels."""
+        assert self.limit is not None
+        if self.cells[i] == 1:
+            return part
+        channels = self._channels(i)
+        y = own if channels is None else ops.take(own, channels, axis=alignment.source.channel_axis)
+        scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
+        y = y * _shaped(alignment, scale, y) + _shaped(alignment, offset, y)
         pooled, mean = (
-            pool_octave(part, self.split.octave, alignment.source.data_format)
-            for part in (y, ops.clip(y, 0.0, self.limit))
+            pool_octave(each, self.cells[i], alignment.source.data_format) for each in (y, ops.clip(y, 0.0, self.limit))
         )
         target = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are clipped alike
-        return self._undone(alignment, target, low, self.split.low)
+        return self._undone(alignment, target, part, channels)
 
     def _undone(
         self, alignment: Alignment, target: BackendTensor, own: BackendTensor, channels: np.ndarray | None
@@ -134,21 +152,31 @@ def target_of(alignment: Alignment, aligned: AlignedCall, available: set[int]) -
     split = (
         _split_of_depthwise(alignment, aligned) if between else alignment.layout.splits.get(aligned.source.outputs[0])
     )
-    side = {"clone-H": 0, "clone-L": 1}.get(aligned.part)
-    maps = 1 if split is None or side is not None else 2
+    suffixes = [] if split is None else [part.suffix for part in split.parts]
+    side = next((i for i, suffix in enumerate(suffixes) if aligned.part == f"clone{suffix}"), None)
+    maps = 1 if split is None or side is not None else len(suffixes)
     if len(aligned.call.outputs) != maps:
         return None
-    target = Target(aligned, split, side)
+    target = Target(aligned, split, side, _cells(aligned, split))
     half = between and hasattr(aligned.source.operation, "pointwise_kernel")  # of a separable convolution
     return target if half else _followed(alignment, target, available)
+
+
+def _cells(aligned: AlignedCall, split: ChannelSplit | None) -> tuple[int, ...]:
+    """`Target.cells`: from the split, and from a layer that computes a high map from a low one alone."""
+    of_parts = (1,) if split is None else tuple(part.cell for part in split.parts)
+    of_outputs = tuple(regression.cell for regression in regressions(aligned.layer))
+    if len(of_outputs) != len(of_parts):
+        return of_parts
+    return tuple(map(max, of_parts, of_outputs))
 
 
 def _split_of_depthwise(alignment: Alignment, aligned: AlignedCall) -> ChannelSplit | None:
     """Split of a depthwise layer's output, from that of what it reads."""
     read = alignment.layout.splits.get(aligned.source.inputs[0])
-    if read is None or len(aligned.call.outputs) == 1:
+    if read is None or traits_of(aligned.layer).octave is None:
         return None
-    return ChannelSplit(np.repeat(read.mask, aligned.layer.hh_kernel.shape[-1]), read.octave)
+    return ChannelSplit(np.repeat(read.mask, aligned.layer.depth_multiplier), read.octave)
 
 
 def _followed(alignment: Alignment, target: Target, available: set[int]) -> Target:

@@ -18,8 +18,11 @@ class Select(CalibrationStep):
 
     def apply(self, run: Run, state: State) -> Outcome:
         planned, groups = state.planned, state.planned.plan.groups
+        chosen = sum(map(selection.is_open, groups))
+        if not chosen:
+            return Outcome(state, "no group has channels to choose", kept=False)
         damage, how = damages(run, planned, run.pace(self.name))
         fixed = sum(group.selection is not None for group in groups)
         plan = selection.select(planned.layout, planned.plan, damage)
-        detail = f"{len(groups) - fixed} groups" + (f", {fixed} as planned" if fixed else "") + how
+        detail = f"{chosen} groups" + (f", {fixed} as planned" if fixed else "") + how
         return Outcome(replace(state, planned=planned.following(plan)), detail)

@@ -6,7 +6,9 @@ import pytest
 from keras import layers, ops
 
 from octconvert.calibration.fitting.linear import draw_positions, regressions
+from octconvert.calibration.fitting.problem import Intercept, Problem
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
+from octconvert.layers.spatial import pool_octave
 
 PADS = ((1, 0), (2, -1))
 
@@ -26,6 +28,8 @@ def check(layer, arrays):
     made = regressions(layer)
     assert [regression.output for regression in made] == list(range(len(outputs)))
     for regression, output in zip(made, outputs, strict=True):
+        if regression.cell > 1:  # one value in every cell
+            output = np.asarray(pool_octave(ops.convert_to_tensor(output), regression.cell, layer.data_format))
         positions = draw_positions(np.random.default_rng(0), regression.last(output).shape, 10**9)
         rows = np.asarray(regression.rows(inputs, positions), dtype="float64")
         expected = np.asarray(regression.targets(ops.convert_to_tensor(output), positions), dtype="float64")
@@ -106,6 +110,47 @@ def test_octave_convolution_of_odd_sizes(arguments, octave, size):
 def test_roles_of_octave_convolutions(low, ratio, strides):
     layer = OctaveConv2D(6, 3, ratio_out=ratio, strides=strides)
     check(layer, maps(2, 4, low, 9, 8))
+
+
+@pytest.mark.parametrize("octave, size", [(2, (12, 10)), (2, (11, 9)), (4, (11, 9))])
+@pytest.mark.parametrize("arguments", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_octave_convolution_of_a_tensor_that_is_whole_low(ratio, arguments, octave, size):
+    layer = OctaveConv2D(8, octave=octave, ratio_out=ratio, whole_low=True, high_size=size, **arguments)
+    check(layer, maps(octave, 0, 4, *size))
+
+
+@pytest.mark.parametrize("arguments", [CONVOLUTIONS[0], CONVOLUTIONS[6]], ids=str)
+def test_whole_low_channels_first(arguments):
+    layer = OctaveConv2D(8, whole_low=True, data_format="channels_first", **arguments)
+    check(layer, maps(2, 0, 4, 8, 6, first=True))
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_depthwise_convolution_of_a_tensor_that_is_whole_low(strides):
+    check(OctaveDepthwiseConv2D(3, strides=strides, whole_low=True, high_size=(11, 7)), maps(2, 0, 4, 11, 7))
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 6), (7, 9)])
+def test_the_mean_of_a_cell_is_fitted_in_place_of_its_positions(size):
+    """The sums of a least squares fit at every position, in units of a whole cell."""
+    low, rng = maps(2, 0, 3, *size), np.random.default_rng(4)
+    layer = OctaveConv2D(2, 3, ratio_out=0.0, whole_low=True, high_size=size)
+    filled(layer, ops.convert_to_tensor(low[0]))
+    (regression,) = regressions(layer)
+    y = rng.standard_normal((2, *size, 2)).astype("float32")
+    means = pool_octave(ops.convert_to_tensor(y), 2, "channels_last")
+    problem = Problem(regression, Intercept(layer.high_bias))
+    problem.add(rng, [ops.convert_to_tensor(low[0])], means, 10**9, 0)
+
+    positions = draw_positions(rng, y.shape, 10**9)
+    cells = positions // (1, 2, 2)
+    rows = np.asarray(regression.rows([ops.convert_to_tensor(low[0])], cells))[0]
+    rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1).astype("float64")
+    targets = y.reshape(-1, 2).astype("float64")
+    assert len(rows) == len(targets) == 2 * size[0] * size[1]
+    assert np.allclose(4 * problem.equations.gram[0, 0], rows.T @ rows, rtol=1e-4, atol=1e-3)
+    assert np.allclose(4 * problem.equations.product[0, 0], rows.T @ targets, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("arguments", [CONVOLUTIONS[0], CONVOLUTIONS[6], CONVOLUTIONS[11]], ids=str)

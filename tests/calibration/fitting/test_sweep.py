@@ -187,3 +187,42 @@ def test_few_samples(count, batch):
     alignment = nets.alignment_of(nets.small())
     Sweep(alignment, nets.samples(nets.images(count)), batch).run()
     assert all(np.isfinite(weight).all() for weight in alignment.model.get_weights())
+
+
+def long(make):
+    return pytest.param(make, marks=pytest.mark.long)
+
+
+WHOLE_LOW = [dict(alpha=0.0, interior=1.0), dict(alpha=1.0)]
+
+
+@pytest.mark.parametrize(
+    "make", [nets.small, *(long(each) for each in (nets.assorted, nets.inverted_residual, nets.shared))]
+)
+def test_repairs_damaged_weights_of_whole_low_tensors(make):
+    """At octave 1 every layer is exactly solvable."""
+    model = make()
+    samples = nets.samples(np.random.default_rng(0).standard_normal((32, *model.inputs[0].shape[1:])).astype("float32"))
+    alignment = nets.alignment_of(model, octave=1, alpha=1.0)
+    nets.damage(alignment.model)
+    before = error(alignment, samples)
+    fits = Sweep(alignment, samples, 8).run()
+    assert before > 0.02 and all(fit.solution.changed for fit in fits)
+    assert error(alignment, samples) < 1e-5
+
+
+@pytest.mark.parametrize("options", WHOLE_LOW, ids=str)
+@pytest.mark.parametrize("make", [nets.small, long(nets.inverted_residual)])
+def test_whole_low_nearer_to_the_source_than_sliced_weights(make, options):
+    model, held_out = make(), nets.samples(nets.images(32, seed=77))
+    alignment, _, fits = fitted(model, few(), **options)
+    moved = [error(nets.alignment_of(model, weights=weights, **options), held_out) for weights in ("slice", "fold")]
+    assert error(alignment, held_out) < 0.7 * min(moved)
+    assert all(fit.solution.after <= fit.solution.before for fit in fits)
+
+
+def test_whole_low_maps_of_odd_sizes():
+    model, held_out = nets.residual(size=15), nets.samples(nets.images(32, 15, seed=77))
+    options = dict(alpha=0.0, interior=1.0)
+    alignment, _, _ = fitted(model, nets.samples(nets.images(32, 15)), **options)
+    assert error(alignment, held_out) < error(nets.alignment_of(model, **options), held_out)

@@ -145,3 +145,49 @@ def test_channels_first():
     x = layers.GlobalAveragePooling2D(**first)(layers.Conv2D(8, 3, **first)(x))
     found = check(randomise(keras.Model(inputs, layers.Dense(3)(x))))
     assert kinds(found)[0] == 1
+
+
+@pytest.mark.parametrize("make", [nets.residual, nets.assorted, nets.shared, nets.unet])
+def test_whole_low_tensors(make):
+    found = check(make(), alpha=1.0)
+    assert any(t.split is not None and t.split.whole_low for t in found.values())
+
+
+def test_interiors_that_are_whole_low():
+    found = check(nets.residual(), alpha=0.0, interior=1.0)
+    assert kinds(found) == (2, 3)
+
+
+def last_of_whole_low(model, **options):
+    """(target, its map, source, converted) of the first layer that makes a plain tensor of one that is whole-low."""
+    alignment = nets.alignment_of(model, octave=2, **options)
+    inputs = [nets.images(4)]
+    source, converted = nets.everything(alignment.source, inputs), nets.everything(alignment.converted, inputs)
+    whole_low = (each for each in readings_of(alignment) if getattr(each.aligned.layer, "low_input", None))
+    target = next(each.target for each in whole_low if each.aligned.layer.low_input.whole_low)
+    (y,) = target.compute(alignment, source, converted)
+    return target, np.asarray(y), source, converted
+
+
+def cells(x):
+    """Means of 2x2 positions."""
+    return np.asarray(x).reshape(4, 8, 2, 8, 2, -1).mean((2, 4))
+
+
+def test_a_plain_output_of_a_whole_low_tensor_is_fitted_to_the_mean_of_each_cell():
+    """Here of what the sum lacks."""
+    target, y, source, converted = last_of_whole_low(nets.small(), alpha=0.0, interior=1.0)
+    assert target.total is not None and y.shape == (4, 8, 8, 8)
+    lacking = source[target.total] - converted[target.others[0][0]]
+    assert np.allclose(y * target.scale + target.offset, cells(lacking), atol=1e-3)
+
+
+def test_a_plain_output_of_a_whole_low_tensor_aims_at_the_mean_of_what_the_rectifier_lets_through():
+    inputs = keras.Input((16, 16, 3))
+    x = nets.conv_bn(nets.conv_bn(inputs, 8), 8)
+    model = randomise(keras.Model(inputs, nets.head(x)))
+    target, y, source, _ = last_of_whole_low(model, alpha=1.0, exclude=("dense",))
+    graph = target.aligned.source
+    after = np.maximum(y * target.scale + target.offset, 0)
+    own = np.asarray(source[graph.outputs[0]]) * target.scale + target.offset
+    assert np.allclose(after, cells(np.maximum(own, 0)), atol=1e-3)
