@@ -112,7 +112,13 @@ def test_roles_of_octave_convolutions(low, ratio, strides):
     check(layer, maps(2, 4, low, 9, 8))
 
 
-@pytest.mark.parametrize("octave, size", [(2, (12, 10)), (2, (11, 9)), (4, (11, 9))])
+@pytest.mark.quick(
+    "0.0-{'kernel_size': 3}-odd",
+    "0.5-{'kernel_size': 3, 'strides': 2}-even",
+    "1.0-{'kernel_size': 3}-even",
+    "0.0-{'kernel_size': 1, 'strides': 2}-4",
+)
+@pytest.mark.parametrize("octave, size", [(2, (12, 10)), (2, (11, 9)), (4, (11, 9))], ids=["even", "odd", "4"])
 @pytest.mark.parametrize("arguments", CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
 def test_octave_convolution_of_a_tensor_that_is_whole_low(ratio, arguments, octave, size):

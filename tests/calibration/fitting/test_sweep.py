@@ -189,16 +189,11 @@ def test_few_samples(count, batch):
     assert all(np.isfinite(weight).all() for weight in alignment.model.get_weights())
 
 
-def long(make):
-    return pytest.param(make, marks=pytest.mark.long)
-
-
 WHOLE_LOW = [dict(alpha=0.0, interior=1.0), dict(alpha=1.0)]
 
 
-@pytest.mark.parametrize(
-    "make", [nets.small, *(long(each) for each in (nets.assorted, nets.inverted_residual, nets.shared))]
-)
+@pytest.mark.quick("small")
+@pytest.mark.parametrize("make", [nets.small, nets.assorted, nets.inverted_residual, nets.shared])
 def test_repairs_damaged_weights_of_whole_low_tensors(make):
     """At octave 1 every layer is exactly solvable."""
     model = make()
@@ -211,8 +206,9 @@ def test_repairs_damaged_weights_of_whole_low_tensors(make):
     assert error(alignment, samples) < 1e-5
 
 
-@pytest.mark.parametrize("options", WHOLE_LOW, ids=str)
-@pytest.mark.parametrize("make", [nets.small, long(nets.inverted_residual)])
+@pytest.mark.quick("small-interior")
+@pytest.mark.parametrize("options", WHOLE_LOW, ids=["interior", "everywhere"])
+@pytest.mark.parametrize("make", [nets.small, nets.inverted_residual])
 def test_whole_low_nearer_to_the_source_than_sliced_weights(make, options):
     model, held_out = make(), nets.samples(nets.images(32, seed=77))
     alignment, _, fits = fitted(model, few(), **options)
@@ -221,6 +217,7 @@ def test_whole_low_nearer_to_the_source_than_sliced_weights(make, options):
     assert all(fit.solution.after <= fit.solution.before for fit in fits)
 
 
+@pytest.mark.long
 def test_whole_low_maps_of_odd_sizes():
     model, held_out = nets.residual(size=15), nets.samples(nets.images(32, 15, seed=77))
     options = dict(alpha=0.0, interior=1.0)

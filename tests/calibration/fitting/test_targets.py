@@ -147,6 +147,7 @@ def test_channels_first():
     assert kinds(found)[0] == 1
 
 
+@pytest.mark.quick("residual")
 @pytest.mark.parametrize("make", [nets.residual, nets.assorted, nets.shared, nets.unet])
 def test_whole_low_tensors(make):
     found = check(make(), alpha=1.0)
