@@ -311,7 +311,7 @@ class OctaveWindowLayer(keras.layers.Layer):
     def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor | None]:
         return self.low_input.maps(*split_inputs(inputs, self.name))
 
-    def _source_sizes(self, inputs: Maps) -> tuple[Size, Size]:
+    def source_sizes(self, inputs: Maps) -> tuple[Size, Size]:
         """(rows, columns) of the source's map: integers where known, scalar tensors where not."""
         first, second = split_inputs(inputs, self.name)
         own = sizes(first, self.data_format)

@@ -117,7 +117,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     def call(self, inputs: Maps) -> Any:
         high, low = self._maps(inputs)
-        size = self._source_sizes(inputs)
+        size = self.source_sizes(inputs)
         prepared = None if low is None else WindowInput(*self.prepare_low(low, size), self.strides)
         outputs = []
         if self.high_filters:

@@ -80,7 +80,7 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
             convolved = self._conv(prepared, self.hh_kernel, padding, self.dilation_rate)
             outputs.append(self._finish(convolved, self.high_bias))
         if low is not None:
-            prepared, padding = self.prepare_low(low, self._source_sizes(inputs))
+            prepared, padding = self.prepare_low(low, self.source_sizes(inputs))
             convolved = self._conv(prepared, self.ll_kernel, padding, self.low_dilation)
             outputs.append(self._finish(convolved, self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]

@@ -109,8 +109,7 @@ class Regression:
         share = np.ones(len(positions), dtype="float32")
         if self.cell == 1:
             return share
-        source = self.layer.source_size([tuple(x.shape) for x in inputs])
-        for axis, size in enumerate(source):
+        for axis, size in enumerate(_source_size(self.layer, inputs)):
             left = self.layer.window.output(axis, size) - self.cell * positions[:, 1 + axis]
             share *= np.minimum(left, self.cell) / np.float32(self.cell)
         return share
@@ -220,18 +219,23 @@ def _octave_term(layer: Any, path: OctavePath, resolution: str, fitted: int) -> 
         return layer.prepare_high(maps(inputs)[0])
 
     def low(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_low(maps(inputs)[1], size(inputs))
+        return layer.prepare_low(maps(inputs)[1], _source_size(layer, inputs))
 
     def pooled(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_low(pool_octave(maps(inputs)[0], layer.octave, layer.data_format), size(inputs))
-
-    def size(inputs: Sequence[BackendTensor]) -> tuple[int, int]:
-        return layer.source_size([tuple(x.shape) for x in inputs])
+        return layer.prepare_low(
+            pool_octave(maps(inputs)[0], layer.octave, layer.data_format), _source_size(layer, inputs)
+        )
 
     if path.reads == HIGH:
         return Term(path.kernel, high, layer.dilation_rate)
     cell = layer.octave // fitted if resolution == HIGH else 1
     return Term(path.kernel, low if path.reads == LOW else pooled, layer.low_dilation, cell)
+
+
+def _source_size(layer: Any, inputs: Sequence[BackendTensor]) -> tuple[int, int]:
+    """(rows, columns) of the source's map that an octave layer's inputs hold or stand in for."""
+    rows, columns = layer.source_sizes(list(inputs))
+    return int(rows), int(columns)
 
 
 def _plane(layer: Any, stage: ConvolutionStage) -> list[Regression]:

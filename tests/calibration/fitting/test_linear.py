@@ -221,3 +221,9 @@ def test_drawn_positions_are_different_and_within_the_map():
     assert len(np.unique(drawn[:, 0])) == 3
     everything = draw_positions(rng, (3, 5, 7, 2), 105)
     assert len(np.unique(everything, axis=0)) == 105
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5)])
+def test_the_size_of_a_whole_low_map_may_be_an_input(size):
+    layer = OctaveConv2D(8, 3, whole_low=True)
+    check(layer, [*maps(2, 0, 4, *size), np.array(size, dtype="int32")])
