@@ -13,6 +13,8 @@ import tensorflow as tf  # noqa: E402
 from tensorflow.python.eager import context  # noqa: E402
 
 SEED = 7
+MISSING = pytest.StashKey[dict[str, set]]()
+"""Cases that `quick` names and that do not exist, by test."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -26,9 +28,8 @@ def pytest_collection_modifyitems(config, items):
             missing.setdefault(item.nodeid.partition("[")[0], set(mark.args)).discard(case)
             if case not in mark.args:
                 item.add_marker("long")
-    wrong = {name: sorted(cases) for name, cases in missing.items() if cases}
-    if wrong and not any("::" in argument for argument in config.args):  # whole files were collected
-        raise pytest.UsageError(f"@pytest.mark.quick names cases that do not exist: {wrong}")
+    whole_files = not any("::" in argument for argument in config.args)
+    config.stash[MISSING] = {name: cases for name, cases in missing.items() if cases and whole_files}
 
 
 def pytest_collection_finish():
@@ -57,6 +58,11 @@ def seeded():
         if seeded_state() == state_of_tensorflow():
             patch.setattr(tf.random, "set_seed", lambda seed: None)
         keras.utils.set_random_seed(SEED)
+
+
+@pytest.fixture
+def missing_quick_cases(request):
+    return request.config.stash[MISSING]
 
 
 @pytest.fixture

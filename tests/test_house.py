@@ -84,3 +84,8 @@ def test_help_says_what_every_argument_means(function):
     for names in re.findall(r"^ {8}([a-z_]+(?:, [a-z_]+)*): \S", function.__doc__, re.MULTILINE):
         described.update(names.split(", "))
     assert described == set(inspect.signature(function).parameters)
+
+
+def test_quick_cases_exist(missing_quick_cases):
+    """A case that was renamed would be long, and its test perhaps not be in the default suite at all."""
+    assert not missing_quick_cases

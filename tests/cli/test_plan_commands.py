@@ -37,7 +37,7 @@ def test_dry_run_json_on_stdout_is_the_plan(net, run):
     assert (code, err) == (0, "") and json.loads(out)["format"] == "octconvert-plan/1"
 
 
-@pytest.mark.quick("alpha-1.5-below 1", "selection-value2-different indices")
+@pytest.mark.quick("alpha-1.5-from 0 to 1", "selection-value2-different indices")
 @pytest.mark.parametrize(
     "key, value, message",
     [
