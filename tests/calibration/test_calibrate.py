@@ -177,12 +177,14 @@ def test_what_a_plan_selects_is_kept():
 
 
 @pytest.mark.long
-def test_target_macs():
-    target = 0.65
-    model, data = nets.residual(width=16), nets.images(16)
-    result = convert(model, data, target_macs=target, calibration_steps=SOLVE)
+@pytest.mark.parametrize("target", [0.65, 0.3])
+def test_target_macs(target):
+    model, data = nets.residual(width=16), nets.images(96)
+    result = convert(model, data, target_macs=target, calibration_steps=SOLVE, calibration_budget=3_600.0)
     share = result.report.after.macs / result.report.before.macs
     assert target - 0.1 < share < target + 0.02
+    search = next(step for step in result.report.calibration.steps if step.name == "search")
+    assert search.kept and any(name in search.detail for name in ("by damage", "one alpha", "interiors"))
 
 
 def test_target_macs_out_of_reach():
