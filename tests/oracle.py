@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import keras
 import numpy as np
 
@@ -11,6 +13,10 @@ LAST: dict = {}
 """Of the last `assert_oracle`: an `assert_portable` of the same model with the same options need not convert again."""
 PLAIN: set = set()
 """Classes of the layers, and options, of the models that `assert_oracle` has converted at alpha=0."""
+WHOLE_LOW: set = set()
+"""Classes of the layers that were in a model that `assert_oracle` has converted at alpha=1."""
+EVERY_MODEL = bool(os.environ.get("OCTCONVERT_WHOLE_LOW"))
+"""Whether every model is converted at alpha=1, not only those with a layer of another class."""
 
 
 def randomise(model, seed: int = 0):
@@ -93,7 +99,8 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
     """Octave=1 gives the source's numbers, alpha=0 as well; octave=2 gives its shapes. Returns the octave=2 conversion.
 
     The source model is left as it was, and outputs keep their names. At alpha=0 every layer is copied with all its
-    arguments, so models of the same layers are converted so once.
+    arguments, so models of the same layers are converted so once. Models with a layer of a new class, or all of them
+    with OCTCONVERT_WHOLE_LOW=1 in the environment, are converted at alpha=1 as well (`assert_whole_low`).
 
     ``converted``: how many convolutions must have become octave layers.
     """
@@ -111,6 +118,9 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
         PLAIN.add(kind)
         identity = octconvert.convert(model, **{**options, "alpha": 0.0, "alpha_map": None, "interior": None})
         assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6
+    if EVERY_MODEL or not WHOLE_LOW.issuperset(kind[:-1]):
+        WHOLE_LOW.update(kind[:-1])
+        assert_whole_low(model, inputs, expected, tolerance, options)
     result = octconvert.convert(model, **options)
     LAST.update(model=model, options=options, result=result)
     found = run(result.model, inputs)
@@ -124,6 +134,22 @@ def assert_oracle(model, converted: int | None = None, inputs=None, tolerance: f
     assert nodes == [len(layer._inbound_nodes) for layer in all_layers(model)]
     assert all(np.array_equal(a, np.array(b)) for a, b in zip(before, model.weights, strict=True))
     return result
+
+
+def assert_whole_low(model, inputs, expected, tolerance: float, options: dict) -> None:
+    """At alpha=1 octave=1 gives the source's numbers, and octave=2 its shapes; built-in layers compute the same."""
+    options = {**options, "alpha": 1.0, "alpha_map": None, "interior": None}
+    twin = octconvert.convert(model, octave=1, **options)
+    assert largest_difference(expected, run(twin.model, inputs)) <= tolerance, "alpha=1"
+    result, portable = (octconvert.convert(model, **{**options, "portable": choice}) for choice in (False, True))
+    found = run(result.model, inputs)
+    assert [o.shape for o in found] == [e.shape for e in expected]
+    assert all(np.isfinite(o).all() for o in found)
+    for plan in (twin.plan, result.plan):
+        assert "could not be rewritten" not in repr((plan.convolutions, plan.chains))
+    assert_well_named(model, result.model)
+    if roles(portable) == roles(result):  # built-in layers can not do everything where a size is open
+        assert largest_difference(found, run(portable.model, inputs)) <= tolerance, "alpha=1, portable"
 
 
 def assert_portable(model, inputs=None, tolerance: float = 1e-5, **options) -> None:
