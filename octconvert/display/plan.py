@@ -13,14 +13,16 @@ from octconvert.display.tables import (
     ALPHA,
     MORE,
     ROLE,
+    WHOLE_LOW,
     Fitted,
     LayerColumn,
     collapsed,
     first_that_fits,
     heading,
     spaced,
+    whole_low,
 )
-from octconvert.results.plan import PLAIN, Plan
+from octconvert.results.plan import PLAIN, Convolution, Plan
 from octconvert.results.shown import STANDARD, View, renderable
 from octconvert.text import words
 
@@ -44,7 +46,7 @@ def render(plan: Plan, view: View = STANDARD) -> Group:
 
 def _headline(plan: Plan) -> list[RenderableType]:
     total, converted = len(plan.convolutions), len(plan.converted)
-    summary = f"{converted:,} of {words.plural(total, 'convolution')} would become octave layers."
+    summary = f"{converted:,} of {words.plural(total, 'convolution')} would become octave layers{whole_low(plan)}."
     if not converted:
         why = f"all {total:,} convolutions stay plain" if total else "the model has no convolutions"
         summary = f"Nothing would be converted: {why}."
@@ -60,7 +62,7 @@ def _layers(plan: Plan, verbose: bool) -> list[RenderableType]:
     lows = {name: low for group in plan.groups for name, low in zip(group.producers, group.low, strict=True)}
     source = LayerColumn("input\nmap", lambda row: words.shape(row.input_shape[1:]), right=True)
     target = LayerColumn("output\nmap", lambda row: words.shape(row.output_shape[1:]), right=True)
-    low = LayerColumn("low\nchannels", lambda row: str(lows.get(row.name, "-")) if row.alpha_out else "-", right=True)
+    low = LayerColumn("low\nchannels", lambda row: _low(row, lows), right=True)
     group = LayerColumn("group", lambda row: groups[row.name].name if row.name in groups else "-")
     shown = collapsed(rows, [0.0] * len(rows), verbose)
 
@@ -70,3 +72,9 @@ def _layers(plan: Plan, verbose: bool) -> list[RenderableType]:
 
     title = "Convolutions" if len(shown) == len(rows) else f"Convolutions: the first and the last {MORE}"
     return [heading(title), Fitted(build)]
+
+
+def _low(row: Convolution, lows: dict[str, int]) -> str:
+    if row.writes_whole_low:
+        return WHOLE_LOW
+    return str(lows.get(row.name, "-")) if row.alpha_out else "-"

@@ -19,6 +19,7 @@ from octconvert.display.tables import (
     ALPHA,
     MORE,
     ROLE,
+    WHOLE_LOW,
     Fitted,
     Gap,
     LayerColumn,
@@ -28,6 +29,7 @@ from octconvert.display.tables import (
     heading,
     role_name,
     spaced,
+    whole_low,
 )
 from octconvert.results.plan import OCTAVE_ROLES, PLAIN
 from octconvert.results.report import Report
@@ -93,7 +95,8 @@ def _summary(report: Report) -> str:
     if not converted:
         stays = "the only convolution stays" if total == 1 else f"all {total:,} convolutions stay"
         return f"Nothing was converted: {stays} plain."
-    return f"{converted:,} of {words.plural(total, 'convolution')} converted, {share} of the convolution MACs."
+    which = f"{words.plural(total, 'convolution')} converted{whole_low(report)}"
+    return f"{converted:,} of {which}, {share} of the convolution MACs."
 
 
 def _costs(report: Report) -> list[RenderableType]:
@@ -123,7 +126,9 @@ _WAS = LayerColumn("class\nbefore", lambda row: row.class_name)
 _BECAME = LayerColumn("class\nafter", lambda row: row.class_name if row.role == PLAIN else role_name(row.role))
 _MAP = LayerColumn("map", lambda row: words.shape(row.output_shape), right=True)
 _BEFORE = LayerColumn("map\nbefore", lambda row: words.shape(row.output_shape), right=True)
-_HIGH = LayerColumn("high map\nafter", lambda row: words.shape(row.high_shape), right=True)
+_HIGH = LayerColumn(
+    "high map\nafter", lambda row: WHOLE_LOW if row.writes_whole_low else words.shape(row.high_shape), right=True
+)
 _LOW = LayerColumn("low map\nafter", lambda row: words.shape(row.low_shape), right=True)
 _MACS_BEFORE = LayerColumn("MACs\nbefore", lambda row: words.human(row.macs_before), right=True)
 _MACS_AFTER = LayerColumn("MACs\nafter", lambda row: words.human(row.macs_after), right=True)

@@ -17,6 +17,10 @@ def to_dict(report: Report) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **fields,
+        "convolutions": [
+            {**row, "writes_whole_low": result.writes_whole_low}
+            for row, result in zip(fields["convolutions"], report.convolutions, strict=True)
+        ],
         "bench": None if report.bench is None else _plain(report.bench.to_dict()),
         "options": {name: _plain(value) for name, value in report.options},
         "passed": all(check.passed for check in report.checks),

@@ -12,7 +12,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN
+from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN, Plan
+from octconvert.results.report import Report
 from octconvert.text import words
 
 ALL_ROWS = 32  # tables up to this length are shown whole
@@ -95,6 +96,16 @@ _ROLES = {FIRST: "first", INTERMEDIATE: "inter", LAST: "last", PLAIN: "plain"}
 def role_name(role: str) -> str:
     """Short enough for a column; a diff has classes in place of roles."""
     return _ROLES.get(role, role)
+
+
+WHOLE_LOW = "whole-low"
+"""In place of the high map, or of the number of low channels, of a convolution that writes a low map alone."""
+
+
+def whole_low(result: Plan | Report) -> str:
+    """``, 12 of them whole-low``: how many convolutions write a low map alone; empty for none."""
+    count = sum(row.writes_whole_low for row in result.convolutions)
+    return f", {count:,} of them whole-low" if count else ""
 
 
 def _alphas(row: Any) -> str:

@@ -38,7 +38,8 @@ def _groups(layout: Layout) -> Iterator[Group]:
         low = tuple(int(mask.sum()) for mask in masks)
         channels = tuple(len(mask) for mask in masks)
         names = tuple(producer.call.layer_name for producer in group.producers)
-        yield Group(f"g{number}", names, channels, layout.alphas[number - 1], low, layout.selections[number - 1])
+        alpha, selection = layout.alphas[number - 1], layout.selections[number - 1]
+        yield Group(f"g{number}", names, channels, alpha, low, selection, whole_low=low == channels)
 
 
 def _map_alpha(layout: Layout, tensor: int) -> float:

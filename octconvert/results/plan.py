@@ -26,7 +26,7 @@ def _index(value: Any, below: int) -> bool:
 
 @dataclass(frozen=True)
 class Group:
-    """Tied tensors that share one channel split. ``alpha`` and ``selection`` decide; ``low`` only lists the result.
+    """Tied tensors that share one channel split. ``alpha`` and ``selection`` decide; the others list the result.
 
     Attributes:
         name: ``g1``, ``g2`` ... in execution order.
@@ -35,6 +35,7 @@ class Group:
         alpha: requested share of low channels.
         low: the resulting number of low channels, for each producer.
         selection: for each producer the indices of its low channels; None for the last ones.
+        whole_low: whether all channels are low: the tensors become one low map each, and no pair.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Group:
     alpha: float
     low: tuple[int, ...]
     selection: tuple[tuple[int, ...], ...] | None = None
+    whole_low: bool = False
 
     def __post_init__(self) -> None:
         check_alpha(f"{self.name}: alpha", self.alpha)
@@ -66,7 +68,7 @@ class Convolution:
         name: layer name with its nested models: ``backbone/conv1``.
         class_name: the layer's class.
         role: 'first', 'intermediate', 'last' or 'plain'.
-        alpha_in, alpha_out: share of low channels of input and output (0 for a plain tensor).
+        alpha_in, alpha_out: share of low channels of input and output: 0 for a plain tensor, 1 for a whole-low one.
         input_shape, output_shape: of the source's tensors, batch axis included.
         reason: why the layer, or its output, stays plain; empty otherwise.
         frozen: excluded from the conversion, independent of the layers around it.
@@ -85,6 +87,11 @@ class Convolution:
     def __post_init__(self) -> None:
         if not isinstance(self.frozen, bool):
             raise UsageError(f"frozen must be true or false, received {limits.shown(self.frozen)}")
+
+    @property
+    def writes_whole_low(self) -> bool:
+        """Whether its output is one low map, without a high one."""
+        return self.alpha_out == 1
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,8 @@ class Chain:
 class Plan(Shown):
     """Every decision of a conversion. ``to_json`` and ``from_json`` are inverse; a plan edited by hand can be followed.
 
-    To change a decision in the file: a group's ``alpha`` (0 makes it plain) or ``selection`` (the indices of the low
-    channels, a list for each producer), or a convolution's ``frozen``. All other entries list the results.
+    To change a decision in the file: a group's ``alpha`` (0 makes it plain, 1 whole-low) or ``selection`` (the indices
+    of the low channels, a list for each producer), or a convolution's ``frozen``. All other entries list the results.
     """
 
     model: str

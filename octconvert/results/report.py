@@ -56,6 +56,11 @@ class ConvolutionReport:
     reason: str = ""
     error: float | None = None
 
+    @property
+    def writes_whole_low(self) -> bool:
+        """Whether its output is one low map, without a high one."""
+        return self.alpha_out == 1
+
 
 @dataclass(frozen=True)
 class Check:
