@@ -51,6 +51,7 @@ def oneline(result, view=STANDARD):
 
 def row(name, role, alphas, size, channels, macs, after, reason="", class_name="Conv2D"):
     low = int(alphas[1] * channels)
+    high = channels - low
     return ConvolutionReport(
         name=name,
         class_name=class_name,
@@ -61,7 +62,7 @@ def row(name, role, alphas, size, channels, macs, after, reason="", class_name="
         macs_after=after,
         input_shape=(size, size, channels),
         output_shape=(size, size, channels),
-        high_shape=(size, size, channels - low),
+        high_shape=(size, size, high) if high else None,
         low_shape=(size // 2, size // 2, low) if low else None,
         reason=reason,
     )
@@ -96,6 +97,19 @@ def five():
         seconds=3.217,
         next_command="octconvert diff small.h5 small-octave.keras",
     )
+
+
+def whole_low():
+    """A bottleneck whose interior is whole-low, behind a plain stem."""
+    rows = (
+        row("stem", "plain", (0, 0), 32, 64, 1_769_472, 1_769_472, "alpha leaves it no low channel"),
+        row("reduce", "first", (0, 1), 32, 16, 1_048_576, 262_144),
+        row("conv", "intermediate", (1, 1), 32, 16, 2_359_296, 589_824),
+        row("expand", "last", (1, 0), 32, 64, 1_048_576, 262_144),
+    )
+    chain = Chain(("reduce",), ("conv",), ("expand",), ("bn1", "relu1"), (ChainEnd("expand", "Conv2D", ""),))
+    options = tuple({**dict(OPTIONS), "alpha": 0.0, "interior": 1.0}.items())
+    return replace(five(), convolutions=rows, chains=(chain,), repairs=(), notes=(), options=options)
 
 
 def five_hundred():
@@ -233,7 +247,20 @@ def plain_diff():
 
 
 def plan():
-    rows = five().convolutions
+    groups = (
+        Group("g1", ("conv1",), (32,), 0.5, (16,)),
+        Group("g2", ("conv2", "separable"), (32, 64), 0.5, (16, 32)),
+    )
+    return _plan_of(five(), groups)
+
+
+def whole_low_plan():
+    names = ("reduce", "conv")
+    groups = [Group(f"g{i}", (name,), (16,), 1.0, (16,), whole_low=True) for i, name in enumerate(names, 1)]
+    return _plan_of(whole_low(), tuple(groups))
+
+
+def _plan_of(report, groups):
     kept = ("name", "class_name", "role", "alpha_in", "alpha_out", "reason")
     convolutions = tuple(
         Convolution(
@@ -241,13 +268,9 @@ def plan():
             input_shape=(None, *r.input_shape),
             output_shape=(None, *r.output_shape),
         )
-        for r in rows
+        for r in report.convolutions
     )
-    groups = (
-        Group("g1", ("conv1",), (32,), 0.5, (16,)),
-        Group("g2", ("conv2", "separable"), (32, 64), 0.5, (16, 32)),
-    )
-    return Plan("small", 2, 8, "keep", "slice", False, groups, convolutions, five().chains)
+    return Plan("small", 2, 8, "keep", "slice", False, groups, convolutions, report.chains)
 
 
 def empty_plan():

@@ -160,6 +160,17 @@ def test_diff_of_a_model_and_its_conversion_is_the_same_report():
                 assert getattr(mine, field) == getattr(its, field), (portable, alpha, mine.name, field)
 
 
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_diff_shows_the_maps_of_depthwise_layers_that_are_built_in(alpha):
+    inputs = keras.Input((24, 24, 3))
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(layers.Conv2D(8, 1)(inputs))
+    model = keras.Model(inputs, layers.Conv2D(4, 1)(x))
+    result = octconvert.convert(model, alpha, portable=True, calibration=False)
+    row, expected = octconvert.diff(model, result.model).convolutions[1], result.convolutions[1]
+    assert (row.role, row.alpha_in, row.alpha_out) == ("intermediate", alpha, alpha)
+    assert (row.high_shape, row.low_shape) == (expected.high_shape, expected.low_shape)
+
+
 def test_diff_of_open_models_tells_the_size_it_counted_for():
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, layers.Conv2D(4, 3)(layers.Conv2D(8, 3)(inputs)))

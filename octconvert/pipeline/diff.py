@@ -8,7 +8,7 @@ from typing import Any
 
 from octconvert.costs.cost import measure
 from octconvert.model.graph import OPERATION, Call, CallGraph
-from octconvert.octave.names import HL, LH, LL
+from octconvert.octave.names import HL, LH, LL, LOW
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
@@ -89,10 +89,10 @@ def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
         low_in = _low_width(graph, octave[0].inputs, {source for source, _ in read})
         low_out = _low_width(graph, octave[-1].outputs, {target for _, target in written})
     else:  # the path of a built-in layer shows in its name; all that go into, or come from, a low map are as wide
-        paths = {call.layer_name[-3:]: call for call in parts if len(call.inputs) == len(call.outputs) == 1}
-        reads, writes = paths.get(LH, paths.get(LL)), paths.get(HL, paths.get(LL))
-        low_in = _channels(graph, reads.inputs[0]) if reads else 0
-        low_out = _channels(graph, writes.outputs[0]) if writes else 0
+        built_in = [call for call in parts if len(call.inputs) == len(call.outputs) == 1]
+        reads = [call.inputs[0] for call in built_in if call.layer_name.endswith((LH, LL, LOW))]
+        writes = [call.outputs[0] for call in built_in if call.layer_name.endswith((HL, LL, LOW))]
+        low_in, low_out = (_channels(graph, low[0]) if low else 0 for low in (reads, writes))
     roles = {(False, False): PLAIN, (False, True): FIRST, (True, True): INTERMEDIATE, (True, False): LAST}
     return roles[low_in > 0, low_out > 0], low_in, low_out
 

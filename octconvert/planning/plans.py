@@ -13,6 +13,9 @@ from octconvert.planning.layout import Layout
 from octconvert.planning.solve import ONLY_VECTORS, PLAIN_INPUT
 from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN, Chain, ChainEnd, Convolution, Group, Plan
 
+READS_BOTH = "reads both maps as they are"
+READS_LOW = "reads the low map as it is"
+
 
 def plan_of(layout: Layout, options: RewritingOptions) -> Plan:
     """Write a layout down as a `Plan`."""
@@ -106,7 +109,8 @@ def _chain(layout: Layout, calls: list[Call]) -> Chain:
         elif any(_map_alpha(layout, tensor) for tensor in call.outputs):
             dual.append(call.name)
         elif any(_map_alpha(layout, tensor) for tensor in call.inputs) and not _comes_back(layout, call):
-            ends.append(ChainEnd(call.name, call.class_name, "reads both maps as they are"))
+            whole_low = any(_map_alpha(layout, tensor) == 1 for tensor in call.inputs)
+            ends.append(ChainEnd(call.name, call.class_name, READS_LOW if whole_low else READS_BOTH))
         ends.extend(_ends_behind(layout, call))
     return Chain(
         first=tuple(names[FIRST]),

@@ -24,6 +24,8 @@ from results_to_show import (
     plan,
     synthetic,
     text,
+    whole_low,
+    whole_low_plan,
 )
 
 from octconvert.cli.spelling import spell
@@ -43,6 +45,8 @@ CASES = {
     "no_step_kept": lambda: render(not_calibrated()),
     "five_hundred_errors": lambda: render(five_hundred_errors()),
     "plan": lambda: render(plan()),
+    "whole_low": lambda: render(whole_low()),
+    "plan_whole_low": lambda: render(whole_low_plan()),
     "plan_without_convolutions": lambda: render(empty_plan()),
     "bench": lambda: render(bench()),
     "exported": lambda: render(exported()),

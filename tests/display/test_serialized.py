@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from results_to_show import calibrated, failed, five, text, with_errors
+from results_to_show import calibrated, failed, five, text, whole_low, with_errors
 
 from octconvert.display.serialized import to_dict
 from octconvert.results.report import (
@@ -23,6 +23,12 @@ def test_json_holds_every_number_and_reads_back():
     assert result["convolutions"][0]["low_shape"] == [16, 16, 16] and result["convolutions"][3]["low_shape"] is None
     assert result["options"]["alpha"] == 0.5 and result["chains"][0]["ends"][0]["name"] == "conv3"
     assert (result["convolutions_converted"], result["convolutions_total"], result["passed"]) == (4, 5, False)
+
+
+def test_json_marks_what_writes_a_low_map_alone():
+    rows = json.loads(json.dumps(to_dict(whole_low())))["convolutions"]
+    assert [row["writes_whole_low"] for row in rows] == [False, True, True, False]
+    assert rows[1]["high_shape"] is None and rows[1]["low_shape"] == [16, 16, 16]
 
 
 def test_json_takes_numpy_numbers():

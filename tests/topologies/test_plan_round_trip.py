@@ -67,6 +67,17 @@ def test_group_with_alpha_zero_becomes_plain():
     check_oracle(model, result.plan)
 
 
+def test_group_with_alpha_one_becomes_whole_low():
+    model = randomise(network())
+    plan = octconvert.plan(model, **OPTIONS)
+    group = next(group.name for group in plan.groups if "a" in group.producers)
+    result = octconvert.convert(model, plan=edited(plan, **{group: {"alpha": 1.0}}), calibration=False)
+    assert next(entry for entry in result.plan.groups if entry.name == group).whole_low
+    assert [row.high_shape for row in result.convolutions if row.name in ("a", "b")] == [None, None]
+    assert not next(entry for entry in plan.groups if entry.name == group).whole_low
+    check_oracle(model, result.plan)
+
+
 def test_frozen_convolution_stays_plain():
     model = randomise(network())
     plan = edited(octconvert.plan(model, **OPTIONS), b={"frozen": True})
