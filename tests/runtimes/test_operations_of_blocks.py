@@ -10,12 +10,17 @@ from deployables import installed, with_statistics
 from keras import layers
 
 import octconvert
+from octconvert.layers import OctaveConv2D
+from octconvert.model.execution import run
+from octconvert.runtimes import RUNTIMES
+from octconvert.runtimes.signature import example_inputs
+from octconvert.verification.checks import largest_difference
 
 
 @cache
-def bottleneck():
+def bottleneck(size=16):
     """A convolution, then pool -> 1x1 -> 3x3 -> 1x1 -> upsample -> add."""
-    image = keras.Input((16, 16, 3), name="image")
+    image = keras.Input((size, size, 3), name="image")
     x = layers.ReLU()(layers.Conv2D(16, 3, padding="same", name="stem")(image))
     y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 1)(x)))
     y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(y)))
@@ -39,11 +44,11 @@ def in_onnx(model, folder) -> Counter:
     return Counter(node.op_type for node in pytest.importorskip("onnx").load(path).graph.node)
 
 
-def in_xla(model, folder) -> Counter:
+def in_xla(model, folder=None) -> Counter:
     import tensorflow as tf
 
     function = tf.function(lambda x: model(x, training=False), jit_compile=True)
-    text = function.experimental_get_compiler_ir(tf.zeros((1, 16, 16, 3)))("hlo")
+    text = function.experimental_get_compiler_ir(tf.zeros((1, *model.input_shape[1:])))("hlo")
     return Counter(re.findall(r" = \S+ ([a-z-]+)\(", text))
 
 
@@ -63,3 +68,23 @@ def test_one_pool_and_one_upsampling(name, tmp_path):
     assert {key: operations[key] for key in expected} == expected
     if name != "xla":  # whose views and constants are operations, too
         assert operations == expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [16, 15])
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_computes_what_keras_computes(name, size, tmp_path):
+    runtime, model = installed(name), bottleneck(size)
+    path = tmp_path / f"block{runtime.suffix}"
+    runtime.export(octconvert.for_inference(model, name), path, 1)
+    inputs = example_inputs(model, 1)
+    assert largest_difference(run(model, list(inputs.values())), runtime.open(path)(inputs)) < 1e-5
+
+
+def test_a_layer_from_low_to_low_is_the_plain_convolution_of_the_low_map():
+    """The layer itself, before any form for inference: no padding, pooling or upsampling around it."""
+    x = keras.Input((8, 8, 4))
+    octave = OctaveConv2D(6, 3, ratio_out=1.0, whole_low=True)
+    models = [keras.Model(x, layer(x)) for layer in (octave, layers.Conv2D(6, 3, padding="same"))]
+    first, second = (in_xla(model) for model in models)
+    assert first == second and first["convolution"] == 1
