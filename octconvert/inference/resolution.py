@@ -1,6 +1,7 @@
 """Rewrites of a `Program` that do less at the high resolution and keep what it computes.
 
-`late_upsampling`: what acts on each element alone, and sums, come before an upsampling rather than behind it.
+`late_upsampling`: what acts on each element alone, and sums, come before an upsampling rather than behind it; and what
+    is pooled right behind it is not upsampled at all.
 `joined_pools`: two poolings by blocks, one after the other, are one.
 """
 
@@ -32,11 +33,14 @@ from octconvert.rules import traits_of
 def late_upsampling(program: Program) -> Program:
     """``f(upsample(x)) = upsample(f(x))`` for what acts on each element; sums of upsampled maps are upsampled once.
 
-    Only where nothing else reads the upsampled map, so that there are no more upsamplings than before.
+    Only where nothing else reads the upsampled map, so that there are no more upsamplings than before. The average of
+    copies is what was copied: ``pool(upsample(x)) = x``, whatever else reads the upsampled map.
     """
     uses = program.uses()
 
     def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        if isinstance(node.step, AveragePoolingStep):
+            return _of_copies(target, node.step, inputs[0], node.name)
         late = [
             uses[before] == 1 and isinstance(read.step, UpsamplingStep)
             for before, read in zip(node.inputs, inputs, strict=True)
@@ -56,6 +60,27 @@ def late_upsampling(program: Program) -> Program:
         return target.add(up.step, [target.add(node.step, up.inputs, node.name)], up.name)
 
     return program.mapped(change)
+
+
+def _of_copies(target: Program, pool: AveragePoolingStep, source: Node, name: str) -> Node | None:
+    """What pooling by blocks returns right behind an upsampling whose cells and blocks lie in one another."""
+    up, block = source.step, pool.size[0]
+    if not isinstance(up, UpsamplingStep) or pool.size != (block, block) or pool.strides != pool.size:
+        return None
+    fills_map = not any(size % block for size in up.sizes)
+    at_end = pool.padding == "same" and block == 2  # the last block averages what there is; larger ones are centred
+    if not (fills_map or at_end) or _precision(pool.policy) != _precision(up.policy):
+        return None
+    (low,) = source.inputs
+    if up.octave == block:
+        return low
+    if up.octave % block == 0:
+        rows, columns = (ceil_div(size, block) for size in up.sizes)
+        return target.add(replace(up, octave=up.octave // block, sizes=(rows, columns)), [low], source.name)
+    if block % up.octave or not fills_map:
+        return None
+    size = (block // up.octave, block // up.octave)
+    return target.add(replace(pool, size=size, strides=size, padding="valid"), [low], name)
 
 
 def _is_pointwise(step: Any, up: Any) -> bool:

@@ -158,6 +158,33 @@ def test_normalisation_and_rectifier_come_before_the_upsampling(size, portable):
     assert rectified.count(tuple(up.input.shape[1:3])) == 2
 
 
+@pytest.mark.parametrize(("octave", "size"), [(2, (16, 12)), (2, (15, 18)), (4, (16, 12)), (4, (15, 18))])
+def test_what_is_pooled_right_behind_an_upsampling_is_not_upsampled(octave, size):
+    """The plain tensor between two whole-low ones is computed at their resolution."""
+    image, x = stem(size)
+    for name in ("low", "wide", "low2"):
+        x = norm(layers.Conv2D(8, 3, padding="same", name=name)(x))
+    source = randomise(Model(image, layers.Conv2D(4, 3, name="map")(x)))
+    model = octconvert.convert(
+        source, alpha=0.0, alpha_map={"low": 1.0}, min_size=1, calibration=False, octave=octave
+    ).model
+    deployed = octconvert.for_inference(model, forms=Forms(upsampling="repeat"))
+    assert_same(model, deployed)
+    steps = 2 if octave == 4 and size[0] % 4 else 1  # of one pooling
+    assert counted(deployed) == {layers.AveragePooling2D: steps, layers.UpSampling2D: 1, layers.Resizing: 0}
+
+
+@pytest.mark.parametrize(("factor", "pool", "expected"), [(2, 4, (2, 2)), (4, 2, None), (2, 3, (3, 3))])
+def test_pooling_by_more_or_less_than_was_upsampled(factor, pool, expected):
+    image = Input((6, 8, 4))
+    x = layers.UpSampling2D(factor)(layers.Conv2D(8, 3, padding="same")(image))
+    model = randomise(Model(image, layers.Conv2D(4, 3)(layers.AveragePooling2D(pool)(x))))
+    deployed = octconvert.for_inference(model, forms=Forms(upsampling="repeat"))
+    assert_same(model, deployed)
+    pools = [layer.pool_size for layer in deployed.layers if isinstance(layer, layers.AveragePooling2D)]
+    assert pools == ([] if expected is None else [expected])
+
+
 def test_what_others_read_stays_behind_the_upsampling():
     """Else the map would be upsampled twice."""
     image, x = stem((16, 16))
