@@ -1,13 +1,19 @@
-"""Top-1 accuracy of trained models after conversion: weights only moved, calibrated without and with data, distilled.
+r"""Top-1 accuracy of trained models after conversion: weights only moved, calibrated without and with data, distilled.
 
     python benchmarks/accuracy.py --data CIFAR_DIR [--fashion FASHION_DIR] [--alpha 0.125 0.25 0.5] [--distill]
-                                  [--budget SECONDS]
+                                  [--budget SECONDS] [--samples COUNT] [--interior] [--whole-low REGEX ...]
     python benchmarks/accuracy.py --model MODEL --images TEST.npz [--calibration DATA.npz] [--normalization N.npz]
 
 CIFAR_DIR holds ``resnet_small.keras``, ``train_12k.npz``, ``test_5k.npz`` (``x``, ``y``) and ``normalization.npz``
 (``mean``, ``std``). FASHION_DIR holds the files of Debian's dataset-fashion-mnist; the model is
 fixtures/fashion_deep.keras. Calibration reads the first 2,048 training images without their labels; test images are
 measured on, and no more.
+
+``--interior`` adds a row with the interiors of all blocks whole-low and the main path plain, ``--whole-low REGEX`` one
+with those tied groups that a layer of such a name writes. Two of the CIFAR network's three interiors, and all three:
+
+    python benchmarks/accuracy.py --data CIFAR_DIR --alpha --whole-low 's[01]c1' --interior --samples 1024 \
+                                  --ways real synthetic
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 class Task:
     """A trained model with images: to calibrate on (or None), to distil on (or None), to measure on.
 
-    ``options``: of every calibration.
+    ``options``: of every calibration. ``samples``: training images to calibrate on.
     """
 
     name: str
@@ -41,18 +47,28 @@ class Task:
     x: np.ndarray
     y: np.ndarray
     options: dict = field(default_factory=dict)
+    samples: int = CALIBRATION
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What becomes low: a name for the table, and arguments of `octconvert.convert`."""
+
+    name: str
+    options: dict
 
 
 def main() -> None:
     arguments = _arguments()
     options = {} if arguments.budget is None else {"calibration_budget": arguments.budget}
     for task in _tasks(arguments):
-        task = replace(task, options=options)
-        models = _table(task, arguments.alpha, arguments.min_size, arguments.ways)
+        task = replace(task, options=options, samples=arguments.samples)
+        rows = _rows(arguments)
+        models = _table(task, rows, arguments.min_size, arguments.ways)
         if arguments.distill and task.train is not None:
             for name in ("real", "real, target_macs"):
                 if name in models:
-                    _distilled(task, f"alpha {arguments.alpha[-1]}, {name}", models[name])
+                    _distilled(task, f"{rows[-1].name}, {name}", models[name])
 
 
 def _arguments():
@@ -63,12 +79,24 @@ def _arguments():
     parser.add_argument("--images", type=Path)
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--normalization", type=Path)
-    parser.add_argument("--alpha", type=float, nargs="+", default=[0.125, 0.25, 0.5])
+    parser.add_argument("--alpha", type=float, nargs="*", default=[0.125, 0.25, 0.5])
+    parser.add_argument("--whole-low", nargs="*", default=[], metavar="REGEX", help="rows with these groups whole-low")
+    parser.add_argument("--interior", action="store_true", help="a row with the interiors of all blocks whole-low")
     parser.add_argument("--min-size", type=int, default=1)
     parser.add_argument("--budget", type=float, help="seconds of every calibration; default: what convert takes")
+    parser.add_argument("--samples", type=int, default=CALIBRATION, help="training images to calibrate on")
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--distill", action="store_true")
     return parser.parse_args()
+
+
+def _rows(arguments) -> list[Row]:
+    rows = [Row(f"alpha {alpha}", {"alpha": alpha}) for alpha in arguments.alpha]
+    for regex in arguments.whole_low:
+        rows.append(Row(f"whole-low `{regex}`", {"alpha": 0.0, "alpha_map": {regex: 1.0}}))
+    if arguments.interior:
+        rows.append(Row("interiors whole-low", {"alpha": 0.0, "interior": 1.0}))
+    return rows
 
 
 def _tasks(arguments):
@@ -110,21 +138,22 @@ def accuracy(model, task: Task) -> float:
     return float((model.predict(task.x, batch_size=256, verbose=0).argmax(axis=-1) == task.y).mean())
 
 
-# ---- ways to convert: (task, alpha, min_size) -> model
+# ---- ways to convert: (task, row, min_size) -> model
 
 
 def _moved(weights: str):
-    def convert(task: Task, alpha: float, min_size: int):
-        return octconvert.convert(task.model, alpha, weights=weights, min_size=min_size, calibration=False).model
+    def convert(task: Task, row: Row, min_size: int):
+        options = {**row.options, "weights": weights, "min_size": min_size, "calibration": False}
+        return octconvert.convert(task.model, **options).model
 
     return convert
 
 
-def _renormalized(task: Task, alpha: float, min_size: int):
+def _renormalized(task: Task, row: Row, min_size: int):
     """Folded, and every BatchNormalization's statistics taken anew from the calibration images."""
-    model = _moved("fold")(task, alpha, min_size)
+    model = _moved("fold")(task, row, min_size)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    images = task.train[:CALIBRATION]
+    images = task.train[: task.samples]
     for _ in range(2):  # the first pass moves what the second one measures behind it
         for number, batch in enumerate(np.array_split(images, 8)):
             for layer in layers:
@@ -133,24 +162,27 @@ def _renormalized(task: Task, alpha: float, min_size: int):
     return model
 
 
-def _synthetic(task: Task, alpha: float, min_size: int):
-    return octconvert.convert(task.model, alpha, min_size=min_size, **task.options).model
+def _synthetic(task: Task, row: Row, min_size: int):
+    return octconvert.convert(task.model, **row.options, min_size=min_size, **task.options).model
 
 
-def _real(task: Task, alpha: float, min_size: int):
+def _real(task: Task, row: Row, min_size: int):
+    images = task.train[: task.samples]
+    return octconvert.convert(task.model, **row.options, min_size=min_size, **task.options, calibration=images).model
+
+
+def _searched(task: Task, row: Row, min_size: int):
+    """The MACs of the row, with alphas chosen by the search."""
+    images = task.train[: task.samples]
     return octconvert.convert(
-        task.model, alpha, min_size=min_size, **task.options, calibration=task.train[:CALIBRATION]
+        task.model, target_macs=_share(task, row, min_size), min_size=min_size, calibration=images, **task.options
     ).model
 
 
-def _searched(task: Task, alpha: float, min_size: int):
-    """The MACs of one alpha everywhere, with alphas chosen by the search."""
-    even = octconvert.convert(task.model, alpha, min_size=min_size, calibration=False)
-    target = even.after.macs / even.before.macs
-    images = task.train[:CALIBRATION]
-    return octconvert.convert(
-        task.model, target_macs=target, min_size=min_size, calibration=images, **task.options
-    ).model
+def _share(task: Task, row: Row, min_size: int) -> float:
+    """MACs of a row, as a share of the source's."""
+    moved = octconvert.convert(task.model, **row.options, min_size=min_size, calibration=False)
+    return moved.after.macs / moved.before.macs
 
 
 WAYS = {
@@ -164,20 +196,19 @@ WAYS = {
 _NEED_DATA = ("fold + BN", "real", "real, target_macs")
 
 
-def _table(task: Task, alphas, min_size: int, wanted) -> dict:
-    """Prints it; the models at the last alpha."""
+def _table(task: Task, rows: list[Row], min_size: int, wanted) -> dict:
+    """Prints it; the models of the last row."""
     ways = {name: WAYS[name] for name in wanted if task.train is not None or name not in _NEED_DATA}
     print(f"{task.name}: source {accuracy(task.model, task):.2%} of {len(task.y):,} test images")
-    print(f"| alpha | MACs left | {' | '.join(ways)} |\n|---|---|{'---|' * len(ways)}", flush=True)
+    print(f"| low | MACs left | {' | '.join(ways)} |\n|---|---|{'---|' * len(ways)}", flush=True)
     models = {}
-    for alpha in alphas:
+    for row in rows:
         cells = []
         for name, convert in ways.items():
             started = time.perf_counter()
-            model = models[name] = convert(task, alpha, min_size)
+            model = models[name] = convert(task, row, min_size)
             cells.append(f"{accuracy(model, task):.2%} ({time.perf_counter() - started:.0f} s)")
-        even = octconvert.convert(task.model, alpha, min_size=min_size, calibration=False)
-        print(f"| {alpha} | {even.after.macs / even.before.macs:.0%} | {' | '.join(cells)} |", flush=True)
+        print(f"| {row.name} | {_share(task, row, min_size):.0%} | {' | '.join(cells)} |", flush=True)
     return models
 
 
