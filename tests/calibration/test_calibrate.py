@@ -122,6 +122,38 @@ def test_where_there_is_nothing_to_calibrate(options):
     assert result.report.calibration is None
 
 
+@pytest.mark.quick("small")
+@pytest.mark.parametrize("make", [nets.small, nets.inverted_residual])
+def test_whole_low_interiors(make):
+    """Nothing is chosen in them; they are fitted as all others."""
+    model = make()
+    result = convert(model, nets.images(24), alpha=0.0, interior=1.0)
+    told = {step.name: step for step in result.report.calibration.steps}
+    assert told["solve"].kept and not told["select"].kept and not told["rotate"].kept
+    assert not [step for step in told.values() if step.detail.startswith("failed")]
+    distance = named(result.report, "relative error")
+    assert distance.after < 0.7 * distance.before
+    assert all(group.selection is None and group.low == group.channels for group in result.plan.groups if group.alpha)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("make", [nets.small, nets.inverted_residual, nets.assorted])
+def test_whole_low_everywhere(make):
+    model = make()
+    result = convert(model, nets.images(24, model.inputs[0].shape[1]), alpha=1.0)
+    assert not [step for step in result.report.calibration.steps if step.detail.startswith("failed")]
+    distance = named(result.report, "relative error")
+    assert distance.after <= distance.before
+
+
+@pytest.mark.long
+def test_whole_low_tensors_of_built_in_layers():
+    model, data, options = nets.small(), nets.images(16), dict(interior=1.0, alpha=0.0, calibration_steps=SOLVE)
+    octave, portable = (convert(model, data, portable=each, **options) for each in (False, True))
+    x = [nets.images(4, seed=8)]
+    assert largest_difference(run(octave.model, x), run(portable.model, x)) < 1e-4
+
+
 def test_fresh_weights_are_not_calibrated():
     with pytest.raises(UsageError, match="fresh"):
         convert(nets.residual(), nets.images(8), weights="fresh")
