@@ -20,8 +20,8 @@ from octconvert.inference.program import (
     Step,
     UpsamplingStep,
 )
-from octconvert.layers.base import split_inputs
 from octconvert.layers.portable import is_box
+from octconvert.layers.reading import split_inputs
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.model.graph import Call
 from octconvert.octave import names

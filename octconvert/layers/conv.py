@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Unpack
 import keras
 from keras import ops
 
-from octconvert.layers import base, spatial
+from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import End, Maps, Shapes, Tensor
 from octconvert.octave.geometry import Padding, Shape, Size
 
@@ -81,7 +81,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
     ):
         super().__init__(kernel_size, octave, strides, padding, data_format, dilation_rate, **keywords)
         self.filters, self.ratio_out, self.groups = filters, ratio_out, groups
-        self.high_filters, self.low_filters = base.divide_filters(self.name, filters, ratio_out, groups)
+        self.high_filters, self.low_filters = reading.divide_filters(self.name, filters, ratio_out, groups)
 
     def build(self, input_shape: Shapes) -> None:
         high, low = self._check_shapes(input_shape)

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from octconvert.layers import base, spatial
+from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import Maps, Tensor
 from octconvert.octave.geometry import ceil_div
 
@@ -18,8 +18,8 @@ class _PairLayer(keras.layers.Layer):
 
     def __init__(self, octave: int = 2, data_format: str | None = None, **keywords: Unpack[base.LayerKeywords]):
         super().__init__(**keywords)
-        self.octave = base.check_octave(octave)
-        self.data_format = base.standard_data_format(data_format)
+        self.octave = reading.check_octave(octave)
+        self.data_format = reading.standard_data_format(data_format)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "octave": self.octave, "data_format": self.data_format}
@@ -50,17 +50,19 @@ class OctaveMerge(_PairLayer):
     ):
         super().__init__(octave, data_format, **keywords)
         self.order = None if order is None else [int(position) for position in order]
-        self.low_input = base.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
+        self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
 
     def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor]:
         if self.low_input.whole_low:
-            return self.low_input.maps(*base.split_inputs(inputs, self.name))
-        return base.split_pair(inputs, self.name)
+            return self.low_input.maps(*reading.split_inputs(inputs, self.name))
+        return reading.split_pair(inputs, self.name)
 
     def call(self, inputs: Maps) -> Tensor:
         high, low = self._maps(inputs)
         if high is None:
-            size = self.low_input.size_of(spatial.sizes(low, self.data_format), base.split_inputs(inputs, self.name)[1])
+            size = self.low_input.size_of(
+                spatial.sizes(low, self.data_format), reading.split_inputs(inputs, self.name)[1]
+            )
         else:
             size = spatial.sizes(high, self.data_format)
         axis = spatial.channel_axis(self.data_format)
@@ -72,7 +74,7 @@ class OctaveMerge(_PairLayer):
         high, low = self._maps(inputs)
         shape, axis = list(low.shape), spatial.channel_axis(self.data_format)
         high_shape = None if high is None else tuple(high.shape)
-        base.check_pair_shapes(self.name, high_shape, tuple(low.shape), self.octave, self.data_format)
+        reading.check_pair_shapes(self.name, high_shape, tuple(low.shape), self.octave, self.data_format)
         axes = spatial.spatial_axes(self.data_format)
         if high_shape is None:
             self.low_input.check(tuple(low.shape))
@@ -97,14 +99,14 @@ class OctaveCrop(_PairLayer):
     """
 
     def call(self, inputs: Maps) -> Tensor:
-        high, low = base.split_pair(inputs, self.name)
+        high, low = reading.split_pair(inputs, self.name)
         rows, columns = (ceil_div(size, self.octave) for size in spatial.sizes(high, self.data_format))
         if self.data_format == "channels_last":
             return low[:, :rows, :columns, :]
         return low[:, :, :rows, :columns]
 
     def compute_output_spec(self, inputs: Maps) -> keras.KerasTensor:
-        high, low = base.split_pair(inputs, self.name)
+        high, low = reading.split_pair(inputs, self.name)
         shape = list(low.shape)
         for axis in spatial.spatial_axes(self.data_format):
             shape[axis] = None if high.shape[axis] is None else ceil_div(high.shape[axis], self.octave)

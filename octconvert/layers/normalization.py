@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.layers import base, spatial
+from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import Maps, Shapes, Tensor
 
 _CHOICES = {
@@ -46,13 +46,13 @@ class _PairNormalization(keras.layers.Layer):
         if unknown:
             raise TypeError(f"layer '{self.name}': unexpected argument {unknown[0]!r}")
         self.epsilon, self.center, self.scale = epsilon, center, scale
-        self.octave = base.check_octave(octave)
-        self.data_format = base.standard_data_format(data_format)
+        self.octave = reading.check_octave(octave)
+        self.data_format = reading.standard_data_format(data_format)
         self.autocast = False
         base.set_choices(self, {**_CHOICES, **choices})
 
     def build(self, input_shape: Shapes) -> None:
-        high, low = base.split_shapes(input_shape, self.name)
+        high, low = reading.split_shapes(input_shape, self.name)
         if low is None:
             raise ValueError(f"layer '{self.name}': expected a pair [high, low], received one tensor")
         self.widths = tuple(shape[self._axis(len(shape))] for shape in (high, low))
@@ -68,7 +68,7 @@ class _PairNormalization(keras.layers.Layer):
         return spatial.channel_axis(self.data_format) if rank == 4 else rank - 1
 
     def _inputs(self, inputs: Maps) -> tuple[Tensor, Tensor]:
-        high, low = base.split_pair(inputs, self.name)
+        high, low = reading.split_pair(inputs, self.name)
         kind = keras.backend.result_type(high.dtype, "float32")
         return ops.cast(high, kind), ops.cast(low, kind)
 
@@ -88,9 +88,9 @@ class _PairNormalization(keras.layers.Layer):
         return outputs
 
     def compute_output_spec(self, inputs: Maps) -> list[keras.KerasTensor]:
-        high, low = base.split_pair(inputs, self.name)
+        high, low = reading.split_pair(inputs, self.name)
         if len(high.shape) == 4:
-            base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
+            reading.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
         return [keras.KerasTensor(tuple(part.shape), dtype=self.compute_dtype) for part in (high, low)]
 
     def get_config(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from octconvert.layers import base, spatial
+from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import Maps, Tensor
 from octconvert.octave.geometry import Padding, Size, ceil_div
 
@@ -46,12 +46,12 @@ class OctavePooling2D(keras.layers.Layer):
         if mode not in ("max", "mean"):
             raise ValueError(f"`mode` must be 'max' or 'mean', received: {mode!r}")
         self.mode = mode
-        self.pool_size = base.pair_of(pool_size, "pool_size")
-        self.strides = self.pool_size if strides is None else base.pair_of(strides, "strides")
-        self.padding = base.standard_padding(padding)
-        self.octave = base.check_octave(octave)
-        self.data_format = base.standard_data_format(data_format)
-        self.low_input = base.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
+        self.pool_size = reading.pair_of(pool_size, "pool_size")
+        self.strides = self.pool_size if strides is None else reading.pair_of(strides, "strides")
+        self.padding = reading.standard_padding(padding)
+        self.octave = reading.check_octave(octave)
+        self.data_format = reading.standard_data_format(data_format)
+        self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
 
     @property
     def window(self) -> spatial.Window:
@@ -60,9 +60,9 @@ class OctavePooling2D(keras.layers.Layer):
 
     def call(self, inputs: Maps) -> Any:
         if self.low_input.whole_low:
-            low, size = base.split_inputs(inputs, self.name)
+            low, size = reading.split_inputs(inputs, self.name)
             return self._pool_low(low, self.low_input.size_of(spatial.sizes(low, self.data_format), size))
-        high, low = base.split_pair(inputs, self.name)
+        high, low = reading.split_pair(inputs, self.name)
         sizes = spatial.sizes(high, self.data_format)
         padding = self.padding
         if not isinstance(padding, str):
@@ -92,12 +92,12 @@ class OctavePooling2D(keras.layers.Layer):
     def compute_output_spec(self, inputs: Maps) -> Any:
         axes = spatial.spatial_axes(self.data_format)
         if self.low_input.whole_low:
-            low = base.split_inputs(inputs, self.name)[0]
-            base.check_pair_shapes(self.name, None, tuple(low.shape), self.octave, self.data_format)
+            low = reading.split_inputs(inputs, self.name)[0]
+            reading.check_pair_shapes(self.name, None, tuple(low.shape), self.octave, self.data_format)
             size = self.low_input.size_of((low.shape[axes[0]], low.shape[axes[1]]))
             return self._output(low, size, self.octave)
-        high, low = base.split_pair(inputs, self.name)
-        base.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
+        high, low = reading.split_pair(inputs, self.name)
+        reading.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
         size = (high.shape[axes[0]], high.shape[axes[1]])
         return [self._output(high, size, 1), self._output(low, size, self.octave)]
 

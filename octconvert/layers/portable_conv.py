@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from octconvert.layers import base
+from octconvert.layers import reading
 from octconvert.layers.conv import WindowInput
 from octconvert.layers.portable import (
     biased,
@@ -78,26 +78,26 @@ class PortableConv:
         **arguments: Any,
     ):
         self.name, self.shared = name, shared
-        strides = base.pair_of(arguments.pop("strides"), "strides")
+        strides = reading.pair_of(arguments.pop("strides"), "strides")
         self.window = Window(
-            base.pair_of(kernel_size, "kernel_size"),
+            reading.pair_of(kernel_size, "kernel_size"),
             strides,
-            base.pair_of(arguments.pop("dilation_rate", 1), "dilation_rate"),
-            base.standard_padding(arguments.pop("padding")),
-            base.check_octave(octave),
+            reading.pair_of(arguments.pop("dilation_rate", 1), "dilation_rate"),
+            reading.standard_padding(arguments.pop("padding")),
+            reading.check_octave(octave),
         )
-        self.data_format = base.standard_data_format(arguments.pop("data_format", None))
+        self.data_format = reading.standard_data_format(arguments.pop("data_format", None))
         whole_low, high_size = arguments.pop("whole_low", False), arguments.pop("high_size", None)
-        self.low_input = base.LowInput(name, whole_low, high_size, octave, self.data_format)
+        self.low_input = reading.LowInput(name, whole_low, high_size, octave, self.data_format)
         groups = arguments.pop("groups", 1)
-        self.high_filters, self.low_filters = base.divide_filters(name, filters, ratio_out, groups)
+        self.high_filters, self.low_filters = reading.divide_filters(name, filters, ratio_out, groups)
         self.activation, self.use_bias = arguments.pop("activation", None), arguments.pop("use_bias", True)
         self.arguments = {"data_format": self.data_format, "groups": groups, **arguments}
         self.paths: dict[str, keras.layers.Layer] = {}
         self.calls = 0
 
     def __call__(self, inputs: Maps) -> Any:
-        high, low = self.low_input.maps(*base.split_inputs(inputs, self.name))
+        high, low = self.low_input.maps(*reading.split_inputs(inputs, self.name))
         size = self._source_size(high, low)
         label = self.name if not self.calls else f"{self.name}-{self.calls + 1}"
         self.calls += 1
@@ -115,7 +115,7 @@ class PortableConv:
     def _source_size(self, high: Tensor | None, low: Tensor | None) -> tuple[int, int]:
         """(rows, columns) of the source's map; the inputs are checked."""
         high_shape, low_shape = (None if x is None else tuple(x.shape) for x in (high, low))
-        base.check_pair_shapes(self.name, high_shape, low_shape, self.window.octave, self.data_format)
+        reading.check_pair_shapes(self.name, high_shape, low_shape, self.window.octave, self.data_format)
         if high is not None:
             return known_sizes(high, self.data_format, self.name)
         assert low is not None  # one of both is read

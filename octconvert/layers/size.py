@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import keras
 from keras import ops
 
-from octconvert.layers import base, spatial
+from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import Tensor
 from octconvert.octave.geometry import Padding, Shape
 
@@ -41,13 +41,13 @@ class OctaveSize(keras.layers.Layer):
         **keywords: Unpack[base.LayerKeywords],
     ):
         super().__init__(**keywords)
-        self.kernel_size = base.pair_of(kernel_size, "kernel_size")
-        self.strides = base.pair_of(strides, "strides")
-        self.padding = base.standard_padding(padding)
-        self.dilation_rate = base.pair_of(dilation_rate, "dilation_rate")
+        self.kernel_size = reading.pair_of(kernel_size, "kernel_size")
+        self.strides = reading.pair_of(strides, "strides")
+        self.padding = reading.standard_padding(padding)
+        self.dilation_rate = reading.pair_of(dilation_rate, "dilation_rate")
         self.output_padding: Any = None if output_padding is None else tuple(output_padding)
         self.transposed = transposed
-        self.data_format = base.standard_data_format(data_format)
+        self.data_format = reading.standard_data_format(data_format)
 
     @property
     def window(self) -> spatial.Window | spatial.TransposedWindow:

@@ -17,7 +17,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from octconvert.layers.base import bias_is_misplaced, split_inputs
+from octconvert.layers.base import bias_is_misplaced
+from octconvert.layers.reading import split_inputs
 from octconvert.layers.spatial import pad_or_crop, pool_octave
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.geometry import same_padding
