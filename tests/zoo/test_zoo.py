@@ -56,3 +56,21 @@ def test_macs_of_the_paper(name, alphas, options, ratios):
     found = child(what="macs", name=name, alphas=alphas, options=options)
     assert found["ratios"] == pytest.approx(ratios, rel=0.01)
     assert found["parameters"] == [0] * len(alphas)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whole_low_tensors(name):
+    """On interiors, on every second group, and everywhere; a chain without blocks has interiors too."""
+    for label, result in child(what="whole_low", name=name).items():
+        assert result["octave 1"] <= 1e-4, label
+        assert result["loaded"] <= 1e-6 and result["portable"] <= 1e-4, label
+        assert result["whole-low"] > 0 and result["parameters"] == 0, label
+
+
+@pytest.mark.parametrize("name, most, depthwise", [("ResNet50", 0.57, 0), ("MobileNetV2", 0.60, 9)])
+def test_macs_of_whole_low_interiors(name, most, depthwise):
+    found = child(what="interiors", name=name)
+    assert found["ratio"] <= most and found["parameters"] == 0
+    assert len(found["depthwise"]) >= depthwise
+    for output, low, saved in found["depthwise"]:
+        assert low == [-(-output[0] // 2), -(-output[1] // 2), output[2]] and saved == pytest.approx(4, rel=0.1)
