@@ -56,9 +56,9 @@ class _OctavePaths:
         sizes = self._layer.source_size([draft.graph.tensors[number].shape for number in call.inputs])
         self.known = None not in sizes and self._layer.data_format == draft.graph.data_format
         self._sizes = [size or 0 for size in sizes]
-        maps = self._layer.low_input.maps(*split_inputs(inputs, self._layer.name))
-        self._high, self._low = (None if tensor is None else draft.plain(tensor) for tensor in maps)
-        if self.known:
+        if self.known:  # then no input is a tensor of rows and columns
+            maps = self._layer.low_input.maps(*split_inputs(inputs, self._layer.name))
+            self._high, self._low = (None if tensor is None else draft.plain(tensor) for tensor in maps)
             window = self._layer.window
             self._alignments = [window.alignment(i, size) for i, size in enumerate(self._sizes)]
             self._cells = [window.low_outputs(i, size) for i, size in enumerate(self._sizes)]

@@ -213,3 +213,12 @@ def test_layers_of_another_precision_stay_behind_the_upsampling():
     model = randomise(Model(image, layers.Conv2D(4, 3, dtype="float32")(x)))
     deployed = octconvert.for_inference(model)
     assert largest_difference(run(model, example(model)), run(deployed, example(model))) <= 1e-5
+
+
+def test_layers_of_maps_of_open_size_stay():
+    image = Input((None, None, 3))
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    model = randomise(Model(image, layers.Conv2D(4, 3, padding="same")(x)))
+    converted = octconvert.convert(model, alpha=1.0, calibration=False).model
+    inputs = example(model, size=13)
+    assert largest_difference(run(converted, inputs), run(octconvert.for_inference(converted), inputs)) <= 1e-6
