@@ -6,6 +6,7 @@ Concatenate of pairs along the channels -> Concatenate of the high maps and of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -75,7 +76,7 @@ class ElementwiseJoinRule(Rule):
         total = layers.Add(name=name, dtype=call.operation.dtype_policy)([pair.low for pair in lows])
         added = {id(pair) for pair in lows}
         others = [build.plain(value) for value in values if id(value) not in added]
-        return [build.clone(call)([*others, build.plain(Pair.of(total, lows[0].split))])]
+        return [build.clone(call)([*others, build.plain(replace(lows[0], low=total))])]
 
     def is_sum(self, call: Call) -> bool:
         return type(call.operation).__name__ == "Add" and len(call.inputs) > 1

@@ -89,6 +89,17 @@ def test_whole_low_tensors_added_to_a_plain_one_are_upsampled_once(size):
     assert_portable(model, alpha=1.0)
 
 
+def test_a_sum_behind_whole_low_tensors_has_the_size_of_each_run():
+    inputs = Input((None, None, 8))
+    first, second = branches(inputs)
+    readers = [layers.Conv2D(4, 3, name=f"reader{i}")(x) for i, x in enumerate((first, second))]
+    model = Model(inputs, [last(layers.Add(name="join")([first, inputs, second])), *readers])
+    result = assert_oracle(model, converted=4, alpha=1.0)
+    for size in (9, 12):
+        x = example(model, size)
+        assert [output.shape for output in run(result.model, x)] == [output.shape for output in run(model, x)]
+
+
 def test_concatenation_along_rows_ends_the_pair():
     inputs = Input((8, 8, 3))
     first, second = branches(inputs)
