@@ -96,5 +96,7 @@ def macs(name: str, alphas: list[float], options: dict) -> dict:
 
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
-    answer = {"oracle": oracle, "whole_low": whole_low, "interiors": interiors, "macs": macs}[request.pop("what")](**request)
+    answer = {"oracle": oracle, "whole_low": whole_low, "interiors": interiors, "macs": macs}[request.pop("what")](
+        **request
+    )
     print(json.dumps(answer))
