@@ -106,11 +106,12 @@ class Rule(Family):
 
         Args:
             call: the call of the source model, as `trace` received it.
-            values: for each input a Keras tensor, or an `octconvert.octave.split.Pair` (``high``, ``low``, ``split``).
+            values: for each input a Keras tensor, or an `octconvert.octave.split.Pair` (``high``, ``low``, ``split``);
+                ``high`` is None where the tensor is whole-low.
             build: creates layers, names them and moves weights. The most useful methods: ``build.dual`` calls one copy
                 of the layer on the high and one on the low tensors, with weights cut by a function;
-                ``build.split(call)`` is the planned split of the output, whose ``high`` and ``low`` are the channels of
-                either map; ``build.clone`` copies the layer for one map; ``build.plain`` merges a pair;
+                ``build.split(call)`` is the planned split of the output, whose ``parts`` are the maps to build, with
+                the channels of each; ``build.clone`` copies the layer for one map; ``build.plain`` merges a pair;
                 ``build.note`` adds a line to the report; ``build.account`` states how many parameters fewer there are
                 than in the source (a check counts them).
 

@@ -16,7 +16,8 @@ from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.options.rewriting import RewritingOptions
 
 Value: TypeAlias = KerasTensor | Pair
-"""What one tensor of the source model has become: a Keras tensor of the new model, or a pair of them."""
+"""What one tensor of the source model has become: a Keras tensor of the new model, or a pair of them, whose ``high`` is
+None where the tensor is whole-low."""
 
 Weights: TypeAlias = Sequence[np.ndarray | Variable]
 """All weights of one layer, in the order of ``layer.weights``."""
@@ -132,7 +133,10 @@ class Build(Protocol):
     # -- the plan and the source --
 
     def split(self, call: Call, output: int = 0) -> ChannelSplit | None:
-        """The planned split of an output; None where it stays plain."""
+        """The planned split of an output; None where it stays plain.
+
+        Its ``parts`` are what is built: a high and a low one, or the low one alone where all channels are low.
+        """
 
     def pair_split(self, call: Call, output: int = 0) -> ChannelSplit:
         """The planned split of an output that is a pair by plan.
@@ -204,13 +208,13 @@ class Build(Protocol):
     # -- pairs --
 
     def plain(self, value: Value) -> KerasTensor:
-        """The plain tensor; a pair is merged, once."""
+        """The plain tensor; a pair is merged, a whole-low map upsampled, once."""
 
     def settled(self, value: Pair) -> Pair:
         """The pair after the padding that was left to the next window (`Pair.pads`) is applied, if there is any."""
 
     def joined(self, value: Pair, name: str) -> KerasTensor:
-        """A pair of vectors as one tensor in the order [high | low]; the reader gathers its weights accordingly."""
+        """Vectors of a pair as one tensor in the order [high | low]; the reader gathers its weights accordingly."""
 
     def dual(
         self,
@@ -220,7 +224,7 @@ class Build(Protocol):
         changes: Sequence[Changes | None] = (None, None),
         constants: Callable[[list[Any], dict[str, Any], np.ndarray], Arguments] | None = None,
     ) -> Pair:
-        """Call one copy of the layer on the high and one on the low tensors.
+        """Call one copy of the layer on the high and one on the low tensors; on the low ones alone if that is all.
 
         Args:
             call: of the source model; its output is a pair by plan.

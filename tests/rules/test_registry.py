@@ -12,7 +12,7 @@ from oracle import assert_oracle, ends
 
 import octconvert
 from octconvert import cli
-from octconvert.rules import Rule, find_rule, register, registry
+from octconvert.rules import Pair, Rule, carry, find_rule, register, registry
 
 
 @pytest.fixture
@@ -24,6 +24,41 @@ def doubled_rule():
 def test_rule_of_a_user(doubled_rule):
     result = assert_oracle(doubled_net(), converted=4)
     assert {"doubled-H", "doubled-L"} <= {layer.name for layer in result.model.layers}
+
+
+def test_rule_of_a_user_with_dual_takes_whole_low_tensors(doubled_rule):
+    result = assert_oracle(doubled_net(), converted=4, alpha=1.0)
+    assert {"doubled-H", "doubled-L"} & {layer.name for layer in result.model.layers} == {"doubled-L"}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Reversed(layers.Layer):
+    """The channels in reverse order."""
+
+    def call(self, x):
+        return x[..., ::-1]
+
+
+class ReversedRule(Rule):
+    layers = (Reversed,)
+
+    def trace(self, call, flow):
+        return carry(flow.channels()[::-1])
+
+    def rewrite(self, call, values, build):
+        split = build.pair_split(call)
+        maps = [build.clone(call, part.suffix)(values[0].part(part.suffix)) for part in split.parts]
+        return [Pair.of(maps, split)]
+
+
+@pytest.mark.parametrize("alpha, suffixes", [(0.25, {"-H", "-L"}), (1.0, {"-L"})])
+def test_rule_of_a_user_that_builds_the_parts_takes_whole_low_tensors(alpha, suffixes):
+    inputs = keras.Input((8, 8, 3))
+    x = Reversed(name="reversed")(layers.Conv2D(8, 3, padding="same")(inputs))
+    with registered(ReversedRule):
+        result = assert_oracle(keras.Model(inputs, layers.Conv2D(4, 3)(x)), converted=2, alpha=alpha)
+    names = {layer.name for layer in result.model.layers if layer.name.startswith("reversed")}
+    assert names == {f"reversed{suffix}" for suffix in suffixes}
 
 
 def test_without_the_rule():
