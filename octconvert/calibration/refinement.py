@@ -41,8 +41,9 @@ RUNS = 2.0
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
 PROBED = 6
 """Steps after which it is known how long they take."""
-LEARNING_RATE, USUAL_ERROR = 2e-3, 0.03
-"""Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`; the nearer, the smaller."""
+LEARNING_RATE, USUAL_ERROR, MOST_TIMES = 2e-3, 0.03, 2.0
+"""Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR` or less. It grows with the error's
+root, the distance that there is to go, to so many times as much at most."""
 INNER_WEIGHT = 3.0
 """Weight of the loss of all inner tensors together; the outputs have 1."""
 SYNTHETIC_SAMPLES = 8_192
@@ -109,7 +110,7 @@ def refine(
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
     model = trained_model(alignment, supply.images and len(samples.arrays) == 1)
-    rate = LEARNING_RATE * min(1.0, (error / USUAL_ERROR) ** 0.5)
+    rate = peak_rate(error)
     model.compile(muon_for(alignment.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
     watch = ClockedSchedule(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
@@ -117,6 +118,11 @@ def refine(
         data = WholeBatches(samples, training.batch, seed)
         model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
     return watch.steps
+
+
+def peak_rate(error: float) -> float:
+    """Of a training that begins at a relative error."""
+    return LEARNING_RATE * float(np.clip((error / USUAL_ERROR) ** 0.5, 1.0, MOST_TIMES))
 
 
 def trained_model(alignment: Alignment, images: bool) -> Distiller:

@@ -14,15 +14,19 @@ from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.refinement import (
     BATCH,
     KEPT,
+    LEARNING_RATE,
     LEAST_SAMPLES,
     LEAST_STEPS,
+    MOST_TIMES,
     PROBED,
     RUNS,
     TRAINING_BYTES,
+    USUAL_ERROR,
     ClockedSchedule,
     TrainingPlan,
     WholeBatches,
     inner_tensors,
+    peak_rate,
     plan_training,
     refine,
     trained_model,
@@ -133,6 +137,11 @@ def test_gives_up_what_would_make_too_few_steps():
     model, clock = nets.two_convolutions(), nets.Clock()
     pace, slow = Pace(clock, until=100.0), lambda done, total: clock.pass_by(3.0)
     assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
+
+
+def test_the_further_from_the_source_the_larger_the_rate():
+    errors = (0.0, USUAL_ERROR, 2.25 * USUAL_ERROR, 1e3, np.inf)
+    assert [peak_rate(error) / LEARNING_RATE for error in errors] == pytest.approx([1, 1, 1.5, MOST_TIMES, MOST_TIMES])
 
 
 def test_the_rate_goes_up_and_comes_down_by_steps_or_by_the_clock():

@@ -24,7 +24,7 @@ class Refine(WeightStep):
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
         alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
-        error = np.inf  # the full learning rate, with which all results were measured; not that for the model's error
+        error = candidate.error if np.isfinite(candidate.error) else refinement.USUAL_ERROR  # it may not be measured
         steps = refinement.refine(alignment, run.supply, training, error, pace, run.settings.seed, progress)
         cut = steps < training.steps
         total = f" of {training.steps:,}" if cut else ""
