@@ -25,7 +25,7 @@ from octconvert.inference import Forms
 from octconvert.inference.emission import PATHS, UPSAMPLINGS
 
 SHARDS, EXAMPLES = 10, 52
-ALPHAS = st.lists(st.sampled_from([0.5, 1.0, 0.0, 0.25, 0.75]), min_size=1, max_size=4)
+ALPHAS = st.lists(st.sampled_from([1.0, 0.5, 0.0, 1.0, 0.25, 0.75]), min_size=2, max_size=5)
 """The first one is that of the first tied group, and so on, over and over."""
 FORMS = st.builds(Forms, st.sampled_from(PATHS), st.sampled_from(UPSAMPLINGS))
 SETTINGS = {
