@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from octconvert.layers.spatial import pool_octave
@@ -123,6 +124,14 @@ class Alignment:
             own = tensor if split.whole_low else ops.take(tensor, part.channels, axis=axis)
             parts.append(pool_octave(own, part.cell, self.source.data_format) if len(tensor.shape) == 4 else own)
         return parts
+
+    def own_channels(self, aligned: AlignedCall, vector: BackendTensor) -> np.ndarray:
+        """The entries of a vector over a source call's input channels that the call's copy for one part has."""
+        values = np.asarray(ops.convert_to_numpy(vector), dtype="float64")
+        split = self.layout.splits.get(aligned.source.inputs[0])
+        if aligned.part == "clone" or split is None:
+            return values
+        return values[split.low if aligned.part == "clone-L" else split.high]
 
 
 def _parts(value: Any) -> list[keras.KerasTensor]:

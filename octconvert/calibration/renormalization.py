@@ -35,7 +35,7 @@ def renormalize(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> in
     sums = {id(calls[0].layer): np.zeros((2, 3, _width(calls[0]))) for calls in layers}
     for batch in batches:
         _add(alignment, batch, [aligned for calls in layers for aligned in calls], sums)
-    return sum(_move(calls[0].layer, sums[id(calls[0].layer)]) for calls in layers)
+    return sum(_move(alignment, calls[0], sums[id(calls[0].layer)]) for calls in layers)
 
 
 def _normalizations(alignment: Alignment) -> list[list[AlignedCall]]:
@@ -86,7 +86,8 @@ def _moments(x: BackendTensor, axis: int) -> np.ndarray:
     return np.stack([ops.convert_to_numpy(ops.sum(part, axis=axes)) for part in parts]).astype("float64")
 
 
-def _move(layer: keras.layers.BatchNormalization, sums: np.ndarray) -> int:
+def _move(alignment: Alignment, aligned: AlignedCall, sums: np.ndarray) -> int:
+    layer: keras.layers.BatchNormalization = aligned.layer
     count, total, squares = sums[:, 0], sums[:, 1], sums[:, 2]
     if not np.isfinite(sums).all() or not count.all():
         return 0
@@ -95,6 +96,7 @@ def _move(layer: keras.layers.BatchNormalization, sums: np.ndarray) -> int:
     usable = variance[0] > 1e-12
     ratio = np.where(usable, variance[1] / np.where(usable, variance[0], 1.0), 1.0)
     ratio = np.clip(ratio, 1 / LARGEST_CHANGE, LARGEST_CHANGE)
-    layer.moving_mean.assign(ops.convert_to_numpy(layer.moving_mean) + mean[1] - mean[0])
+    # From the source's mean: that of the layer may have moved already, with the layer before it (`fitting.problem`).
+    layer.moving_mean.assign(alignment.own_channels(aligned, aligned.source.operation.moving_mean) + mean[1] - mean[0])
     layer.moving_variance.assign(ops.convert_to_numpy(layer.moving_variance) * ratio)
     return 1

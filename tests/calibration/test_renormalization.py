@@ -135,3 +135,17 @@ def test_a_plain_map_of_a_whole_low_one_is_held_against_the_pooled_map():
     before = alignment.model.get_weights()
     assert renormalize(alignment, nets.samples().batches(8)) == 1
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(before, alignment.model.get_weights(), strict=True))
+
+
+def test_a_mean_that_has_moved_with_its_input_is_not_moved_again():
+    """Least squares stores its intercepts in the moving means."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same")(inputs)))
+    alignment = nets.alignment_of(randomise(keras.Model(inputs, nets.head(layers.Conv2D(4, 3)(x)))), octave=1)
+    first = first_of_high_maps(alignment)
+    convolution = next(unit.layer for unit in alignment.calls if unit.part == "octave")
+    for variable in (convolution.high_bias, first.layer.moving_mean):
+        variable.assign(np.array(variable) + 1.0)
+    before = np.array(first.layer.moving_mean)
+    renormalize(alignment, nets.samples().batches(8))
+    assert np.allclose(first.layer.moving_mean, before, atol=1e-4)

@@ -101,10 +101,7 @@ def intercept_of(alignment: Alignment, calls: Sequence[AlignedCall], regression:
         return None
     if not any(group[0].layer is first.layer and len(group) == len(calls) for group in alignment.layers):
         return None  # it normalises the outputs of other layers as well
-    mean = np.asarray(ops.convert_to_numpy(first.source.operation.moving_mean), dtype="float64")
-    split = alignment.layout.splits.get(first.source.inputs[0])
-    if first.part != "clone" and split is not None:
-        mean = mean[split.low if first.part == "clone-L" else split.high]
+    mean = alignment.own_channels(first, first.source.operation.moving_mean)
     variable = first.layer.moving_mean
     return Intercept(variable, mean) if mean.shape == tuple(variable.shape) else None
 
