@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ class Pairs:
     def __init__(self, planned: Planned, names: Names) -> None:
         self._graph, self._names = planned.graph, names
         self._data_format, self._portable = planned.graph.data_format, planned.options.portable
-        self._merged: dict[int, tuple[KerasTensor, KerasTensor]] = {}
+        self._merged: dict[tuple[Hashable, ...], tuple[Pair, KerasTensor]] = {}
 
     def plain(self, value: Value, output: str | None = None) -> KerasTensor:
         """The plain tensor: a pair is merged (once), pending padding applied.
@@ -32,10 +33,11 @@ class Pairs:
         """
         if not isinstance(value, Pair):
             return value
-        if id(value.low) not in self._merged:
+        key = _key(value)
+        if key not in self._merged:
             label = output if value.pads is None else None  # else the name belongs to what comes after the padding
-            self._merged[id(value.low)] = (value.low, self._merge(value, label))  # the tensor keeps its id alive
-        merged = self._merged[id(value.low)][1]
+            self._merged[key] = (value, self._merge(value, label))  # the pair keeps the ids of its tensors alive
+        merged = self._merged[key][1]
         if value.pads is None:
             return merged
         name = self._names.name(f"{_base_name(value)}-merge")
@@ -105,6 +107,12 @@ class Pairs:
             return tensors[0]
         axis = self._graph.channel_axis if len(tensors[0].shape) == 4 else len(tensors[0].shape) - 1
         return layers.Concatenate(axis=axis, name=self._names.name(name), dtype=tensors[0].dtype)(tensors)
+
+
+def _key(pair: Pair) -> tuple[Hashable, ...]:
+    """Equal for pairs of the same tensors in the same order of channels: several may share one of their tensors."""
+    split = pair.split
+    return (*map(id, pair.inputs), split.mask.tobytes(), split.octave, split.size)
 
 
 def _low_after(size: int | None, cells: int | None, before: int, after: int, octave: int) -> int:

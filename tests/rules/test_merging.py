@@ -58,6 +58,13 @@ def test_pair_concatenated_with_plain_tensor():
     assert_portable(model)
 
 
+def test_several_pairs_with_one_low_map_are_merged_each_by_itself():
+    inputs = [Input((8, 8, 3)), Input((8, 8, 3))]
+    x = branches(layers.Add()(inputs), 1)[0]
+    joins = [layers.Concatenate()(parts) for parts in ([x, inputs[0]], [inputs[0], x], [x, inputs[1]])]
+    assert_oracle(Model(inputs, [x, *joins, last(x)]), converted=2)
+
+
 def test_pair_added_to_plain_tensor_is_merged():
     inputs = Input((10, 10, 8))
     x = layers.Conv2D(8, 3, padding="same", name="second")(branches(inputs, 1)[0])
