@@ -126,6 +126,7 @@ def test_a_model_that_the_runtime_can_not_take_has_the_reason_in_its_row(nets, c
     assert err.startswith("octconvert: nothing could be measured: rare.keras: ") and err.count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_file_that_the_worker_can_not_open_is_a_row_as_well(monkeypatch):
     runtime = installed("litert")
     write = type(runtime)._write

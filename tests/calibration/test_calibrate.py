@@ -57,7 +57,7 @@ def named(report, name) -> object:
     return next(measure for measure in report.calibration.measures if measure.name == name)
 
 
-@pytest.mark.quick("small-40")
+@pytest.mark.long
 @pytest.mark.parametrize("make, count", [(nets.small, 40), (nets.inverted_residual, 24), (nets.unet, 24)])
 def test_never_further_from_the_source_than_moved_weights(make, count):
     """With 40 images, and their mirror images, there are enough for the training at the end."""
@@ -185,9 +185,14 @@ def test_the_seed_decides():
     assert not all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_saved_and_loaded(usual, tmp_path):
-    model, x, _, path, result = usual
+def test_saved_and_loaded(usual):
+    _, x, _, path, result = usual
     assert largest_difference(run(result.model, [x]), run(octconvert.load(path), [x])) < 1e-6
+
+
+@pytest.mark.long
+def test_its_plan_brings_another_conversion_as_near(usual, tmp_path):
+    model, *_, result = usual
     plan, options = tmp_path / "plan.json", dict(calibration_budget=3_600.0, calibration_steps=SOLVE)
     plan.write_text(result.plan.to_json())
     again = octconvert.convert(model, plan=plan, calibration=nets.images(32), **options)

@@ -64,7 +64,7 @@ def calibrated(model, clock, **settings):
     return calibrate.calibrate(nets.planned(model), settings, lambda *_: None)
 
 
-@pytest.mark.quick("0.4-48", "100.0-48")
+@pytest.mark.long
 @pytest.mark.parametrize("seconds, data", [(0.02, 48), (0.4, None), (0.4, 48), (3.0, None), (100.0, 48)])
 def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
     model, images = costly(seconds), None if data is None else nets.images(data)
@@ -94,7 +94,7 @@ def test_the_clock_ends_it_whatever_a_unit_of_work_takes(each):
     assert not told or each < 4 or "time was over" in told["solve"] + told["select"]
 
 
-@pytest.mark.quick("options0")
+@pytest.mark.long
 @pytest.mark.parametrize("options", [dict(target_macs=0.7), dict(max_drop=0.9)])
 def test_what_chooses_alphas_ends_as_well(options):
     model = costly(0.05)

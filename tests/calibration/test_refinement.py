@@ -72,7 +72,7 @@ def test_at_octave_1_there_is_nothing_to_learn(make, alpha):
     assert trained.evaluate(x, verbose=0) > 1e-4
 
 
-@pytest.mark.quick("small")
+@pytest.mark.long
 @pytest.mark.parametrize("make", [nets.small, nets.two_inputs])
 def test_brings_a_damaged_model_back(make):
     model = make()

@@ -107,6 +107,7 @@ def test_what_the_plan_selected_stays():
     assert [group.selection for group in found.groups[1:]] == [group.selection for group in plan.groups[1:]]
 
 
+@pytest.mark.long
 def test_grouped_convolutions_stay_balanced():
     inputs = keras.Input((16, 16, 3))
     x = nets.conv_bn(inputs, 16)

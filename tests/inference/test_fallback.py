@@ -53,6 +53,7 @@ def test_names_of_inputs_and_outputs_are_no_matter(tmp_path, name, for_inference
     assert largest_difference(expected, found) < 1e-4
 
 
+@pytest.mark.long
 def test_a_model_in_memory_has_the_names_that_its_file_has(tmp_path):
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, layers.Conv2D(3, 3)(image))
@@ -142,7 +143,7 @@ def refusing(monkeypatch, refused) -> None:
     monkeypatch.setattr(type(runtime), "_write", picky)
 
 
-@pytest.mark.quick("False")
+@pytest.mark.long
 @pytest.mark.parametrize("asked", [True, False])
 def test_where_a_form_is_refused_the_other_one_is_written_with_the_reason(tmp_path, monkeypatch, asked):
     refusing(monkeypatch, lambda has_normalisation: has_normalisation != asked)
@@ -162,6 +163,7 @@ def test_where_both_are_refused_the_reason_is_that_of_the_model_as_it_is(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_form_that_runs_to_another_result_is_not_taken(tmp_path, monkeypatch):
     runtime = installed("tf")
     write = type(runtime)._write

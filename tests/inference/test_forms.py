@@ -307,7 +307,7 @@ def sloped(kind: str):
     return randomise(keras.Model(inputs, layers.Conv2D(2, 1)(x)))
 
 
-@pytest.mark.quick("layer")
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["layer", "normalised", "dropped", "raw", "steep", "ReLU", "shared"])
 def test_slopes_are_the_same_in_the_graph_of_predict(kind):
     """With oneDNN, TensorFlow fuses convolution, bias, sum and LeakyRelu, and forgets the slope."""

@@ -92,7 +92,7 @@ def test_whole_low_everywhere(paths):
     assert_same(model, octconvert.for_inference(model, forms=Forms(paths)))
 
 
-@pytest.mark.quick("residual-size0")
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(16, 24), (15, 22)])
 @pytest.mark.parametrize("make", [residual, inverted])
 def test_cells_of_four(make, size):
@@ -111,7 +111,7 @@ def test_channels_first(make):
         keras.config.set_image_data_format("channels_last")
 
 
-@pytest.mark.quick("residual-size0", "inverted-size1")
+@pytest.mark.quick("inverted-size1")
 @pytest.mark.parametrize("size", [(16, 24), (15, 22)])
 @pytest.mark.parametrize("make", [residual, inverted])
 def test_a_portable_model_has_the_same_form(make, size):

@@ -80,6 +80,7 @@ def test_all_is_converted_where_pairs_are_faster(clock):
     assert any("10 ms on tf (1.67x)" in note for note in result.report.notes)
 
 
+@pytest.mark.long
 def test_what_is_slower_as_a_pair_stays_plain_and_the_report_says_so(clock):
     clock(only_small_maps)
     result = octconvert.convert(two_stages(), objective="latency", **NO_CALIBRATION)
@@ -178,7 +179,7 @@ def nested():
     return keras.Model(source, layers.Conv2D(2, 3)(inner(inner(x))))
 
 
-@pytest.mark.quick("nested")
+@pytest.mark.long
 @pytest.mark.parametrize("make", [gates, nested])
 def test_everything_between_convolutions_can_be_timed(clock, make, monkeypatch):
     found = []

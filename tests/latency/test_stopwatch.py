@@ -14,6 +14,7 @@ def net(size, filters):
     return keras.Model(image, layers.Conv2D(filters, 3)(image))
 
 
+@pytest.mark.long
 def test_every_model_is_measured_and_known_from_then_on():
     with Stopwatch("tf", threads=1, batch=1) as watch:
         found = watch.measure({"small": net(8, 4), "large": net(32, 8)})

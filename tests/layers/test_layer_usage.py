@@ -87,7 +87,7 @@ def images(count=24, seed=0):
     return x.astype("float32"), labels
 
 
-@pytest.mark.quick("dual")
+@pytest.mark.long
 @pytest.mark.parametrize("make", [by_hand, dual, built_in, mobile])
 def test_fit_save_load_predict(make, tmp_path):
     model = make()

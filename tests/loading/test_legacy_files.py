@@ -139,6 +139,7 @@ def test_known_training_settings_are_restored():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
+@pytest.mark.long
 def test_settings_that_tf_keras_left_open_do_not_break_predict():
     model = loading.load(LEGACY / "tf2_15_exported.keras")
     inputs, expected = stored(LEGACY / "tf2_15_exported.keras")

@@ -137,6 +137,7 @@ def test_the_format_does_not_depend_on_the_suffix(tmp_path):
     assert loading.read(tmp_path / "model.h5").kind == "keras"
 
 
+@pytest.mark.long
 def test_compilation_is_restored(tmp_path):
     for suffix in (".h5", ".keras"):
         model = small_model()

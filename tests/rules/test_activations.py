@@ -134,7 +134,7 @@ def test_the_result_can_be_read_again(activation, tmp_path):
     np.testing.assert_allclose(run(loading.load(tmp_path / "model.keras"), sample)[0], run(model, sample)[0], atol=1e-6)
 
 
-@pytest.mark.quick("PReLU")
+@pytest.mark.long
 @pytest.mark.parametrize("activation", ["LeakyReLU", "PReLU", "tf.nn.relu"])
 def test_calibration_and_the_form_for_inference(activation):
     model = network(ELEMENTWISE[activation])

@@ -150,6 +150,7 @@ def test_lambda_of_a_trusted_file(ending, tmp_path):
     assert largest_difference(expected, run(octconvert.load(called.args[0].value, **keywords), inputs)) <= 1e-5
 
 
+@pytest.mark.long
 def test_saved_and_loaded(tmp_path):
     """The two copies of a shared layer inside a nested model come back with their parts of its weights."""
     gain, part = Gain(name="gain"), Input((None, None, 8))

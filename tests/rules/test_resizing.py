@@ -11,7 +11,7 @@ def conv(x, filters, kernel=3, **more):
     return layers.Conv2D(filters, kernel, padding="same", activation="relu", **more)(x)
 
 
-@pytest.mark.quick("upsampling")
+@pytest.mark.long
 @pytest.mark.parametrize("spread", ["resizing", "upsampling", "operation"])
 def test_pyramid_pooling(spread):
     """PSPNet: windows of the whole map and of its parts, brought back to its size."""

@@ -84,6 +84,7 @@ def test_whole_upsampling_in_onnx_follows_the_rule_that_runtimes_are_fast_with(t
     np.testing.assert_array_equal(found, model(x))
 
 
+@pytest.mark.long
 def test_an_onnx_graph_with_a_loop(tmp_path):
     """What a loop reads from around it is there."""
     image = keras.Input((6, 6, 3))
@@ -97,6 +98,7 @@ def test_a_model_without_weights(tmp_path, name):
     exported(name, model, tmp_path)
 
 
+@pytest.mark.long
 def test_openvino_writes_a_directory_too(octave, tmp_path):
     runtime = installed("openvino")
     runtime.export(octave, tmp_path / "net", 1)

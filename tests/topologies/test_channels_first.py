@@ -30,6 +30,7 @@ def test_residual_network(size):
     assert_portable(model)
 
 
+@pytest.mark.long
 def test_mobile_block_with_gate():
     inputs = Input((3, 15, 29))
     x = conv(kernel=1)(layers.ZeroPadding2D(((0, 1), (0, 1)), **FIRST)(conv()(inputs)))
@@ -101,7 +102,7 @@ def test_dense_along_a_side_is_not_a_gate():
     assert_oracle(Model(inputs, [conv(4)(layers.Multiply()([x, g])), conv(5)(x)]))
 
 
-@pytest.mark.quick("0.5-8-1", "1.0-8-1")
+@pytest.mark.quick("1.0-8-1")
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("columns", [4, 6, 8, 12, 16, 24])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])

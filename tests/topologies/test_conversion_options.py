@@ -134,7 +134,7 @@ def test_weights(size):
     np.testing.assert_array_equal(*high)
 
 
-@pytest.mark.quick("fold-size1")
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(16, 16), (19, 14)])
 @pytest.mark.parametrize("weights", ["slice", "fold"])
 def test_portable(size, weights):

@@ -26,6 +26,7 @@ def test_alpha_that_does_not_divide_evenly(filters, groups, alpha):
     assert result.plan.convolutions[0].alpha_out == pytest.approx(low * groups / filters)
 
 
+@pytest.mark.long
 def test_groups_on_a_plain_input():
     inputs = Input((10, 10, 4))
     model = Model(inputs, conv(conv(inputs, 8, 2, name="first"), 8, 4, name="last"))
@@ -33,7 +34,7 @@ def test_groups_on_a_plain_input():
     assert_portable(model)
 
 
-@pytest.mark.quick("2")
+@pytest.mark.long
 @pytest.mark.parametrize("strides", [1, 2])
 def test_resnext_block(strides):
     inputs = Input((14, 15, 3))
@@ -65,6 +66,7 @@ def test_groups_across_a_concatenation_with_a_plain_tensor():
     assert "evenly" in reasons(result)["grouped"]
 
 
+@pytest.mark.long
 def test_grouped_output_tied_to_a_concatenation():
     """The grouped convolution's output is tied to channels that are decided elsewhere."""
     inputs = Input((9, 9, 4))

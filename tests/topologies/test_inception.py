@@ -10,6 +10,7 @@ def conv(x, filters, kernel, strides=1, padding="same"):
     return layers.ReLU()(layers.BatchNormalization(scale=False)(x))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(12, 17)])
 def test_factorised_block(size):
     inputs = Input((*size, 3))
@@ -22,7 +23,7 @@ def test_factorised_block(size):
     assert_portable(model)
 
 
-@pytest.mark.quick("size1")
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(17, 17), (18, 15)])
 def test_reduction_block_with_valid_windows(size):
     inputs = Input((*size, 3))

@@ -41,7 +41,7 @@ def test_names_that_look_like_ours():
     assert_oracle(model, converted=4, portable=True)
 
 
-@pytest.mark.quick("True")
+@pytest.mark.long
 @pytest.mark.parametrize("as_list", [False, True])
 def test_fit_with_losses_by_name(as_list):
     model = randomise(two_headed())

@@ -80,7 +80,7 @@ def test_a_shared_layer_stays_plain_where_most_of_its_maps_are_small():
     assert reasons(result)["shared"] == "7x7 map, below min_size 8, the largest of its 3 calls"
 
 
-@pytest.mark.quick("True")
+@pytest.mark.long
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_head_on_all_levels_of_a_pyramid(nested):
     """As in RetinaNet: one head for all levels, the smallest far below min_size."""
@@ -148,6 +148,7 @@ def branch(size=12):
     )
 
 
+@pytest.mark.long
 def test_siamese_distance():
     left, right = Input((12, 12, 3)), Input((12, 12, 3))
     shared = branch()

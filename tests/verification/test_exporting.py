@@ -120,7 +120,7 @@ def test_a_missing_runtime_is_told_before_anything_is_done(net, command, monkeyp
     assert code == 2 and "litert needs no_such_package: pip install 'octconvert[bench]'" in err
 
 
-@pytest.mark.quick("openvino-written0")
+@pytest.mark.long
 @pytest.mark.parametrize("name, written", [("openvino", ["net.bin", "net.xml"]), ("tf", ["net"])])
 def test_what_exists_is_replaced_by_force_alone(net, command, name, written):
     installed(name)

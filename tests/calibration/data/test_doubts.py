@@ -62,7 +62,7 @@ def alike(x):
     return x[:1].repeat(len(x), axis=0)
 
 
-@pytest.mark.quick("alike-None")
+@pytest.mark.long
 @pytest.mark.parametrize("spoil, target_macs", [(alike, None), (alike, 0.7), (lambda x: 0 * x, None)])
 def test_sliced_weights_are_kept_where_the_calibration_made_the_model_worse(spoil, target_macs):
     x = nets.images(40)

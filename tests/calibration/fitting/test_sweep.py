@@ -72,6 +72,7 @@ def test_repairs_damaged_weights_at_octave_1(make):
     assert error(alignment, samples) < 1e-5  # of squares: 0.3% of the deviation
 
 
+@pytest.mark.long
 def test_intercepts_are_fitted_into_biases_and_moving_means():
     rng = np.random.default_rng(0)
     samples = nets.samples(rng.standard_normal((32, 16, 16, 3)).astype("float32"))
@@ -106,6 +107,7 @@ def test_nearer_to_the_source_than_sliced_weights(make, octave):
     assert {fit.name for fit in fits} <= {call.layer_name for call in alignment.source.calls}
 
 
+@pytest.mark.long
 def test_the_seed_decides(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_ROWS", 500)
     monkeypatch.setattr(sweep, "LEAST_ROWS", 500)
@@ -122,7 +124,7 @@ def test_the_source_is_left_alone():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.quick("nested")
+@pytest.mark.long
 @pytest.mark.parametrize("make", [*nets.CALLED_OFTEN, nets.unet, nets.nested])
 def test_other_nets_come_nearer(make):
     model = make()
@@ -130,7 +132,7 @@ def test_other_nets_come_nearer(make):
     assert fits and error(alignment, images_for(model)) < before
 
 
-@pytest.mark.quick("mixed_float16")
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_precision(policy):
     before = keras.config.dtype_policy()
@@ -144,7 +146,7 @@ def test_precision(policy):
     assert error(alignment, few()) < 0.5 * sliced
 
 
-@pytest.mark.quick("mixed_bfloat16")
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_activations_in_files_change_nothing(monkeypatch, tmp_path, policy):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
