@@ -48,7 +48,7 @@ def installed_command() -> list[str]:
     return [str(script)] if script.exists() else ["-c", "from octconvert.cli import main; main()"]
 
 
-@pytest.mark.long
+@pytest.mark.quick("module")
 @pytest.mark.parametrize(
     "command, death, parts",
     [
