@@ -154,13 +154,16 @@ class OctaveWindowLayer(keras.layers.Layer):
         return self.low_input.maps(*reading.split_inputs(inputs, self.name))
 
     def source_sizes(self, inputs: Maps) -> tuple[Size, Size]:
-        """(rows, columns) of the source's map: integers where known, scalar tensors where not."""
+        """(rows, columns) of the source's map: integers where known, else scalar tensors, None where symbolic."""
         first, second = reading.split_inputs(inputs, self.name)
         own = sizes(first, self.data_format)
         return self.low_input.size_of(own, second) if self.low_input.whole_low else own
 
     def source_size(self, input_shape: Shapes) -> tuple[int | None, int | None]:
-        """(rows, columns) of the source's map that inputs of this shape hold or stand in for; None where open."""
+        """(rows, columns) of the source's map that inputs of this shape hold or stand in for; None where open.
+
+        With a tensor of rows and columns, of which only the shape is here, as many as the low map can stand in for.
+        """
         first = reading.split_shapes(input_shape, self.name)[0]
         rows, columns = (first[axis] for axis in spatial_axes(self.data_format))
         return self.low_input.size_of((rows, columns)) if self.low_input.whole_low else (rows, columns)
@@ -194,10 +197,17 @@ class OctaveWindowLayer(keras.layers.Layer):
             x = x + ops.reshape(bias, shape)
         return self.activation(x)
 
-    def _output_shapes(self, input_shape: Shapes, channels: tuple[int, int]) -> Any:
-        """Shapes of the (high, low) outputs for their numbers of channels; a group without channels is left out."""
+    def output_channels(self, input_shape: Shapes) -> tuple[int, int]:
+        """Channels of the (high, low) outputs for inputs of this shape."""
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: Shapes) -> Any:
+        return self._output_shapes(input_shape, self.source_size(input_shape))
+
+    def _output_shapes(self, input_shape: Shapes, size: tuple[Size, Size]) -> Any:
+        """Shapes of the (high, low) outputs for a source map of ``size``; one without channels is left out."""
         axes, shapes = spatial_axes(self.data_format), list[Shape]()
-        size, batch = self.source_size(input_shape), reading.split_shapes(input_shape, self.name)[0][0]
+        batch, channels = reading.split_shapes(input_shape, self.name)[0][0], self.output_channels(input_shape)
         outputs = [self.window.output(i, length) for i, length in enumerate(size)]
         if any(length is not None and length < 1 for length in outputs):
             raise ValueError(f"layer '{self.name}': a map of {size} is too small for its window")
@@ -213,7 +223,7 @@ class OctaveWindowLayer(keras.layers.Layer):
         high, low = reading.split_inputs(inputs, self.name)
         shapes = tuple(high.shape) if low is None else [tuple(high.shape), tuple(low.shape)]
         self._check_shapes(shapes)
-        output = self.compute_output_shape(shapes)
+        output = self._output_shapes(shapes, self.source_sizes(inputs))
         if isinstance(output, list):
             return [keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in output]
         return keras.KerasTensor(output, dtype=self.compute_dtype)

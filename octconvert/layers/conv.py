@@ -166,8 +166,8 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
         return self.convolved(convolution, x, kernel)
 
-    def compute_output_shape(self, input_shape: Shapes) -> Any:
-        return self._output_shapes(input_shape, (self.high_filters, self.low_filters))
+    def output_channels(self, input_shape: Shapes) -> tuple[int, int]:
+        return self.high_filters, self.low_filters
 
     def macs(self, input_shape: Shapes) -> int:
         """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""

@@ -88,12 +88,12 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
     def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:
         return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
 
-    def compute_output_shape(self, input_shape: Shapes) -> Any:
+    def output_channels(self, input_shape: Shapes) -> tuple[int, int]:
         axis = spatial.channel_axis(self.data_format)
         high, low = (
             0 if shape is None else shape[axis] * self.depth_multiplier for shape in self.map_shapes(input_shape)
         )
-        return self._output_shapes(input_shape, (high, low))
+        return high, low
 
     def macs(self, input_shape: Shapes) -> int:
         """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""

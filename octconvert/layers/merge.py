@@ -78,7 +78,8 @@ class OctaveMerge(_PairLayer):
         axes = spatial.spatial_axes(self.data_format)
         if high_shape is None:
             self.low_input.check(tuple(low.shape))
-            size = self.low_input.size_of((shape[axes[0]], shape[axes[1]]))
+            run_size = reading.split_inputs(inputs, self.name)[1]
+            size = self.low_input.size_of((shape[axes[0]], shape[axes[1]]), run_size)
         else:
             size = (high_shape[axes[0]], high_shape[axes[1]])
             shape[axis] += high_shape[axis]

@@ -92,9 +92,9 @@ class OctavePooling2D(keras.layers.Layer):
     def compute_output_spec(self, inputs: Maps) -> Any:
         axes = spatial.spatial_axes(self.data_format)
         if self.low_input.whole_low:
-            low = reading.split_inputs(inputs, self.name)[0]
+            low, run_size = reading.split_inputs(inputs, self.name)
             reading.check_pair_shapes(self.name, None, tuple(low.shape), self.octave, self.data_format)
-            size = self.low_input.size_of((low.shape[axes[0]], low.shape[axes[1]]))
+            size = self.low_input.size_of((low.shape[axes[0]], low.shape[axes[1]]), run_size)
             return self._output(low, size, self.octave)
         high, low = reading.split_pair(inputs, self.name)
         reading.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)

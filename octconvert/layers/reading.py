@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import backend
 
 from octconvert.layers.spatial import channel_axis, spatial_axes
@@ -73,6 +74,23 @@ def _check_cells(name: str, size: Shape, cells: Shape, octave: int) -> None:
         )
 
 
+class SizeTensor(keras.KerasTensor):
+    """The symbolic output of an `octconvert.layers.OctaveSize`: shapes that follow from its value stay known.
+
+    Args:
+        size: (rows, columns), None where open.
+    """
+
+    def __init__(self, size: tuple[int | None, int | None]):
+        super().__init__((2,), dtype="int32")
+        self.size = size
+
+    @staticmethod
+    def size_in(tensor: keras.KerasTensor) -> tuple[int | None, int | None]:
+        """The value of a symbolic tensor of rows and columns, as far as it is known."""
+        return tensor.size if isinstance(tensor, SizeTensor) else (None, None)
+
+
 class LowInput:
     """What a layer reads whose input is the low map of a tensor that is whole-low.
 
@@ -110,8 +128,10 @@ class LowInput:
         if self.high_size is not None:
             _check_cells(self.name, self.high_size, tuple(low[axis] for axis in self.axes), self.octave)
 
-    def size_of(self, cells: tuple[Size, Size], run_size: Tensor | None = None) -> tuple[Size, Size]:
+    def size_of(self, cells: tuple[Size, Size], run_size: Any = None) -> tuple[Size, Size]:
         """(rows, columns) of the map that a low map of ``cells`` stands in for; ``run_size``: the second input."""
+        if isinstance(run_size, keras.KerasTensor):
+            run_size = SizeTensor.size_in(run_size)
         known = (None, None) if self.high_size is None else self.high_size
         times = [None if count is None else count * self.octave for count in cells]
         rows, columns = (

@@ -63,8 +63,12 @@ class OctaveSize(keras.layers.Layer):
         outputs = [self.window.output(axis, length) for axis, length in enumerate(size)]
         return ops.stack([ops.cast(length, "int32") for length in outputs])
 
-    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
-        return keras.KerasTensor((2,), dtype="int32")
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> reading.SizeTensor:
+        if len(inputs.shape) == 4:
+            rows, columns = (inputs.shape[axis] for axis in spatial.spatial_axes(self.data_format))
+        else:
+            rows, columns = reading.SizeTensor.size_in(inputs)
+        return reading.SizeTensor((self.window.output(0, rows), self.window.output(1, columns)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (2,)

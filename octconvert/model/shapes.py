@@ -38,17 +38,23 @@ def _common(first: Shape, second: Shape) -> Shape:
 
 def _propagate(graph: CallGraph, shapes: Iterable[Sequence[int | None]], boundaries: dict[Any, Shape]) -> list[Shape]:
     """Every tensor's shape; inputs of nested models know no more than ``boundaries`` says for their key."""
-    sized: list[Shape] = [tensor.shape for tensor in graph.tensors]
+    sized = [keras.KerasTensor(tensor.shape, dtype=tensor.dtype) for tensor in graph.tensors]
     for number, shape in zip(graph.inputs, shapes, strict=True):
-        sized[number] = tuple(shape)
+        sized[number] = keras.KerasTensor(tuple(shape), dtype=graph.tensors[number].dtype)
     for call in graph.calls:
         if call.kind == BOUNDARY:
-            shape = sized[call.inputs[0]]
-            sized[call.outputs[0]] = _common(shape, boundaries.get(call.key, shape))
-        elif call.kind == OPERATION and _shapes_differ(call, sized):
-            for number, shape in zip(call.outputs, _output_shapes(graph, call, sized), strict=True):
-                sized[number] = shape
-    return sized
+            sized[call.outputs[0]] = _bounded(sized[call.inputs[0]], boundaries.get(call.key))
+        elif call.kind == OPERATION and _reads_other(call, sized):
+            for number, output in zip(call.outputs, _outputs(call, sized), strict=True):
+                sized[number] = output
+    return [tuple(tensor.shape) for tensor in sized]
+
+
+def _bounded(tensor: keras.KerasTensor, boundary: Shape | None) -> keras.KerasTensor:
+    """The tensor as a nested model knows it whose calls agree in ``boundary``; None where they agree in all."""
+    if boundary is None or tuple(tensor.shape) == boundary:
+        return tensor
+    return keras.KerasTensor(_common(tuple(tensor.shape), boundary), dtype=tensor.dtype)
 
 
 def with_known_sizes(graph: CallGraph, candidates: Iterable[int]) -> CallGraph:
@@ -70,22 +76,22 @@ def with_known_sizes(graph: CallGraph, candidates: Iterable[int]) -> CallGraph:
     raise failure or InputError(f"model '{graph.model.name}': no size to try")
 
 
-def _shapes_differ(call: Call, shapes: Sequence[Shape]) -> bool:
-    """Whether the call reads other shapes than it was built with."""
+def _reads_other(call: Call, sized: Sequence[keras.KerasTensor]) -> bool:
+    """Whether the call reads other shapes than it was built with, or a tensor that knows more than its shape."""
     built = call.node.arguments.keras_tensors
-    return any(shapes[number] != tuple(tensor.shape) for number, tensor in zip(call.inputs, built, strict=True))
-
-
-def _output_shapes(graph: CallGraph, call: Call, shapes: Sequence[Shape]) -> list[Shape]:
-    built = call.node.arguments.keras_tensors
-    specs = {
-        id(tensor): keras.KerasTensor(shapes[number], dtype=tensor.dtype)
+    return any(
+        tuple(sized[number].shape) != tuple(tensor.shape) or type(sized[number]) is not keras.KerasTensor
         for number, tensor in zip(call.inputs, built, strict=True)
-    }
+    )
+
+
+def _outputs(call: Call, sized: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
+    built = call.node.arguments.keras_tensors
+    specs = {id(tensor): sized[number] for number, tensor in zip(call.inputs, built, strict=True)}
     args, kwargs = call.node.arguments.fill_in(specs)
     try:
         outputs = call.operation.compute_output_spec(*args, **kwargs)
     except Exception as error:  # whatever a layer raises about a shape it can not work on
-        shape = shapes[call.inputs[0]]
+        shape = tuple(sized[call.inputs[0]].shape)
         raise InputError(f"layer '{call.name}' does not work on shape {shape}: {first_line(error)}") from error
-    return [tuple(output.shape) for output in tree.flatten(outputs)]
+    return list(tree.flatten(outputs))

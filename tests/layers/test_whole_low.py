@@ -115,6 +115,8 @@ def test_sizes_that_are_known_when_the_model_runs(layer, size, tmp_path):
         for expected, own in zip(keras.tree.flatten(fixed(x)), outputs, strict=True):
             assert expected.shape == own.shape
             assert np.abs(numbers(expected) - numbers(own)).max() < 1e-5
+        known = keras.tree.flatten(model([Input((*size, 3)), Input((*cells, 4))]))
+        assert [symbolic.shape[1:] for symbolic in known] == [own.shape[1:] for own in outputs]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,10 @@ def test_the_size_behind_a_window(window):
         padded, own = layers.ZeroPadding2D(window["padding"])(image), {**own, "padding": "valid"}
     convolution = (layers.Conv2DTranspose if transposed else layers.Conv2D)(2, **own)
     model = Model(image, [convolution(padded), OctaveSize(**window)(image), OctaveSize(**window)(OctaveSize()(image))])
+    image = Input((11, 8, 3))
+    low = Input((1, 1, 4))
+    known = OctaveMerge(whole_low=True)([low, OctaveSize(**window)(image)])
+    assert known.shape[1:3] == model(image)[0].shape[1:3]
     output, *sizes = model(images(1, 11, 8, 3))
     assert [tuple(numbers(size)) for size in sizes] == [tuple(output.shape[1:3])] * 2
 

@@ -120,6 +120,8 @@ def test_called_at_two_sizes(sizes):
     assert_oracle(model, converted=3 if sizes[0] == sizes[1] else None)
     if sizes[0] == sizes[1]:
         assert_portable(model)
+    result = octconvert.convert(model, alpha=1.0, min_size=1, calibration=False)
+    assert [output.shape for output in result.model.outputs] == [output.shape for output in model.outputs]
 
 
 def test_open_sizes_inside_are_known_from_the_call():
