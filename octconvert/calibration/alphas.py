@@ -16,6 +16,7 @@ import numpy as np
 from octconvert.costs.macs import call_macs
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
+from octconvert.octave.split import low_shares
 from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 
@@ -57,6 +58,7 @@ class AlphaSearch:
         self.curves = _curves(layout, damages)
         self.most = np.array([_most(layout, position) for position in range(len(layout.groups))])
         self._source = self._read_by_writers()
+        self._places, self._runs, self._widths = _channel_runs(layout)
         self._set_costs(sized)
 
     def _set_costs(self, sized: CallGraph) -> None:
@@ -96,10 +98,16 @@ class AlphaSearch:
         return source
 
     def cost(self, alphas: np.ndarray) -> float:
-        """Share of the source's MACs."""
+        """Share of the source's MACs, at whole numbers of low channels."""
+        alphas = self._whole_channels(alphas)
         read, written = self._reads @ alphas, self._writes @ alphas
         low = np.where(self._mixes, read + written - read * written, np.maximum(read, written))
         return float(self._fixed + (self._macs * (1 - low * (1 - self._cell))).sum()) / self._total
+
+    def _whole_channels(self, alphas: np.ndarray) -> np.ndarray:
+        """The share of low channels that each group really has."""
+        low = low_shares(alphas[self._places], self._runs) * self._widths
+        return np.bincount(self._places, low, len(alphas)) / np.bincount(self._places, self._widths, len(alphas))
 
     def damage(self, alphas: np.ndarray) -> float:
         places = alphas * (len(ALPHAS) - 1)  # they are evenly spaced
@@ -189,6 +197,17 @@ def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
         sums = np.concatenate([[0.0], np.cumsum(values)])
         curves[position] = np.interp(np.array(ALPHAS) * len(values), np.arange(len(sums)), sums)
     return curves
+
+
+def _channel_runs(layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each producer: its group's position, the channels of each run that alpha is a share of, and all channels."""
+    producers = [
+        (place, run, len(producer.channels))
+        for place, (group, _) in enumerate(layout.groups)
+        for producer, run in zip(group.producers, group.runs, strict=True)
+    ]
+    places, runs, widths = np.array(producers, dtype=int).reshape(-1, 3).T
+    return places, runs, widths
 
 
 def _most(layout: Layout, position: int) -> float:

@@ -19,7 +19,15 @@ from octconvert.octave.names import HIGH, LOW
 
 def low_channels(alpha: float, channels: int) -> int:
     """``int(alpha * channels)``, as the authors' code counts; a rounding error of the product loses no channel."""
-    return int(alpha * channels + 1e-9)
+    return int(alpha * channels + _ROUNDING)
+
+
+def low_shares(alphas: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """`low_channels` of many, as shares of the channels."""
+    return np.floor(alphas * channels + _ROUNDING) / channels
+
+
+_ROUNDING = 1e-9
 
 
 class SplitPart(NamedTuple):

@@ -77,6 +77,16 @@ class TiedProducers:
     producers: tuple[Producer, ...]
     blocks: int
 
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """For each producer the channels of one of its equal runs; alpha is the low share of each run."""
+        return tuple(_run_length(len(producer.channels), self.blocks) for producer in self.producers)
+
+
+def _run_length(channels: int, blocks: int) -> int:
+    """Channels of each of ``blocks`` equal runs; all of them where they do not divide so."""
+    return channels // blocks if channels % blocks == 0 else channels
+
 
 Selection = tuple[tuple[int, ...], ...]
 """For each producer of a tied group the indices of its low channels."""
@@ -191,8 +201,7 @@ def _assign_producer(
     state: np.ndarray, members: np.ndarray, alpha: float, blocks: int, roughness: np.ndarray | None
 ) -> None:
     """Decide one producer's open channels, block by block."""
-    blocks = blocks if len(members) % blocks == 0 else 1
-    for block in members.reshape(blocks, -1):
+    for block in members.reshape(-1, _run_length(len(members), blocks)):
         open_channels = block[state[block] < 0]
         if roughness is not None:
             open_channels = open_channels[np.argsort(-roughness[open_channels], kind="stable")]

@@ -186,12 +186,7 @@ def _refusal(index: int, group: TiedProducers, facts: _Facts, choose: Choose) ->
     alpha, selection = choose(group)
     if selection is not None:
         return "" if any(len(low) for low in selection) else NO_LOW_CHANNEL
-    return "" if any(_run_has_low(len(p.channels), group.blocks, alpha) for p in group.producers) else NO_LOW_CHANNEL
-
-
-def _run_has_low(channels: int, blocks: int, alpha: float) -> bool:
-    """Whether a producer's channels, in ``blocks`` equal runs where they divide so, get any low one."""
-    return low_channels(alpha, channels // blocks if channels % blocks == 0 else channels) > 0
+    return "" if any(low_channels(alpha, run) for run in group.runs) else NO_LOW_CHANNEL
 
 
 def _split(graph: CallGraph, tensor: int, mask: np.ndarray, octave: int) -> ChannelSplit:
