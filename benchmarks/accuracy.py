@@ -2,6 +2,7 @@ r"""Top-1 accuracy of trained models after conversion: weights only moved, calib
 
     python benchmarks/accuracy.py --data CIFAR_DIR [--fashion FASHION_DIR] [--alpha 0.125 0.25 0.5] [--distill]
                                   [--budget SECONDS] [--samples COUNT] [--interior] [--whole-low REGEX ...]
+                                  [--target-macs SHARE ...]
     python benchmarks/accuracy.py --model MODEL --images TEST.npz [--calibration DATA.npz] [--normalization N.npz]
 
 CIFAR_DIR holds ``resnet_small.keras``, ``train_12k.npz``, ``test_5k.npz`` (``x``, ``y``) and ``normalization.npz``
@@ -14,6 +15,8 @@ with those tied groups that a layer of such a name writes. Two of the CIFAR netw
 
     python benchmarks/accuracy.py --data CIFAR_DIR --alpha --whole-low 's[01]c1' --interior --samples 1024 \
                                   --ways real synthetic
+
+``--target-macs SHARE`` adds a row whose alphas the search chooses (for *real* and *synthetic*).
 """
 
 from __future__ import annotations
@@ -82,6 +85,7 @@ def _arguments():
     parser.add_argument("--alpha", type=float, nargs="*", default=[0.125, 0.25, 0.5])
     parser.add_argument("--whole-low", nargs="*", default=[], metavar="REGEX", help="rows with these groups whole-low")
     parser.add_argument("--interior", action="store_true", help="a row with the interiors of all blocks whole-low")
+    parser.add_argument("--target-macs", type=float, nargs="*", default=[], metavar="SHARE", help="rows at these MACs")
     parser.add_argument("--min-size", type=int, default=1)
     parser.add_argument("--budget", type=float, help="seconds of every calibration; default: what convert takes")
     parser.add_argument("--samples", type=int, default=CALIBRATION, help="training images to calibrate on")
@@ -96,6 +100,7 @@ def _rows(arguments) -> list[Row]:
         rows.append(Row(f"whole-low `{regex}`", {"alpha": 0.0, "alpha_map": {regex: 1.0}}))
     if arguments.interior:
         rows.append(Row("interiors whole-low", {"alpha": 0.0, "interior": 1.0}))
+    rows += [Row("chosen", {"target_macs": share}) for share in arguments.target_macs]
     return rows
 
 
@@ -180,7 +185,9 @@ def _searched(task: Task, row: Row, min_size: int):
 
 
 def _share(task: Task, row: Row, min_size: int) -> float:
-    """MACs of a row, as a share of the source's."""
+    """MACs of a row, as a share of the source's; at most."""
+    if "target_macs" in row.options:
+        return row.options["target_macs"]
     moved = octconvert.convert(task.model, **row.options, min_size=min_size, calibration=False)
     return moved.after.macs / moved.before.macs
 

@@ -19,6 +19,8 @@ from octconvert.system.progress import Progress
 
 CLOCK_SHARES = {"samples": 0.25, "rotate": 0.15, "search": 0.25, "select": 0.25, "solve": 0.75, "renormalize": 0.3}
 """Largest share of the time left by the clock that each step takes; the refinement takes the rest."""
+RESERVED_EVALUATIONS, RESERVED_SHARE = 3, 0.03
+"""What a step leaves of the time for measuring its result at least: evaluations, and a share of the budget."""
 SOLVING = 12.0
 """Time that fitting takes for each sample, in runs of the source."""
 SHARE = 0.6
@@ -52,8 +54,12 @@ class Run:
     evaluation: float
 
     def pace(self, step: str) -> Pace:
-        """The time of a step by the clock; what follows it in any case is set aside."""
-        return self.budget.pace(CLOCK_SHARES.get(step, 1.0), reserve=3 * self.evaluation)
+        """The time of a step by the clock; what follows it in any case is set aside.
+
+        On a machine that others use as well, that takes longer than it did at the start.
+        """
+        reserve = max(RESERVED_EVALUATIONS * self.evaluation, RESERVED_SHARE * self.budget.seconds)
+        return self.budget.pace(CLOCK_SHARES.get(step, 1.0), reserve)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         """The progress callback of one stage."""
