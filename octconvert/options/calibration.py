@@ -13,8 +13,9 @@ from octconvert.options.fields import option
 
 STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 """In the order in which they run."""
-SYNTHETIC_BUDGET, DATA_BUDGET = 60.0, 300.0
-"""Seconds to aim at by default: on synthetic images, and on the user's own data."""
+SYNTHETIC_BUDGET, DATA_BUDGET, SEARCH_BUDGET = 60.0, 300.0, 60.0
+"""Seconds to aim at by default: on synthetic images, on the user's own data, and more where alphas are chosen, for else
+too few remain for the refinement behind that."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class CalibrationOptions:
     samples: int = option(2048, "the largest number of samples that are used", "calibration_samples")
     budget: float | None = option(
         None,
-        f"seconds to aim at; default: {SYNTHETIC_BUDGET:g} on synthetic images, {DATA_BUDGET:g} on data",
+        f"seconds to aim at; default: {SYNTHETIC_BUDGET:g} on synthetic images, {DATA_BUDGET:g} on data, "
+        f"{SEARCH_BUDGET:g} more where alphas are chosen",
         "calibration_budget",
     )
     steps: tuple[str, ...] = option(STEPS, f"a part of {', '.join(STEPS)}", "calibration_steps")
@@ -69,7 +71,8 @@ class CalibrationOptions:
     @property
     def seconds(self) -> float:
         """The budget."""
-        return self.budget or (SYNTHETIC_BUDGET if self.synthetic else DATA_BUDGET)
+        usual = SYNTHETIC_BUDGET if self.synthetic else DATA_BUDGET
+        return self.budget or usual + (SEARCH_BUDGET if self.searches else 0.0)
 
     @property
     def searches(self) -> bool:

@@ -1,7 +1,7 @@
 import pytest
 
 from octconvert.errors import UsageError
-from octconvert.options.calibration import DATA_BUDGET, SYNTHETIC_BUDGET, CalibrationOptions
+from octconvert.options.calibration import DATA_BUDGET, SEARCH_BUDGET, SYNTHETIC_BUDGET, CalibrationOptions
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,7 @@ def test_what_makes_no_sense_is_refused(wrong, message):
 
 
 def test_budgets():
+    assert CalibrationOptions(target_macs=0.5).seconds == SYNTHETIC_BUDGET + SEARCH_BUDGET
     assert CalibrationOptions().seconds == SYNTHETIC_BUDGET and CalibrationOptions().synthetic
     assert CalibrationOptions(data="x.npz").seconds == DATA_BUDGET and not CalibrationOptions(data="x.npz").synthetic
     assert CalibrationOptions(budget=1.5).seconds == 1.5
