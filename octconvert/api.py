@@ -12,6 +12,7 @@ from octconvert.options.arguments import checked, performed_by
 from octconvert.options.calibration import STEPS, CalibrationOptions
 from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
+from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings
 from octconvert.pipeline.bench import bench as bench_models
@@ -20,6 +21,7 @@ from octconvert.pipeline.convert import convert as convert_model
 from octconvert.pipeline.diff import diff as diff_models
 from octconvert.pipeline.export import export as export_model
 from octconvert.pipeline.planning import plan as plan_model
+from octconvert.pipeline.source import read_model
 from octconvert.results.bench import Bench
 from octconvert.results.export import Exported
 from octconvert.results.plan import Plan
@@ -263,8 +265,10 @@ def load(
 
     Raises:
         InputError: the file can not be read.
+        UsageError: ``input_shape`` does not fit the model.
     """
-    return loading.load(path, unsafe=unsafe, custom_objects=custom_objects, input_shape=input_shape)
+    options = LoadingOptions(input_shape=input_shape, unsafe=unsafe, custom_objects=custom_objects)
+    return read_model(path, options).model
 
 
 __all__ = ["Conversion", "InputError", "bench", "convert", "diff", "export", "load", "plan", "read"]

@@ -347,3 +347,16 @@ def test_a_target_that_can_not_be_written_is_refused_before_the_model_is_read(tm
         with pytest.raises(octconvert.UsageError):
             octconvert.convert("missing.keras", output=output, progress=lambda stage, done, total: stages.append(stage))
     assert not stages and existing.read_bytes() == b"mine"
+
+
+def test_load_fixes_open_sizes(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    model = randomise(keras.Model(inputs, layers.Conv2D(4, 3, name="conv")(inputs)))
+    model.save(tmp_path / "open.keras")
+    loaded = octconvert.load(tmp_path / "open.keras", input_shape=(9, 7, 3))
+    assert loaded.input_shape == (None, 9, 7, 3)
+    images = [np.random.default_rng(0).standard_normal((2, 9, 7, 3), "float32")]
+    assert largest_difference(run(model, images), run(loaded, images)) <= 1e-6
+    loaded.save(tmp_path / "fixed.keras")
+    with pytest.raises(octconvert.UsageError, match=r"\(5, 5, 3\) does not fit the model's own \(9, 7, 3\)"):
+        octconvert.load(tmp_path / "fixed.keras", input_shape=(5, 5, 3))

@@ -56,7 +56,8 @@ def _call(
         outputs = _steps(draft, call, inputs, traits)
         if outputs is not None:
             return outputs
-        if type(call.operation).__module__.startswith("octconvert."):
+        size_alone = draft.graph.tensors[call.outputs[0]].size is not None  # layers that read it are listed themselves
+        if type(call.operation).__module__.startswith("octconvert.") and not size_alone:
             names = kept.setdefault(_reason(draft, call, traits), [])
             if call.layer_name not in names:
                 names.append(call.layer_name)

@@ -53,11 +53,12 @@ class _OctavePaths:
 
     def __init__(self, draft: Draft, call: Call, inputs: Sequence[OrderedNode], kind: str):
         self._draft, self._call, self._layer, self._kind = draft, call, call.operation, kind
-        sizes = self._layer.source_size([draft.graph.tensors[number].shape for number in call.inputs])
+        read = [draft.graph.tensors[number] for number in call.inputs]
+        sizes = self._layer.source_size([tensor.shape for tensor in read], read[-1].size)
         self.known = None not in sizes and self._layer.data_format == draft.graph.data_format
         self._sizes = [size or 0 for size in sizes]
-        if self.known:  # then no input is a tensor of rows and columns
-            maps = self._layer.low_input.maps(*split_inputs(inputs, self._layer.name))
+        if self.known:
+            maps = self._layer.low_input.maps(*split_inputs(_maps(draft, call, inputs), self._layer.name))
             self._high, self._low = (None if tensor is None else draft.plain(tensor) for tensor in maps)
             window = self._layer.window
             self._alignments = [window.alignment(i, size) for i, size in enumerate(self._sizes)]
@@ -159,6 +160,11 @@ class _OctavePaths:
         return self._add(UpsamplingStep(self._policy, self._layer.octave, self._output_sizes), [node], "up")
 
 
+def _maps(draft: Draft, call: Call, inputs: Sequence[OrderedNode]) -> list[OrderedNode]:
+    """The inputs of a call without a tensor of rows and columns, which are known."""
+    return [node for number, node in zip(call.inputs, inputs, strict=True) if draft.graph.tensors[number].size is None]
+
+
 def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
     """The low map upsampled and joined to the high one, if any; None where rows or columns are not known."""
     assert traits.merge is not None  # called for those alone
@@ -166,7 +172,7 @@ def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Trai
     rows, columns = (graph.tensors[call.outputs[0]].shape[axis] for axis in graph.spatial_axes)
     if rows is None or columns is None:
         return None
-    *highs, low = (draft.plain(tensor) for tensor in inputs)
+    *highs, low = (draft.plain(tensor) for tensor in _maps(draft, call, inputs))
     if merge.octave > 1:
         low = draft.add(UpsamplingStep(policy_of(call), merge.octave, (rows, columns)), [low], call, "-up")
     joined = draft.add(JoiningStep(policy_of(call)), [*highs, low], call) if highs else low

@@ -159,14 +159,17 @@ class OctaveWindowLayer(keras.layers.Layer):
         own = sizes(first, self.data_format)
         return self.low_input.size_of(own, second) if self.low_input.whole_low else own
 
-    def source_size(self, input_shape: Shapes) -> tuple[int | None, int | None]:
+    def source_size(self, input_shape: Shapes, run_size: Any = None) -> tuple[int | None, int | None]:
         """(rows, columns) of the source's map that inputs of this shape hold or stand in for; None where open.
 
-        With a tensor of rows and columns, of which only the shape is here, as many as the low map can stand in for.
+        Args:
+            input_shape: of the inputs. With that of a tensor of rows and columns alone it is what the low map can stand
+                in for at most.
+            run_size: what that tensor holds.
         """
         first = reading.split_shapes(input_shape, self.name)[0]
         rows, columns = (first[axis] for axis in spatial_axes(self.data_format))
-        return self.low_input.size_of((rows, columns)) if self.low_input.whole_low else (rows, columns)
+        return self.low_input.size_of((rows, columns), run_size) if self.low_input.whole_low else (rows, columns)
 
     def _add_bias(self, name: str, channels: int) -> keras.Variable | None:
         return add_weight(self, name, (channels,), "bias") if self.use_bias and channels else None

@@ -85,10 +85,10 @@ class SizeTensor(keras.KerasTensor):
         super().__init__((2,), dtype="int32")
         self.size = size
 
-    @staticmethod
-    def size_in(tensor: keras.KerasTensor) -> tuple[int | None, int | None]:
-        """The value of a symbolic tensor of rows and columns, as far as it is known."""
-        return tensor.size if isinstance(tensor, SizeTensor) else (None, None)
+
+def held_size(tensor: keras.KerasTensor) -> tuple[int | None, int | None] | None:
+    """The (rows, columns) that a symbolic tensor holds, None where open; None where it is no tensor of them."""
+    return tensor.size if isinstance(tensor, SizeTensor) else None
 
 
 class LowInput:
@@ -131,7 +131,7 @@ class LowInput:
     def size_of(self, cells: tuple[Size, Size], run_size: Any = None) -> tuple[Size, Size]:
         """(rows, columns) of the map that a low map of ``cells`` stands in for; ``run_size``: the second input."""
         if isinstance(run_size, keras.KerasTensor):
-            run_size = SizeTensor.size_in(run_size)
+            run_size = held_size(run_size) or (None, None)
         known = (None, None) if self.high_size is None else self.high_size
         times = [None if count is None else count * self.octave for count in cells]
         rows, columns = (

@@ -67,7 +67,7 @@ class OctaveSize(keras.layers.Layer):
         if len(inputs.shape) == 4:
             rows, columns = (inputs.shape[axis] for axis in spatial.spatial_axes(self.data_format))
         else:
-            rows, columns = reading.SizeTensor.size_in(inputs)
+            rows, columns = reading.held_size(inputs) or (None, None)
         return reading.SizeTensor((self.window.output(0, rows), self.window.output(1, columns)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -36,6 +36,7 @@ class Tensor:
         producer: number of the call whose output it is.
         built_shape: its shape where the rewritten model is built: a nested model is built once for all its calls, so
             sizes in which they differ are None.
+        size: (rows, columns) that it holds, None where open, if it is the output of an `octconvert.layers.OctaveSize`.
     """
 
     index: int
@@ -43,6 +44,7 @@ class Tensor:
     dtype: str
     producer: int
     built_shape: Shape
+    size: tuple[int | None, int | None] | None = None
 
 
 @dataclass(frozen=True, eq=False)

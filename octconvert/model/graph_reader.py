@@ -13,6 +13,7 @@ from keras.src.ops.node import Node as KerasNode
 from keras.src.ops.operation import Operation
 
 from octconvert.errors import InputError
+from octconvert.layers.reading import held_size
 from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, time_distributed_model
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
@@ -171,7 +172,8 @@ class GraphReader:
         for tensor in outputs:
             numbers.append(len(self.tensors))
             shape = tuple(tensor.shape)
-            self.tensors.append(Tensor(len(self.tensors), shape, str(tensor.dtype), index, shape))
+            size = held_size(tensor)
+            self.tensors.append(Tensor(len(self.tensors), shape, str(tensor.dtype), index, shape, size))
         if self.seen[name] > 1:
             name = f"{name}#{self.seen[name]}"
         call = Call(

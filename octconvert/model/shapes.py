@@ -10,6 +10,7 @@ import keras
 from keras import tree
 
 from octconvert.errors import InputError, first_line
+from octconvert.layers.reading import SizeTensor, held_size
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, Shape
 
 ASSUMED_SIZES = (224, 256, 299, 331, 512)
@@ -22,13 +23,15 @@ def with_input_shapes(graph: CallGraph, shapes: Iterable[Sequence[int | None]]) 
     """The same graph with the tensor shapes that follow from other input ``shapes`` (batch axis included)."""
     sized = _propagate(graph, shapes, {})
     common: dict[Any, Shape] = {}
-    for call in graph.calls:
-        if call.kind == BOUNDARY:
-            shape = sized[call.inputs[0]]
-            common[call.key] = _common(common.get(call.key, shape), shape)
-    agreed = all(common[call.key] == sized[call.inputs[0]] for call in graph.calls if call.kind == BOUNDARY)
+    boundaries = [(call.key, tuple(sized[call.inputs[0]].shape)) for call in graph.calls if call.kind == BOUNDARY]
+    for key, shape in boundaries:
+        common[key] = _common(common.get(key, shape), shape)
+    agreed = all(common[key] == shape for key, shape in boundaries)
     built = sized if agreed else _propagate(graph, shapes, common)
-    tensors = (replace(t, shape=s, built_shape=b) for t, s, b in zip(graph.tensors, sized, built, strict=True))
+    tensors = (
+        replace(tensor, shape=tuple(at_call.shape), built_shape=tuple(inside.shape), size=held_size(at_call))
+        for tensor, at_call, inside in zip(graph.tensors, sized, built, strict=True)
+    )
     return replace(graph, tensors=tuple(tensors))
 
 
@@ -36,9 +39,14 @@ def _common(first: Shape, second: Shape) -> Shape:
     return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
 
 
-def _propagate(graph: CallGraph, shapes: Iterable[Sequence[int | None]], boundaries: dict[Any, Shape]) -> list[Shape]:
-    """Every tensor's shape; inputs of nested models know no more than ``boundaries`` says for their key."""
-    sized = [keras.KerasTensor(tensor.shape, dtype=tensor.dtype) for tensor in graph.tensors]
+def _propagate(
+    graph: CallGraph, shapes: Iterable[Sequence[int | None]], boundaries: dict[Any, Shape]
+) -> list[keras.KerasTensor]:
+    """Every tensor; inputs of nested models know no more than ``boundaries`` says for their key."""
+    sized = [
+        keras.KerasTensor(tensor.shape, dtype=tensor.dtype) if tensor.size is None else SizeTensor(tensor.size)
+        for tensor in graph.tensors
+    ]
     for number, shape in zip(graph.inputs, shapes, strict=True):
         sized[number] = keras.KerasTensor(tuple(shape), dtype=graph.tensors[number].dtype)
     for call in graph.calls:
@@ -47,12 +55,12 @@ def _propagate(graph: CallGraph, shapes: Iterable[Sequence[int | None]], boundar
         elif call.kind == OPERATION and _reads_other(call, sized):
             for number, output in zip(call.outputs, _outputs(call, sized), strict=True):
                 sized[number] = output
-    return [tuple(tensor.shape) for tensor in sized]
+    return sized
 
 
 def _bounded(tensor: keras.KerasTensor, boundary: Shape | None) -> keras.KerasTensor:
     """The tensor as a nested model knows it whose calls agree in ``boundary``; None where they agree in all."""
-    if boundary is None or tuple(tensor.shape) == boundary:
+    if boundary is None:
         return tensor
     return keras.KerasTensor(_common(tuple(tensor.shape), boundary), dtype=tensor.dtype)
 

@@ -222,3 +222,20 @@ def test_layers_of_maps_of_open_size_stay():
     converted = octconvert.convert(model, alpha=1.0, calibration=False).model
     inputs = example(model, size=13)
     assert largest_difference(run(converted, inputs), run(octconvert.for_inference(converted), inputs)) <= 1e-6
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("options", [INTERIOR, {"alpha": 1.0}], ids=["interiors", "everything"])
+def test_sizes_that_the_user_sets_behind_the_conversion(options, nested, tmp_path):
+    """A converted model reads its sizes from tensors; at fixed ones nothing of that is left."""
+    model = residual((None, None))
+    if nested:
+        image = Input((None, None, 3))
+        inside = Model(model.inputs, model.layers[-3].output, name="inside")
+        model = head(image, layers.Conv2D(8, 3, padding="same")(inside(image)))
+    octconvert.convert(model, calibration=False, **options).save(tmp_path / "open.keras")
+    converted = octconvert.load(tmp_path / "open.keras", input_shape=(13, 11, 3))
+    deployed = octconvert.for_inference(converted)
+    assert not [layer for layer in deployed.layers if type(layer).__module__.startswith("octconvert")]
+    inputs = example(converted)
+    assert largest_difference(run(converted, inputs), run(deployed, inputs)) <= 1e-5
