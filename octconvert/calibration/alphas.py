@@ -58,7 +58,7 @@ class AlphaSearch:
         self.curves = _curves(layout, damages)
         self.most = np.array([_most(layout, position) for position in range(len(layout.groups))])
         self._source = self._read_by_writers()
-        self._places, self._runs, self._widths = _channel_runs(layout)
+        self._places, self._runs, self._weights = _channel_runs(layout)
         self._set_costs(sized)
 
     def _set_costs(self, sized: CallGraph) -> None:
@@ -106,8 +106,7 @@ class AlphaSearch:
 
     def _whole_channels(self, alphas: np.ndarray) -> np.ndarray:
         """The share of low channels that each group really has."""
-        low = low_shares(alphas[self._places], self._runs) * self._widths
-        return np.bincount(self._places, low, len(alphas)) / np.bincount(self._places, self._widths, len(alphas))
+        return np.bincount(self._places, low_shares(alphas[self._places], self._runs) * self._weights, len(alphas))
 
     def damage(self, alphas: np.ndarray) -> float:
         places = alphas * (len(ALPHAS) - 1)  # they are evenly spaced
@@ -200,14 +199,14 @@ def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
 
 
 def _channel_runs(layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each producer: its group's position, the channels of each run that alpha is a share of, and all channels."""
+    """For each producer: its group's position, the length of the runs that alpha is a share of, its part of the group."""
     producers = [
         (place, run, len(producer.channels))
         for place, (group, _) in enumerate(layout.groups)
         for producer, run in zip(group.producers, group.runs, strict=True)
     ]
     places, runs, widths = np.array(producers, dtype=int).reshape(-1, 3).T
-    return places, runs, widths
+    return places, runs, widths / np.bincount(places, widths)[places]
 
 
 def _most(layout: Layout, position: int) -> float:
