@@ -199,7 +199,7 @@ def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
 
 
 def _channel_runs(layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each producer: its group's position, the length of the runs that alpha is a share of, its part of the group."""
+    """For each producer: its group, the length of a run (alpha is a share of it), its part of the group."""
     producers = [
         (place, run, len(producer.channels))
         for place, (group, _) in enumerate(layout.groups)
