@@ -15,7 +15,7 @@ from models import source_and_octave
 
 import octconvert
 from octconvert.inference import Forms, for_inference
-from octconvert.inference.emission import PATHS, UPSAMPLINGS
+from octconvert.inference.step_forms import PATHS, UPSAMPLINGS
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from octconvert.options.calibration import STEPS, CalibrationOptions
 from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.loading import LoadingOptions
+from octconvert.options.quantization import QuantizationOptions
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import BenchSettings
 from octconvert.pipeline.bench import bench as bench_models
@@ -56,11 +57,13 @@ def convert(
     calibration_budget: float | None = None,
     calibration_steps: Iterable[str] = STEPS,
     target_macs: float | None = None,
+    target_time: float | None = None,
     max_drop: float | None = None,
     evaluate: Any = None,
     seed: int = CalibrationOptions.seed,
     for_inference: bool = False,
     runtime: str | None = None,
+    quantize: str | None = None,
     objective: str = DeploymentOptions.objective,
     benchmark: bool = False,
     threads: int = DeploymentOptions.threads,
@@ -104,12 +107,16 @@ def convert(
             chosen.
         calibration_steps: a part of 'rotate', 'select', 'solve', 'renormalize', 'refine'.
         target_macs: choose an alpha for every tied group so that this share of the MACs remains, at the least damage.
+        target_time: the same for this share of the source's time, measured on this machine, ``runtime`` and
+            ``quantize``, both models in their form for inference.
         max_drop: the same, for the fewest MACs at which at most this share of the top-1 agreement is lost.
         evaluate: labelled data of the same kinds; the report then has the accuracy before and after.
         seed: for all random numbers.
         for_inference: return (and save) the model in its form for inference, see `octconvert.for_inference`: the same
             outputs in less time, not trainable.
         runtime: 'tf', 'xla', 'litert', 'onnx' or 'openvino', for the form for inference; implies ``for_inference``.
+        quantize: 'int8', 'float16' or 'dynamic', to which `octconvert.export` will round the result for ``runtime``:
+            the form for inference suits that, and times are measured so. Nothing is rounded here.
         objective: 'macs' converts every layer that it can; 'latency' only those that save time, measured on this
             machine and ``runtime``, and none where the whole model saves no time.
         benchmark: time the result against the source, both in their form for inference, for the report.
@@ -174,6 +181,7 @@ def bench(
     batch: int | None = None,
     rounds: int = BenchSettings.rounds,
     for_inference: bool = False,
+    quantize: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
@@ -191,6 +199,7 @@ def bench(
         batch: samples in one run; None: the batch size of the model, else 1.
         rounds: turns of every model, each of up to five timed runs.
         for_inference: time the models in their form for inference, see `octconvert.for_inference`.
+        quantize: time them rounded to 'int8', 'float16' or 'dynamic', see `octconvert.export`.
         input_shape: (rows, columns, channels) for models that leave them open.
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
@@ -215,6 +224,14 @@ def export(
     format: str | None = None,
     batch: int | None = None,
     for_inference: bool = True,
+    quantize: str | None = None,
+    integer_io: bool = False,
+    calibration: Any = None,
+    preprocess: Any = None,
+    input_range: tuple[float, float] | None = None,
+    calibration_samples: int = QuantizationOptions.samples,
+    evaluate: Any = None,
+    seed: int = QuantizationOptions.seed,
     input_shape: tuple[int, ...] | None = None,
     overwrite: bool = False,
     unsafe: bool = False,
@@ -230,6 +247,17 @@ def export(
         batch: samples in one run, fixed by the export like all other sizes; None: the batch size of the model, else 1.
         for_inference: write the model's form for inference, see `octconvert.for_inference`. Where the runtime refuses
             the requested one, the other is written, and a note says so.
+        quantize: round the numbers: 'int8' (weights and activations), 'float16' (weights), 'dynamic' (weights int8,
+            activations as each run has them; not for OpenVINO); by LiteRT's converter, by ONNX Runtime's quantiser, or
+            by NNCF for OpenVINO; not for SavedModels. The result is compared with the model on samples that nothing was
+            measured on.
+        integer_io: with 'int8' for LiteRT: inputs and outputs are int8 too.
+        calibration: unlabelled inputs for the ranges of activations, see `octconvert.convert`; None: synthetic images.
+        preprocess: for ``calibration`` and ``evaluate``, see `octconvert.convert`.
+        input_range: of synthetic images, see `octconvert.convert`.
+        calibration_samples: the largest number of samples that are used.
+        evaluate: labelled inputs to measure the accuracy on, of the model and of the rounded export.
+        seed: of the samples.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         overwrite: whether an existing ``output`` may be replaced.
         unsafe: allow files that run code when loaded (Lambda layers).
@@ -240,8 +268,9 @@ def export(
         `Exported`: what was written and how it was checked.
 
     Raises:
-        InputError: the model or file can not be read, or the runtime lacks an operation.
-        UsageError: an option makes no sense, the runtime is not installed, or ``output`` can not be written.
+        InputError: the model, file or data can not be read, or the runtime lacks an operation.
+        UsageError: an option makes no sense, the runtime is not installed or lacks the precision, or ``output`` can not
+            be written.
         CheckError: the exported file can not be run, or its outputs differ; nothing was written.
     """
     ...

@@ -72,12 +72,13 @@ class _Comparison:
 
         Where one can not be run in the requested form, all are measured again, that one in the other form.
         """
-        attempts = [_Attempt(subject, self.settings.for_inference) for subject in self.subjects]
+        attempts = [_Attempt(subject, self.settings) for subject in self.subjects]
         names = (folder / str(number) for number in itertools.count())
         rounds_done = partial(self.progress, f"measure on {runtime}")
 
         def write(model: keras.Model) -> dict[str, Any]:
-            return exported(model, runtime, next(names), self.batch, self.settings.threads)
+            settings = self.settings
+            return exported(model, runtime, next(names), self.batch, settings.threads, settings.quantize)
 
         while any(attempt.forms for attempt in attempts):
             for number, attempt in enumerate(attempts):
@@ -101,9 +102,9 @@ class _Attempt:
         timed: its times, or the error.
     """
 
-    def __init__(self, subject: Subject, for_inference: bool):
-        self.subject, self.requested = subject, for_inference
-        self.forms: tuple[bool, ...] = (for_inference, not for_inference)
+    def __init__(self, subject: Subject, settings: BenchSettings):
+        self.subject, self.requested, self._precision = subject, settings.for_inference, settings.quantize
+        self.forms: tuple[bool, ...] = (self.requested, not self.requested)
         self.choice: TakenForm[dict[str, Any]] | None = None
         self.timed = Timed()
         self._refusal, self._errors = "", dict[bool, str]()
@@ -114,7 +115,8 @@ class _Attempt:
             return
         forms, self.forms, self.choice = self.forms, (), None
         try:
-            self.choice = first_taken(self.subject.model, find(runtime), forms, write, self._refusal)
+            model, precision = self.subject.model, self._precision
+            self.choice = first_taken(model, find(runtime), forms, write, self._refusal, precision)
         except OctconvertError as error:
             self._fail(False in forms, str(error))
 

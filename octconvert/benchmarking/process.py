@@ -16,6 +16,7 @@ import numpy as np
 
 import octconvert
 from octconvert.runtimes import find
+from octconvert.runtimes.quantization import Quantization
 from octconvert.runtimes.signature import example_inputs
 from octconvert.system import environment
 
@@ -25,15 +26,22 @@ if TYPE_CHECKING:
 _CHATTER = ("INFO", "WARNING", "I0", "W0")
 
 
-def exported(model: keras.Model, runtime: str, stem: Path, batch: int, threads: int) -> dict[str, Any]:
+def exported(
+    model: keras.Model, runtime: str, stem: Path, batch: int, threads: int, precision: str | None = None
+) -> dict[str, Any]:
     """Export a model for a runtime, with random inputs beside it, and return the task that `Worker.open` takes.
+
+    Args:
+        precision: to which its numbers are rounded. The time does not depend on how well that fits them, so random
+            inputs serve for the ranges.
 
     Raises:
         UsageError, InputError: as `octconvert.runtimes.Runtime.export`.
     """
     path, inputs = stem.with_suffix(find(runtime).suffix), stem.with_suffix(".npz")
-    find(runtime).export(model, path, batch)
     values = example_inputs(model, batch)
+    quantization = None if precision is None else Quantization(precision, tuple(values.values()))
+    find(runtime).export(model, path, batch, quantization)
     np.savez(inputs, *values.values())
     return {"runtime": runtime, "path": str(path), "threads": threads, "inputs": str(inputs), "names": list(values)}
 

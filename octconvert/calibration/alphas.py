@@ -1,10 +1,10 @@
-"""Chooses an alpha for each tied group, at the least damage for a target number of MACs.
+"""Chooses an alpha for each tied group, at the least damage for a target share of the source's MACs or time.
 
 *Damage* of a group at some alpha: the sum over its channels that go low, the least damaging first (`selection.damage`).
 A tensor that only one convolution writes has no more detail than what that convolution reads: of its damage the share
 counts that is not lost before. So neighbours in a block are whole-low together, with one pool and one upsample.
-*Cost*: the MACs of every convolution, which depend on the alphas at both of its ends (paper, section 3.2: 1 - 3/4 for
-LL, HL and LH). Minimises damage + price * cost by coordinate descent; the price is found by bisection.
+*Cost*: see `octconvert.calibration.target_costs`. Minimises damage + price * cost by coordinate descent; the price is
+found by bisection.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from octconvert.costs.macs import call_macs
+from octconvert.calibration.target_costs import Costs, group_shares
 from octconvert.errors import UsageError
-from octconvert.model.graph import CallGraph
-from octconvert.octave.split import low_shares
 from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 
@@ -28,12 +26,12 @@ STEPS = 64
 
 
 class OutOfReach(UsageError):
-    """No alphas are low enough in MACs."""
+    """No alphas cost as little."""
 
 
 @dataclass(frozen=True, eq=False)
 class AlphaChoice:
-    """Alphas of the groups, their cost as a share of the source's MACs, and the expected damage."""
+    """Alphas of the groups, their cost as a share of the source's, and the expected damage."""
 
     alphas: tuple[float, ...]
     cost: float
@@ -41,11 +39,11 @@ class AlphaChoice:
 
 
 class AlphaSearch:
-    """Cost and damage of every group at every alpha.
+    """Cost and damage of conversions, by the alpha of every group.
 
     Args:
         layout: with every group split.
-        sized: its graph with all sizes known, for the MACs.
+        costs: of conversions by their alphas.
         damages: of the components of tied channels; infinite where no call reads the component; it is free.
 
     Attributes:
@@ -53,38 +51,11 @@ class AlphaSearch:
         most: the largest alpha of each group.
     """
 
-    def __init__(self, layout: Layout, sized: CallGraph, damages: np.ndarray, octave: int):
-        self._layout, self._cell = layout, 1.0 / octave**2
+    def __init__(self, layout: Layout, costs: Costs, damages: np.ndarray):
+        self._layout, self._costs = layout, costs
         self.curves = _curves(layout, damages)
         self.most = np.array([_most(layout, position) for position in range(len(layout.groups))])
         self._source = self._read_by_writers()
-        self._places, self._runs, self._weights = _channel_runs(layout)
-        self._set_costs(sized)
-
-    def _set_costs(self, sized: CallGraph) -> None:
-        """The calls whose MACs depend on the alphas: MACs, shares of the groups in input and output, and the kind."""
-        macs, ends, fixed = call_macs(sized), list[tuple[int, np.ndarray, np.ndarray, bool]](), 0
-        for index, value in macs.items():
-            call, trace = self._layout.graph.calls[index], self._layout.traces.get(index)
-            read = call.inputs[0] if trace is not None and trace.reads else None
-            shares = [self._shares(number) for number in (read, call.outputs[0])]
-            if len(sized.tensors[call.outputs[0]].shape) != 4 or not any(map(any, shares)):
-                fixed += value
-            else:
-                produced = any(p.call.key == call.key for g, _ in self._layout.groups for p in g.producers)
-                ends.append((value, shares[0], shares[1], produced))
-        empty = np.zeros((0, len(self._layout.groups)))
-        self._fixed, self._total = fixed, sum(macs.values())
-        self._macs, self._mixes = (np.array([end[i] for end in ends]) for i in (0, 3))
-        self._reads, self._writes = (np.stack([end[i] for end in ends]) if ends else empty for i in (1, 2))
-
-    def _shares(self, tensor: int | None) -> np.ndarray:
-        """Share of a tensor's channels that belong to each group."""
-        count = len(self._layout.groups)
-        if tensor is None or tensor not in self._layout.splits:
-            return np.zeros(count)
-        groups = self._layout.components.group_of[self._layout.channels[tensor]]
-        return np.bincount(groups[groups >= 0], minlength=count) / len(groups)
 
     def _read_by_writers(self) -> np.ndarray:
         """(groups, groups): what the one convolution reads that writes a group; zeros where several calls write it."""
@@ -94,19 +65,12 @@ class AlphaSearch:
         for position, (group, _) in enumerate(layout.groups):
             writers = [p.call for p in group.producers if len(layout.graph.tensors[p.call.outputs[0]].shape) == 4]
             if len(writers) == 1 and position not in joined and layout.reads(writers[0]):
-                source[position] = self._shares(writers[0].inputs[0])
+                source[position] = group_shares(layout, writers[0].inputs[0])
         return source
 
     def cost(self, alphas: np.ndarray) -> float:
-        """Share of the source's MACs, at whole numbers of low channels."""
-        alphas = self._whole_channels(alphas)
-        read, written = self._reads @ alphas, self._writes @ alphas
-        low = np.where(self._mixes, read + written - read * written, np.maximum(read, written))
-        return float(self._fixed + (self._macs * (1 - low * (1 - self._cell))).sum()) / self._total
-
-    def _whole_channels(self, alphas: np.ndarray) -> np.ndarray:
-        """The share of low channels that each group really has."""
-        return np.bincount(self._places, low_shares(alphas[self._places], self._runs) * self._weights, len(alphas))
+        """Share of the source's."""
+        return self._costs.share(alphas)
 
     def damage(self, alphas: np.ndarray) -> float:
         places = alphas * (len(ALPHAS) - 1)  # they are evenly spaced
@@ -129,7 +93,8 @@ class AlphaSearch:
 
     def _out_of_reach(self, target: float) -> OutOfReach:
         least = self.cost(self.most)
-        return OutOfReach(f"target_macs {target:g} is out of reach: {least:.2f} of the MACs at the least")
+        costs = self._costs
+        return OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} at the least")
 
     def choose(self, target: float) -> AlphaChoice:
         """The least damage at a cost of at most ``target``.
@@ -158,7 +123,13 @@ class AlphaSearch:
         return AlphaChoice(tuple(alphas.tolist()), self.cost(alphas), self.damage(alphas))
 
     def _descend(self, price: float) -> np.ndarray:
-        alphas = np.full(len(self.curves), EVEN)
+        """The alphas of the least damage and cost; from several starts where neighbours gain together alone."""
+        even = np.full(len(self.curves), EVEN)
+        starts = [even, np.zeros_like(even), self.most] if self._costs.has_overheads else [even]
+        ends = [self._descend_from(start.copy(), price) for start in starts]
+        return min(ends, key=lambda alphas: self.damage(alphas) + price * self.cost(alphas))
+
+    def _descend_from(self, alphas: np.ndarray, price: float) -> np.ndarray:
         for _ in range(8):
             before = alphas.copy()
             for group, most in enumerate(self.most):
@@ -196,17 +167,6 @@ def _curves(layout: Layout, damages: np.ndarray) -> np.ndarray:
         sums = np.concatenate([[0.0], np.cumsum(values)])
         curves[position] = np.interp(np.array(ALPHAS) * len(values), np.arange(len(sums)), sums)
     return curves
-
-
-def _channel_runs(layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each producer: its group, the length of a run (alpha is a share of it), its part of the group."""
-    producers = [
-        (place, run, len(producer.channels))
-        for place, (group, _) in enumerate(layout.groups)
-        for producer, run in zip(group.producers, group.runs, strict=True)
-    ]
-    places, runs, widths = np.array(producers, dtype=int).reshape(-1, 3).T
-    return places, runs, widths / np.bincount(places, widths)[places]
 
 
 def _most(layout: Layout, position: int) -> float:

@@ -1,7 +1,8 @@
 """Keeps the accuracy of a trained model through its conversion: steps in order, each measured against the state before.
 
 1. *rotate*: the basis of linear tensors (`rotation`);
-2. *search*, with ``target_macs`` or ``max_drop``: how many channels of each group become low (`alphas`);
+2. *search*, with a target (``target_macs``, ``target_time``, ``max_drop``): how many channels of each group become low
+   (`alphas`);
 3. *select*: which of them (`selection`);
 4. *solve*: least squares layer by layer (`fitting`);
 5. *renormalize*: statistics of BatchNormalization (`renormalization`);
@@ -31,6 +32,7 @@ from octconvert.calibration.steps.refine import Refine
 from octconvert.calibration.steps.renormalize import Renormalize
 from octconvert.calibration.steps.solve import Solve, accepted
 from octconvert.calibration.steps.trust import trusted
+from octconvert.calibration.target_costs import Timing
 from octconvert.errors import UsageError
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.planning.planned import Planned
@@ -57,15 +59,20 @@ class Calibrated:
     notes: tuple[str, ...] = ()
 
 
-def calibrate(planned: Planned, settings: CalibrationOptions, progress: Progress) -> Calibrated:
+def calibrate(
+    planned: Planned, settings: CalibrationOptions, progress: Progress, timing: Timing | None = None
+) -> Calibrated:
     """Convert a model, and keep as much of its accuracy as possible.
+
+    Args:
+        timing: of conversions, for ``target_time``.
 
     Raises:
         InputError, UsageError: the data can not be used, or a target is out of reach.
     """
     plain = planned.with_options(portable=False)  # the same function, in layers that can be fitted
     try:
-        run = start(planned.graph, settings, progress)
+        run = replace(start(planned.graph, settings, progress), timing=timing)
         check_outputs(run)
         base = _base(run, plain)
     except NotPossible as error:
@@ -85,21 +92,23 @@ def calibrate(planned: Planned, settings: CalibrationOptions, progress: Progress
     return _calibrated(run, state, planned)
 
 
-def prepared_plan(planned: Planned, settings: CalibrationOptions, progress: Progress) -> Plan:
+def prepared_plan(
+    planned: Planned, settings: CalibrationOptions, progress: Progress, timing: Timing | None = None
+) -> Plan:
     """The plan that `calibrate` follows: channels selected, alphas chosen.
 
     Raises:
         InputError, UsageError: the data can not be used, or nothing can be chosen by them.
     """
     try:
-        run = start(planned.graph, settings, progress)
+        run = replace(start(planned.graph, settings, progress), timing=timing)
     except OutOfTime:
         raise UsageError(f"calibration_budget {settings.seconds:g}: the model takes too long to choose in it") from None
     except NotPossible as error:
         raise UsageError(str(error)) from None
     if settings.max_drop is not None:
         raise UsageError("max_drop needs a conversion: it is measured on the converted model")
-    return chosen(run, State(planned, settings.target_macs)).planned.plan
+    return chosen(run, State(planned, settings.target)).planned.plan
 
 
 def _base(run: Run, planned: Planned) -> Candidate:

@@ -125,9 +125,17 @@ def accuracy(model: keras.Model, samples: Samples, batch_size: int = 64) -> floa
     Raises:
         InputError: the model's first output, or the labels, are not of classes.
     """
-    labels = np.asarray(samples.labels)
     graph = build_graph(model)
-    outputs = np.asarray(ModelOutputs.of(graph, samples, batch_size).arrays[0])
+    return accuracy_of(graph, ModelOutputs.of(graph, samples, batch_size), samples)
+
+
+def accuracy_of(graph: CallGraph, results: ModelOutputs, samples: Samples) -> float:
+    """The same of outputs that are there already, of a model or of its export.
+
+    Raises:
+        InputError: the model's first output, or the labels, are not of classes.
+    """
+    labels, outputs = np.asarray(samples.labels), results.arrays[0]
     if outputs.ndim != 2:
         raise InputError(f"{samples.origin}: accuracy is about classes, and the model's output is {outputs.shape[1:]}")
     if labels.ndim == 2 and labels.shape[1] > 1:

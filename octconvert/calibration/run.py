@@ -9,6 +9,7 @@ from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Budget, OutOfTime, Pace
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.state import Candidate
+from octconvert.calibration.target_costs import Timing
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.planning.planned import Planned
@@ -42,6 +43,7 @@ class Run:
         budget: what is laid out, and what the clock leaves.
         expected: outputs of the source on the held-out samples.
         evaluation: seconds that it takes to compute them.
+        timing: of conversions, where alphas are chosen by time.
     """
 
     supply: Supply
@@ -52,6 +54,7 @@ class Run:
     budget: Budget
     expected: ModelOutputs
     evaluation: float
+    timing: Timing | None = None
 
     def pace(self, step: str) -> Pace:
         """The time of a step by the clock; what follows it in any case is set aside.

@@ -42,7 +42,7 @@ class State:
 
     Attributes:
         planned: what the next model is built from; its source may be a rotated copy.
-        target: share of the source's MACs that alphas are chosen for; None: the alphas of the plan.
+        target: share of the source's MACs, or time, that alphas are chosen for; None: the alphas of the plan.
         base: the conversion with sliced or folded weights, which the fitted one has to improve on.
         current: the model so far; None before there is one.
         reports: of the steps so far, in order.

@@ -49,6 +49,9 @@ class AccuracyParameters:
     target_macs: Annotated[float | None, option("target_macs", "For example 0.6.", group=ACCURACY, metavar="SHARE")] = (
         None
     )
+    target_time: Annotated[float | None, option("target_time", "For example 0.6.", group=ACCURACY, metavar="SHARE")] = (
+        None
+    )
     max_drop: Annotated[float | None, option("max_drop", group=ACCURACY, metavar="SHARE")] = None
     evaluate: Annotated[
         str | None,
@@ -76,12 +79,13 @@ class AccuracyParameters:
             raise UsageError("--calibrate can not be combined with --no-calibration, which only moves the weights")
         values = {
             "calibration": False if self.no_calibration else self.calibrate,
-            "preprocess": _preprocess(self.preprocess),
-            "input_range": _range(self.input_range),
+            "preprocess": preprocessing(self.preprocess),
+            "input_range": value_range(self.input_range),
             "calibration_samples": whole_number(self.calibration_samples),
             "calibration_budget": self.calibration_budget,
             "calibration_steps": _steps(self.calibration_steps),
             "target_macs": self.target_macs,
+            "target_time": self.target_time,
             "max_drop": self.max_drop,
             "evaluate": self.evaluate,
             "seed": whole_number(self.seed),
@@ -90,16 +94,26 @@ class AccuracyParameters:
 
     def check_files(self) -> None:
         """Raises `InputError` where there are no such data."""
-        for name, path in (("--calibrate", self.calibrate), ("--evaluate", self.evaluate)):
-            if path is not None and not Path(path).exists():
-                raise InputError(f"{path}: there is no such file or directory ({name})")
+        check_data(self.calibrate, self.evaluate)
 
 
 DEFAULT_ACCURACY = AccuracyParameters()
 """The groups of flags with none of them typed."""
 
 
-def _range(text: str | None) -> tuple[float, float] | None:
+def check_data(calibrate: str | None, evaluate: str | None) -> None:
+    """Raises `InputError` where there are no such data."""
+    for name, path in (("--calibrate", calibrate), ("--evaluate", evaluate)):
+        if path is not None and not Path(path).exists():
+            raise InputError(f"{path}: there is no such file or directory ({name})")
+
+
+def value_range(text: str | None) -> tuple[float, float] | None:
+    """Of --input-range.
+
+    Raises:
+        UsageError: it is not of the form LO,HI.
+    """
     if text is None:
         return None
     numbers = [parse_number(part) for part in text.split(",")]
@@ -113,8 +127,12 @@ def _steps(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def _preprocess(text: str | None) -> str | None:
-    """Only numbers are checked here: names and functions need Keras."""
+def preprocessing(text: str | None) -> str | None:
+    """Of --preprocess; only numbers are checked here: names and functions need Keras.
+
+    Raises:
+        UsageError: it is of none of its forms.
+    """
     if text is None or ":" in text:
         return text
     is_name = bool(text.strip()) and "," not in text and parse_number(text) is None

@@ -22,6 +22,7 @@ from octconvert.cli.parameters import (
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
+from octconvert.options.quantization import PRECISIONS, PrecisionName
 from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_RUNTIME, DEFAULT_THREADS, RuntimeName
 
 
@@ -44,14 +45,22 @@ class TimingParameters:
         bool, flag("Measure the models in their form for inference, normalisation folded.", group=RUN)
     ] = False
 
+    quantize: Annotated[
+        PrecisionName | None, flag(f"Measure the models rounded to one of {', '.join(PRECISIONS)}.", group=RUN)
+    ] = None
+
     def arguments(self) -> dict[str, Any]:
         """By the names that `octconvert.bench` has for them.
 
         Raises:
             UsageError: a value makes no sense.
         """
-        numbers = typed({"threads": whole_number(self.threads), "rounds": whole_number(self.rounds)})
-        return {**numbers, "runtimes": self.runtime or (DEFAULT_RUNTIME,), "for_inference": self.for_inference}
+        settings = {
+            "threads": whole_number(self.threads),
+            "rounds": whole_number(self.rounds),
+            "quantize": self.quantize,
+        }
+        return {**typed(settings), "runtimes": self.runtime or (DEFAULT_RUNTIME,), "for_inference": self.for_inference}
 
 
 DEFAULT_TIMING = TimingParameters()
@@ -70,7 +79,8 @@ def bench(
 
     console = result.console()
     timed, sized = timing.arguments(), size.arguments()
-    usable(bench_settings(**timed, batch=sized["batch"]).runtimes)
+    settings = bench_settings(**timed, batch=sized["batch"])
+    usable(settings.runtimes, settings.quantize)
     if not models:
         raise UsageError("bench: name a model")
     for model in models:

@@ -92,7 +92,9 @@ def _arguments(task: Task) -> dict[str, Any]:
 
 def _measures(task: Task) -> bool:
     """Whether models are exported to other runtimes on the way."""
-    return task.arguments.get("benchmark", False) or task.arguments.get("objective") == "latency"
+    arguments = task.arguments
+    timed = arguments.get("benchmark", False) or arguments.get("target_time") is not None
+    return timed or arguments.get("objective") == "latency"
 
 
 _COMMANDS: dict[str, Callable[[Task, OnStage | None], None]] = {

@@ -27,6 +27,7 @@ from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.delivery import Thoroughness
 from octconvert.options.deployment import Objective
+from octconvert.options.quantization import PrecisionName
 from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
 from octconvert.options.timing import DEFAULT_RUNTIME, RuntimeName
@@ -98,13 +99,19 @@ class DeploymentParameters:
         RuntimeName | None,
         option("runtime", f"Default: {DEFAULT_RUNTIME}.", group=OUTPUT),
     ] = None
+    quantize: Annotated[PrecisionName | None, option("quantize", group=OUTPUT)] = None
     objective: Annotated[Objective | None, option("objective", group=WHAT)] = None
     benchmark: Annotated[bool, option("benchmark", group=OUTPUT)] = False
     threads: Annotated[str | None, option("threads", group=OUTPUT, metavar="N")] = None
 
     def arguments(self) -> dict[str, Any]:
         """The typed flags that a plan depends on, by the names that `octconvert.convert` has for them."""
-        values = {"objective": self.objective, "runtime": self.runtime, "threads": whole_number(self.threads)}
+        values = {
+            "objective": self.objective,
+            "runtime": self.runtime,
+            "quantize": self.quantize,
+            "threads": whole_number(self.threads),
+        }
         return typed(values)
 
 

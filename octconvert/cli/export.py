@@ -20,6 +20,7 @@ from octconvert.cli.parameters import (
     RunParameters,
     flag,
 )
+from octconvert.cli.quantization import DEFAULT_QUANTIZATION, QuantizationParameters
 from octconvert.cli.task import Task
 from octconvert.options.timing import FormatName
 
@@ -55,6 +56,7 @@ def export(
         ),
     ],
     form: Annotated[FormatParameters, Parameter(name="*")] = DEFAULT_FORMAT,
+    rounding: Annotated[QuantizationParameters, Parameter(name="*")] = DEFAULT_QUANTIZATION,
     size: Annotated[RunParameters, Parameter(name="*")] = DEFAULT_RUN,
     loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
     result: Annotated[ResultParameters, Parameter(name="*")] = DEFAULT_RESULT,
@@ -62,11 +64,11 @@ def export(
     """Write MODEL for another runtime, checked against Keras."""
     from octconvert.verification import exporting
 
-    console, sized = result.console(), size.arguments()
+    console, sized, rounded = result.console(), size.arguments(), rounding.arguments()
     runtime = exporting.format_of(Path(output), form.format)
-    runtime.check_installed()
+    runtime.check_installed(rounding.quantize)
     check_input(model)
-    check_json(result, (model,))
+    check_json(result, (model, *rounding.files))
     check_output(model, output, result.force)
     exporting.check_export_target(runtime, Path(output), result.force)
     arguments = {
@@ -75,6 +77,7 @@ def export(
         "for_inference": not form.no_for_inference,
         "overwrite": result.force,
         **sized,
+        **rounded,
         **loading.arguments(),
     }
     return Task("export", (model,), arguments, console, (output, *result.files))

@@ -17,7 +17,7 @@ from octconvert.errors import UsageError
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
-from octconvert.options.fields import meanings
+from octconvert.options.fields import defaults, meanings
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.request import DEFAULTS
 from octconvert.options.rewriting import RewritingOptions
@@ -39,10 +39,21 @@ def flag(help: str, *names: str, group: Group, metavar: str | None = None, **mor
 
 
 def option(
-    name: str, more: str = "", /, *names: str, group: Group, metavar: str | None = None, **rest: Any
+    name: str,
+    more: str = "",
+    /,
+    *names: str,
+    group: Group,
+    metavar: str | None = None,
+    options: type | None = None,
+    **rest: Any,
 ) -> Parameter:
-    """A parameter for an option of the library: its meaning, ``more`` about the command line, and its default."""
-    meaning, default = spell(_MEANINGS[name]), DEFAULTS[name]
+    """A parameter for an option of the library: its meaning, ``more`` about the command line, and its default.
+
+    ``options``: the class of a command's own options; else those of a conversion.
+    """
+    meaning = spell((_MEANINGS if options is None else meanings(options))[name])
+    default = (DEFAULTS if options is None else defaults(options))[name]
     sentences = [f"{meaning[0].upper()}{meaning[1:]}."]
     if more:
         sentences.append(more)

@@ -40,6 +40,7 @@ def sections(bench: Bench) -> list[Sequence[RenderableType]]:
 
 def _headline(bench: Bench) -> Text:
     form = "; models in their form for inference" if bench.for_inference else ""
+    form += f"; rounded: {bench.quantize}" if bench.quantize else ""
     return Text(
         f"{words.plural(bench.threads, 'thread')}, batch {bench.batch}, medians of interleaved runs"
         f" ({words.plural(bench.rounds, 'round')}){form}."

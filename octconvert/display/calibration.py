@@ -31,7 +31,7 @@ def headlines(report: Report, view: View) -> list[RenderableType]:
     """The accuracy, and on which data it was calibrated; nothing where neither was measured."""
     lines: list[RenderableType] = []
     if report.evaluation is not None:
-        lines.append(Text(_accuracy(report.evaluation), style="bold"))
+        lines.append(Text(accuracy(report.evaluation), style="bold"))
     if report.calibration is not None:
         text = _calibrated(report.calibration)
         if report.evaluation is None and _classifies(report.calibration):
@@ -40,7 +40,8 @@ def headlines(report: Report, view: View) -> list[RenderableType]:
     return lines
 
 
-def _accuracy(evaluation: Evaluation) -> str:
+def accuracy(evaluation: Evaluation) -> str:
+    """A sentence."""
     change = f"Accuracy {words.percent(evaluation.before)} -> {words.percent(evaluation.after)}"
     if f"{evaluation.samples:,}" in evaluation.data:  # "test.npz (5,000 images)" needs no second number
         return f"{change} on {evaluation.data}."
@@ -55,7 +56,7 @@ def _calibrated(calibration: CalibrationReport) -> str:
     if calibration.synthetic or not calibration.measures:
         return f"Calibrated on {data}."
     first = calibration.measures[0]
-    change = f"{first.name} {_value(first.name, first.before)} -> {_value(first.name, first.after)}"
+    change = f"{first.name} {value_of(first.name, first.before)} -> {value_of(first.name, first.after)}"
     return f"Calibrated on {data}: {change} {_where(calibration)}."
 
 
@@ -105,10 +106,11 @@ def _data(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
 
 
 def _measure(measure: Measure) -> tuple[str, str, str]:
-    return measure.name, _value(measure.name, measure.before), _value(measure.name, measure.after)
+    return measure.name, value_of(measure.name, measure.before), value_of(measure.name, measure.after)
 
 
-def _value(name: str, value: float) -> str:
+def value_of(name: str, value: float) -> str:
+    """Of a `Measure` of that name."""
     if name == _PSNR:
         return f"{value:.1f} dB"
     if not math.isfinite(value):

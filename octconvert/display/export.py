@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from octconvert.display.calibration import accuracy, value_of
 from octconvert.display.printing import spelled
 from octconvert.display.sections import checks, sentences
 from octconvert.display.tables import heading, indented, spaced
-from octconvert.results.export import Exported
+from octconvert.results.export import Exported, QuantizationReport
 from octconvert.results.shown import STANDARD, View, renderable
 from octconvert.text import words
 
@@ -19,13 +20,35 @@ from octconvert.text import words
 def render(exported: Exported, view: View = STANDARD) -> Group:
     """All of it."""
     exported = spelled(exported, view.spell)
-    form = ", in its form for inference" if exported.for_inference else ""
-    summary = Text(f"{exported.runtime}, {words.size(exported.bytes)}{form}.", style="bold")
+    rounded, form = exported.quantization, ", in its form for inference" if exported.for_inference else ""
+    precision = "" if rounded is None else f", {rounded.precision}"
+    parts = "" if exported.partitions is None else f", {words.plural(exported.partitions, 'partition')}"
+    summary = Text(f"{exported.runtime}{precision}, {words.size(exported.bytes)}{parts}{form}.", style="bold")
     inputs = ((tensor.name, f"{words.shape(tensor.shape)} {tensor.dtype}") for tensor in exported.inputs)
+    headlines = [Text(f"{exported.source} -> {exported.target}"), summary]
+    if rounded is not None and rounded.evaluation is not None:
+        headlines.append(Text(accuracy(rounded.evaluation), style="bold"))
     sections: list[Sequence[RenderableType]] = [
-        [Text(f"{exported.source} -> {exported.target}"), summary],
+        headlines,
         [heading("Inputs"), indented(inputs)],
+        [] if rounded is None else [heading("Rounding"), indented(_rounding(rounded))],
         checks("Check", [exported.check]),
         sentences("Notes", exported.notes),
     ]
     return spaced(sections)
+
+
+def _rounding(report: QuantizationReport) -> Iterator[tuple[str, str]]:
+    """What was rounded, and how close the outputs are to those in float32."""
+    yield report.precision, _WHAT[report.precision] + (", inputs and outputs too" if report.integer_io else "")
+    if report.data:
+        yield "ranges", f"measured on {report.data}"
+    for each in report.closeness:
+        yield each.name, f"{value_of(each.name, each.value)} on {words.plural(report.held_out, 'held-out sample')}"
+
+
+_WHAT = {
+    "int8": "weights and activations",
+    "float16": "weights",
+    "dynamic": "weights in int8, activations as each run has them",
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ from keras import KerasTensor, layers, ops, tree
 
 from octconvert.inference import program as p
 from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
+from octconvert.inference.step_forms import Forms
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.model.copying import config_of, copy_operation, finalize, rebuild, renamed
@@ -21,25 +22,6 @@ from octconvert.rules.traits import DENSE, DEPTHWISE, TRANSPOSED
 
 Inputs = Sequence[KerasTensor]
 Activation = Callable | None
-
-PATHS = ("inputs", "outputs", "separate")
-UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
-
-
-@dataclass(frozen=True)
-class Forms:
-    """How steps are written that can be written in several ways; the best differs from runtime to runtime.
-
-    Attributes:
-        paths: of octave convolutions. 'separate': one convolution each; 'inputs': one over concatenated inputs where
-            two would be added; 'outputs': one where two read the low map, its channels cut.
-        upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
-            the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
-            columns copied, rows broadcast.
-    """
-
-    paths: str = "inputs"
-    upsampling: str = "broadcast"
 
 
 def emitted(program: p.Program, graph: CallGraph, forms: Forms) -> keras.Model:
@@ -267,7 +249,9 @@ def _spread_sum(
 
 
 def _reshaped(emitter: Emitter, x: KerasTensor, shape: Sequence[int], name: str, policy: Any) -> KerasTensor:
-    return layers.Reshape(shape, dtype=policy, name=emitter.name(name))(x)
+    if emitter.forms.reshaping == "layer":
+        return layers.Reshape(shape, dtype=policy, name=emitter.name(name))(x)
+    return ops.reshape(x, (-1, *shape))
 
 
 def _upsampling(emitter: Emitter, node: p.Node, step: Any, inputs: Inputs) -> KerasTensor:
@@ -305,6 +289,10 @@ def _copied(emitter: Emitter, node: p.Node, step: p.UpsamplingStep, x: KerasTens
 
 
 def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep, inputs: Inputs) -> KerasTensor:
+    if emitter.forms.pooling == "depthwise" and _has_whole_windows(step, inputs[0], emitter.data_format):
+        kernel = np.full((*step.size, inputs[0].shape[-1], 1), 1 / np.prod(step.size))
+        same = p.ConvolutionStep(step.policy, DEPTHWISE, kernel, None, step.strides, "valid")
+        return _convolution(emitter, node, same, inputs)
     return layers.AveragePooling2D(
         step.size,
         step.strides,
@@ -313,6 +301,16 @@ def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep,
         dtype=step.policy,
         name=emitter.name(node.name),
     )(inputs[0])
+
+
+def _has_whole_windows(step: p.AveragePoolingStep, x: KerasTensor, data_format: str) -> bool:
+    """Whether every window lies in the map, and a depthwise layer has its strides: one for both axes."""
+    if data_format != "channels_last" or len(set(step.strides)) > 1:
+        return False
+    fills = step.size == step.strides and not any(
+        size is None or size % window for size, window in zip(x.shape[1:3], step.size, strict=True)
+    )
+    return step.padding == "valid" or fills
 
 
 def _padding(emitter: Emitter, node: p.Node, step: p.PaddingStep, inputs: Inputs) -> KerasTensor:

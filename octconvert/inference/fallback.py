@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import keras
 
 from octconvert.errors import CheckError, InputError, OctconvertError, first_line
-from octconvert.inference import precision
 from octconvert.inference.forms import InferenceForm, inference_form, unchanged_form
+from octconvert.inference.precision import others_than
 from octconvert.model.graph_reader import build_graph
 from octconvert.runtimes.base import Refused, Runtime
 
@@ -39,6 +39,7 @@ def first_taken(
     forms: Sequence[bool],
     write: Callable[[keras.Model], Result],
     refusal: str = "",
+    precision: str | None = None,
 ) -> TakenForm[Result]:
     """Write a model in the first of some forms that the runtime takes.
 
@@ -46,6 +47,7 @@ def first_taken(
         forms: whether the model is written in its form for inference; in the order in which they are tried.
         write: writes a Keras model; InputError and CheckError refuse it.
         refusal: for a note, why forms before these were not taken.
+        precision: to which ``write`` rounds the numbers.
 
     Raises:
         InputError, CheckError: none is taken; the error of the model as it is, where that was tried.
@@ -54,7 +56,7 @@ def first_taken(
     errors: dict[bool, Exception] = {}
     for form in forms:
         try:
-            built, lacking = _built(model, runtime, form)
+            built, lacking = _built(model, runtime, form, precision)
             result = write(built.model)
         except (InputError, CheckError) as error:
             errors[form], refusal = error, refusal_of(form, error)
@@ -69,12 +71,14 @@ def refusal_of(form: bool, error: Exception | str) -> str:
     return f"{_NAMES[form]} it can not be used there: {reason}"
 
 
-def _built(model: keras.Model, runtime: Runtime, form: bool) -> tuple[InferenceForm, tuple[str, ...]]:
+def _built(
+    model: keras.Model, runtime: Runtime, form: bool, precision: str | None
+) -> tuple[InferenceForm, tuple[str, ...]]:
     """The model in a form, and the precisions that the runtime does not have, for which it computes in float32."""
-    lacking = precision.others_than(build_graph(model), runtime.computes_in)
+    lacking = others_than(build_graph(model), runtime.computes_in)
     try:
         if form:
-            return inference_form(model, runtime.name, in_float32=bool(lacking)), lacking
+            return inference_form(model, runtime.name, precision, in_float32=bool(lacking)), lacking
         return unchanged_form(model, bool(lacking)), lacking
     except OctconvertError:
         raise

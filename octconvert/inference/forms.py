@@ -9,7 +9,7 @@ import keras
 
 from octconvert.errors import UsageError
 from octconvert.inference import precision
-from octconvert.inference.emission import Forms, emitted
+from octconvert.inference.emission import emitted
 from octconvert.inference.lowering import lowered
 from octconvert.inference.program import Program
 from octconvert.inference.resolution import joined_pools, late_upsampling
@@ -21,22 +21,14 @@ from octconvert.inference.rewrites import (
     strided_pools,
     whole_images,
 )
+from octconvert.inference.step_forms import Forms, forms_for
 from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.arguments import checked
 from octconvert.options.limits import shown
+from octconvert.options.quantization import check_precision
 from octconvert.options.timing import DEFAULT_RUNTIME, check_runtime
 from octconvert.rules import traits_of
-
-RUNTIMES = {
-    "tf": Forms(upsampling="copies"),
-    "xla": Forms(upsampling="rows"),
-    "litert": Forms(upsampling="broadcast"),
-    "onnx": Forms(upsampling="resize"),
-    "openvino": Forms(upsampling="resize"),
-}
-"""The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
-
 
 _JOINED: dict[str, Callable[[Program], Program]] = {
     "separate": lambda program: program,
@@ -63,7 +55,9 @@ def checked_runtime(name: str | None) -> str:
 
 
 @checked
-def for_inference(model: keras.Model, runtime: str | None = None, *, forms: Forms | None = None) -> keras.Model:
+def for_inference(
+    model: keras.Model, runtime: str | None = None, *, quantize: str | None = None, forms: Forms | None = None
+) -> keras.Model:
     """A model with the same outputs at inference and less to compute; ``model`` itself is not changed.
 
     BatchNormalization (and every other scale and offset of channels) goes into the kernels before it, through the sums
@@ -75,25 +69,33 @@ def for_inference(model: keras.Model, runtime: str | None = None, *, forms: Form
         model: inputs, outputs, their names and dtypes stay. Octave layers of maps of unknown rows or columns stay what
             they are (load the model with an ``input_shape`` first).
         runtime: 'tf' (the default), 'xla', 'litert', 'onnx' or 'openvino'. The model runs on all of them.
+        quantize: 'int8', 'float16' or 'dynamic', where the numbers are going to be rounded behind this; nothing is
+            rounded here.
         forms: in place of those of the runtime.
 
     Returns:
         A Keras model, no longer to be trained: there is no BatchNormalization left to keep activations in range.
 
     Raises:
-        UsageError: an unknown runtime.
+        UsageError: an unknown runtime or precision.
         InputError: a subclassed model.
     """
+    if quantize is not None:
+        check_precision(quantize)
     if forms is not None and not isinstance(forms, Forms):
         raise UsageError(f"forms takes a Forms, received {shown(forms)}")
-    return inference_form(model, runtime, forms).model
+    return inference_form(model, runtime, quantize, forms).model
 
 
 def inference_form(
-    model: keras.Model, runtime: str | None = None, forms: Forms | None = None, in_float32: bool = False
+    model: keras.Model,
+    runtime: str | None = None,
+    precision: str | None = None,
+    forms: Forms | None = None,
+    in_float32: bool = False,
 ) -> InferenceForm:
     """`for_inference`, with notes on it; ``in_float32``: computed in float32, whatever the model's precision."""
-    forms = RUNTIMES[checked_runtime(runtime)] if forms is None else forms
+    forms = forms_for(checked_runtime(runtime), precision) if forms is None else forms
     graph, notes = _graph(model)
     draft = lowered(graph)
     program = folded(draft.program)

@@ -22,7 +22,7 @@ class PartTimes:
 
     Attributes:
         inputs, outputs: (parts, groups): the share of each group in the tensors that a part reads, and that it decides.
-        seconds: (2, 2, parts): by whether the input is a pair, and the output.
+        seconds: (levels, levels, parts): by the level of the input, and of the output.
     """
 
     inputs: np.ndarray

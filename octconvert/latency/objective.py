@@ -17,6 +17,7 @@ from octconvert.latency.timing import PartTimer
 from octconvert.options.timing import BenchSettings
 from octconvert.planning.planned import Planned
 from octconvert.results.bench import Bench
+from octconvert.results.report import Cost
 from octconvert.rewriting import rewrite
 from octconvert.runtimes.signature import batch_of
 from octconvert.system.progress import Progress
@@ -63,15 +64,12 @@ def for_latency(planned: Planned, settings: BenchSettings, progress: Progress) -
     (runtime,) = settings.runtimes
     layout = planned.layout
     sized, cost = measure(layout.graph)
-    if cost.assumed_shapes:
-        raise UsageError(
-            f"objective latency: model '{planned.plan.model}' leaves its input size open: give `input_shape`"
-        )
+    check_sized(planned, cost, "objective latency")
     batch = batch_of([layout.graph.model])
     settings = replace(settings, batch=batch, rounds=ROUNDS)
-    with Stopwatch(runtime, settings.threads, batch) as watch:
+    with Stopwatch(runtime, settings.threads, batch, settings.quantize) as watch:
         sized_plan = planned.with_options(min_size=layout.min_size)
-        timer = PartTimer(sized_plan, FusedGraph(layout, sized), runtime, watch, progress)
+        timer = PartTimer(sized_plan, FusedGraph(layout, sized), watch, progress)
         times = timer.times()
     chosen = fastest_groups(times)
     candidates = {CHOSEN: _with_pairs(planned, chosen, runtime)}
@@ -81,6 +79,15 @@ def for_latency(planned: Planned, settings: BenchSettings, progress: Progress) -
     bench = _timed(planned, candidates, settings, progress)
     best = _best(planned, candidates, bench, runtime)
     return replace(best, notes=(*best.notes, *timer.notes))
+
+
+def check_sized(planned: Planned, cost: Cost, option: str) -> None:
+    """
+    Raises:
+        UsageError: the model leaves its input sizes open, and so its time.
+    """
+    if cost.assumed_shapes:
+        raise UsageError(f"{option}: model '{planned.plan.model}' leaves its input size open: give `input_shape`")
 
 
 def _with_pairs(planned: Planned, pairs: np.ndarray, runtime: str) -> Planned:
@@ -97,7 +104,7 @@ def _timed(planned: Planned, candidates: dict[str, Planned], settings: BenchSett
     subjects = [Subject(name, model, cost_of(model).macs) for name, model in models.items()]
     batch = settings.batch or 1
     rows, notes = compare(subjects, settings, batch, progress)
-    return Bench(rows, settings.threads, batch, settings.rounds, True, notes)
+    return Bench(rows, settings.threads, batch, settings.rounds, True, notes, settings.quantize)
 
 
 def _best(planned: Planned, candidates: dict[str, Planned], bench: Bench, runtime: str) -> TimedPlan:

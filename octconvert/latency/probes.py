@@ -38,7 +38,12 @@ class ProbeState:
 
 
 def probe(
-    model: keras.Model, state: ProbeState, options: RewritingOptions, runtime: str, data_format: str
+    model: keras.Model,
+    state: ProbeState,
+    options: RewritingOptions,
+    runtime: str,
+    precision: str | None,
+    data_format: str,
 ) -> keras.Model:
     """The converted model of a part, between others that write and read pairs as ``state`` says.
 
@@ -55,7 +60,7 @@ def probe(
 
     frozen = {call.key: "" for call in graph.calls if state.frozen and call.path and call.kind == OPERATION}
     converted = rewrite(Planned.of(solve(graph, options, Decisions(frozen), choose), options)).model
-    return for_inference(converted.get_layer(PART), runtime)
+    return for_inference(converted.get_layer(PART), runtime, quantize=precision)
 
 
 def _between_convolutions(model: keras.Model, min_size: int, data_format: str) -> keras.Model:

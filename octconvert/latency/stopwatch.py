@@ -39,11 +39,13 @@ class Stopwatch(AbstractContextManager):
     Args:
         runtime: its name.
         threads, batch: as the model will be run.
+        precision: to which its numbers are rounded; None: not at all.
     """
 
-    def __init__(self, runtime: str, threads: int, batch: int):
-        self._runtime, self._threads, self._batch = runtime, threads, batch
-        self._known = Times(" ".join((runtime, _versions(runtime), str(threads), str(batch), _machine())))
+    def __init__(self, runtime: str, threads: int, batch: int, precision: str | None = None):
+        self.runtime, self.precision, self._threads, self._batch = runtime, precision, threads, batch
+        how = (runtime, _versions(runtime), str(threads), str(batch), _machine(), *([precision] if precision else []))
+        self._known = Times(" ".join(how))
         self._stack = ExitStack()
         self._worker: Worker | None = None
         self._folder = Path()
@@ -83,9 +85,11 @@ class Stopwatch(AbstractContextManager):
     def _open(self, worker: Worker, number: int, model: keras.Model) -> bool:
         """Export a model and open it in the worker; False where the runtime can not run it."""
         folder = self._folder / str(number)
-        write = lambda model: exported(model, self._runtime, folder, self._batch, self._threads)  # noqa: E731
+        write = lambda model: exported(  # noqa: E731
+            model, self.runtime, folder, self._batch, self._threads, self.precision
+        )
         try:
-            choice = first_taken(model, find(self._runtime), (False,), write)  # in a precision that the runtime has
+            choice = first_taken(model, find(self.runtime), (False,), write)  # in a precision that the runtime has
         except OctconvertError:
             return False
         worker.open(number, **choice.result)

@@ -1,4 +1,4 @@
-"""The times of all parts of a model, plain and with pairs at their ends."""
+"""The times of all parts of a model, with plain tensors, pairs or whole-low tensors at their ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from octconvert.inference.forms import RUNTIMES
+from octconvert.inference.step_forms import forms_for
 from octconvert.latency.fusing import FusedCalls, FusedGraph
 from octconvert.latency.groups import PartTimes
 from octconvert.latency.probes import ProbeState, probe
@@ -16,21 +16,34 @@ from octconvert.latency.stopwatch import Stopwatch
 from octconvert.planning.planned import Planned
 from octconvert.system.progress import Progress
 
+AS_PLANNED = None
+"""The level of a tensor that has the alpha of the plan."""
+PAIRS: tuple[float | None, ...] = (0.0, AS_PLANNED)
+WHOLE: tuple[float | None, ...] = (0.0, 0.5, 1.0)
+"""Levels: the alphas of an end of a part."""
+
 
 class PartTimer:
     """Times all parts in all their states; equal parts are measured once.
 
     Args:
-        planned: with every group a pair.
+        planned: with every group split.
         graph: its parts.
-        runtime: that they run on.
         watch: measures them.
         progress: called with (stage, parts done, parts in all).
+        levels: of each end of a part.
     """
 
-    def __init__(self, planned: Planned, graph: FusedGraph, runtime: str, watch: Stopwatch, progress: Progress):
+    def __init__(
+        self,
+        planned: Planned,
+        graph: FusedGraph,
+        watch: Stopwatch,
+        progress: Progress,
+        levels: tuple[float | None, ...] = PAIRS,
+    ):
         self._layout, self._options, self._graph = planned.layout, planned.options, graph
-        self._runtime, self._watch, self._progress = runtime, watch, progress
+        self._runtime, self._watch, self._progress, self._levels = watch.runtime, watch, progress, levels
         self._untimed: dict[str, None] = {}
 
     @property
@@ -45,7 +58,7 @@ class PartTimer:
     def times(self) -> PartTimes:
         """Measure all parts."""
         parts = self._graph.parts
-        seconds = np.zeros((2, 2, len(parts)))
+        seconds = np.zeros((len(self._levels), len(self._levels), len(parts)))
         for number, part in enumerate(parts):
             self._progress(f"time layers on {self._runtime}", number, len(parts))
             measured = self._seconds(part)
@@ -58,8 +71,9 @@ class PartTimer:
         return PartTimes(inputs, outputs, seconds)
 
     def _seconds(self, part: FusedCalls) -> np.ndarray | None:
-        """(2, 2): by input and output, plain or a pair; None: it can not be timed."""
-        states = {(read, written): self._state(part, read, written) for read in (0, 1) for written in (0, 1)}
+        """(levels, levels): by input and output; None: it can not be timed."""
+        numbers = range(len(self._levels))
+        states = {(read, written): self._state(part, read, written) for read in numbers for written in numbers}
         try:
             model = self._graph.model(part)
             config = json.dumps(keras.saving.serialize_keras_object(model), sort_keys=True, default=str)
@@ -73,23 +87,29 @@ class PartTimer:
         known = {place: self._watch.known(keys[state]) for place, state in states.items()}
         if None in known.values():
             return None
-        return np.array([[known[read, written] for written in (0, 1)] for read in (0, 1)], dtype=float)
+        return np.array([[known[read, written] for written in numbers] for read in numbers], dtype=float)
 
     def _conditions(self) -> str:
         """Everything that the time of a part depends on besides the part and its state."""
         options = self._options
         conditions = (options.octave, options.min_size, options.stride_mode, self._layout.graph.data_format)
-        return f"{conditions} {RUNTIMES[self._runtime]}"
+        return f"{conditions} {forms_for(self._runtime, self._watch.precision)}"
 
     def _probe(self, model: keras.Model, state: ProbeState) -> keras.Model:
-        return probe(model, state, self._options, self._runtime, self._layout.graph.data_format)
+        data_format = self._layout.graph.data_format
+        return probe(model, state, self._options, self._runtime, self._watch.precision, data_format)
 
     def _state(self, part: FusedCalls, read: int, written: int) -> ProbeState:
-        splits = self._layout.splits
-        inputs = tuple(splits[tensor].alpha if read and tensor in splits else 0.0 for tensor in part.inputs)
-        output = max((splits[tensor].alpha for tensor in part.decides if written), default=0.0)
+        inputs = tuple(self._alpha(tensor, read) for tensor in part.inputs)
+        output = max((self._alpha(tensor, written) for tensor in part.decides), default=0.0)
         frozen = any(call.key in self._layout.decisions.frozen for call in part.calls)
         return ProbeState(inputs, output, frozen)
+
+    def _alpha(self, tensor: int, level: int) -> float:
+        split, alpha = self._layout.splits.get(tensor), self._levels[level]
+        if split is None:
+            return 0.0
+        return split.alpha if alpha is AS_PLANNED else alpha
 
     def _read(self, part: FusedCalls) -> np.ndarray:
         return self._mean_shares([tensor for tensor in part.inputs if tensor in self._layout.splits])

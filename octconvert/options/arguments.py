@@ -170,14 +170,14 @@ def _octave(name: str, value: Any) -> int:
 
 
 CHECKERS: dict[str, Checker] = {
-    **dict.fromkeys(("overwrite", "unsafe", "strict", "portable", "for_inference", "benchmark"), _flag),
+    **dict.fromkeys(("overwrite", "unsafe", "strict", "portable", "for_inference", "benchmark", "integer_io"), _flag),
     **dict.fromkeys(("verify", "stride_mode", "weights", "objective"), _text),
-    **dict.fromkeys(("preset", "runtime", "format"), _optional(_text)),
+    **dict.fromkeys(("preset", "runtime", "format", "quantize"), _optional(_text)),
     "calibration_steps": _steps,
     "runtimes": _texts,
     **dict.fromkeys(("model_or_path", "a", "b", "model"), _model),
     **dict.fromkeys(("min_size", "calibration_samples", "seed", "threads", "rounds"), limits.whole),
-    **dict.fromkeys(("calibration_budget", "target_macs", "max_drop"), _optional(limits.real)),
+    **dict.fromkeys(("calibration_budget", "target_macs", "target_time", "max_drop"), _optional(limits.real)),
     "alpha": _number,
     "interior": _optional(_number),
     "octave": _octave,

@@ -43,6 +43,10 @@ class CalibrationOptions:
     steps: tuple[str, ...] = option(STEPS, f"a part of {', '.join(STEPS)}", "calibration_steps")
     seed: int = option(0, "seed of all random numbers")
     target_macs: float | None = option(None, "choose each alpha so that this share of the MACs is left")
+    target_time: float | None = option(
+        None,
+        "choose each alpha so that this share of the source's time is left, measured on this machine and `runtime`",
+    )
     max_drop: float | None = option(
         None, "choose each alpha so that no more than this share of the top-1 agreement is lost, 0.01 for one point"
     )
@@ -60,7 +64,11 @@ class CalibrationOptions:
         limits.whole("seed", self.seed)
         if self.budget is not None:
             limits.real("calibration_budget", self.budget)
-        for name, value in (("target_macs", self.target_macs), ("max_drop", self.max_drop)):
+        for name, value in (
+            ("target_macs", self.target_macs),
+            ("target_time", self.target_time),
+            ("max_drop", self.max_drop),
+        ):
             if value is not None:
                 limits.real(name, value)
 
@@ -77,4 +85,9 @@ class CalibrationOptions:
     @property
     def searches(self) -> bool:
         """Whether alphas are chosen."""
-        return self.target_macs is not None or self.max_drop is not None
+        return self.target is not None or self.max_drop is not None
+
+    @property
+    def target(self) -> float | None:
+        """Share of the source's MACs, or of its time, that is to be left."""
+        return self.target_macs if self.target_time is None else self.target_time

@@ -9,6 +9,7 @@ from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
+from octconvert.options.quantization import PRECISIONS, check_precision
 from octconvert.options.timing import DEFAULT_THREADS
 
 Objective = Literal["macs", "latency"]
@@ -25,6 +26,9 @@ class DeploymentOptions:
 
     for_inference: bool = option(False, "write the form for inference: faster, the same outputs, not trainable")
     runtime: str | None = option(None, "the runtime that the form for inference is written for; implies that form")
+    quantize: str | None = option(
+        None, f"the precision, one of {', '.join(PRECISIONS)}, that `octconvert export` will round the result to"
+    )
     objective: str = option("macs", "'latency' converts only what gains time, measured on this machine and `runtime`")
     benchmark: bool = option(False, "time the result against the source, on `runtime`")
     threads: int = option(DEFAULT_THREADS, "threads for measuring times")
@@ -33,6 +37,10 @@ class DeploymentOptions:
         if self.objective not in OBJECTIVES:
             raise UsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, received {shown(self.objective)}")
         limits.whole("threads", self.threads)
+        if self.quantize is not None:
+            check_precision(self.quantize)
+            if self.runtime is None:
+                raise UsageError("`quantize` needs a `runtime`, which rounds the numbers")
 
     @property
     def is_timed(self) -> bool:

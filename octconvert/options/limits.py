@@ -24,6 +24,7 @@ WHOLE: dict[str, tuple[int, int]] = {
 REAL: dict[str, tuple[float, float, str]] = {
     "calibration_budget": (0.0, 30 * 86_400.0, "a number of seconds above 0, of less than 30 days"),
     "target_macs": (0.0, 1.0, "a share above 0 and below 1"),
+    "target_time": (0.0, 1.0, "a share above 0 and below 1"),
     "max_drop": (0.0, 1.0, "a share above 0 and below 1"),
 }
 """Name -> the two ends, which are not allowed themselves, and the range in words."""

@@ -18,16 +18,26 @@ from octconvert.options.rewriting import RewritingOptions
 
 _ALPHAS = "which chooses every alpha itself"
 _UNCALIBRATED = (
-    *("input_range", "calibration_samples", "calibration_budget", "calibration_steps", "target_macs", "max_drop"),
+    *("input_range", "calibration_samples", "calibration_budget", "calibration_steps"),
+    *("target_macs", "target_time", "max_drop"),
 )
 _CONTRADICTIONS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("plan", tuple(defaults(RewritingOptions)), "which fixes it; edit the plan instead"),
     ("target_macs", ("alpha", "alpha_map", "interior", "plan"), _ALPHAS),
-    ("max_drop", ("alpha", "alpha_map", "interior", "plan", "target_macs"), _ALPHAS),
+    ("target_time", ("alpha", "alpha_map", "interior", "plan", "target_macs"), _ALPHAS),
+    ("max_drop", ("alpha", "alpha_map", "interior", "plan", "target_macs", "target_time"), _ALPHAS),
     ("calibration=False", _UNCALIBRATED, "which only moves the weights"),
     ("calibration", ("input_range",), "whose values are taken as they are"),
-    ("weights='fresh'", ("calibration", "target_macs", "max_drop"), "which leaves no trained weights to calibrate"),
-    ("objective='latency'", ("plan", "target_macs", "max_drop"), "which itself chooses what is converted"),
+    (
+        "weights='fresh'",
+        ("calibration", "target_macs", "target_time", "max_drop"),
+        "which leaves no trained weights to calibrate",
+    ),
+    (
+        "objective='latency'",
+        ("plan", "target_macs", "target_time", "max_drop"),
+        "which itself chooses what is converted",
+    ),
 )
 """An option (with or without its value), the others that can not be combined with it, and why not."""
 
@@ -51,6 +61,12 @@ class ConversionRequest:
     delivery: DeliveryOptions
     preprocess: Any
     seed: int
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether any time is measured."""
+        chosen = self.calibration is not None and self.calibration.target_time is not None
+        return chosen or self.deployment.is_timed
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> ConversionRequest:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
+from octconvert.options.quantization import check_precision
 
 RuntimeName = Literal["tf", "xla", "litert", "onnx", "openvino"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
@@ -57,6 +58,7 @@ class BenchSettings:
         batch: samples of one run; None: the size that a model fixes, else 1.
         rounds: how often every model has its turn.
         for_inference: whether the models are measured in their form for inference.
+        quantize: the precision to which their numbers are rounded; None: as they are.
     """
 
     runtimes: tuple[str, ...] = (DEFAULT_RUNTIME,)
@@ -64,6 +66,7 @@ class BenchSettings:
     batch: int | None = None
     rounds: int = DEFAULT_ROUNDS
     for_inference: bool = False
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         if not self.runtimes:
@@ -74,6 +77,8 @@ class BenchSettings:
             limits.whole(name, getattr(self, name))
         if self.batch is not None:
             limits.whole("batch", self.batch)
+        if self.quantize is not None:
+            check_precision(self.quantize)
 
 
 def bench_settings(runtimes: str | Iterable[str] = (DEFAULT_RUNTIME,), **others: Any) -> BenchSettings:

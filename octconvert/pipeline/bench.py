@@ -27,7 +27,7 @@ from octconvert.runtimes.signature import batch_of
 from octconvert.system.progress import silent
 from octconvert.text import words
 
-_SETTINGS = ("runtimes", "threads", "batch", "rounds", "for_inference")
+_SETTINGS = ("runtimes", "threads", "batch", "rounds", "for_inference", "quantize")
 
 
 def bench(arguments: Mapping[str, Any]) -> Bench:
@@ -35,7 +35,7 @@ def bench(arguments: Mapping[str, Any]) -> Bench:
     progress = arguments.get("progress", silent)
     settings = bench_settings(**{name: arguments[name] for name in _SETTINGS if name in arguments})
     loading_options = parse(LoadingOptions, arguments)
-    names, notes = usable(settings.runtimes)
+    names, notes = usable(settings.runtimes, settings.quantize)
     models = _by_name(arguments["models"])
     subjects: dict[str, Subject] = {}
     for number, (name, item) in enumerate(models):
@@ -47,7 +47,15 @@ def bench(arguments: Mapping[str, Any]) -> Bench:
         notes = (*notes, *size_notes)
     batch = batch_of([subject.model for subject in subjects.values()], settings.batch)
     rows, run_notes = compare(list(subjects.values()), replace(settings, runtimes=names), batch, progress)
-    return Bench(rows, settings.threads, batch, settings.rounds, settings.for_inference, (*notes, *run_notes))
+    return Bench(
+        rows,
+        settings.threads,
+        batch,
+        settings.rounds,
+        settings.for_inference,
+        (*notes, *run_notes),
+        settings.quantize,
+    )
 
 
 def _by_name(models: Any) -> list[tuple[str | None, Any]]:

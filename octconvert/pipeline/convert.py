@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from octconvert.options.timing import BenchSettings
 from octconvert.pipeline import notes
 from octconvert.pipeline.bench import bench
 from octconvert.pipeline.conversion import Conversion
-from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, timing_of
+from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, times_of, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
 from octconvert.pipeline.source import Source, read_source
 from octconvert.planning.planned import Planned
@@ -42,7 +42,7 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     model, progress = arguments.pop("model_or_path"), arguments.pop("progress", silent)
     request = ConversionRequest.of(arguments)
     runtime = checked_runtime(request.deployment.runtime) if request.deployment.is_deployed else None
-    timing = timing_of(request.deployment) if request.deployment.is_timed else None
+    timing = timing_of(request.deployment) if request.is_timed else None
     if request.delivery.output is not None:
         check_model_target(request.delivery.output, overwrite=request.delivery.overwrite)
     progress("read", 0, 1)
@@ -53,10 +53,10 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     if request.delivery.output is not None and runtime is None:  # the form for inference may not need the operations
         check_holds(Path(request.delivery.output), source.graph)
     example, source_notes = source.example()
-    chosen = choose(planned, timing if request.deployment.objective == "latency" else None, progress)
+    chosen = choose(planned, request, timing, progress)
     check_converts(source, chosen, request)  # again: the times may have left nothing to convert
     samples = _labelled(source, request)
-    result = _calibrated(chosen.planned, request, progress)
+    result = _calibrated(chosen.planned, request, timing, progress)
     delivered = _delivered(source, result, example, runtime, request, progress)
     measured = chosen.bench
     if timing is not None and request.deployment.benchmark:
@@ -91,9 +91,13 @@ def _labelled(source: Source, request: ConversionRequest) -> Samples | None:
     )
 
 
-def _calibrated(planned: Planned, request: ConversionRequest, progress: Progress) -> Calibrated:
+def _calibrated(
+    planned: Planned, request: ConversionRequest, timing: BenchSettings | None, progress: Progress
+) -> Calibrated:
     if request.calibration is not None and calibrates(planned):
-        return calibrate(planned, request.calibration, progress)
+        options, times = times_of(planned, request.calibration, timing, progress)
+        result = calibrate(planned, options, progress, times)
+        return result if times is None else replace(result, notes=(*result.notes, *times.notes))
     return Calibrated(rewrite(planned, progress), None, {})
 
 
@@ -141,7 +145,7 @@ def _delivered(
     model = trained
     if runtime is not None:
         progress("inference", 0, 1)
-        deployed = inference_form(trained, runtime)
+        deployed = inference_form(trained, runtime, request.deployment.quantize)
         model, notes = deployed.model, [*notes, *deployed.notes]
         passed.append(checks.check_inference(trained, model))
     return Delivered(model, trained, tuple(passed), tuple(class_notes), tuple(notes))
@@ -149,7 +153,8 @@ def _delivered(
 
 def _measured(source: Source, delivered: Delivered, timing: BenchSettings, progress: Progress) -> Bench:
     models = {"source": source.model, "converted": delivered.model}
-    options = {"runtimes": timing.runtimes, "threads": timing.threads, "for_inference": True}
+    options = {"runtimes": timing.runtimes, "threads": timing.threads, "quantize": timing.quantize}
+    options["for_inference"] = True
     return bench({"models": models, **options, "progress": progress})
 
 

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
+from octconvert.options.quantization import QuantizationOptions
+from octconvert.pipeline.quantizing import Rounding
 from octconvert.pipeline.source import read_source
 from octconvert.results.export import Exported, TensorReport
 from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.system.progress import silent
-from octconvert.verification.exporting import check_export_target, export_checked, format_of, written_bytes
+from octconvert.verification.exporting import (
+    Job,
+    check_export_target,
+    export_checked,
+    format_of,
+    same_outputs,
+    written_bytes,
+)
 
 
 def export(arguments: Mapping[str, Any]) -> Exported:
     """`octconvert.export`; see there."""
     progress, output = arguments.get("progress", silent), arguments["output"]
     overwrite = arguments.get("overwrite", False)
-    target = Path(output)
+    target, rounding = Path(output), parse(QuantizationOptions, arguments)
     runtime = format_of(target, arguments.get("format"))
-    runtime.check_installed()
+    runtime.check_installed(rounding.precision)
     check_export_target(runtime, target, overwrite)
     progress("read", 0, 1)
     source = read_source(arguments["model_or_path"], parse(LoadingOptions, arguments))
     batch = batch_of([source.model], arguments.get("batch"))
     signature_of(source.model, batch)
     source_notes = source.example()[1]
+    job = Job(runtime, target, batch, overwrite, arguments.get("for_inference", True))
+    compare, sample_notes = same_outputs(source.model, batch), tuple[str, ...]()
+    if rounding.precision is not None:
+        progress("samples", 0, 1)
+        rounded = Rounding.of(source.graph, rounding)
+        job = replace(job, quantization=rounded.quantization)
+        compare, sample_notes = rounded.comparison(source.model, batch), rounded.supply.notes
     progress(f"export for {runtime.name}", 0, 1)
-    choice = export_checked(source.model, runtime, target, batch, overwrite, arguments.get("for_inference", True))
+    choice = export_checked(source.model, job, compare)
+    compared = choice.result.compared
     return Exported(
         source=source.label,
         target=str(output),
@@ -37,6 +55,8 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         bytes=written_bytes(runtime, target),
         for_inference=choice.for_inference,
         inputs=tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in choice.result.inputs),
-        check=choice.result.check,
-        notes=(*source.repairs, *source_notes, *choice.notes),
+        check=compared.check,
+        partitions=choice.result.partitions,
+        quantization=compared.quantization,
+        notes=(*source.repairs, *source_notes, *sample_notes, *choice.notes),
     )

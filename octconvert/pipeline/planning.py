@@ -11,6 +11,8 @@ from octconvert.calibration.calibrate import prepared_plan
 from octconvert.errors import NothingToConvert, UsageError
 from octconvert.inference.forms import checked_runtime
 from octconvert.latency.objective import TimedPlan, for_latency
+from octconvert.latency.target import ConversionTimes
+from octconvert.options.calibration import CalibrationOptions
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.limits import shown
 from octconvert.options.request import ConversionRequest
@@ -20,6 +22,7 @@ from octconvert.pipeline.source import Source, read_source
 from octconvert.planning.planned import Planned
 from octconvert.results.plan import Plan
 from octconvert.runtimes import find
+from octconvert.system.clock import PausableClock
 from octconvert.system.progress import Progress, silent
 
 
@@ -28,14 +31,15 @@ def plan(arguments: Mapping[str, Any]) -> Plan:
     arguments = dict(arguments)
     model, progress = arguments.pop("model_or_path"), arguments.pop("progress", silent)
     request = ConversionRequest.of(arguments)
-    timing = timing_of(request.deployment) if request.deployment.objective != "macs" else None
+    timing = timing_of(request.deployment) if request.is_timed else None
     source = read_source(model, request.loading)
-    planned = choose(plan_source(source, request), timing, progress).planned
+    planned = choose(plan_source(source, request), request, timing, progress).planned
     options = request.calibration
     if options is None or not (options.data is not None or options.searches) or not calibrates(planned):
         return planned.plan
     source.example()  # an error comes before the long work
-    return prepared_plan(planned, options, progress)
+    options, times = times_of(planned, options, timing, progress)
+    return prepared_plan(planned, options, progress, times)
 
 
 def plan_source(source: Source, request: ConversionRequest) -> Planned:
@@ -61,11 +65,21 @@ def check_converts(source: Source, chosen: TimedPlan, request: ConversionRequest
         raise NothingToConvert(slow or nothing_to_convert(source, chosen.planned))
 
 
-def choose(planned: Planned, timing: BenchSettings | None, progress: Progress) -> TimedPlan:
-    """Leave plain what gains no time as a pair; with no ``timing`` the plan stays as it is."""
-    if timing is None or not planned.converts:
+def choose(planned: Planned, request: ConversionRequest, timing: BenchSettings | None, progress: Progress) -> TimedPlan:
+    """With objective latency, leave plain what gains no time as a pair; else the plan stays as it is."""
+    if request.deployment.objective != "latency" or timing is None or not planned.converts:
         return TimedPlan(planned)
     return for_latency(planned, timing, progress)
+
+
+def times_of(
+    planned: Planned, options: CalibrationOptions, timing: BenchSettings | None, progress: Progress
+) -> tuple[CalibrationOptions, ConversionTimes | None]:
+    """With ``target_time``, the times of conversions, and a budget that measuring them is no part of."""
+    if options.target_time is None or timing is None:
+        return options, None
+    clock = PausableClock()
+    return replace(options, clock=clock), ConversionTimes(planned, timing, clock, progress)
 
 
 def calibrates(planned: Planned) -> bool:
@@ -80,5 +94,5 @@ def timing_of(options: DeploymentOptions) -> BenchSettings:
         UsageError: the runtime is unknown or not installed.
     """
     runtime = checked_runtime(options.runtime)
-    find(runtime).check_installed()
-    return replace(bench_settings(runtime), threads=options.threads, for_inference=True)
+    find(runtime).check_installed(options.quantize)
+    return replace(bench_settings(runtime), threads=options.threads, for_inference=True, quantize=options.quantize)

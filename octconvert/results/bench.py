@@ -56,6 +56,7 @@ class Bench(Shown):
         rounds: how many times each model was timed in turn.
         for_inference: whether the models were timed in their form for inference.
         notes: further remarks, a sentence each.
+        quantize: the precision to which the numbers of the models were rounded; None: they were as they are.
     """
 
     rows: tuple[BenchRow, ...]
@@ -64,6 +65,7 @@ class Bench(Shown):
     rounds: int
     for_inference: bool
     notes: tuple[str, ...] = ()
+    quantize: str | None = None
 
     @property
     def measured(self) -> tuple[BenchRow, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from octconvert.results.report import Check
+from octconvert.results.report import Check, Evaluation
 from octconvert.results.shown import Shown
 
 FORMAT = "octconvert-export/1"
@@ -22,6 +22,35 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
+class Closeness:
+    """How close outputs are to those of the model in float32: a name as in `octconvert.results.report.Measure`."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """How the numbers of an export were rounded, and what that did to its outputs.
+
+    Attributes:
+        precision: 'int8' (weights and activations), 'float16' (weights) or 'dynamic' (weights in int8).
+        integer_io: whether its inputs and outputs are int8 too.
+        data: the samples that the ranges of activations were measured on; empty where that needs none.
+        held_out: the number of other samples, which the outputs were compared on.
+        closeness: of the outputs to those of the model that was exported.
+        evaluation: the accuracy of that model, and of the export; None where it was not measured.
+    """
+
+    precision: str
+    integer_io: bool
+    data: str
+    held_out: int
+    closeness: tuple[Closeness, ...]
+    evaluation: Evaluation | None = None
+
+
+@dataclass(frozen=True)
 class Exported(Shown):
     """A model as it was written for a runtime; shows itself in a terminal or notebook.
 
@@ -32,6 +61,8 @@ class Exported(Shown):
         for_inference: whether it is the model's form for inference.
         inputs: in the model's order.
         check: the comparison with Keras, and its result.
+        partitions: parts that run in one piece in the runtime's fast library (LiteRT: XNNPACK); None: it has none.
+        quantization: how its numbers were rounded; None where they were not.
         notes: further remarks, a sentence each.
     """
 
@@ -42,6 +73,8 @@ class Exported(Shown):
     for_inference: bool
     inputs: tuple[TensorReport, ...]
     check: Check
+    partitions: int | None = None
+    quantization: QuantizationReport | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

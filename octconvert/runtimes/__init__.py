@@ -30,16 +30,14 @@ def find(name: str) -> Runtime:
     return RUNTIMES[check_runtime(name)]
 
 
-def usable(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The runtimes that are installed, and a note for each of the others.
+def usable(names: Iterable[str], precision: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The runtimes that are installed and have the precision, if any, and a note for each of the others.
 
     Raises:
-        UsageError: none is installed.
+        UsageError: there is none.
     """
-    absent = {name: missing for name in names if (missing := find(name).missing())}
-    notes = tuple(
-        f"{name} was not measured: it needs {' and '.join(missing)} ({INSTALL})" for name, missing in absent.items()
-    )
+    absent = {name: obstacle for name in names if (obstacle := find(name).obstacle(precision))}
+    notes = tuple(f"{name} was not measured: it {obstacle}" for name, obstacle in absent.items())
     installed = tuple(name for name in names if name not in absent)
     if not installed:
         raise UsageError("; ".join(notes))

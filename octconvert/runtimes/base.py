@@ -7,13 +7,18 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from octconvert.errors import InputError, UsageError, first_line
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from octconvert.runtimes.quantization import Quantization
+
+Signature: TypeAlias = "list[list[keras.InputSpec]]"
+"""As ``keras.Model.export`` takes it."""
 
 INSTALL = "pip install 'octconvert[bench]'"
 """Installs every package that a runtime needs."""
@@ -48,6 +53,11 @@ class Session(ABC):
     def fetch(self) -> list[np.ndarray]:
         """The outputs of the last run."""
 
+    @property
+    def partitions(self) -> int | None:
+        """Parts of the model that run in one piece in the runtime's fast library; None where there is no such thing."""
+        return None
+
     def __call__(self, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         self.feed(values)
         self.invoke()
@@ -62,6 +72,7 @@ class Runtime(ABC):
         suffix: the ending of its files; empty where they are directories.
         runs_with: modules that are needed to run a file.
         exports_with: modules that are needed to write one, besides TensorFlow.
+        quantizes_with: precision -> modules that are needed to write it; the other precisions it does not have.
         unsupported: regular expression that finds the names of unsupported operations in its error messages.
         computes_in: the floating-point types in which it can run all layers.
     """
@@ -70,27 +81,39 @@ class Runtime(ABC):
     suffix: ClassVar[str] = ""
     runs_with: ClassVar[tuple[str, ...]] = ()
     exports_with: ClassVar[tuple[str, ...]] = ()
+    quantizes_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     unsupported: ClassVar[str] = "$^"
     computes_in: ClassVar[frozenset[str]] = frozenset({"float16", "bfloat16", "float32", "float64"})
 
-    def missing(self) -> tuple[str, ...]:
-        """Those of the modules it needs that are not installed."""
-        needed = dict.fromkeys((*self.runs_with, *self.exports_with))
+    def missing(self, precision: str | None = None) -> tuple[str, ...]:
+        """Those of the modules it needs, to round numbers to ``precision`` as well, that are not installed."""
+        needed = dict.fromkeys((*self.runs_with, *self.exports_with, *self.quantizes_with.get(precision or "", ())))
         return tuple(module for module in needed if not _is_installed(module))
 
-    def check_installed(self) -> None:
-        """Check that the modules it needs are installed.
+    def check_installed(self, precision: str | None = None) -> None:
+        """Check that it has the precision, if any, and that the modules it needs are installed.
 
         Raises:
-            UsageError: with the command that installs what is missing.
+            UsageError: it has not, or with the command that installs what is missing.
         """
-        if missing := self.missing():
-            raise UsageError(f"{self.name} needs {' and '.join(missing)}: {INSTALL}")
+        if obstacle := self.obstacle(precision):
+            raise UsageError(f"{self.name} {obstacle}")
 
-    def export(self, model: keras.Model, path: Path, batch: int) -> None:
+    def obstacle(self, precision: str | None = None) -> str:
+        """Why it can not be used; empty where it can."""
+        if precision is not None and precision not in self.quantizes_with:
+            others = f"only to {', '.join(self.quantizes_with)}" if self.quantizes_with else "to no precision"
+            return f"can not be exported with `quantize={precision!r}`, {others}"
+        missing = self.missing(precision)
+        return f"needs {' and '.join(missing)}: {INSTALL}" if missing else ""
+
+    def export(self, model: keras.Model, path: Path, batch: int, quantization: Quantization | None = None) -> None:
         """Write a Functional or Sequential model with all sizes fixed, the batch's too.
 
         Its inputs have the names of `signature_of`; inputs and outputs are flat.
+
+        Args:
+            quantization: how its numbers are rounded; None: they stay as they are.
 
         Raises:
             UsageError: sizes are open, or the model fixes another batch size.
@@ -104,14 +127,14 @@ class Runtime(ABC):
         signature = signature_of(model, batch)
         try:
             with quiet():
-                self._write(keras.Model(model.inputs, list(model.outputs)), [signature], path)
+                self._write(keras.Model(model.inputs, list(model.outputs)), [signature], path, quantization)
         except Exception as error:  # converters raise errors of every kind
             reason = self.reason(error)
             raise Refused(f"model '{model.name}' can not be exported for {self.name}: {reason}", reason) from error
 
     @abstractmethod
-    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
-        """Write a model with flat inputs and outputs; ``signature`` as ``keras.Model.export`` takes it."""
+    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
+        """Write a model with flat inputs and outputs; ``quantization``: of those of `quantizes_with`."""
 
     @abstractmethod
     def open(self, path: Path, threads: int | None = None) -> Session:

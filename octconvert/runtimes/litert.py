@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from octconvert.runtimes.base import Runtime, Session, in_order
+from octconvert.runtimes.base import Runtime, Session, Signature, in_order
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from octconvert.runtimes.quantization import Quantization
+
+_DELEGATE = "DELEGATE"
+"""The operation that stands for a part of the model that XNNPACK runs."""
 
 
 class LiteRT(Runtime):
@@ -18,14 +23,17 @@ class LiteRT(Runtime):
     suffix = ".tflite"
     computes_in = frozenset({"float32"})
     runs_with = ("ai_edge_litert.interpreter",)
+    quantizes_with: ClassVar = {"int8": (), "float16": (), "dynamic": ()}
     unsupported = r"'tf\.(\w+)' op is neither"
 
-    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
         import tensorflow as tf
 
         # By default Keras lets operations of TensorFlow through, which LiteRT alone can not run.
-        builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-        model.export(path, format="litert", verbose=False, input_signature=signature, target_spec=builtin)
+        options: dict[str, Any] = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
+        if quantization is not None:
+            options = _quantized(options, quantization, signature[0])
+        model.export(path, format="litert", verbose=False, input_signature=signature, **options)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         from ai_edge_litert.interpreter import Interpreter
@@ -33,21 +41,69 @@ class LiteRT(Runtime):
         return _Interpreted(Interpreter(str(path), num_threads=threads))
 
 
+def _quantized(options: dict[str, Any], quantization: Quantization, specs: list[keras.InputSpec]) -> dict[str, Any]:
+    """The converter's settings for a precision; operations that it does not have in int8 stay in float32."""
+    import tensorflow as tf
+
+    options = {**options, "optimizations": [tf.lite.Optimize.DEFAULT]}
+    if quantization.precision == "float16":
+        options["target_spec"] = {**options["target_spec"], "supported_types": [tf.float16]}
+    if quantization.precision != "int8":
+        return options
+    names, size = [spec.name for spec in specs], specs[0].shape[0]
+    options["representative_dataset"] = lambda: quantization.batches(names, size)
+    operations = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    options["target_spec"] = {"supported_ops": operations}
+    if quantization.integer_io:
+        options |= {"inference_input_type": tf.int8, "inference_output_type": tf.int8}
+    return options
+
+
 class _Interpreted(Session):
+    """Takes and returns floating-point numbers, whatever the file has at its ends."""
+
     def __init__(self, interpreter: Any):
         self._interpreter = interpreter
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
-        self._inputs = {name: details["index"] for name, details in runner.get_input_details().items()}
+        self._inputs = dict(runner.get_input_details())
         outputs = runner.get_output_details()
-        self._outputs = [outputs[name]["index"] for name in in_order(outputs)]
+        self._outputs = [outputs[name] for name in in_order(outputs)]
 
     def feed(self, values: Mapping[str, np.ndarray]) -> None:
         for name, value in values.items():
-            self._interpreter.set_tensor(self._inputs[name], value)
+            details = self._inputs[name]
+            self._interpreter.set_tensor(details["index"], _rounded(value, details))
 
     def invoke(self) -> None:
         self._interpreter.invoke()
 
     def fetch(self) -> list[np.ndarray]:
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
+        return [_scaled(self._interpreter.get_tensor(each["index"]), each) for each in self._outputs]
+
+    @property
+    def partitions(self) -> int:
+        return sum(operation["op_name"] == _DELEGATE for operation in self._interpreter._get_ops_details())
+
+
+def _rounded(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Numbers as an input takes them: ``value / scale + zero_point``."""
+    import numpy as np
+
+    if not _is_scaled(details):
+        return value
+    scale, zero_point = details["quantization"]
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.rint(value / scale) + zero_point, limits.min, limits.max).astype(details["dtype"])
+
+
+def _scaled(value: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    if not _is_scaled(details):
+        return value
+    scale, zero_point = details["quantization"]
+    return ((value.astype("float32") - zero_point) * scale).astype("float32")
+
+
+def _is_scaled(details: dict[str, Any]) -> bool:
+    """Whether an end of the model is int8 for numbers that are not whole; a scale of 0: there is none."""
+    return details["quantization"][0] != 0.0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from octconvert.runtimes.base import Runtime, Session
+from octconvert.runtimes.base import Runtime, Session, Signature
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from octconvert.runtimes.quantization import Quantization
 
 ERRORS_ONLY = 3
 """Least severity of what is logged."""
@@ -22,9 +24,10 @@ class Onnx(Runtime):
     computes_in = frozenset({"float16", "float32"})
     runs_with = ("onnxruntime",)
     exports_with = ("onnx", "tf2onnx")
+    quantizes_with: ClassVar = {"int8": (), "float16": (), "dynamic": ()}
     unsupported = r"No Op registered for (\w+)"
 
-    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
         import keras
         import onnx
 
@@ -41,6 +44,11 @@ class Onnx(Runtime):
         set_weights(exported, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
         use_asymmetric_upsampling(exported)
         onnx.save(exported, path)
+        if quantization is not None:
+            from octconvert.runtimes.onnx_quantization import quantize
+
+            names = [spec.name for spec in signature[0]]
+            quantize(path, quantization, names, signature[0][0].shape[0])
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import onnxruntime

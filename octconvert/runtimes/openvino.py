@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from octconvert.runtimes.base import Runtime, Session, in_order
+from octconvert.runtimes.base import Runtime, Session, Signature, in_order
 from octconvert.system.temporaries import temporary
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from octconvert.runtimes.quantization import Quantization
 
 _OUTPUT = re.compile(r"output_\d+")
 
@@ -22,16 +24,20 @@ class OpenVino(Runtime):
     suffix = ".xml"
     computes_in = frozenset({"float16", "float32", "float64"})
     runs_with = ("openvino",)
+    quantizes_with: ClassVar = {"int8": ("nncf",), "float16": ()}
     unsupported = r"No conversion rule found for operations: ([\w, ]+)"
 
-    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
         import openvino
 
         with temporary(path.with_name(f"{path.name}.tf")) as folder:
             model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
             converted = openvino.Core().read_model(folder)
+            precision = None if quantization is None else quantization.precision
+            if quantization is not None and precision == "int8":
+                converted = _quantized(converted, quantization, signature[0])
             # By default the weights would be rounded to half precision.
-            openvino.save_model(converted, _description(path), compress_to_fp16=False)
+            openvino.save_model(converted, _description(path), compress_to_fp16=precision == "float16")
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import openvino
@@ -42,6 +48,14 @@ class OpenVino(Runtime):
             options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(_description(path), "CPU", options)
         return _InferRequest(compiled)
+
+
+def _quantized(model: Any, quantization: Quantization, specs: list[keras.InputSpec]) -> Any:
+    """Weights and activations in int8, by NNCF."""
+    import nncf
+
+    batches = list(quantization.batches([spec.name for spec in specs], specs[0].shape[0]))
+    return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
 
 
 class _InferRequest(Session):

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from octconvert.runtimes.base import Runtime, Session, in_order
+from octconvert.runtimes.base import Runtime, Session, Signature, in_order
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from octconvert.runtimes.quantization import Quantization
 
 Function: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Tensors by name -> output tensors by name."""
@@ -23,7 +25,7 @@ class TensorFlow(Runtime):
     name = "tf"
     runs_with = ("tensorflow",)
 
-    def _write(self, model: keras.Model, signature: list[list[keras.InputSpec]], path: Path) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
         model.export(path, format="tf_saved_model", verbose=False, input_signature=signature)
 
     def open(self, path: Path, threads: int | None = None) -> Session:

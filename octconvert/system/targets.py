@@ -43,7 +43,7 @@ def check_target(path: str | os.PathLike[str], *, directory: bool = False, overw
 
     Args:
         path: of the target, or of a symbolic link to it, which then stays a link.
-        directory: whether a directory is written, not a file.
+        directory: whether a directory is written, not a file; those above it are then created by `checked_write`.
         overwrite: whether there may be one already.
 
     Returns:
@@ -55,20 +55,42 @@ def check_target(path: str | os.PathLike[str], *, directory: bool = False, overw
     name = shown(path)
     try:
         place, kind = _place_and_kind(path)
-        parent = os.stat(place.parent).st_mode if place.parent.exists() else 0
+        folder = _existing(place.parent) if directory else place.parent
+        parent = os.stat(folder).st_mode if folder.exists() else 0
     except (OSError, ValueError) as error:
         raise can_not_be_written(path, error, "name") from error
     expected, noun = (stat.S_IFDIR, "directory") if directory else (stat.S_IFREG, "file")
     if kind not in (0, expected):
         raise UsageError(f"{name}: is {_KINDS.get(kind, 'no regular file')}; name a {noun}")
+    if folder.exists() and not stat.S_ISDIR(parent):
+        raise UsageError(f"{name}: {shown(folder)} is no directory; choose another place")
     if not stat.S_ISDIR(parent):
         missing = place.parent if os.path.islink(path) else Path(path).parent
         raise UsageError(f"{name}: there is no directory {shown(missing)}; create it first")
-    if not os.access(place.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{name}: no permission to write into {shown(place.parent)}; choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{name}: no permission to write into {shown(folder)}; choose another place")
     if kind and not overwrite:
         raise UsageError(f"{name}: exists already; choose another name or allow overwriting it")
     return place
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the lowest one above it that exists."""
+    return next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+
+
+@contextlib.contextmanager
+def _with_folders(folder: Path) -> Iterator[None]:
+    """Create a folder and those above it that are missing; where the block fails, remove those again."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for each in missing:
+            with contextlib.suppress(OSError):  # somebody else may use it meanwhile
+                each.rmdir()
+        raise
 
 
 def _place_and_kind(path: str | os.PathLike[str]) -> tuple[Path, int]:
@@ -216,7 +238,7 @@ def checked_write(
     """
     path = place()
     try:
-        with beside(path, suffix) as temporary_path:
+        with _with_folders(path.parent), beside(path, suffix) as temporary_path:
             result = work(temporary_path)
             place()
             (replace or put_in_place)(temporary_path, path)

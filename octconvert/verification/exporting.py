@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from octconvert.errors import CheckError, InputError, UsageError
+from octconvert.errors import CheckError, InputError, OctconvertError, UsageError
 from octconvert.options.timing import FORMATS, check_format
+from octconvert.results.export import QuantizationReport
 from octconvert.results.report import Check
-from octconvert.runtimes import Runtime, find, openvino_pair
+from octconvert.runtimes import Runtime, Session, find, openvino_pair
+from octconvert.runtimes.quantization import Quantization
 from octconvert.system import targets
 from octconvert.system.temporaries import remove
 
@@ -70,26 +73,61 @@ def check_export_target(runtime: Runtime, target: Path, overwrite: bool) -> tupl
     return places
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is to be written.
+
+    Attributes:
+        target: the file or directory.
+        batch: samples of one run.
+        overwrite: whether the target may be replaced.
+        for_inference: the form that is tried first.
+        quantization: how the numbers are rounded; None: not at all.
+    """
+
+    runtime: Runtime
+    target: Path
+    batch: int = 1
+    overwrite: bool = False
+    for_inference: bool = True
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An export that was run: whether its outputs are the model's, and how close those of a rounded one are."""
+
+    check: Check
+    quantization: QuantizationReport | None = None
+
+
+Compare: TypeAlias = "Callable[[Session, Model], Compared]"
+"""Runs the export of a model in some form, and compares its outputs with those of the model itself."""
+
+
 @dataclass(frozen=True)
 class Written:
     """A checked export.
 
     Attributes:
         inputs: shape, dtype and name of each of its inputs.
-        check: that it predicts what the model predicts.
+        compared: its outputs, with the model's.
+        partitions: see `octconvert.runtimes.base.Session.partitions`.
     """
 
     inputs: tuple[InputSpec, ...]
-    check: Check
+    compared: Compared
+    partitions: int | None
 
 
-def export_checked(
-    source: Model, runtime: Runtime, target: Path, batch: int, overwrite: bool, for_inference: bool
-) -> TakenForm[Written]:
+def export_checked(source: Model, job: Job, compare: Compare) -> TakenForm[Written]:
     """Export a model, run the file, compare its outputs with the model's, and put it in its place.
 
     Where the runtime does not take the form that is requested, the other one is tried. Whatever goes wrong, the target
     stays as it was and nothing is left behind.
+
+    Args:
+        compare: for example `same_outputs`.
 
     Raises:
         UsageError: the target can not be written, or exists and ``overwrite`` is false.
@@ -98,15 +136,17 @@ def export_checked(
     """
     from octconvert.inference.fallback import first_taken
 
+    runtime, target, forms = job.runtime, job.target, (job.for_inference, not job.for_inference)
     name = f"model{runtime.suffix if _is_file(runtime, target) else ''}"
+    precision = None if job.quantization is None else job.quantization.precision
 
     def places() -> tuple[Path, ...]:
-        return check_export_target(runtime, target, overwrite)
+        return check_export_target(runtime, target, job.overwrite)
 
     def export(folder: Path) -> TakenForm[Written]:
         os.mkdir(folder, 0o700)
-        write = partial(_written, source, runtime, folder / name, batch, target)
-        return first_taken(source, runtime, (for_inference, not for_inference), write)
+        write = partial(_written, job, compare, folder / name)
+        return first_taken(source, runtime, forms, write, precision=precision)
 
     def replace(folder: Path, place: Path) -> None:
         if len(places()) > 1:
@@ -117,21 +157,46 @@ def export_checked(
     return targets.checked_write(target, lambda: places()[-1], export, replace=replace)
 
 
-def _written(source: Model, runtime: Runtime, path: Path, batch: int, target: Path, model: Model) -> Written:
-    """``model`` exported to a path and checked against its source."""
+def _written(job: Job, compare: Compare, path: Path, model: Model) -> Written:
+    """``model`` exported to a path and checked."""
     from octconvert.runtimes.signature import signature_of
 
-    for each in _files(runtime, path):
+    for each in _files(job.runtime, path):
         remove(each)  # the rest of another form, which was tried before
     try:
-        runtime.export(model, path, batch)
+        job.runtime.export(model, path, job.batch, job.quantization)
     except InputError:
-        targets.check_room(path.parent, _BYTES_OF_A_GRAPH + _BYTES_OF_A_WEIGHT * model.count_params(), target)
+        targets.check_room(path.parent, _BYTES_OF_A_GRAPH + _BYTES_OF_A_WEIGHT * model.count_params(), job.target)
         raise
-    check = _compare(source, model, runtime, path, batch)
-    if not check.passed:
-        raise Failed(f"check '{check.name}' failed, nothing was written: {check.detail}", check.detail)
-    return Written(tuple(signature_of(model, batch)), check)
+    inputs = tuple(signature_of(model, job.batch))
+    try:
+        session = job.runtime.open(path)
+        compared = compare(session, model)
+    except OctconvertError:
+        raise
+    except Exception as error:  # runtimes raise errors of every kind
+        reason = f"{job.runtime.name} can not run the exported file: {job.runtime.reason(error)}"
+        raise _failed(Check("export", False, reason)) from error
+    if not compared.check.passed:
+        raise _failed(compared.check)
+    return Written(inputs, compared, session.partitions)
+
+
+def same_outputs(source: Model, batch: int) -> Compare:
+    """Compares an export in float32 with its source, on random inputs."""
+
+    def compare(session: Session, written: Model) -> Compared:
+        from octconvert.runtimes.signature import example_inputs
+        from octconvert.verification import checks
+
+        inputs = example_inputs(written, batch)
+        return Compared(checks.check_exported(source, list(inputs.values()), session(inputs)))
+
+    return compare
+
+
+def _failed(check: Check) -> Failed:
+    return Failed(f"check '{check.name}' failed, nothing was written: {check.detail}", check.detail)
 
 
 class Failed(CheckError):
@@ -146,18 +211,6 @@ def written_bytes(runtime: Runtime, target: Path) -> int:
     """Bytes of all files of an export."""
     every = [path for root in _files(runtime, target) for path in (root, *root.rglob("*"))]
     return sum(path.stat().st_size for path in every if path.is_file())
-
-
-def _compare(source: Model, model: Model, runtime: Runtime, path: Path, batch: int) -> Check:
-    from octconvert.runtimes.signature import example_inputs
-    from octconvert.verification import checks
-
-    inputs = example_inputs(model, batch)
-    try:
-        outputs = runtime.open(path)(inputs)
-    except Exception as error:  # runtimes raise errors of every kind
-        return Check("export", False, f"{runtime.name} can not run the exported file: {runtime.reason(error)}")
-    return checks.check_exported(source, list(inputs.values()), outputs)
 
 
 def _is_file(runtime: Runtime, place: Path) -> bool:

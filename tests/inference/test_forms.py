@@ -12,7 +12,7 @@ from oracle import all_layers, example, largest_difference, randomise, run
 
 import octconvert
 from octconvert.inference import Forms
-from octconvert.inference.emission import PATHS, UPSAMPLINGS
+from octconvert.inference.step_forms import PATHS, UPSAMPLINGS
 
 KINDS = [Forms(upsampling=up) for up in UPSAMPLINGS] + [Forms(paths) for paths in PATHS if paths != Forms().paths]
 """Each way once; the random graphs mix them."""

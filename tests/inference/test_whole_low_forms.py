@@ -9,7 +9,7 @@ from oracle import example, largest_difference, randomise, run
 
 import octconvert
 from octconvert.inference import Forms
-from octconvert.inference.emission import UPSAMPLINGS
+from octconvert.inference.step_forms import UPSAMPLINGS
 
 RESOLUTION = (layers.AveragePooling2D, layers.UpSampling2D, layers.Resizing)
 """What changes it, in the forms 'repeat' and 'resize'."""

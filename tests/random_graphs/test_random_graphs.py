@@ -22,7 +22,7 @@ from random_graphs.strategy import OTHER_SIZES, SIZES, STEPS, Graph, build, grap
 
 import octconvert
 from octconvert.inference import Forms
-from octconvert.inference.emission import PATHS, UPSAMPLINGS
+from octconvert.inference.step_forms import PATHS, UPSAMPLINGS
 
 SHARDS, EXAMPLES = 10, 52
 ALPHAS = st.lists(st.sampled_from([1.0, 0.5, 0.0, 1.0, 0.25, 0.75]), min_size=2, max_size=5)

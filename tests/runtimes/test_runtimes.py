@@ -7,7 +7,7 @@ from deployables import converted, installed, unsupported
 from keras import layers
 
 from octconvert.errors import InputError, UsageError
-from octconvert.inference.forms import RUNTIMES as FORMS
+from octconvert.inference.step_forms import RUNTIMES as FORMS
 from octconvert.model.execution import run
 from octconvert.runtimes import INSTALL, RUNTIMES, find
 from octconvert.runtimes.signature import batch_of, example_inputs, signature_of

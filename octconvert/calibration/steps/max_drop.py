@@ -29,7 +29,7 @@ def with_target(run: Run, state: State) -> State:
         UsageError: ``max_drop`` can not be measured, or is exceeded by every trial.
     """
     if run.settings.max_drop is None:
-        return replace(state, target=run.settings.target_macs)
+        return replace(state, target=run.settings.target)
     if not run.expected.classes:
         raise UsageError(
             "`max_drop` is about classes, and the model's first output is not one of classes; give `target_macs`"

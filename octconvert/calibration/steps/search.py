@@ -1,4 +1,4 @@
-"""Step *search*: alphas for a share of the MACs, see `octconvert.calibration.alphas`."""
+"""Step *search*: alphas for a share of the MACs or of the time, see `octconvert.calibration.alphas`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from octconvert.calibration.run import SOLVING, Run
 from octconvert.calibration.state import Candidate, State
 from octconvert.calibration.steps.measuring import damages
 from octconvert.calibration.steps.solve import fit_layers
+from octconvert.calibration.target_costs import MacCosts, Timing
 from octconvert.costs.cost import measure
 from octconvert.planning.planned import Planned
 
+MOST_CORRECTIONS, CLOSE = 4, 0.02
+"""Choices that are timed at most, and how near to the target one is near enough, as a share of the source's time."""
 TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
 """Share of the time for all trials; samples that each is fitted to at least and at most."""
 
@@ -34,21 +37,49 @@ class Search(CalibrationStep):
     def apply(self, run: Run, state: State) -> Outcome:
         """
         Raises:
-            OutOfReach: no alphas are low enough in MACs.
+            OutOfReach: no alphas cost as little.
         """
         assert state.target is not None
         even = with_alphas(state.planned, (EVEN,) * len(state.planned.plan.groups))
         pace = run.pace(self.name)
         costs, how = damages(run, even, pace.part(0.5), least=1)
-        search = AlphaSearch(even.layout, measure(even.graph)[0], costs, even.options.octave)
-        ways = proposals(search, even.layout, state.target)
-        best = ways[0] if run.settings.max_drop is not None else _best(run, even, costs, ways, pace)
-        alphas = np.array(best.alphas)
-        detail = f"{best.name}, {alphas.min():g} to {alphas.max():g}, for {search.cost(alphas):.1%} of the MACs"
+        if run.timing is not None:
+            best, share, unit = timed_way(run, run.timing, even, costs, state.target, pace)
+        else:
+            search = AlphaSearch(even.layout, MacCosts(even.layout, measure(even.graph)[0], even.options.octave), costs)
+            ways = proposals(search, even.layout, state.target)
+            best = ways[0] if run.settings.max_drop is not None else nearest(run, even, costs, ways, pace)
+            share, unit = search.cost(np.array(best.alphas)), "the MACs"
+        detail = f"{best.name}, {min(best.alphas):g} to {max(best.alphas):g}, for {share:.1%} of {unit}"
         return Outcome(replace(state, planned=with_alphas(even, best.alphas)), detail + how)
 
 
-def _best(run: Run, even: Planned, costs: np.ndarray, ways: Sequence[Proposal], pace: Pace) -> Proposal:
+def timed_way(
+    run: Run, timing: Timing, even: Planned, damages: np.ndarray, target: float, pace: Pace
+) -> tuple[Proposal, float, str]:
+    """A proposal whose whole model takes the share of the source's time; that share, and the unit in words.
+
+    The times of parts do not add up exactly: the whole model is timed, and the choice corrected by it.
+
+    Raises:
+        OutOfReach: nothing is fast enough.
+    """
+    costs, tried = timing.costs(), dict[tuple[float, ...], tuple[Proposal, float]]()
+    for _ in range(MOST_CORRECTIONS):
+        search = AlphaSearch(even.layout, costs, damages)
+        ways = proposals(search, even.layout, target)
+        best = nearest(run, even, damages, ways, pace.part(1 / MOST_CORRECTIONS))
+        if best.alphas in tried:
+            break
+        share = timing.measured(with_alphas(even, best.alphas))
+        tried[best.alphas] = best, share
+        if abs(share - target) <= CLOSE:
+            break
+    best, share = min(tried.values(), key=lambda each: abs(each[1] - target))
+    return best, share, f"{costs.unit}, measured"
+
+
+def nearest(run: Run, even: Planned, costs: np.ndarray, ways: Sequence[Proposal], pace: Pace) -> Proposal:
     """The proposal whose model, fitted to a few samples, is nearest to the source; the first where there is no time."""
     count = min(run.budget.samples(TRIAL_SHARE / len(ways), SOLVING), MOST_TRIED, run.supply.fit.count)
     if len(ways) == 1 or count < LEAST_TRIED:

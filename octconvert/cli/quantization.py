@@ -1,0 +1,75 @@
+"""The parameters of an export that is quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from octconvert.cli.accuracy import check_data, preprocessing, value_range
+from octconvert.cli.parameters import option, typed, whole_number
+from octconvert.options.fields import parse
+from octconvert.options.quantization import PrecisionName, QuantizationOptions
+
+QUANTIZATION = Group("Rounding the numbers", sort_key=2)
+_option: Callable[..., Parameter] = partial(option, group=QUANTIZATION, options=QuantizationOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationParameters:
+    """As they were typed; None or False where they were not."""
+
+    quantize: Annotated[PrecisionName | None, _option("quantize")] = None
+    integer_io: Annotated[bool, _option("integer_io", "For .tflite files.")] = False
+    calibrate: Annotated[
+        str | None, _option("calibration", "An .npz or .npy file or a directory of images.", metavar="DATA")
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        _option("preprocess", "As for a conversion.", metavar="HOW", allow_leading_hyphen=True),
+    ] = None
+    input_range: Annotated[
+        str | None,
+        _option("input_range", "Default: derived from the model.", metavar="LO,HI", allow_leading_hyphen=True),
+    ] = None
+    calibration_samples: Annotated[str | None, _option("calibration_samples", metavar="N")] = None
+    evaluate: Annotated[
+        str | None,
+        _option("evaluate", "An .npz file, or a directory with a subdirectory for each class.", metavar="DATA"),
+    ] = None
+    seed: Annotated[str | None, _option("seed", metavar="N")] = None
+
+    @property
+    def files(self) -> tuple[str | None, str | None]:
+        """What is read."""
+        return self.calibrate, self.evaluate
+
+    def arguments(self) -> dict[str, Any]:
+        """What was typed, by the names that `octconvert.export` has for it.
+
+        Raises:
+            UsageError: a value makes no sense, or two flags contradict each other.
+            InputError: there are no such data.
+        """
+        values = typed(
+            {
+                "quantize": self.quantize,
+                "integer_io": self.integer_io,
+                "calibration": self.calibrate,
+                "preprocess": preprocessing(self.preprocess),
+                "input_range": value_range(self.input_range),
+                "calibration_samples": whole_number(self.calibration_samples),
+                "evaluate": self.evaluate,
+                "seed": whole_number(self.seed),
+            }
+        )
+        parse(QuantizationOptions, values)  # refused before TensorFlow is started for it
+        check_data(self.calibrate, self.evaluate)
+        return values
+
+
+DEFAULT_QUANTIZATION = QuantizationParameters()
+"""None of the flags typed."""

@@ -1,0 +1,48 @@
+"""`Forms`: how steps are written that can be written in several ways, and what suits each runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+PATHS = ("inputs", "outputs", "separate")
+UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
+POOLINGS = ("layer", "depthwise")
+RESHAPINGS = ("operation", "layer")
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How steps are written that can be written in several ways; the best differs from runtime to runtime.
+
+    Attributes:
+        paths: of octave convolutions. 'separate': one convolution each; 'inputs': one over concatenated inputs where
+            two would be added; 'outputs': one where two read the low map, its channels cut.
+        upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
+            the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
+            columns copied, rows broadcast.
+        pooling: averages of whole windows. 'layer': AveragePooling2D; 'depthwise': a depthwise convolution.
+        reshaping: 'operation': of keras.ops, which leaves the batch to be derived; 'layer': Reshape, which HDF5 files
+            can hold, but which computes an open batch in each run.
+    """
+
+    paths: str = "inputs"
+    upsampling: str = "broadcast"
+    pooling: str = "layer"
+    reshaping: str = "operation"
+
+
+RUNTIMES = {
+    "tf": Forms(upsampling="copies"),
+    "xla": Forms(upsampling="rows"),
+    "litert": Forms(upsampling="broadcast"),
+    "onnx": Forms(upsampling="resize"),
+    "openvino": Forms(upsampling="resize"),
+}
+"""The fastest that ``benchmarks/forms.py`` has measured on ResNet50 and MobileNet; what is within the noise, either."""
+QUANTIZED = {("litert", "int8"): replace(RUNTIMES["litert"], pooling="depthwise")}
+"""The same for other precisions, where they differ: XNNPACK has no average pooling in int8."""
+
+
+def forms_for(runtime: str, precision: str | None = None) -> Forms:
+    """Those of a runtime; ``precision``: to which the numbers are going to be rounded."""
+    return QUANTIZED.get((runtime, precision or ""), RUNTIMES[runtime])

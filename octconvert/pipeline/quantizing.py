@@ -1,0 +1,143 @@
+"""The samples that an export is quantized with, and the comparison of its outputs with the model's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from octconvert.calibration.data.generator import synthetic_supply
+from octconvert.calibration.data.supply import Supply, user_supply
+from octconvert.calibration.evidence import ModelOutputs, accuracy, accuracy_of, measures
+from octconvert.errors import UsageError
+from octconvert.model.graph import CallGraph
+from octconvert.options.quantization import QuantizationOptions
+from octconvert.results.export import Closeness, QuantizationReport
+from octconvert.results.report import Check, Evaluation
+from octconvert.runtimes import Session
+from octconvert.runtimes.quantization import Quantization
+from octconvert.runtimes.signature import signature_of
+from octconvert.samples import Samples, read_samples
+from octconvert.verification.exporting import Compare, Compared
+
+HELD_OUT = 64
+"""Synthetic samples that the outputs are compared on."""
+LARGEST_ERROR = 0.5
+"""Mean squared difference of the outputs over their variance: beyond that, rounding has left nothing of the model."""
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding:
+    """An export that is going to be quantized.
+
+    Attributes:
+        graph: of the model.
+        options: as requested; they name a precision.
+        supply: samples for the ranges, and others to compare on.
+        labelled: samples to measure the accuracy on, if any.
+    """
+
+    graph: CallGraph
+    options: QuantizationOptions
+    supply: Supply
+    labelled: Samples | None
+
+    @classmethod
+    def of(cls, graph: CallGraph, options: QuantizationOptions) -> Rounding:
+        """
+        Raises:
+            InputError: the data can not be used.
+            UsageError: no samples can be generated for the model's inputs.
+        """
+        return cls(graph, options, _supply(graph, options), _labelled(graph, options))
+
+    @property
+    def quantization(self) -> Quantization:
+        """For the runtime."""
+        precision = self.options.precision or ""
+        arrays = self.supply.fit.arrays if precision == "int8" else ()
+        return Quantization(precision, tuple(arrays), self.options.integer_io)
+
+    def comparison(self, model: keras.Model, batch: int) -> Compare:
+        """Compares the export with the model, on samples that no range was measured on."""
+
+        def compare(session: Session, written: keras.Model) -> Compared:
+            held_out, names = self.supply.held_out, [spec.name for spec in signature_of(written, batch)]
+            expected = ModelOutputs.of(self.graph, held_out, BATCH)
+            outputs = _run(session, names, held_out, batch)
+            closeness = tuple(Closeness(each.name, each.after) for each in measures(expected, outputs, outputs))
+            report = QuantizationReport(
+                precision=self.options.precision or "",
+                integer_io=self.options.integer_io,
+                data=self.supply.label if self.options.precision == "int8" else "",
+                held_out=held_out.count,
+                closeness=closeness,
+                evaluation=self._evaluation(model, session, names, batch),
+            )
+            return Compared(_check(expected, outputs, held_out.count), report)
+
+        return compare
+
+    def _evaluation(self, model: keras.Model, session: Session, names: Sequence[str], batch: int) -> Evaluation | None:
+        if self.labelled is None:
+            return None
+        data = self.options.evaluate
+        name = Path(data).name if isinstance(data, (str, Path)) else "the labelled data"
+        outputs = _run(session, names, self.labelled, batch)
+        after = accuracy_of(self.graph, outputs, self.labelled)
+        return Evaluation(name, self.labelled.count, accuracy(model, self.labelled), after)
+
+
+def _supply(graph: CallGraph, options: QuantizationOptions) -> Supply:
+    settings = options.for_samples
+    if options.calibration is not None:
+        return user_supply(graph, settings)
+    supply = synthetic_supply(graph, settings, options.samples, HELD_OUT)
+    if supply is None:
+        raise UsageError("no samples can be generated for these inputs; give some as `calibration`")
+    return supply
+
+
+def _labelled(graph: CallGraph, options: QuantizationOptions) -> Samples | None:
+    if options.evaluate is None:
+        return None
+    return read_samples(
+        options.evaluate,
+        graph.model,
+        preprocess=options.preprocess,
+        limit=sys.maxsize,
+        seed=options.seed,
+        where="evaluate",
+        need_labels=True,
+    )
+
+
+def _run(session: Session, names: Sequence[str], samples: Samples, batch: int) -> ModelOutputs:
+    """The outputs of an export of a fixed batch; the last batch is filled up by samples that do not count."""
+    parts = [[np.array(output) for output in session(values)] for values in _batches(names, samples, batch)]
+    arrays = (np.concatenate(each)[: samples.count] for each in zip(*parts, strict=True))
+    return ModelOutputs(tuple(np.asarray(array, "float32") for array in arrays))
+
+
+def _batches(names: Sequence[str], samples: Samples, batch: int) -> Iterator[dict[str, Any]]:
+    for start in range(0, samples.count, batch):
+        places = np.arange(start, start + batch) % samples.count
+        yield {name: array[places] for name, array in zip(names, samples.arrays, strict=True)}
+
+
+def _check(expected: ModelOutputs, outputs: ModelOutputs, count: int) -> Check:
+    """Rounding changes every output; a file that predicts something else is another thing."""
+    shapes = [[array.shape for array in each.arrays] for each in (expected, outputs)]
+    if shapes[0] != shapes[1]:
+        return Check("export", False, f"its outputs have the shapes {shapes[1]} instead of {shapes[0]}")
+    error = expected.error(outputs)
+    passed = error <= LARGEST_ERROR
+    result = "predicts nearly the same" if passed else "predicts something else"
+    detail = f"the rounded file {result} (relative error {error:.2g} on {count:,} samples, allowed {LARGEST_ERROR:g})"
+    return Check("export", passed, detail)
