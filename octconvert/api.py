@@ -222,7 +222,8 @@ def export(
     output: str | Path,
     *,
     format: str | None = None,
-    batch: int | None = None,
+    batch: int | str | None = None,
+    opset: int | None = None,
     for_inference: bool = True,
     quantize: str | None = None,
     integer_io: bool = False,
@@ -244,7 +245,9 @@ def export(
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
         output: a name that ends in .tflite, .onnx or .xml (OpenVINO, with a .bin beside it), or a directory.
         format: 'litert', 'onnx', 'openvino' or 'tf' (a SavedModel); None: by the ending.
-        batch: samples in one run, fixed by the export like all other sizes; None: the batch size of the model, else 1.
+        batch: samples in one run, fixed by the export like all other sizes, or 'dynamic': left open; None: what the model
+            fixes, else 1.
+        opset: for ONNX, the version of its operations.
         for_inference: write the model's form for inference, see `octconvert.for_inference`. Where the runtime refuses
             the requested one, the other is written, and a note says so.
         quantize: round the numbers: 'int8' (weights and activations), 'float16' (weights), 'dynamic' (weights int8,

@@ -16,7 +16,7 @@ import numpy as np
 
 import octconvert
 from octconvert.runtimes import find
-from octconvert.runtimes.quantization import Quantization
+from octconvert.runtimes.settings import ExportSettings, Quantization
 from octconvert.runtimes.signature import example_inputs
 from octconvert.system import environment
 
@@ -41,7 +41,7 @@ def exported(
     path, inputs = stem.with_suffix(find(runtime).suffix), stem.with_suffix(".npz")
     values = example_inputs(model, batch)
     quantization = None if precision is None else Quantization(precision, tuple(values.values()))
-    find(runtime).export(model, path, batch, quantization)
+    find(runtime).export(model, path, ExportSettings(batch, quantization))
     np.savez(inputs, *values.values())
     return {"runtime": runtime, "path": str(path), "threads": threads, "inputs": str(inputs), "names": list(values)}
 

@@ -20,7 +20,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from importlib import metadata
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -33,13 +32,11 @@ from octconvert.cli.diff import diff
 from octconvert.cli.export import export
 from octconvert.cli.outcome import explain, fail
 from octconvert.cli.task import Task
+from octconvert.system.environment import version
 
 
 def _version() -> str:
-    try:
-        return metadata.version("octconvert")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
+    return version() or "unknown (not installed)"
 
 
 app = App(

@@ -19,9 +19,12 @@ from octconvert.cli.parameters import (
     ResultParameters,
     RunParameters,
     flag,
+    typed,
+    whole_number,
 )
 from octconvert.cli.quantization import DEFAULT_QUANTIZATION, QuantizationParameters
 from octconvert.cli.task import Task
+from octconvert.options import limits
 from octconvert.options.timing import FormatName
 
 
@@ -32,6 +35,9 @@ class FormatParameters:
     format: Annotated[
         FormatName | None,
         flag("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
+    ] = None
+    opset: Annotated[
+        str | None, flag("Version of the operations of ONNX. Default: what is best supported.", group=RUN, metavar="N")
     ] = None
     no_for_inference: Annotated[bool, flag("Write the model as it is, with its normalisation layers.", group=RUN)] = (
         False
@@ -67,6 +73,8 @@ def export(
     console, sized, rounded = result.console(), size.arguments(), rounding.arguments()
     runtime = exporting.format_of(Path(output), form.format)
     runtime.check_installed(rounding.quantize)
+    opset = None if form.opset is None else limits.whole("opset", whole_number(form.opset))
+    exporting.check_opset(runtime, opset)
     check_input(model)
     check_json(result, (model, *rounding.files))
     check_output(model, output, result.force)
@@ -74,6 +82,7 @@ def export(
     arguments = {
         "output": output,
         "format": form.format,
+        **typed({"opset": opset}),
         "for_inference": not form.no_for_inference,
         "overwrite": result.force,
         **sized,

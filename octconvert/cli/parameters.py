@@ -122,9 +122,10 @@ class LoadingParameters:
 class RunParameters:
     """At which size a model is run."""
 
-    batch: Annotated[str | None, flag("Batch size. Default: what the model fixes, else 1.", group=RUN, metavar="N")] = (
-        None
-    )
+    batch: Annotated[
+        str | None,
+        flag("Batch size; export: or dynamic. Default: what the model fixes, else 1.", group=RUN, metavar="N"),
+    ] = None
     input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
 
     def arguments(self) -> dict[str, Any]:

@@ -15,12 +15,15 @@ WHOLE: dict[str, tuple[int, int]] = {
     "seed": (0, 2**32 - 1),  # what NumPy and Keras both take
     "threads": (1, 1024),
     "batch": (1, 2**16),
+    "opset": (13, 18),  # of which tf2onnx knows all operations
     "rounds": (1, 10_000),
     "epochs": (1, 10**6),
     "batch_size": (1, 2**20),
     "steps_per_epoch": (1, 10**9),
 }
 """Name -> the least and the most, both allowed."""
+DYNAMIC = "dynamic"
+"""The batch of an export that is left open."""
 REAL: dict[str, tuple[float, float, str]] = {
     "calibration_budget": (0.0, 30 * 86_400.0, "a number of seconds above 0, of less than 30 days"),
     "target_macs": (0.0, 1.0, "a share above 0 and below 1"),
@@ -40,6 +43,11 @@ def whole(name: str, value: Any) -> int:
     if _is_whole(value) and least <= int(value) <= most:
         return int(value)
     raise UsageError(f"`{name}` takes a whole number from {least} to {most}, received {shown(value)}")
+
+
+def open_batch(name: str, value: Any) -> int | str:
+    """As `whole`, or `DYNAMIC`."""
+    return DYNAMIC if isinstance(value, str) and value == DYNAMIC else whole(name, value)
 
 
 def octave(value: Any) -> int:

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from octconvert.options.fields import parse
+from octconvert.options.limits import DYNAMIC
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.quantization import QuantizationOptions
 from octconvert.pipeline.quantizing import Rounding
 from octconvert.pipeline.source import read_source
 from octconvert.results.export import Exported, TensorReport
+from octconvert.runtimes.settings import ExportSettings
 from octconvert.runtimes.signature import batch_of, signature_of
+from octconvert.system.environment import version
 from octconvert.system.progress import silent
 from octconvert.verification.exporting import (
     Job,
     check_export_target,
+    check_opset,
     export_checked,
     format_of,
     same_outputs,
@@ -31,19 +35,22 @@ def export(arguments: Mapping[str, Any]) -> Exported:
     overwrite = arguments.get("overwrite", False)
     target, rounding = Path(output), parse(QuantizationOptions, arguments)
     runtime = format_of(target, arguments.get("format"))
+    opset = arguments.get("opset")
+    check_opset(runtime, opset)
     runtime.check_installed(rounding.precision)
     check_export_target(runtime, target, overwrite)
     progress("read", 0, 1)
     source = read_source(arguments["model_or_path"], parse(LoadingOptions, arguments))
-    batch = batch_of([source.model], arguments.get("batch"))
+    batch = _batch(source.model, arguments.get("batch"))
     signature_of(source.model, batch)
     source_notes = source.example()[1]
-    job = Job(runtime, target, batch, overwrite, arguments.get("for_inference", True))
+    settings = ExportSettings(batch, None, opset, _metadata(source.label, arguments))
+    job = Job(runtime, target, settings, overwrite, arguments.get("for_inference", True))
     compare, sample_notes = same_outputs(source.model, batch), tuple[str, ...]()
     if rounding.precision is not None:
         progress("samples", 0, 1)
         rounded = Rounding.of(source.graph, rounding)
-        job = replace(job, quantization=rounded.quantization)
+        job = replace(job, settings=replace(settings, quantization=rounded.quantization))
         compare, sample_notes = rounded.comparison(source.model, batch), rounded.supply.notes
     progress(f"export for {runtime.name}", 0, 1)
     choice = export_checked(source.model, job, compare)
@@ -60,3 +67,26 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         quantization=compared.quantization,
         notes=(*source.repairs, *source_notes, *sample_notes, *choice.notes),
     )
+
+
+def _batch(model: Any, requested: Any) -> int | None:
+    """Of the export; None: left open."""
+    return None if requested == DYNAMIC else batch_of([model], requested)
+
+
+def _metadata(source: str, arguments: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The program, the source, and what was requested; no path, which is of this machine alone."""
+    skipped = {"model_or_path", "output", "overwrite", "progress", "custom_objects", "unsafe"}
+    options = [f"{name}={_short(value)}" for name, value in sorted(arguments.items()) if name not in skipped]
+    return (
+        ("octconvert_version", version()),
+        ("octconvert_source", Path(source).name),
+        ("octconvert_options", " ".join(options)),
+    )
+
+
+def _short(value: Any) -> str:
+    """An option's value: of data their file's name or their type."""
+    if isinstance(value, (str, Path)):
+        return Path(value).name
+    return str(value) if isinstance(value, (bool, int, float, tuple)) else type(value).__name__

@@ -20,7 +20,7 @@ from octconvert.options.quantization import QuantizationOptions
 from octconvert.results.export import Closeness, QuantizationReport
 from octconvert.results.report import Check, Evaluation
 from octconvert.runtimes import Session
-from octconvert.runtimes.quantization import Quantization
+from octconvert.runtimes.settings import Quantization
 from octconvert.runtimes.signature import signature_of
 from octconvert.samples import Samples, read_samples
 from octconvert.verification.exporting import Compare, Compared
@@ -64,13 +64,13 @@ class Rounding:
         arrays = self.supply.fit.arrays if precision == "int8" else ()
         return Quantization(precision, tuple(arrays), self.options.integer_io)
 
-    def comparison(self, model: keras.Model, batch: int) -> Compare:
+    def comparison(self, model: keras.Model, batch: int | None) -> Compare:
         """Compares the export with the model, on samples that no range was measured on."""
 
         def compare(session: Session, written: keras.Model) -> Compared:
             held_out, names = self.supply.held_out, [spec.name for spec in signature_of(written, batch)]
             expected = ModelOutputs.of(self.graph, held_out, BATCH)
-            outputs = _run(session, names, held_out, batch)
+            outputs = _run(session, names, held_out, batch or 1)
             closeness = tuple(Closeness(each.name, each.after) for each in measures(expected, outputs, outputs))
             report = QuantizationReport(
                 precision=self.options.precision or "",
@@ -78,7 +78,7 @@ class Rounding:
                 data=self.supply.label if self.options.precision == "int8" else "",
                 held_out=held_out.count,
                 closeness=closeness,
-                evaluation=self._evaluation(model, session, names, batch),
+                evaluation=self._evaluation(model, session, names, batch or 1),
             )
             return Compared(_check(expected, outputs, held_out.count), report)
 

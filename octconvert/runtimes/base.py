@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from octconvert.errors import InputError, UsageError, first_line
+from octconvert.runtimes.settings import ExportSettings
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
-
-    from octconvert.runtimes.quantization import Quantization
 
 Signature: TypeAlias = "list[list[keras.InputSpec]]"
 """As ``keras.Model.export`` takes it."""
@@ -74,6 +73,7 @@ class Runtime(ABC):
         exports_with: modules that are needed to write one, besides TensorFlow.
         quantizes_with: precision -> modules that are needed to write it; the other precisions it does not have.
         unsupported: regular expression that finds the names of unsupported operations in its error messages.
+        has_opsets: whether its operations come in several versions.
         computes_in: the floating-point types in which it can run all layers.
     """
 
@@ -82,6 +82,7 @@ class Runtime(ABC):
     runs_with: ClassVar[tuple[str, ...]] = ()
     exports_with: ClassVar[tuple[str, ...]] = ()
     quantizes_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    has_opsets: ClassVar[bool] = False
     unsupported: ClassVar[str] = "$^"
     computes_in: ClassVar[frozenset[str]] = frozenset({"float16", "bfloat16", "float32", "float64"})
 
@@ -107,13 +108,10 @@ class Runtime(ABC):
         missing = self.missing(precision)
         return f"needs {' and '.join(missing)}: {INSTALL}" if missing else ""
 
-    def export(self, model: keras.Model, path: Path, batch: int, quantization: Quantization | None = None) -> None:
-        """Write a Functional or Sequential model with all sizes fixed, the batch's too.
+    def export(self, model: keras.Model, path: Path, settings: ExportSettings | None = None) -> None:
+        """Write a Functional or Sequential model with all sizes fixed, and the batch's too unless it is left open.
 
         Its inputs have the names of `signature_of`; inputs and outputs are flat.
-
-        Args:
-            quantization: how its numbers are rounded; None: they stay as they are.
 
         Raises:
             UsageError: sizes are open, or the model fixes another batch size.
@@ -124,17 +122,18 @@ class Runtime(ABC):
         from octconvert.runtimes.signature import signature_of
         from octconvert.system.quiet import quiet
 
-        signature = signature_of(model, batch)
+        settings = settings or ExportSettings()
+        signature = signature_of(model, settings.batch)
         try:
             with quiet():
-                self._write(keras.Model(model.inputs, list(model.outputs)), [signature], path, quantization)
+                self._write(keras.Model(model.inputs, list(model.outputs)), [signature], path, settings)
         except Exception as error:  # converters raise errors of every kind
             reason = self.reason(error)
             raise Refused(f"model '{model.name}' can not be exported for {self.name}: {reason}", reason) from error
 
     @abstractmethod
-    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
-        """Write a model with flat inputs and outputs; ``quantization``: of those of `quantizes_with`."""
+    def _write(self, model: keras.Model, signature: Signature, path: Path, settings: ExportSettings) -> None:
+        """Write a model with flat inputs and outputs; its precision is one of `quantizes_with`."""
 
     @abstractmethod
     def open(self, path: Path, threads: int | None = None) -> Session:

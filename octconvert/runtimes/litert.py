@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from octconvert.runtimes.quantization import Quantization
+    from octconvert.runtimes.settings import ExportSettings, Quantization
 
 _DELEGATE = "DELEGATE"
 """The operation that stands for a part of the model that XNNPACK runs."""
@@ -26,13 +26,13 @@ class LiteRT(Runtime):
     quantizes_with: ClassVar = {"int8": (), "float16": (), "dynamic": ()}
     unsupported = r"'tf\.(\w+)' op is neither"
 
-    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, settings: ExportSettings) -> None:
         import tensorflow as tf
 
         # By default Keras lets operations of TensorFlow through, which LiteRT alone can not run.
         options: dict[str, Any] = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
-        if quantization is not None:
-            options = _quantized(options, quantization, signature[0])
+        if settings.quantization is not None:
+            options = _quantized(options, settings.quantization, signature[0])
         model.export(path, format="litert", verbose=False, input_signature=signature, **options)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
@@ -50,7 +50,7 @@ def _quantized(options: dict[str, Any], quantization: Quantization, specs: list[
         options["target_spec"] = {**options["target_spec"], "supported_types": [tf.float16]}
     if quantization.precision != "int8":
         return options
-    names, size = [spec.name for spec in specs], specs[0].shape[0]
+    names, size = [spec.name for spec in specs], specs[0].shape[0] or 1
     options["representative_dataset"] = lambda: quantization.batches(names, size)
     operations = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     options["target_spec"] = {"supported_ops": operations}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from octconvert.runtimes.quantization import Quantization
+    from octconvert.runtimes.settings import ExportSettings
 
 ERRORS_ONLY = 3
 """Least severity of what is logged."""
@@ -25,30 +25,34 @@ class Onnx(Runtime):
     runs_with = ("onnxruntime",)
     exports_with = ("onnx", "tf2onnx")
     quantizes_with: ClassVar = {"int8": (), "float16": (), "dynamic": ()}
+    has_opsets = True
     unsupported = r"No Op registered for (\w+)"
 
-    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, settings: ExportSettings) -> None:
         import keras
         import onnx
 
         import octconvert.runtimes.onnx_operations  # noqa: F401, registers them
+        from octconvert.runtimes.onnx_naming import name_outputs
         from octconvert.runtimes.onnx_resizing import use_asymmetric_upsampling
         from octconvert.runtimes.onnx_weights import FedWeights, set_weights, weights_of
 
         weights = weights_of(model)
         specs = [keras.InputSpec(shape=each.shape, dtype=each.dtype, name=name) for name, each in weights.items()]
+        versions = {} if settings.opset is None else {"opset_version": settings.opset}
         FedWeights(model).export(
-            path, format="onnx", verbose=False, input_signature=[[*keras.tree.flatten(signature), *specs]]
+            path, format="onnx", verbose=False, input_signature=[[*keras.tree.flatten(signature), *specs]], **versions
         )
         exported = onnx.load(path)
         set_weights(exported, {name: keras.ops.convert_to_numpy(each) for name, each in weights.items()})
         use_asymmetric_upsampling(exported)
+        name_outputs(exported)
+        onnx.helper.set_model_props(exported, dict(settings.metadata))
         onnx.save(exported, path)
-        if quantization is not None:
+        if settings.quantization is not None:
             from octconvert.runtimes.onnx_quantization import quantize
 
-            names = [spec.name for spec in signature[0]]
-            quantize(path, quantization, names, signature[0][0].shape[0])
+            quantize(path, settings.quantization, [spec.name for spec in signature[0]], settings.batch or 1)
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import onnxruntime

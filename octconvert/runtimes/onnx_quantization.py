@@ -11,7 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from octconvert.runtimes.quantization import Quantization
+from octconvert.runtimes.settings import Quantization
 from octconvert.system.temporaries import temporary
 
 

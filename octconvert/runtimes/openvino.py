@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from octconvert.runtimes.quantization import Quantization
+    from octconvert.runtimes.settings import ExportSettings, Quantization
 
 _OUTPUT = re.compile(r"output_\d+")
 
@@ -27,17 +27,16 @@ class OpenVino(Runtime):
     quantizes_with: ClassVar = {"int8": ("nncf",), "float16": ()}
     unsupported = r"No conversion rule found for operations: ([\w, ]+)"
 
-    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, settings: ExportSettings) -> None:
         import openvino
 
         with temporary(path.with_name(f"{path.name}.tf")) as folder:
             model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
             converted = openvino.Core().read_model(folder)
-            precision = None if quantization is None else quantization.precision
-            if quantization is not None and precision == "int8":
-                converted = _quantized(converted, quantization, signature[0])
+            if settings.quantization is not None and settings.precision == "int8":
+                converted = _quantized(converted, settings.quantization, signature[0])
             # By default the weights would be rounded to half precision.
-            openvino.save_model(converted, _description(path), compress_to_fp16=precision == "float16")
+            openvino.save_model(converted, _description(path), compress_to_fp16=settings.precision == "float16")
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import openvino
@@ -54,7 +53,7 @@ def _quantized(model: Any, quantization: Quantization, specs: list[keras.InputSp
     """Weights and activations in int8, by NNCF."""
     import nncf
 
-    batches = list(quantization.batches([spec.name for spec in specs], specs[0].shape[0]))
+    batches = list(quantization.batches([spec.name for spec in specs], specs[0].shape[0] or 1))
     return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
 
 

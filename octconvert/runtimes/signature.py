@@ -30,8 +30,18 @@ def batch_of(models: Iterable[keras.Model], batch: int | None = None) -> int:
     return chosen
 
 
-def signature_of(model: keras.Model, batch: int) -> list[keras.InputSpec]:
-    """A shape without unknowns, a dtype and a name for each input, in the model's flat order.
+def check_open_batch(model: keras.Model) -> None:
+    """
+    Raises:
+        UsageError: the model fixes its batch size, so that it can not be left open.
+    """
+    size = next((tensor.shape[0] for tensor in model.inputs if tensor.shape[0]), None)
+    if size is not None:
+        raise UsageError(f"model '{model.name}' has a fixed batch size of {size}, which can not be left open")
+
+
+def signature_of(model: keras.Model, batch: int | None) -> list[keras.InputSpec]:
+    """A shape, a dtype and a name for each input, in the model's flat order; no size is open but a ``batch`` of None.
 
     The names are those of the input layers: the model's file and its form for inference have them too. A tensor's own
     name can be another one.
@@ -39,7 +49,10 @@ def signature_of(model: keras.Model, batch: int) -> list[keras.InputSpec]:
     Raises:
         UsageError: the model leaves rows or columns open, or fixes another batch size.
     """
-    batch_of([model], batch)
+    if batch is None:
+        check_open_batch(model)
+    else:
+        batch_of([model], batch)
     specs = []
     names = _names([tensor._keras_history.operation.name for tensor in model.inputs])
     for tensor, name in zip(model.inputs, names, strict=True):
@@ -52,9 +65,9 @@ def signature_of(model: keras.Model, batch: int) -> list[keras.InputSpec]:
     return specs
 
 
-def example_inputs(model: keras.Model, batch: int) -> dict[str, np.ndarray]:
-    """Random inputs by the names of `signature_of`, in its order."""
-    samples = zip(signature_of(model, batch), examples.example(model, batch).samples, strict=True)
+def example_inputs(model: keras.Model, batch: int | None) -> dict[str, np.ndarray]:
+    """Random inputs by the names of `signature_of`, in its order; one sample where the batch is open."""
+    samples = zip(signature_of(model, batch), examples.example(model, batch or 1).samples, strict=True)
     return {spec.name: sample.astype(spec.dtype) for spec, sample in samples}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from octconvert.runtimes.quantization import Quantization
+    from octconvert.runtimes.settings import ExportSettings
 
 Function: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Tensors by name -> output tensors by name."""
@@ -25,7 +25,7 @@ class TensorFlow(Runtime):
     name = "tf"
     runs_with = ("tensorflow",)
 
-    def _write(self, model: keras.Model, signature: Signature, path: Path, quantization: Quantization | None) -> None:
+    def _write(self, model: keras.Model, signature: Signature, path: Path, settings: ExportSettings) -> None:
         model.export(path, format="tf_saved_model", verbose=False, input_signature=signature)
 
     def open(self, path: Path, threads: int | None = None) -> Session:

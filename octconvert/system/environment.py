@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -23,3 +24,11 @@ def set_defaults() -> None:
 def users_environment() -> dict[str, str]:
     """The environment without what `set_defaults` has added, so that models are timed as they will be run."""
     return {name: value for name, value in os.environ.items() if name not in _set_here}
+
+
+def version() -> str:
+    """Of octconvert; empty where it is not installed."""
+    try:
+        return metadata.version("octconvert")
+    except metadata.PackageNotFoundError:
+        return ""

@@ -14,7 +14,7 @@ from octconvert.options.timing import FORMATS, check_format
 from octconvert.results.export import QuantizationReport
 from octconvert.results.report import Check
 from octconvert.runtimes import Runtime, Session, find, openvino_pair
-from octconvert.runtimes.quantization import Quantization
+from octconvert.runtimes.settings import ExportSettings
 from octconvert.system import targets
 from octconvert.system.temporaries import remove
 
@@ -54,6 +54,15 @@ def format_of(target: Path, name: str | None = None) -> Runtime:
     return find(name or by_ending or "")
 
 
+def check_opset(runtime: Runtime, opset: int | None) -> None:
+    """
+    Raises:
+        UsageError: the format has no versions of its operations.
+    """
+    if opset is not None and not runtime.has_opsets:
+        raise UsageError(f"`opset` is for ONNX; {runtime.name} has none")
+
+
 def check_export_target(runtime: Runtime, target: Path, overwrite: bool) -> tuple[Path, ...]:
     """Refuse what `export_checked` could not write, before any work is done for it.
 
@@ -79,18 +88,16 @@ class Job:
 
     Attributes:
         target: the file or directory.
-        batch: samples of one run.
+        settings: how it is written.
         overwrite: whether the target may be replaced.
         for_inference: the form that is tried first.
-        quantization: how the numbers are rounded; None: not at all.
     """
 
     runtime: Runtime
     target: Path
-    batch: int = 1
+    settings: ExportSettings
     overwrite: bool = False
     for_inference: bool = True
-    quantization: Quantization | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,6 @@ def export_checked(source: Model, job: Job, compare: Compare) -> TakenForm[Writt
 
     runtime, target, forms = job.runtime, job.target, (job.for_inference, not job.for_inference)
     name = f"model{runtime.suffix if _is_file(runtime, target) else ''}"
-    precision = None if job.quantization is None else job.quantization.precision
 
     def places() -> tuple[Path, ...]:
         return check_export_target(runtime, target, job.overwrite)
@@ -146,7 +152,7 @@ def export_checked(source: Model, job: Job, compare: Compare) -> TakenForm[Writt
     def export(folder: Path) -> TakenForm[Written]:
         os.mkdir(folder, 0o700)
         write = partial(_written, job, compare, folder / name)
-        return first_taken(source, runtime, forms, write, precision=precision)
+        return first_taken(source, runtime, forms, write, precision=job.settings.precision)
 
     def replace(folder: Path, place: Path) -> None:
         if len(places()) > 1:
@@ -164,11 +170,11 @@ def _written(job: Job, compare: Compare, path: Path, model: Model) -> Written:
     for each in _files(job.runtime, path):
         remove(each)  # the rest of another form, which was tried before
     try:
-        job.runtime.export(model, path, job.batch, job.quantization)
+        job.runtime.export(model, path, job.settings)
     except InputError:
         targets.check_room(path.parent, _BYTES_OF_A_GRAPH + _BYTES_OF_A_WEIGHT * model.count_params(), job.target)
         raise
-    inputs = tuple(signature_of(model, job.batch))
+    inputs = tuple(signature_of(model, job.settings.batch))
     try:
         session = job.runtime.open(path)
         compared = compare(session, model)
@@ -182,7 +188,7 @@ def _written(job: Job, compare: Compare, path: Path, model: Model) -> Written:
     return Written(inputs, compared, session.partitions)
 
 
-def same_outputs(source: Model, batch: int) -> Compare:
+def same_outputs(source: Model, batch: int | None) -> Compare:
     """Compares an export in float32 with its source, on random inputs."""
 
     def compare(session: Session, written: Model) -> Compared:

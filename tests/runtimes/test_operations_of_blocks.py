@@ -33,14 +33,14 @@ def bottleneck(size=16):
 
 def in_litert(model, folder) -> Counter:
     runtime, path = installed("litert"), folder / "block.tflite"
-    runtime.export(model, path, 1)
+    runtime.export(model, path)
     interpreter = runtime.open(path)._interpreter
     return Counter(each["op_name"] for each in interpreter._get_ops_details() if each["op_name"] != "DELEGATE")
 
 
 def in_onnx(model, folder) -> Counter:
     runtime, path = installed("onnx"), folder / "block.onnx"
-    runtime.export(model, path, 1)
+    runtime.export(model, path)
     return Counter(node.op_type for node in pytest.importorskip("onnx").load(path).graph.node)
 
 
@@ -76,7 +76,7 @@ def test_one_pool_and_one_upsampling(name, tmp_path):
 def test_every_runtime_computes_what_keras_computes(name, size, tmp_path):
     runtime, model = installed(name), bottleneck(size)
     path = tmp_path / f"block{runtime.suffix}"
-    runtime.export(octconvert.for_inference(model, name), path, 1)
+    runtime.export(octconvert.for_inference(model, name), path)
     inputs = example_inputs(model, 1)
     assert largest_difference(run(model, list(inputs.values())), runtime.open(path)(inputs)) < 1e-5
 

@@ -10,6 +10,7 @@ from octconvert.errors import InputError, UsageError
 from octconvert.inference.step_forms import RUNTIMES as FORMS
 from octconvert.model.execution import run
 from octconvert.runtimes import INSTALL, RUNTIMES, find
+from octconvert.runtimes.settings import ExportSettings
 from octconvert.runtimes.signature import batch_of, example_inputs, signature_of
 from octconvert.verification.checks import largest_difference
 
@@ -35,7 +36,7 @@ def exported(name: str, model, folder, batch: int = 1):
     """(the file, what the runtime gives for random inputs), which is what Keras gives."""
     runtime = installed(name)
     path = folder / f"model{runtime.suffix}"
-    runtime.export(model, path, batch)
+    runtime.export(model, path, ExportSettings(batch))
     inputs = example_inputs(model, batch)
     found = runtime.open(path)(inputs)
     assert largest_difference(run(model, list(inputs.values())), found) < 1e-5
@@ -75,7 +76,7 @@ def test_whole_upsampling_in_onnx_follows_the_rule_that_runtimes_are_fast_with(t
     image = keras.Input((6, 6, 3), name="image")
     model = keras.Model(image, keras.layers.Resizing(rows, 18, interpolation="nearest")(image))
     path = tmp_path / "up.onnx"
-    find("onnx").export(model, path, 1)
+    find("onnx").export(model, path)
     resizings = [node for node in onnx.load(path).graph.node if node.op_type == "Resize"]
     rules = [each.s for node in resizings for each in node.attribute if each.name == "coordinate_transformation_mode"]
     assert rules == [rule]
@@ -101,7 +102,7 @@ def test_a_model_without_weights(tmp_path, name):
 @pytest.mark.long
 def test_openvino_writes_a_directory_too(octave, tmp_path):
     runtime = installed("openvino")
-    runtime.export(octave, tmp_path / "net", 1)
+    runtime.export(octave, tmp_path / "net")
     assert {path.name for path in (tmp_path / "net").iterdir()} == {"model.xml", "model.bin"}
     assert len(runtime.open(tmp_path / "net")(example_inputs(octave, 1))) == 1
 
@@ -111,7 +112,7 @@ def test_an_operation_that_a_runtime_has_not_is_named(tmp_path, name):
     runtime = installed(name)
     path = tmp_path / f"model{runtime.suffix}"
     try:
-        runtime.export(unsupported(), path, 1)
+        runtime.export(unsupported(), path)
         runtime.open(path)
     except InputError as error:
         told = str(error)

@@ -1,4 +1,4 @@
-"""`Quantization`: how a runtime is to round the numbers of a model that it writes."""
+"""How a runtime is to write a model: `ExportSettings`, and among them how numbers are rounded, `Quantization`."""
 
 from __future__ import annotations
 
@@ -28,3 +28,25 @@ class Quantization:
         for start in range(0, max(count - size, 0) + 1, size):
             places = np.arange(start, start + size) % count
             yield {name: array[places] for name, array in zip(names, self.samples, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class ExportSettings:
+    """How a model is written.
+
+    Attributes:
+        batch: samples of one run; None: it is left open.
+        quantization: how numbers are rounded; None: they stay as they are.
+        opset: version of the operations, where a format has several; None: the one that is best supported.
+        metadata: (name, value), where a format can hold them.
+    """
+
+    batch: int | None = 1
+    quantization: Quantization | None = None
+    opset: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def precision(self) -> str | None:
+        """To which numbers are rounded."""
+        return None if self.quantization is None else self.quantization.precision
