@@ -245,7 +245,7 @@ def export(
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
         output: a name that ends in .tflite, .onnx or .xml (OpenVINO, with a .bin beside it), or a directory.
         format: 'litert', 'onnx', 'openvino' or 'tf' (a SavedModel); None: by the ending.
-        batch: samples in one run, fixed by the export like all other sizes, or 'dynamic': left open; None: what the model
+        batch: samples in one run, fixed by the export like all other sizes, or 'dynamic'; None: what the model
             fixes, else 1.
         opset: for ONNX, the version of its operations.
         for_inference: write the model's form for inference, see `octconvert.for_inference`. Where the runtime refuses

@@ -72,9 +72,8 @@ def export(
 
     console, sized, rounded = result.console(), size.arguments(), rounding.arguments()
     runtime = exporting.format_of(Path(output), form.format)
-    runtime.check_installed(rounding.quantize)
     opset = None if form.opset is None else limits.whole("opset", whole_number(form.opset))
-    exporting.check_opset(runtime, opset)
+    exporting.check_settings(runtime, rounding.quantize, opset, rounding.integer_io)
     check_input(model)
     check_json(result, (model, *rounding.files))
     check_output(model, output, result.force)

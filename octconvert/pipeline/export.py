@@ -21,7 +21,7 @@ from octconvert.system.progress import silent
 from octconvert.verification.exporting import (
     Job,
     check_export_target,
-    check_opset,
+    check_settings,
     export_checked,
     format_of,
     same_outputs,
@@ -36,8 +36,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
     target, rounding = Path(output), parse(QuantizationOptions, arguments)
     runtime = format_of(target, arguments.get("format"))
     opset = arguments.get("opset")
-    check_opset(runtime, opset)
-    runtime.check_installed(rounding.precision)
+    check_settings(runtime, rounding.precision, opset, rounding.integer_io)
     check_export_target(runtime, target, overwrite)
     progress("read", 0, 1)
     source = read_source(arguments["model_or_path"], parse(LoadingOptions, arguments))

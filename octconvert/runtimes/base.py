@@ -74,6 +74,7 @@ class Runtime(ABC):
         quantizes_with: precision -> modules that are needed to write it; the other precisions it does not have.
         unsupported: regular expression that finds the names of unsupported operations in its error messages.
         has_opsets: whether its operations come in several versions.
+        has_integer_io: whether the inputs and outputs of its files can be rounded too.
         computes_in: the floating-point types in which it can run all layers.
     """
 
@@ -83,6 +84,7 @@ class Runtime(ABC):
     exports_with: ClassVar[tuple[str, ...]] = ()
     quantizes_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     has_opsets: ClassVar[bool] = False
+    has_integer_io: ClassVar[bool] = False
     unsupported: ClassVar[str] = "$^"
     computes_in: ClassVar[frozenset[str]] = frozenset({"float16", "bfloat16", "float32", "float64"})
 

@@ -24,6 +24,7 @@ class LiteRT(Runtime):
     computes_in = frozenset({"float32"})
     runs_with = ("ai_edge_litert.interpreter",)
     quantizes_with: ClassVar = {"int8": (), "float16": (), "dynamic": ()}
+    has_integer_io = True
     unsupported = r"'tf\.(\w+)' op is neither"
 
     def _write(self, model: keras.Model, signature: Signature, path: Path, settings: ExportSettings) -> None:

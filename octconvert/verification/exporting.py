@@ -54,13 +54,17 @@ def format_of(target: Path, name: str | None = None) -> Runtime:
     return find(name or by_ending or "")
 
 
-def check_opset(runtime: Runtime, opset: int | None) -> None:
-    """
+def check_settings(runtime: Runtime, precision: str | None, opset: int | None, integer_io: bool) -> None:
+    """Refuse what the runtime's format does not have.
+
     Raises:
-        UsageError: the format has no versions of its operations.
+        UsageError: with the reason, or because a package is not installed.
     """
     if opset is not None and not runtime.has_opsets:
         raise UsageError(f"`opset` is for ONNX; {runtime.name} has none")
+    if integer_io and not runtime.has_integer_io:
+        raise UsageError(f"`integer_io` is for LiteRT; files for {runtime.name} have their ends in float32")
+    runtime.check_installed(precision)
 
 
 def check_export_target(runtime: Runtime, target: Path, overwrite: bool) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from octconvert.calibration import selection
-from octconvert.calibration.alphas import EVEN, AlphaSearch, with_alphas
+from octconvert.calibration.alphas import EVEN, AlphaSearch, OutOfReach, with_alphas
 from octconvert.calibration.attempt import CalibrationStep, Outcome
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.proposals import Proposal, proposals
@@ -20,8 +20,9 @@ from octconvert.calibration.target_costs import MacCosts, Timing
 from octconvert.costs.cost import measure
 from octconvert.planning.planned import Planned
 
-MOST_CORRECTIONS, CLOSE = 4, 0.02
-"""Choices that are timed at most, and how near to the target one is near enough, as a share of the source's time."""
+MOST_CORRECTIONS, CLOSE, TOO_SLOW = 4, 0.02, 0.05
+"""Choices that are timed at most; how near to the target is near enough, and how far above it too far, as shares of the
+source's time."""
 TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
 """Share of the time for all trials; samples that each is fitted to at least and at most."""
 
@@ -64,18 +65,25 @@ def timed_way(
     Raises:
         OutOfReach: nothing is fast enough.
     """
-    costs, tried = timing.costs(), dict[tuple[float, ...], tuple[Proposal, float]]()
-    for _ in range(MOST_CORRECTIONS):
+    costs, tried = timing.costs(), dict[tuple[float, ...], tuple[float, Proposal]]()
+    for number in range(MOST_CORRECTIONS):
         search = AlphaSearch(even.layout, costs, damages)
-        ways = proposals(search, even.layout, target)
-        best = nearest(run, even, damages, ways, pace.part(1 / MOST_CORRECTIONS))
+        try:
+            ways = proposals(search, even.layout, target)
+        except OutOfReach:
+            if not tried:
+                raise
+            break
+        best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CORRECTIONS - number)))
         if best.alphas in tried:
             break
         share = timing.measured(with_alphas(even, best.alphas))
-        tried[best.alphas] = best, share
+        tried[best.alphas] = share, best
         if abs(share - target) <= CLOSE:
             break
-    best, share = min(tried.values(), key=lambda each: abs(each[1] - target))
+    share, best = min(tried.values(), key=lambda each: abs(each[0] - target))
+    if share > target + TOO_SLOW:
+        raise OutOfReach(f"{costs.option} {target:g} is out of reach: {share:.2f} of {costs.unit} was measured")
     return best, share, f"{costs.unit}, measured"
 
 
