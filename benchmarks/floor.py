@@ -1,6 +1,7 @@
 """What a run would take if nothing but its layers' own times counted: the floor, and which layers it is made of.
 
-    python benchmarks/floor.py [MODEL ...] [--alpha 0.5] [--runtime litert|onnx|openvino] [--threads 2] [--rounds 5]
+    python benchmarks/floor.py [MODEL ...] [--alpha 0.5] [--interior 1] [--runtime litert|onnx|openvino]
+                               [--quantize int8] [--threads 2] [--rounds 5]
 
 Every layer of the form for inference is written as a model of its own and run alone, at its own shapes; layers that
 are alike are run once and counted as often as they stand in the model. Models as in latency.py; batch 1.
@@ -22,11 +23,13 @@ from models import source_and_octave
 
 import octconvert
 from octconvert.benchmarking.process import Worker, exported
-from octconvert.model.copying import config_of, rebuild
+from octconvert.model.copying import config_of, copy_operation, rebuild
 from octconvert.model.graph import OPERATION
 from octconvert.model.graph_reader import build_graph
 
 RUNS = 20
+FREE = (keras.layers.Identity, keras.layers.ReLU)
+"""Layers that runtimes compute along with the one before."""
 SMALL = 0.01
 """Share of the sum below which a kind of layer is not listed."""
 
@@ -35,14 +38,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=("VGG16", "ResNet50", "MobileNet"))
     parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--interior", type=float)
+    parser.add_argument("--quantize", choices=("int8", "float16", "dynamic"))
     parser.add_argument("--runtime", choices=("litert", "onnx", "openvino"), default="litert")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     for name in arguments.models:
-        source, result = source_and_octave(name, arguments.alpha)
+        source, result = source_and_octave(name, arguments.alpha, interior=arguments.interior)
         for told, model in (("source", source), ("octave", result.model)):
-            _report(f"{name}, {told}", octconvert.for_inference(model, arguments.runtime), arguments)
+            _report(
+                f"{name}, {told}",
+                octconvert.for_inference(model, arguments.runtime, quantize=arguments.quantize),
+                arguments,
+            )
         keras.backend.clear_session()
 
 
@@ -69,7 +78,7 @@ def _calls(model) -> Iterator[tuple[keras.Layer, list[tuple], str]]:
     graph = build_graph(model)
     for call in graph.calls:
         layer = call.operation
-        if call.kind == OPERATION and not isinstance(layer, keras.layers.Identity):
+        if call.kind == OPERATION and not isinstance(layer, FREE):
             config = {name: value for name, value in layer.get_config().items() if name != "name"}
             shapes = [graph.tensors[number].shape[1:] for number in call.inputs]
             yield layer, shapes, json.dumps([type(layer).__name__, config, shapes], default=str, sort_keys=True)
@@ -78,7 +87,8 @@ def _calls(model) -> Iterator[tuple[keras.Layer, list[tuple], str]]:
 def _alone(layer, shapes: list[tuple]) -> keras.Model:
     """A new layer like the one in the model, with weights of its own."""
     inputs = [keras.Input(shape) for shape in shapes]
-    copy = rebuild(type(layer), config_of(layer))
+    is_layer = isinstance(layer, keras.layers.Layer)
+    copy = rebuild(type(layer), config_of(layer)) if is_layer else copy_operation(layer, "alone")
     return keras.Model(inputs, copy(inputs if len(inputs) > 1 else inputs[0]))
 
 
@@ -88,7 +98,7 @@ def _best(models: dict[str, keras.Model], arguments) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, Worker() as worker:
         for number, model in enumerate(models.values()):
             stem = Path(folder) / str(number)
-            worker.open(number, **exported(model, arguments.runtime, stem, batch=1, threads=arguments.threads))
+            worker.open(number, **exported(model, arguments.runtime, stem, 1, arguments.threads, arguments.quantize))
         for _ in range(arguments.rounds):
             for number, key in enumerate(models):
                 seconds, _ = worker.run(1, RUNS, model=number, whole=False)

@@ -36,6 +36,8 @@ class CalibrationStep(ABC):
     """One step: from a state to the next one."""
 
     name: ClassVar[str]
+    is_essential: ClassVar[bool] = False
+    """Whether there is no result without it; then its errors are not only reported."""
 
     def is_due(self, run: Run, state: State) -> bool:
         """Whether the step is to be done at all: it is requested."""
@@ -68,8 +70,8 @@ def attempt(step: CalibrationStep, run: Run, state: State) -> State:
     """The state behind a step, with the step's report: kept, undone, out of time or failed.
 
     Raises:
-        OctconvertError: an error that concerns the user, such as a target out of reach. Errors of a library are
-            reported, and nothing is kept of the step.
+        OctconvertError: an error that concerns the user, such as a target out of reach.
+        Exception: any other one of an essential step. Of other steps it is reported, and nothing is kept of the step.
     """
     if not step.is_due(run, state):
         return state
@@ -89,6 +91,8 @@ def _guarded(step: CalibrationStep, run: Run, state: State) -> Outcome:
     except OutOfTime:
         return Outcome(state, OUT_OF_TIME, kept=False)
     except Exception as error:  # TensorFlow raises many kinds: too little memory, odd shapes
+        if step.is_essential:
+            raise
         return _failed(state, error)
 
 

@@ -39,8 +39,8 @@ class Timing(Protocol):
         """Estimated from the times of the parts of the model."""
         ...
 
-    def measured(self, planned: Planned) -> float:
-        """The time of a whole model, as a share of the source's; the costs are corrected by it."""
+    def measured(self, planned: Planned, alphas: np.ndarray) -> float:
+        """The time of a whole model with these alphas, as a share of the source's; the costs are corrected by it."""
         ...
 
 

@@ -13,6 +13,7 @@ from keras import KerasTensor, layers, ops, tree
 from octconvert.inference import program as p
 from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
 from octconvert.inference.step_forms import Forms
+from octconvert.inference.upsampling import spread_sum, upsampled
 from octconvert.layers import portable
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.model.copying import config_of, copy_operation, finalize, rebuild, renamed
@@ -117,6 +118,11 @@ class Emitter:
             name = f"{requested}-{number}"
         self._names.add(name)
         return name
+
+    def operation(self, requested: str, output: KerasTensor) -> KerasTensor:
+        """The output of a raw operation, which Keras has named by a count that layers of the model may have had."""
+        output._keras_history.operation.name = self.name(requested)
+        return output
 
     def layer(self, key: tuple, make: Callable[[], Any], fill: Callable[[Any], None], x: KerasTensor) -> KerasTensor:
         """The layer of that key, called; it is created, and its weights set, at its first call."""
@@ -226,73 +232,18 @@ def _addition(emitter: Emitter, node: p.Node, step: p.AdditionStep, inputs: Inpu
     others = [tensor for source, tensor in zip(node.inputs, inputs, strict=True) if source is not low]
     high = others[0]
     if high is None:  # the other one is spread, too
-        high = _upsampling(emitter, spread[1], spread[1].step, [emitter.tensors[spread[1].inputs[0]]])
+        high = upsampled(emitter, spread[1], spread[1].step, [emitter.tensors[spread[1].inputs[0]]])
     up: Any = low.step
-    return _spread_sum(emitter, node, step.policy, high, emitter.tensors[low.inputs[0]], up)
-
-
-def _spread_sum(
-    emitter: Emitter, node: p.Node, policy: Any, high: KerasTensor, low: KerasTensor, up: p.UpsamplingStep
-) -> KerasTensor:
-    """``high + upsample(low)`` over views: no upsampled map."""
-    octave, (rows, columns) = up.octave, up.sizes
-    r, c, channels = rows // octave, columns // octave, high.shape[-1]
-    reshape = lambda x, shape, part: _reshaped(emitter, x, shape, f"{node.name}-{part}", policy)  # noqa: E731
-    if emitter.forms.upsampling == "rows":
-        low = layers.Concatenate(name=emitter.name(f"{node.name}-copies"), dtype=policy)([low] * octave)
-        shapes: Any = (r, octave, columns * channels), (r, 1, columns * channels)
-    else:
-        shapes = (r, octave, c, octave, channels), (r, 1, c, 1, channels)
-    parts = [reshape(x, shape, part) for x, shape, part in zip((high, low), shapes, ("view", "cells"), strict=True)]
-    total = layers.Add(dtype=policy, name=emitter.name(node.name))(parts)
-    return reshape(total, (rows, columns, channels), "map")
-
-
-def _reshaped(emitter: Emitter, x: KerasTensor, shape: Sequence[int], name: str, policy: Any) -> KerasTensor:
-    if emitter.forms.reshaping == "layer":
-        return layers.Reshape(shape, dtype=policy, name=emitter.name(name))(x)
-    return ops.reshape(x, (-1, *shape))
-
-
-def _upsampling(emitter: Emitter, node: p.Node, step: Any, inputs: Inputs) -> KerasTensor:
-    x, octave, form = inputs[0], step.octave, emitter.forms.upsampling
-    axes = emitter.graph.spatial_axes
-    sizes = [x.shape[axis] * octave for axis in axes]
-    if emitter.data_format != "channels_last" or form == "repeat":
-        x = layers.UpSampling2D(
-            octave, data_format=emitter.data_format, dtype=step.policy, name=emitter.name(node.name)
-        )(x)
-    elif form == "resize":
-        x = layers.Resizing(
-            *sizes,
-            interpolation="nearest",
-            data_format=emitter.data_format,
-            dtype=step.policy,
-            name=emitter.name(node.name),
-        )(x)
-    else:
-        x = _copied(emitter, node, step, x)
-    pads = tuple((0, size - scaled) for size, scaled in zip(step.sizes, sizes, strict=True))
-    return portable.pad_or_crop(x, pads, emitter.data_format, emitter.name(f"{node.name}-fit"))
-
-
-def _copied(emitter: Emitter, node: p.Node, step: p.UpsamplingStep, x: KerasTensor) -> KerasTensor:
-    """Neighbours along an axis are neighbours in memory: columns are doubled by joining, and rows are long columns."""
-    octave, (rows, columns, channels) = step.octave, x.shape[1:]
-    join = lambda x, part: layers.Concatenate(  # noqa: E731
-        name=emitter.name(f"{node.name}-{part}"), dtype=step.policy
-    )([x] * octave)
-    x = join(x, "columns")
-    x = _reshaped(emitter, x, (rows, octave * columns * channels), f"{node.name}-rows", step.policy)
-    x = join(x, "rows")
-    return _reshaped(emitter, x, (octave * rows, octave * columns, channels), f"{node.name}-map", step.policy)
+    return spread_sum(emitter, node, step.policy, high, emitter.tensors[low.inputs[0]], up)
 
 
 def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep, inputs: Inputs) -> KerasTensor:
-    if emitter.forms.pooling == "depthwise" and _has_whole_windows(step, inputs[0], emitter.data_format):
-        kernel = np.full((*step.size, inputs[0].shape[-1], 1), 1 / np.prod(step.size))
+    ends = _missing_ends(step, inputs[0]) if emitter.forms.pooling == "depthwise" else None
+    if ends is not None and emitter.data_format == "channels_last":
+        whole = portable.repeat_edges(inputs[0], ends, emitter.data_format, emitter.name(f"{node.name}-ends"))
+        kernel = np.full((*step.size, whole.shape[-1], 1), 1 / np.prod(step.size))
         same = p.ConvolutionStep(step.policy, DEPTHWISE, kernel, None, step.strides, "valid")
-        return _convolution(emitter, node, same, inputs)
+        return _convolution(emitter, node, same, [whole])
     return layers.AveragePooling2D(
         step.size,
         step.strides,
@@ -303,14 +254,24 @@ def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep,
     )(inputs[0])
 
 
-def _has_whole_windows(step: p.AveragePoolingStep, x: KerasTensor, data_format: str) -> bool:
-    """Whether every window lies in the map, and a depthwise layer has its strides: one for both axes."""
-    if data_format != "channels_last" or len(set(step.strides)) > 1:
-        return False
-    fills = step.size == step.strides and not any(
-        size is None or size % window for size, window in zip(x.shape[1:3], step.size, strict=True)
-    )
-    return step.padding == "valid" or fills
+def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> p.Pads | None:
+    """Rows and columns to be repeated at the end so that all windows are whole; None: that is another average.
+
+    The average of a cell and its copy is the cell, which is what 'same' padding leaves of a window of two at the end.
+    """
+    if len(set(step.strides)) > 1:  # a depthwise layer has one stride for both axes
+        return None
+    if step.padding == "valid":
+        return (0, 0), (0, 0)
+    ends = []
+    for size, window, stride in zip(x.shape[1:3], step.size, step.strides, strict=True):
+        if size is None:
+            return None
+        missing = (-(-size // stride) - 1) * stride + window - size
+        if missing < 0 or (missing and window != 2):
+            return None
+        ends.append((0, missing))
+    return ends[0], ends[1]
 
 
 def _padding(emitter: Emitter, node: p.Node, step: p.PaddingStep, inputs: Inputs) -> KerasTensor:
@@ -335,16 +296,16 @@ def _joining(emitter: Emitter, node: p.Node, step: p.JoiningStep, inputs: Inputs
 def _part(emitter: Emitter, node: p.Node, step: p.PartStep, inputs: Inputs) -> KerasTensor:
     index = [slice(None)] * 4
     index[emitter.axis] = slice(step.start, step.stop)
-    return inputs[0][tuple(index)]
+    return emitter.operation(node.name, inputs[0][tuple(index)])
 
 
 def _reordering(emitter: Emitter, node: p.Node, step: p.ReorderingStep, inputs: Inputs) -> KerasTensor:
     axis = emitter.axis if len(inputs[0].shape) == 4 else -1
-    return ops.take(inputs[0], step.order.tolist(), axis=axis)
+    return emitter.operation(node.name, ops.take(inputs[0], step.order.tolist(), axis=axis))
 
 
 def _reshaping(emitter: Emitter, node: p.Node, step: p.ReshapingStep, inputs: Inputs) -> KerasTensor:
-    return ops.reshape(inputs[0], step.shape)
+    return emitter.operation(node.name, ops.reshape(inputs[0], step.shape))
 
 
 def _other(emitter: Emitter, node: p.Node, step: p.CallStep, inputs: Inputs) -> KerasTensor:
@@ -379,7 +340,7 @@ _EMIT: dict[type, Callable] = {
     p.ActivationStep: _activation,
     p.ScalingStep: _scaling,
     p.AdditionStep: _addition,
-    p.UpsamplingStep: _upsampling,
+    p.UpsamplingStep: upsampled,
     p.AveragePoolingStep: _average_pooling,
     p.PaddingStep: _padding,
     p.EndRepeatingStep: _end_repeating,

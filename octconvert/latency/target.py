@@ -110,7 +110,7 @@ class ConversionTimes:
         """Estimated from the times of the parts."""
         return self._costs
 
-    def measured(self, planned: Planned) -> float:
+    def measured(self, planned: Planned, alphas: np.ndarray) -> float:
         """The time of a whole conversion, as a share of the source's; both are run in turns.
 
         The estimates are corrected so that they agree with it.
@@ -121,7 +121,7 @@ class ConversionTimes:
         with self._clock.pause():
             source, converted = self._medians({SOURCE: self._planned.graph.model, CONVERTED: rewrite(planned).model})
         share = converted / source
-        estimated = self._costs.share(np.array([group.alpha for group in planned.plan.groups]))
+        estimated = self._costs.share(alphas)
         if share < 1 and estimated < 1:
             self._costs.correction *= (1 - share) / (1 - estimated)
         return share

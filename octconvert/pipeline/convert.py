@@ -13,6 +13,7 @@ from octconvert.calibration.calibrate import Calibrated, calibrate
 from octconvert.calibration.evidence import accuracy
 from octconvert.errors import CheckError
 from octconvert.inference.forms import checked_runtime, inference_form
+from octconvert.inference.step_forms import Forms, forms_for
 from octconvert.latency.objective import TimedPlan
 from octconvert.model import finite
 from octconvert.model.examples import Example
@@ -145,10 +146,17 @@ def _delivered(
     model = trained
     if runtime is not None:
         progress("inference", 0, 1)
-        deployed = inference_form(trained, runtime, request.deployment.quantize)
+        deployed = inference_form(trained, runtime, forms=_forms(request, runtime))
         model, notes = deployed.model, [*notes, *deployed.notes]
         passed.append(checks.check_inference(trained, model))
     return Delivered(model, trained, tuple(passed), tuple(class_notes), tuple(notes))
+
+
+def _forms(request: ConversionRequest, runtime: str) -> Forms:
+    """Of the model that is saved: HDF5 holds no operations that are not layers."""
+    forms, output = forms_for(runtime, request.deployment.quantize), request.delivery.output
+    is_hdf5 = output is not None and Path(output).suffix.lower() != ".keras"
+    return replace(forms, reshaping="layer") if is_hdf5 else forms
 
 
 def _measured(source: Source, delivered: Delivered, timing: BenchSettings, progress: Progress) -> Bench:

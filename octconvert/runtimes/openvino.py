@@ -54,7 +54,9 @@ def _quantized(model: Any, quantization: Quantization, specs: list[keras.InputSp
     import nncf
 
     batches = list(quantization.batches([spec.name for spec in specs], specs[0].shape[0] or 1))
-    return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
+    # Mixed: activations that are not behind a rectifier have a zero point.
+    preset = nncf.QuantizationPreset.MIXED
+    return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches), preset=preset)
 
 
 class _InferRequest(Session):

@@ -30,7 +30,7 @@ TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
 class Search(CalibrationStep):
     """Chooses an alpha for every tied group: of several proposals the one that a trial shows to be the best."""
 
-    name = "search"
+    name, is_essential = "search", True
 
     def is_due(self, run: Run, state: State) -> bool:
         return state.target is not None
@@ -77,7 +77,7 @@ def timed_way(
         best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CORRECTIONS - number)))
         if best.alphas in tried:
             break
-        share = timing.measured(with_alphas(even, best.alphas))
+        share = timing.measured(with_alphas(even, best.alphas), np.array(best.alphas))
         tried[best.alphas] = share, best
         if abs(share - target) <= CLOSE:
             break
