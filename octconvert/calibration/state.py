@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from octconvert.calibration.evidence import ModelOutputs
+from octconvert.calibration.selection import transferred
+from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
 from octconvert.results.report import Step
 from octconvert.rewriting import Rewritten
@@ -37,12 +39,30 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
+class Damages:
+    """What losing the detail of each component of tied channels does to the outputs.
+
+    Attributes:
+        layout: whose components they are.
+        values: one for each, see `octconvert.calibration.selection.damage`.
+    """
+
+    layout: Layout
+    values: np.ndarray
+
+    def of(self, layout: Layout) -> np.ndarray:
+        """Of the components of another layout of the same model."""
+        return self.values if layout is self.layout else transferred(self.values, self.layout, layout)
+
+
+@dataclass(frozen=True, eq=False)
 class State:
     """A calibration between two steps.
 
     Attributes:
         planned: what the next model is built from; its source may be a rotated copy.
         target: share of the source's MACs, or time, that alphas are chosen for; None: the alphas of the plan.
+        damages: of channels, once they are measured.
         base: the conversion with sliced or folded weights, which the fitted one has to improve on.
         current: the model so far; None before there is one.
         reports: of the steps so far, in order.
@@ -52,6 +72,7 @@ class State:
 
     planned: Planned
     target: float | None = None
+    damages: Damages | None = None
     base: Candidate | None = None
     current: Candidate | None = None
     reports: tuple[Step, ...] = ()

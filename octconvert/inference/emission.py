@@ -19,7 +19,8 @@ from octconvert.layers.base import bias_is_misplaced
 from octconvert.model.copying import config_of, copy_operation, finalize, rebuild, renamed
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
-from octconvert.rules.traits import DENSE, DEPTHWISE, TRANSPOSED
+from octconvert.octave.geometry import same_padding
+from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED
 
 Inputs = Sequence[KerasTensor]
 Activation = Callable | None
@@ -149,6 +150,7 @@ def _input(emitter: Emitter, node: p.Node, step: p.InputStep, inputs: Inputs) ->
 def _convolution(
     emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs, activation: Activation = None
 ) -> KerasTensor:
+    step, inputs = _with_own_padding(emitter, node, step, inputs)
     if step.bias is not None and _must_be_apart(emitter, step, inputs[0]):
         return _with_bias_apart(emitter, node, step, inputs, activation)
 
@@ -159,6 +161,27 @@ def _convolution(
         return _convolution_layer(emitter, step, activation, emitter.name(node.name))
 
     return emitter.layer((*step.key, activation), make, fill, inputs[0])
+
+
+def _with_own_padding(
+    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs
+) -> tuple[p.ConvolutionStep, Inputs]:
+    """Zeros that are put around the map before are left to the convolution, where 'same' is as many."""
+    before = node.inputs[0] if node.inputs else None
+    if before is None or not isinstance(before.step, p.PaddingStep):
+        return step, inputs
+    if step.padding != "valid" or step.kind not in (CONV, DEPTHWISE):
+        return step, inputs
+    source = emitter.tensors[before.inputs[0]]
+    sizes = [source.shape[axis] for axis in emitter.graph.spatial_axes]
+    windows = [(size - 1) * dilation + 1 for size, dilation in zip(step.kernel.shape[:2], step.dilation, strict=True)]
+    same = tuple(
+        None if size is None else same_padding(size, window, stride)
+        for size, window, stride in zip(sizes, windows, step.strides, strict=True)
+    )
+    if same != before.step.pads:
+        return step, inputs
+    return replace(step, padding="same"), [source]
 
 
 def _convolution_layer(
@@ -243,7 +266,7 @@ def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep,
         whole = portable.repeat_edges(inputs[0], ends, emitter.data_format, emitter.name(f"{node.name}-ends"))
         kernel = np.full((*step.size, whole.shape[-1], 1), 1 / np.prod(step.size))
         same = p.ConvolutionStep(step.policy, DEPTHWISE, kernel, None, step.strides, "valid")
-        return _convolution(emitter, node, same, [whole])
+        return _convolution(emitter, replace(node, inputs=()), same, [whole])
     return layers.AveragePooling2D(
         step.size,
         step.strides,

@@ -12,6 +12,7 @@ from octconvert.calibration.state import Candidate, State
 from octconvert.calibration.steps.planning import chosen
 from octconvert.calibration.steps.solve import fit_layers
 from octconvert.errors import UsageError
+from octconvert.planning.planned import Planned
 from octconvert.results.report import Step
 
 DROP_SHARE = 0.5
@@ -37,8 +38,12 @@ def with_target(run: Run, state: State) -> State:
     reached = 1.0
     pace = run.budget.pace(DROP_SHARE, reserve=3 * run.evaluation)
     for target in pace.units(DROP_TARGETS, least=1):
-        candidate = _trial(run, replace(state, target=target), pace)
-        if candidate is None or _drop(run, candidate) > run.settings.max_drop:
+        try:
+            tried = chosen(run, replace(state, target=target))
+        except OutOfReach:
+            break
+        state = replace(state, damages=tried.damages)
+        if _drop(run, _trial(run, tried.planned, pace)) > run.settings.max_drop:
             break
         reached = target
     if reached == 1.0:
@@ -49,12 +54,8 @@ def with_target(run: Run, state: State) -> State:
     return replace(state, target=reached, reports=(*state.reports, report))
 
 
-def _trial(run: Run, state: State, pace: Pace) -> Candidate | None:
-    """A model for the state's target, fitted and measured; None where the target is out of reach."""
-    try:
-        planned = chosen(run, state).planned
-    except OutOfReach:
-        return None
+def _trial(run: Run, planned: Planned, pace: Pace) -> Candidate:
+    """The plan's model, fitted and measured."""
     candidate = run.candidate(planned, "slice")
     few = run.supply.fit.subset(range(min(run.supply.fit.count, DROP_SAMPLES)))
     with suppress(OutOfTime):

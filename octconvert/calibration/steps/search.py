@@ -13,7 +13,7 @@ from octconvert.calibration.attempt import CalibrationStep, Outcome
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.proposals import Proposal, proposals
 from octconvert.calibration.run import SOLVING, Run
-from octconvert.calibration.state import Candidate, State
+from octconvert.calibration.state import Candidate, Damages, State
 from octconvert.calibration.steps.measuring import damages
 from octconvert.calibration.steps.solve import fit_layers
 from octconvert.calibration.target_costs import MacCosts, Timing
@@ -42,8 +42,11 @@ class Search(CalibrationStep):
         """
         assert state.target is not None
         even = with_alphas(state.planned, (EVEN,) * len(state.planned.plan.groups))
-        pace = run.pace(self.name)
-        costs, how = damages(run, even, pace.part(0.5), least=1)
+        pace, measured, how = run.pace(self.name), state.damages, ""
+        if measured is None:
+            values, how = damages(run, even, pace.part(0.5), least=1)
+            measured = Damages(even.layout, values)
+        costs = measured.of(even.layout)
         if run.timing is not None:
             best, share, unit = timed_way(run, run.timing, even, costs, state.target, pace)
         else:
@@ -52,7 +55,7 @@ class Search(CalibrationStep):
             best = ways[0] if run.settings.max_drop is not None else nearest(run, even, costs, ways, pace)
             share, unit = search.cost(np.array(best.alphas)), "the MACs"
         detail = f"{best.name}, {min(best.alphas):g} to {max(best.alphas):g}, for {share:.1%} of {unit}"
-        return Outcome(replace(state, planned=with_alphas(even, best.alphas)), detail + how)
+        return Outcome(replace(state, planned=with_alphas(even, best.alphas), damages=measured), detail + how)
 
 
 def timed_way(
@@ -106,7 +109,7 @@ def nearest(run: Run, even: Planned, costs: np.ndarray, ways: Sequence[Proposal]
 def _trial(run: Run, even: Planned, costs: np.ndarray, way: Proposal, count: int, pace: Pace) -> Candidate:
     """The proposal's model, its channels selected, fitted and measured."""
     planned = with_alphas(even, way.alphas)
-    own = selection.transferred(costs, even.layout, planned.layout)
+    own = Damages(even.layout, costs).of(planned.layout)
     candidate = run.candidate(planned.following(selection.select(planned.layout, planned.plan, own)), "slice")
     fit_layers(run, candidate, run.supply.fit.subset(range(count)), pace)
     return run.measured(candidate)

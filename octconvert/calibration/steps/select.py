@@ -21,7 +21,10 @@ class Select(CalibrationStep):
         chosen = sum(map(selection.is_open, groups))
         if not chosen:
             return Outcome(state, "no group has channels to choose", kept=False)
-        damage, how = damages(run, planned, run.pace(self.name))
+        if state.damages is None:
+            damage, how = damages(run, planned, run.pace(self.name))
+        else:  # the search for alphas has measured them
+            damage, how = state.damages.of(planned.layout), ""
         fixed = sum(group.selection is not None for group in groups)
         plan = selection.select(planned.layout, planned.plan, damage)
         detail = f"{chosen} groups" + (f", {fixed} as planned" if fixed else "") + how
