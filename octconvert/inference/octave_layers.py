@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from octconvert.inference.program import (
     Node,
     PaddingStep,
     Pads,
+    ScalingStep,
     ShiftedAverageStep,
     Step,
     UpsamplingStep,
@@ -25,8 +27,9 @@ from octconvert.layers.reading import split_inputs
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.model.graph import Call
 from octconvert.octave import names
-from octconvert.rules.traits import HIGH, LOW, POOLED, OctaveOutput, OctavePath, Traits
+from octconvert.rules.traits import HIGH, LOW, POOLED, TRANSPOSED, OctaveOutput, OctavePath, Traits
 
+Filter = tuple[float, ...]
 _SUFFIX = {HIGH: names.HIGH, LOW: names.LOW}
 
 
@@ -35,7 +38,8 @@ def octave_convolved(
 ) -> list[OrderedNode] | None:
     """The paths of an octave layer as convolutions; None where rows or columns are not known."""
     assert traits.octave is not None  # called for those alone
-    paths = _OctavePaths(draft, call, inputs, traits.octave.kind)
+    kind = traits.octave.kind
+    paths = (_TransposedPaths if kind == TRANSPOSED else _OctavePaths)(draft, call, inputs, kind)
     if not paths.known:
         return None
     outputs = []
@@ -143,10 +147,10 @@ class _OctavePaths:
             node = self._add(EndRepeatingStep(self._policy, (counts[0], counts[1])), [node], f"end-{label}")
         rows, columns = ((before, after - counts[i]) for i, (before, after) in enumerate(pads))
         node = self._padded(node, (rows, columns), f"pad-{label}")
-        return self._filtered(node, f"align-{label}"), "valid"
+        rows_filter, columns_filter = (tuple(a.prefilter) for a in self._alignments)
+        return self._filtered(node, rows_filter, columns_filter, f"align-{label}"), "valid"
 
-    def _filtered(self, node: Node, suffix: str) -> Node:
-        rows, columns = (tuple(a.prefilter) for a in self._alignments)
+    def _filtered(self, node: Node, rows: Filter, columns: Filter, suffix: str) -> Node:
         if (len(rows), len(columns)) == (1, 1):
             return node
         if is_box((rows, columns)):
@@ -158,6 +162,53 @@ class _OctavePaths:
         if self._layer.octave == 1:
             return node
         return self._add(UpsamplingStep(self._policy, self._layer.octave, self._output_sizes), [node], "up")
+
+
+class _TransposedPaths(_OctavePaths):
+    """Those of a transposed convolution, as `octconvert.layers.OctaveConv2DTranspose` computes them."""
+
+    def _path(self, path: OctavePath, bias: str) -> Node:
+        node = self._low if path.reads == LOW else self._high
+        assert node is not None
+        layer, numbers = self._layer, bias_of(self._layer, bias)
+        if path.reads == HIGH:
+            more = (("output_padding", layer.output_padding),)
+            return self._spread(node, path, numbers, layer.padding, layer.dilation_rate, more)
+        node = self._pooled(node) if path.reads == POOLED else node
+        pads = self._fit()
+        inside = numbers if max(map(max, pads)) <= 0 else None  # zeros around the map have no bias
+        node = self._padded(self._spread(node, path, inside, "valid", layer.low_dilation), pads, f"fit-{path.label}")
+        rows, columns = (tuple(a.prefilter[::-1]) for a in self._alignments)
+        node = self._filtered(node, rows, columns, f"align-{path.label}")
+        if numbers is None or inside is not None:
+            return node
+        offset = numbers.astype("float64")
+        return self._add(ScalingStep(self._policy, np.ones_like(offset), offset), [node], f"bias-{path.label}")
+
+    def _spread(
+        self,
+        node: Node,
+        path: OctavePath,
+        bias: np.ndarray | None,
+        padding: str,
+        dilation: Sequence[int],
+        more: tuple[tuple[str, Any], ...] = (),
+    ) -> Node:
+        kernel, (rows, columns) = array(self._layer, path.kernel), dilation
+        strides = tuple(self._layer.strides)
+        step = ConvolutionStep(self._policy, TRANSPOSED, kernel, bias, strides, padding, (rows, columns), more=more)
+        return self._add(step, [node], path.label)
+
+    def _fit(self) -> Pads:
+        """What brings the full result of a low map to the cells of the low output, as `spatial.fit_transposed`."""
+        pads = []
+        for axis, a in enumerate(self._alignments):
+            stride, span = self._layer.strides[axis], (self._layer.kernel_size[axis] - 1) * a.dilation + 1
+            have = (-(-self._sizes[axis] // self._layer.octave) - 1) * stride + span + max(stride - span, 0)
+            extra = len(a.prefilter) - 1
+            front = a.first + extra
+            pads.append((front, self._cells[axis] + extra - have - front))
+        return pads[0], pads[1]
 
 
 def _maps(draft: Draft, call: Call, inputs: Sequence[OrderedNode]) -> list[OrderedNode]:

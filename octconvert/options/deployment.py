@@ -27,7 +27,7 @@ class DeploymentOptions:
     for_inference: bool = option(False, "write the form for inference: faster, the same outputs, not trainable")
     runtime: str | None = option(None, "the runtime that the form for inference is written for; implies that form")
     quantize: str | None = option(
-        None, f"the precision, one of {', '.join(PRECISIONS)}, that `octconvert export` will round the result to"
+        None, f"the precision, one of {', '.join(PRECISIONS)}, that an export will round the result to"
     )
     objective: str = option("macs", "'latency' converts only what gains time, measured on this machine and `runtime`")
     benchmark: bool = option(False, "time the result against the source, on `runtime`")

@@ -61,9 +61,9 @@ class Exported(Shown):
         for_inference: whether it is the model's form for inference.
         inputs: in the model's order.
         check: the comparison with Keras, and its result.
+        notes: further remarks, a sentence each.
         partitions: parts that run in one piece in the runtime's fast library (LiteRT: XNNPACK); None: it has none.
         quantization: how its numbers were rounded; None where they were not.
-        notes: further remarks, a sentence each.
     """
 
     source: str
@@ -73,9 +73,9 @@ class Exported(Shown):
     for_inference: bool
     inputs: tuple[TensorReport, ...]
     check: Check
+    notes: tuple[str, ...] = ()
     partitions: int | None = None
     quantization: QuantizationReport | None = None
-    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain dictionaries and lists, ready for JSON."""

@@ -14,12 +14,16 @@ from octconvert.rules.traits import (
     HIGH,
     LOW,
     POOLED,
+    TRANSPOSED,
     OctaveOutput,
     OctavePath,
     OctaveStage,
     PairMerge,
     Traits,
 )
+
+TO_HIGH = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
+TO_LOW = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
 
 
 @register
@@ -29,9 +33,7 @@ class OctaveConvolutionFamily(Family):
     layers = (OctaveConv2D,)
 
     def traits(self, operation: Any) -> Traits:
-        to_high = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
-        to_low = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
-        return _octave_traits(operation, CONV, to_high, to_low)
+        return _octave_traits(operation, CONV, TO_HIGH, TO_LOW)
 
 
 @register
@@ -57,12 +59,12 @@ def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_lo
 
 @register
 class OctaveTransposedFamily(Family):
-    """OctaveConv2DTranspose: no built-in layer cuts a map as it does."""
+    """OctaveConv2DTranspose: the same four paths."""
 
     layers = (OctaveConv2DTranspose,)
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(no_inference_form="transposed convolutions of pairs", data_format=operation.data_format)
+        return _octave_traits(operation, TRANSPOSED, TO_HIGH, TO_LOW)
 
 
 @register

@@ -76,7 +76,7 @@ class OctaveStage:
     """The convolution of a pair that an octave layer computes before its activation.
 
     Attributes:
-        kind: CONV or DEPTHWISE.
+        kind: CONV, DEPTHWISE or TRANSPOSED.
         outputs: those that the layer has.
     """
 

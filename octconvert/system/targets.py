@@ -55,15 +55,13 @@ def check_target(path: str | os.PathLike[str], *, directory: bool = False, overw
     name = shown(path)
     try:
         place, kind = _place_and_kind(path)
-        folder = _existing(place.parent) if directory else place.parent
+        folder = _existing(place.parent) if directory and not os.path.islink(path) else place.parent
         parent = os.stat(folder).st_mode if folder.exists() else 0
     except (OSError, ValueError) as error:
         raise can_not_be_written(path, error, "name") from error
     expected, noun = (stat.S_IFDIR, "directory") if directory else (stat.S_IFREG, "file")
     if kind not in (0, expected):
         raise UsageError(f"{name}: is {_KINDS.get(kind, 'no regular file')}; name a {noun}")
-    if folder.exists() and not stat.S_ISDIR(parent):
-        raise UsageError(f"{name}: {shown(folder)} is no directory; choose another place")
     if not stat.S_ISDIR(parent):
         missing = place.parent if os.path.islink(path) else Path(path).parent
         raise UsageError(f"{name}: there is no directory {shown(missing)}; create it first")

@@ -131,11 +131,11 @@ def test_a_file_that_the_worker_can_not_open_is_a_row_as_well(monkeypatch):
     runtime = installed("litert")
     write = type(runtime)._write
 
-    def broken(self, model, signature, path):
+    def broken(self, model, signature, path, settings):
         if path.stem in ("0", "2"):  # the first model in one form, then in the other
             path.write_bytes(b"no model")
         else:
-            write(self, model, signature, path)
+            write(self, model, signature, path, settings)
 
     monkeypatch.setattr(type(runtime), "_write", broken)
     failed, other = octconvert.bench([source(), source()], runtimes="litert", rounds=1).rows

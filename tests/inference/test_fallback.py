@@ -134,11 +134,11 @@ def refusing(monkeypatch, refused) -> None:
     runtime = installed("litert")
     write = type(runtime)._write
 
-    def picky(self, model, signature, path):
+    def picky(self, model, signature, path, settings):
         has_normalisation = any(isinstance(each, layers.BatchNormalization) for each in model._flatten_layers())
         if refused(has_normalisation):
             raise RuntimeError(f"Exception encountered when calling X.\n\nno form of {has_normalisation}\nat all")
-        write(self, model, signature, path)
+        write(self, model, signature, path, settings)
 
     monkeypatch.setattr(type(runtime), "_write", picky)
 
@@ -168,10 +168,10 @@ def test_a_form_that_runs_to_another_result_is_not_taken(tmp_path, monkeypatch):
     runtime = installed("tf")
     write = type(runtime)._write
 
-    def wrong(self, model, signature, path):
+    def wrong(self, model, signature, path, settings):
         if not any(isinstance(each, layers.BatchNormalization) for each in model.layers):
             model.set_weights([each * 2 for each in model.get_weights()])
-        write(self, model, signature, path)
+        write(self, model, signature, path, settings)
 
     monkeypatch.setattr(type(runtime), "_write", wrong)
     made, _ = exported("tf", source(), tmp_path)
@@ -207,8 +207,8 @@ def test_bench_measures_again_where_a_form_can_not_be_run(monkeypatch):
     runtime = installed("litert")
     write = type(runtime)._write
 
-    def spoiled(self, model, signature, path):
-        write(self, model, signature, path)
+    def spoiled(self, model, signature, path, settings):
+        write(self, model, signature, path, settings)
         if not any(isinstance(each, layers.BatchNormalization) for each in model.layers):
             path.write_bytes(b"")
 

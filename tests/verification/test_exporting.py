@@ -96,7 +96,7 @@ def test_quiet_prints_nothing(net, command):
         (["net.keras", "-o", "net.xml", "--format", "tf"], "tf is written to a directory"),
         (["net.keras", "-o", "net", "--format", "xla"], "--format"),
         (["net.keras", "-o", "net", "--format", "tf", "--batch", "0"], "--batch takes a whole number"),
-        (["net.keras", "-o", "no/such/net", "--format", "tf"], "there is no directory no/such"),
+        (["net.keras", "-o", "net.keras/such/net", "--format", "tf"], "there is no directory net.keras/such"),
         (["net.keras", "-o", "net.keras", "--format", "tf", "--force"], "is the model to convert"),
         (["net.keras", "-o", "taken", "--format", "tf"], "taken: exists already"),
         (["net.keras", "-o", "full", "--format", "tf", "--force"], "holds more than an export"),
@@ -192,7 +192,7 @@ def test_a_model_in_memory_is_exported_and_shows_itself(tmp_path):
 
 
 def test_a_file_that_can_not_be_run_is_refused(tmp_path, monkeypatch):
-    def broken(self, model, signature, path):
+    def broken(self, model, signature, path, settings):
         path.mkdir()
 
     monkeypatch.setattr(type(RUNTIMES["tf"]), "_write", broken)

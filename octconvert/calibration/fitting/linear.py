@@ -181,7 +181,7 @@ def regressions(layer: Any) -> list[Regression]:
     """The regressions of a layer's outputs, in their order; empty for a layer that is not known to be linear."""
     traits = traits_of(layer)
     if traits.octave is not None:
-        return _octave(layer, traits.octave)
+        return _octave(layer, traits.octave) if traits.octave.kind in (CONV, DEPTHWISE) else []
     if len(traits.stages) != 1:
         return []
     (stage,) = traits.stages
