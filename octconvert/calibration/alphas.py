@@ -144,14 +144,16 @@ class AlphaSearch:
         return alphas
 
     def _filled(self, alphas: np.ndarray, target: float) -> np.ndarray:
-        """Undo single steps, the most damaging first, as long as the cost allows."""
+        """Undo single steps, the most damaging first, as long as the cost allows; with overheads whole groups too."""
         while True:
             better = []
             for group in np.flatnonzero(alphas > 0):
-                changed = alphas.copy()
-                changed[group] = ALPHAS[ALPHAS.index(alphas[group]) - 1]
-                if self.cost(changed) <= target:
-                    better.append((self.damage(alphas) - self.damage(changed), group, changed))
+                lower = ALPHAS[ALPHAS.index(alphas[group]) - 1]
+                for alpha in (lower, 0.0) if self._costs.has_overheads else (lower,):
+                    changed = alphas.copy()
+                    changed[group] = alpha
+                    if self.cost(changed) <= target:
+                        better.append((self.damage(alphas) - self.damage(changed), group, changed))
             if not better or max(better, key=lambda item: item[0])[0] <= 0:
                 return alphas
             alphas = max(better, key=lambda item: item[0])[2]

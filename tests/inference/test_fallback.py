@@ -261,7 +261,6 @@ def test_the_reason_for_which_a_normalisation_stays(build, said):
 @pytest.mark.parametrize(
     "layer, said",
     [
-        (layers.Conv2DTranspose(8, 2, strides=2, padding="same", name="up"), "transposed convolutions"),
         (layers.LayerNormalization(name="norm"), "normalisations over the channels"),
         (layers.GroupNormalization(2, name="groups"), "normalisations over groups"),
     ],

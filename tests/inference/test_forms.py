@@ -323,3 +323,81 @@ def test_slopes_are_the_same_in_the_graph_of_predict(kind):
     ):
         assert largest_difference(right, run(made, sample)) < 1e-5
         assert largest_difference(right, [made.predict(sample, verbose=0)]) < 1e-5
+
+
+def decoder(size: int, kernel: int, stride: int, padding: str):
+    image = Input((size, size, 3))
+    x = layers.Conv2D(6, 3, padding="same")(image)
+    x = layers.Conv2DTranspose(6, kernel, stride, padding=padding, name="up")(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return Model(image, layers.Conv2D(4, 3, padding="same")(x))
+
+
+@pytest.mark.quick("1.0-8-3-2-same", "0.5-11-4-2-same")
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("kernel, stride", [(1, 2), (2, 2), (3, 1), (3, 2), (4, 2), (5, 3)])
+@pytest.mark.parametrize("size", [8, 11])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_transposed_convolutions_come_apart_as_well(alpha, size, kernel, stride, padding):
+    model = converted(decoder(size, kernel, stride, padding), alpha=alpha)
+    deployed = octconvert.for_inference(model)
+    assert_same(model, deployed)
+    kinds = {type(layer).__name__ for layer in all_layers(deployed)}
+    assert not any(kind.startswith("Octave") for kind in kinds)
+    assert kernel < stride or "BatchNormalization" not in kinds  # zeros between the windows have no offset
+
+
+@pytest.mark.quick("0.5-22", "1.0-24")
+@pytest.mark.parametrize("size", [22, 24, 27])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_in_int8_average_pools_are_depthwise(alpha, size):
+    """Odd maps too: their last windows hold a cell and its copy."""
+    model = converted(residual(size), alpha=alpha)
+    deployed = octconvert.for_inference(model, "litert", quantize="int8")
+    assert_same(model, deployed)
+    kinds = Counter(type(layer).__name__ for layer in all_layers(deployed))
+    assert "AveragePooling2D" not in kinds and kinds["DepthwiseConv2D"]
+
+
+def test_zeros_in_front_of_a_convolution_are_its_own_padding():
+    model = randomise(mobile())  # 11 rows and 13 columns: 'same' is another padding
+    assert "ZeroPadding2D" in {type(layer).__name__ for layer in octconvert.for_inference(model).layers}
+    image = Input((24, 24, 8))
+    x = layers.Conv2D(8, 3, 2, name="conv")(layers.ZeroPadding2D(((0, 1), (0, 1)))(image))
+    model = randomise(Model(image, layers.DepthwiseConv2D(3)(layers.ZeroPadding2D(1)(x))))
+    deployed = octconvert.for_inference(model)
+    assert "ZeroPadding2D" not in {type(layer).__name__ for layer in deployed.layers}
+    assert_same(model, deployed)
+
+
+def test_operations_have_names_of_their_own():
+    """Keras counts operations by its own counter, and layers of a model may have had those names."""
+    image = Input((16, 16, 3))
+    x = image
+    for number in range(3):
+        x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+        x = layers.Reshape((16, 16, 8), name=f"reshape_{number + 1}" if number else "reshape")(x)
+    model = converted(Model(image, layers.Conv2D(2, 3, padding="same")(x)))
+    for runtime in ("litert", "xla"):
+        keras.backend.clear_session()
+        assert_same(model, octconvert.for_inference(model, runtime))
+
+
+def test_the_batch_is_no_matter_where_it_is_open():
+    """As people convert: nothing in the file computes it."""
+    tf = pytest.importorskip("tensorflow")
+    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
+    deployed = octconvert.for_inference(octave_model(residual), "litert")
+    content = tf.lite.TFLiteConverter.from_keras_model(deployed).convert()
+    interpreter = interpreters.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    names = Counter(operation["op_name"] for operation in interpreter._get_ops_details())
+    assert not {"SHAPE", "STRIDED_SLICE", "PACK"} & set(names) and names["DELEGATE"] == 1
+
+
+def test_hdf5_holds_a_form_for_inference(tmp_path):
+    source = randomise(residual())
+    path = tmp_path / "fast.h5"
+    options = {"alpha": 0.5, "min_size": 1, "calibration": False, "runtime": "litert"}
+    result = octconvert.convert(source, output=path, **options)
+    assert_same(result.model, octconvert.load(path))

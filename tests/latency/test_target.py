@@ -123,7 +123,7 @@ def test_where_pairs_cost_more_than_they_save_tensors_are_plain_or_whole_low(clo
 
     clock(seconds)
     result = octconvert.plan(stages(), target_time=0.7, calibration_budget=30.0, min_size=1)
-    assert {group.alpha for group in result.groups} == {0.0, 1.0}
+    assert {group.alpha for group in result.groups} <= {0.0, 1.0}
 
 
 def test_out_of_reach(clock):

@@ -162,3 +162,24 @@ def test_an_onnx_file_says_what_it_is(net):
 def test_folders_of_a_saved_model_are_created(net):
     octconvert.export(net, "served/small/1", format="tf")
     assert Path("served/small/1/saved_model.pb").exists()
+
+
+@pytest.mark.quick("1.0-24")
+@pytest.mark.parametrize("size", [24, 22])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_in_int8_a_conversion_runs_in_as_many_pieces_as_its_source(alpha, size):
+    installed("litert")
+    image = keras.Input((size, size, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    for _ in range(2):
+        y = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.Conv2D(8, 1, activation="relu")(x))
+        x = layers.ReLU()(layers.Add()([x, layers.Conv2D(8, 1)(y)]))
+    x = layers.Conv2D(8, 3, 2, padding="same", activation="relu")(x)
+    model = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    octave = octconvert.convert(model, alpha, min_size=1, calibration=False).model
+    data = np.random.default_rng(0).random((16, size, size, 3), "float32")
+    pieces = [
+        octconvert.export(each, f"{number}.tflite", quantize="int8", calibration=data).partitions
+        for number, each in enumerate((model, octave))
+    ]
+    assert pieces[1] == pieces[0]
