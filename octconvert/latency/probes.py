@@ -42,8 +42,8 @@ def probe(
     state: ProbeState,
     options: RewritingOptions,
     runtime: str,
-    precision: str | None,
     data_format: str,
+    precision: str | None = None,
 ) -> keras.Model:
     """The converted model of a part, between others that write and read pairs as ``state`` says.
 

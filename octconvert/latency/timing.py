@@ -97,7 +97,7 @@ class PartTimer:
 
     def _probe(self, model: keras.Model, state: ProbeState) -> keras.Model:
         data_format = self._layout.graph.data_format
-        return probe(model, state, self._options, self._runtime, self._watch.precision, data_format)
+        return probe(model, state, self._options, self._runtime, data_format, self._watch.precision)
 
     def _state(self, part: FusedCalls, read: int, written: int) -> ProbeState:
         inputs = tuple(self._alpha(tensor, read) for tensor in part.inputs)

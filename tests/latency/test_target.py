@@ -54,10 +54,10 @@ def test_a_correction_changes_what_is_saved():
     assert share(measured, 0.0) == pytest.approx(1.0) and share(measured, 1.0) == pytest.approx(1 - 0.8 * 0.5)
 
 
-def stages():
+def stages(blocks=1):
     image = keras.Input((32, 32, 3))
     x = layers.Conv2D(8, 3, padding="same", activation="relu", name="stem")(image)
-    for number in range(2):
+    for number in range(blocks):
         y = layers.Conv2D(8, 3, padding="same", activation="relu", name=f"inner{number}")(x)
         x = layers.ReLU()(layers.Add()([x, layers.Conv2D(8, 3, padding="same", name=f"outer{number}")(y)]))
     x = layers.GlobalAveragePooling2D()(x)
@@ -100,6 +100,7 @@ def alphas(result):
     return [group.alpha for group in result.plan.groups]
 
 
+@pytest.mark.long
 def test_reaches_the_share_of_the_time(clock):
     clock(by_macs)
     source = stages()
@@ -116,6 +117,7 @@ def test_the_choice_is_corrected_by_the_whole_model(clock):
     assert 0.5 < result.report.after.macs / result.report.before.macs < 0.68
 
 
+@pytest.mark.long
 def test_where_pairs_cost_more_than_they_save_tensors_are_plain_or_whole_low(clock):
     def seconds(model):
         ends = len(model.inputs) + len(model.outputs)
@@ -126,6 +128,7 @@ def test_where_pairs_cost_more_than_they_save_tensors_are_plain_or_whole_low(clo
     assert {group.alpha for group in result.groups} <= {0.0, 1.0}
 
 
+@pytest.mark.long
 def test_out_of_reach(clock):
     clock(by_macs, saved=0.5)
     with pytest.raises(UsageError, match=r"target_time 0.3 is out of reach: 0\.\d\d of the source's time on tf"):

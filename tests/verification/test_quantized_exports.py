@@ -40,7 +40,7 @@ def installed_for(name, precision):
         pytest.importorskip(module)
 
 
-@pytest.mark.quick("litert-int8", "onnx-int8", "openvino-float16")
+@pytest.mark.quick("litert-int8")
 @pytest.mark.parametrize("name, precision", KINDS, ids=lambda value: value)
 def test_a_rounded_file_predicts_nearly_what_the_model_predicts(net, name, precision):
     installed_for(name, precision)
@@ -126,7 +126,7 @@ def test_a_rounded_file_that_predicts_something_else_fails():
     assert not _check(expected, ModelOutputs((noise * np.nan,)), 16).passed
 
 
-@pytest.mark.quick("onnx", "litert")
+@pytest.mark.quick("onnx")
 @pytest.mark.parametrize("name", [*TARGETS, "tf"])
 def test_an_open_batch(net, name):
     installed(name)
@@ -164,7 +164,7 @@ def test_folders_of_a_saved_model_are_created(net):
     assert Path("served/small/1/saved_model.pb").exists()
 
 
-@pytest.mark.quick("1.0-24")
+@pytest.mark.long
 @pytest.mark.parametrize("size", [24, 22])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_in_int8_a_conversion_runs_in_as_many_pieces_as_its_source(alpha, size):
