@@ -2,9 +2,11 @@
 
     python benchmarks/latency.py [MODEL ...] [--ways pairs interiors] [--alpha 0.5] [--objective macs|latency]
                                  [--batch 1] [--threads 2] [--rounds 15] [--runtime tf xla litert onnx openvino]
+                                 [--quantize int8] [--target-time 0.6]
 
 MODEL is a name in keras.applications; random weights, float32, 224x224. *Pairs* have ``--alpha`` everywhere;
-*interiors* are whole-low inside blocks and plain elsewhere. Every model runs in a process of its own, in turns with the
+*interiors* are whole-low inside blocks and plain elsewhere; *timed*: alphas chosen for ``--target-time`` of the
+source's time, on each runtime. Every model runs in a process of its own, in turns with the
 others, see `octconvert.bench`; a cell has source, octave, speed-up, the peak memory's ratio, and how many times fewer
 MACs there are.
 """
@@ -20,16 +22,18 @@ import octconvert
 
 DEFAULT_MODELS = ("VGG16", "ResNet50", "MobileNet")
 RUNTIMES = ("litert", "tf", "xla", "onnx", "openvino")
-WAYS = ("pairs", "interiors")
+WAYS = ("pairs", "interiors", "timed")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=DEFAULT_MODELS)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS[:2])
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--objective", default="macs")
     parser.add_argument("--runtime", nargs="+", default=RUNTIMES)
+    parser.add_argument("--quantize", choices=("int8", "float16", "dynamic"))
+    parser.add_argument("--target-time", type=float, default=0.6)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
@@ -44,11 +48,10 @@ def main() -> None:
 
 def _cells(name: str, arguments) -> dict[str, list[str]]:
     """For each way one for each runtime; with ``--objective latency`` each has a conversion of its own."""
-    timing, source = arguments.objective == "latency", prepared(name)
+    timing, source = arguments.objective == "latency" or "timed" in arguments.ways, prepared(name)
     cells = {way: [] for way in arguments.ways}
     for runtimes in [[runtime] for runtime in arguments.runtime] if timing else [arguments.runtime]:
-        more = {"objective": "latency", "runtime": runtimes[0], "threads": arguments.threads} if timing else {}
-        results = {way: _converted(name, source, way, arguments.alpha, **more) for way in arguments.ways}
+        results = {way: _converted(name, source, way, arguments, runtimes[0]) for way in arguments.ways}
         times = octconvert.bench(
             {"source": source, **{way: result.model for way, result in results.items()}},
             runtimes=runtimes,
@@ -56,6 +59,7 @@ def _cells(name: str, arguments) -> dict[str, list[str]]:
             batch=arguments.batch,
             rounds=arguments.rounds,
             for_inference=True,
+            quantize=arguments.quantize,
         )
         for runtime in runtimes:
             rows = {row.model: row for row in times.rows if row.runtime == runtime}
@@ -65,11 +69,17 @@ def _cells(name: str, arguments) -> dict[str, list[str]]:
     return cells
 
 
-def _converted(name: str, source, way: str, alpha: float, **options):
+def _converted(name: str, source, way: str, arguments, runtime: str):
     """A conversion whose weights are moved, and that is all."""
+    timed = {"runtime": runtime, "threads": arguments.threads, "quantize": arguments.quantize}
+    if way == "timed":
+        return octconvert.convert(source, target_time=arguments.target_time, calibration_steps=(), **timed)
+    options = {"calibration": False}
+    if arguments.objective == "latency":
+        options |= {"objective": "latency", **timed}
     if way == "interiors":
-        return octconvert.convert(source, 0.0, interior=1.0, calibration=False, **options)
-    return octconvert.convert(source, alpha, preset=PRESETS.get(name), calibration=False, **options)
+        return octconvert.convert(source, 0.0, interior=1.0, **options)
+    return octconvert.convert(source, arguments.alpha, preset=PRESETS.get(name), **options)
 
 
 def _cell(rows) -> str:
