@@ -105,8 +105,8 @@ class Runtime(ABC):
     def obstacle(self, precision: str | None = None) -> str:
         """Why it can not be used; empty where it can."""
         if precision is not None and precision not in self.quantizes_with:
-            others = f"only to {', '.join(self.quantizes_with)}" if self.quantizes_with else "to no precision"
-            return f"can not be exported with `quantize={precision!r}`, {others}"
+            others = f"only with {', '.join(self.quantizes_with)}" if self.quantizes_with else "choose another runtime"
+            return f"can not be exported with `quantize={precision!r}`; {others}"
         missing = self.missing(precision)
         return f"needs {' and '.join(missing)}: {INSTALL}" if missing else ""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,8 @@ class Quantization:
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[dict[str, np.ndarray]]:
         """Whole batches of the samples by input name; where there are too few for one, they are repeated."""
+        import numpy as np  # slow to start, and the command line checks its arguments first
+
         count = len(self.samples[0])
         for start in range(0, max(count - size, 0) + 1, size):
             places = np.arange(start, start + size) % count

@@ -7,6 +7,7 @@ import pytest
 import octconvert
 from octconvert.calibration.alphas import ALPHAS, AlphaSearch, with_alphas
 from octconvert.calibration.selection import roughness, survey
+from octconvert.calibration.target_costs import MacCosts
 from octconvert.costs.cost import measure
 from octconvert.errors import UsageError
 
@@ -16,7 +17,7 @@ def search(model, scale=1.0):
     layout = planned.layout
     samples = nets.samples(nets.images(16, model.inputs[0].shape[1]))
     rough = scale * roughness(layout, survey(layout, samples.batches(8), 2))
-    return AlphaSearch(layout, measure(layout.graph)[0], rough, 2), planned
+    return AlphaSearch(layout, MacCosts(layout, measure(layout.graph)[0], 2), rough), planned
 
 
 @pytest.fixture(scope="module")
