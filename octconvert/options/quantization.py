@@ -53,8 +53,8 @@ class QuantizationOptions:
     def __post_init__(self) -> None:
         if self.precision is not None:
             check_precision(self.precision)
-        for name, value in (("calibration", self.calibration), ("evaluate", self.evaluate)):
-            if value is not None and self.precision is None:
+        for name in ("calibration", "preprocess", "input_range", "evaluate"):
+            if getattr(self, name) is not None and self.precision is None:
                 raise UsageError(f"`{name}` is for an export that is quantized: choose one with `quantize`")
         if self.integer_io and self.precision != "int8":
             raise UsageError("`integer_io` needs `quantize` int8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from octconvert.options.fields import parse
-from octconvert.options.limits import DYNAMIC
+from octconvert.options.limits import DYNAMIC, shown
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.quantization import QuantizationOptions
 from octconvert.pipeline.quantizing import Rounding
@@ -50,7 +50,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         progress("samples", 0, 1)
         rounded = Rounding.of(source.graph, rounding)
         job = replace(job, settings=replace(settings, quantization=rounded.quantization))
-        compare, sample_notes = rounded.comparison(source.model, batch), rounded.supply.notes
+        compare, sample_notes = rounded.comparison(batch), rounded.supply.notes
     progress(f"export for {runtime.name}", 0, 1)
     choice = export_checked(source.model, job, compare)
     compared = choice.result.compared
@@ -60,12 +60,17 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         runtime=runtime.name,
         bytes=written_bytes(runtime, target),
         for_inference=choice.for_inference,
-        inputs=tuple(TensorReport(spec.name, spec.shape, spec.dtype) for spec in choice.result.inputs),
+        inputs=tuple(_input(spec, rounding.integer_io) for spec in choice.result.inputs),
         check=compared.check,
         partitions=choice.result.partitions,
         quantization=compared.quantization,
         notes=(*source.repairs, *source_notes, *sample_notes, *choice.notes),
     )
+
+
+def _input(spec: Any, integer_io: bool) -> TensorReport:
+    """As the file has it."""
+    return TensorReport(spec.name, spec.shape, "int8" if integer_io and "float" in spec.dtype else spec.dtype)
 
 
 def _batch(model: Any, requested: Any) -> int | None:
@@ -88,4 +93,4 @@ def _short(value: Any) -> str:
     """An option's value: of data their file's name or their type."""
     if isinstance(value, (str, Path)):
         return Path(value).name
-    return str(value) if isinstance(value, (bool, int, float, tuple)) else type(value).__name__
+    return shown(value) if isinstance(value, (bool, int, float, tuple)) else type(value).__name__

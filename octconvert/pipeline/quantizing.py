@@ -15,6 +15,7 @@ from octconvert.calibration.data.generator import synthetic_supply
 from octconvert.calibration.data.supply import Supply, user_supply
 from octconvert.calibration.evidence import ModelOutputs, accuracy, accuracy_of, measures
 from octconvert.errors import UsageError
+from octconvert.model.examples import example_inputs
 from octconvert.model.graph import CallGraph
 from octconvert.options.quantization import QuantizationOptions
 from octconvert.results.export import Closeness, QuantizationReport
@@ -41,21 +42,25 @@ class Rounding:
         options: as requested; they name a precision.
         supply: samples for the ranges, and others to compare on.
         labelled: samples to measure the accuracy on, if any.
+        accuracy: of the model on those.
     """
 
     graph: CallGraph
     options: QuantizationOptions
     supply: Supply
     labelled: Samples | None
+    accuracy: float
 
     @classmethod
     def of(cls, graph: CallGraph, options: QuantizationOptions) -> Rounding:
         """
         Raises:
-            InputError: the data can not be used.
+            InputError: the data can not be used, or there is no accuracy.
             UsageError: no samples can be generated for the model's inputs.
         """
-        return cls(graph, options, _supply(graph, options), _labelled(graph, options))
+        labelled = _labelled(graph, options)
+        before = 0.0 if labelled is None else accuracy(graph.model, labelled)
+        return cls(graph, options, _supply(graph, options), labelled, before)
 
     @property
     def quantization(self) -> Quantization:
@@ -64,7 +69,7 @@ class Rounding:
         arrays = self.supply.fit.arrays if precision == "int8" else ()
         return Quantization(precision, tuple(arrays), self.options.integer_io)
 
-    def comparison(self, model: keras.Model, batch: int | None) -> Compare:
+    def comparison(self, batch: int | None) -> Compare:
         """Compares the export with the model, on samples that no range was measured on."""
 
         def compare(session: Session, written: keras.Model) -> Compared:
@@ -78,20 +83,20 @@ class Rounding:
                 data=self.supply.label if self.options.precision == "int8" else "",
                 held_out=held_out.count,
                 closeness=closeness,
-                evaluation=self._evaluation(model, session, names, batch or 1),
+                evaluation=self._evaluation(session, names, batch or 1),
             )
             return Compared(_check(expected, outputs, held_out.count), report)
 
         return compare
 
-    def _evaluation(self, model: keras.Model, session: Session, names: Sequence[str], batch: int) -> Evaluation | None:
+    def _evaluation(self, session: Session, names: Sequence[str], batch: int) -> Evaluation | None:
         if self.labelled is None:
             return None
         data = self.options.evaluate
         name = Path(data).name if isinstance(data, (str, Path)) else "the labelled data"
         outputs = _run(session, names, self.labelled, batch)
         after = accuracy_of(self.graph, outputs, self.labelled)
-        return Evaluation(name, self.labelled.count, accuracy(model, self.labelled), after)
+        return Evaluation(name, self.labelled.count, self.accuracy, after)
 
 
 def _supply(graph: CallGraph, options: QuantizationOptions) -> Supply:
@@ -99,9 +104,15 @@ def _supply(graph: CallGraph, options: QuantizationOptions) -> Supply:
     if options.calibration is not None:
         return user_supply(graph, settings)
     supply = synthetic_supply(graph, settings, options.samples, HELD_OUT)
-    if supply is None:
+    if supply is None and options.precision == "int8":
         raise UsageError("no samples can be generated for these inputs; give some as `calibration`")
-    return supply
+    return _random(graph) if supply is None else supply
+
+
+def _random(graph: CallGraph) -> Supply:
+    """Inputs to compare on, for a precision that needs no ranges."""
+    samples = Samples(tuple(example_inputs(graph, batch=BATCH)), None, "random inputs")
+    return Supply(samples, samples, samples.origin, "", samples.count, images=False)
 
 
 def _labelled(graph: CallGraph, options: QuantizationOptions) -> Samples | None:

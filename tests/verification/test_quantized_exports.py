@@ -69,12 +69,27 @@ def test_int8_is_a_quarter_of_the_size(net):
 
 def test_integers_at_both_ends(net):
     installed("litert")
-    octconvert.export(net, "net.tflite", quantize="int8", integer_io=True, calibration=images(32))
+    result = octconvert.export(net, "net.tflite", quantize="int8", integer_io=True, calibration=images(32))
+    assert result.inputs[0].dtype == "int8"
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter("net.tflite")
     ends = (*interpreter.get_input_details(), *interpreter.get_output_details())
     assert {end["dtype"] for end in ends} == {np.int8}
+
+
+@pytest.mark.long
+def test_images_of_bytes(net):
+    """None can be generated; only int8 needs any."""
+    installed("litert")
+    image = keras.Input((16, 16, 3), dtype="uint8", name="image")
+    x = layers.Conv2D(8, 3, activation="relu")(layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
+    assert octconvert.export(model, "half.tflite", quantize="float16").check.passed
+    with pytest.raises(UsageError, match="no samples can be generated for these inputs; give some as `calibration`"):
+        octconvert.export(model, "net.tflite", quantize="int8")
+    data = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype="uint8")
+    assert octconvert.export(model, "net.tflite", quantize="int8", calibration=data).check.passed
 
 
 @pytest.mark.long
