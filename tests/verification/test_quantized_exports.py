@@ -67,6 +67,7 @@ def test_int8_is_a_quarter_of_the_size(net):
     assert sizes[1] < 0.6 * sizes[0] and sizes[2] < 0.35 * sizes[0]
 
 
+@pytest.mark.long
 def test_integers_at_both_ends(net):
     installed("litert")
     result = octconvert.export(net, "net.tflite", quantize="int8", integer_io=True, calibration=images(32))
@@ -162,6 +163,7 @@ def test_a_fixed_batch_can_not_be_left_open():
         octconvert.export(model, "net.onnx", batch="dynamic")
 
 
+@pytest.mark.long
 def test_an_onnx_file_says_what_it_is(net):
     installed("onnx")
     import onnx
@@ -174,6 +176,7 @@ def test_an_onnx_file_says_what_it_is(net):
     assert {each.version for each in file.opset_import if not each.domain} == {17}
 
 
+@pytest.mark.long
 def test_folders_of_a_saved_model_are_created(net):
     octconvert.export(net, "served/small/1", format="tf")
     assert Path("served/small/1/saved_model.pb").exists()
