@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from octconvert.options.timing import BenchSettings
 from octconvert.pipeline import notes
 from octconvert.pipeline.bench import bench
 from octconvert.pipeline.conversion import Conversion
+from octconvert.pipeline.evaluating import labelled_samples, name_of
 from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, times_of, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
 from octconvert.pipeline.source import Source, read_source
@@ -30,7 +30,7 @@ from octconvert.results.bench import Bench
 from octconvert.results.report import Check, Evaluation
 from octconvert.rewriting import rewrite
 from octconvert.rewriting.compilation import carry_class, carry_compilation
-from octconvert.samples import Samples, read_samples
+from octconvert.samples import Samples
 from octconvert.system.progress import Progress, silent
 from octconvert.verification import checks
 from octconvert.verification.keras_files import check_model_target
@@ -56,7 +56,7 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     example, source_notes = source.example()
     chosen = choose(planned, request, timing, progress)
     check_converts(source, chosen, request)  # again: the times may have left nothing to convert
-    samples = _labelled(source, request)
+    samples = labelled_samples(request.delivery.evaluate, source.model, request.preprocess, request.seed)
     result = _calibrated(chosen.planned, request, timing, progress)
     delivered = _delivered(source, result, example, runtime, request, progress)
     measured = chosen.bench
@@ -74,22 +74,6 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
         bench=measured,
     )
     return _finished(source, result, delivered, outcome, request, started, progress)
-
-
-def _labelled(source: Source, request: ConversionRequest) -> Samples | None:
-    """Labelled samples to measure with; read before the long work, so that an error comes early."""
-    data = request.delivery.evaluate
-    if data is None:
-        return None
-    return read_samples(
-        data,
-        source.model,
-        preprocess=request.preprocess,
-        limit=sys.maxsize,
-        seed=request.seed,
-        where="evaluate",
-        need_labels=True,
-    )
 
 
 def _calibrated(
@@ -173,9 +157,7 @@ def _evaluation(
         return None
     progress("evaluate", 0, 1)
     before, after = (accuracy(model, samples) for model in (source.model, delivered.model))
-    data = request.delivery.evaluate
-    name = Path(data).name if isinstance(data, (str, Path)) else "the labelled data"
-    return Evaluation(name, samples.count, before, after)
+    return Evaluation(name_of(request.delivery.evaluate), samples.count, before, after)
 
 
 def _finished(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,12 +16,13 @@ from octconvert.errors import UsageError
 from octconvert.model.examples import example_inputs
 from octconvert.model.graph import CallGraph
 from octconvert.options.quantization import QuantizationOptions
+from octconvert.pipeline.evaluating import labelled_samples, name_of
 from octconvert.results.export import Closeness, QuantizationReport
 from octconvert.results.report import Check, Evaluation
 from octconvert.runtimes import Session
 from octconvert.runtimes.settings import Quantization
 from octconvert.runtimes.signature import signature_of
-from octconvert.samples import Samples, read_samples
+from octconvert.samples import Samples
 from octconvert.verification.exporting import Compare, Compared
 
 HELD_OUT = 64
@@ -58,7 +57,7 @@ class Rounding:
             InputError: the data can not be used, or there is no accuracy.
             UsageError: no samples can be generated for the model's inputs.
         """
-        labelled = _labelled(graph, options)
+        labelled = labelled_samples(options.evaluate, graph.model, options.preprocess, options.seed)
         before = 0.0 if labelled is None else accuracy(graph.model, labelled)
         return cls(graph, options, _supply(graph, options), labelled, before)
 
@@ -92,11 +91,9 @@ class Rounding:
     def _evaluation(self, session: Session, names: Sequence[str], batch: int) -> Evaluation | None:
         if self.labelled is None:
             return None
-        data = self.options.evaluate
-        name = Path(data).name if isinstance(data, (str, Path)) else "the labelled data"
         outputs = _run(session, names, self.labelled, batch)
         after = accuracy_of(self.graph, outputs, self.labelled)
-        return Evaluation(name, self.labelled.count, self.accuracy, after)
+        return Evaluation(name_of(self.options.evaluate), self.labelled.count, self.accuracy, after)
 
 
 def _supply(graph: CallGraph, options: QuantizationOptions) -> Supply:
@@ -113,20 +110,6 @@ def _random(graph: CallGraph) -> Supply:
     """Inputs to compare on, for a precision that needs no ranges."""
     samples = Samples(tuple(example_inputs(graph, batch=BATCH)), None, "random inputs")
     return Supply(samples, samples, samples.origin, "", samples.count, images=False)
-
-
-def _labelled(graph: CallGraph, options: QuantizationOptions) -> Samples | None:
-    if options.evaluate is None:
-        return None
-    return read_samples(
-        options.evaluate,
-        graph.model,
-        preprocess=options.preprocess,
-        limit=sys.maxsize,
-        seed=options.seed,
-        where="evaluate",
-        need_labels=True,
-    )
 
 
 def _run(session: Session, names: Sequence[str], samples: Samples, batch: int) -> ModelOutputs:
