@@ -109,14 +109,18 @@ def _outputs(graph: CallGraph, batch: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def measures(source: ModelOutputs, before: ModelOutputs, after: ModelOutputs) -> tuple[Measure, ...]:
-    """For the report: agreement for a classifier, PSNR for maps, the relative error for all."""
-    rows = []
-    if source.classes:
-        rows.append(Measure("top-1 agreement", source.agreement(before), source.agreement(after)))
-    rows.append(Measure("relative error", source.error(before), source.error(after)))
+    """For the report: the `closeness` of both."""
+    first, second = (closeness(source, each) for each in (before, after))
+    return tuple(Measure(name, value, second[name]) for name, value in first.items())
+
+
+def closeness(source: ModelOutputs, other: ModelOutputs) -> dict[str, float]:
+    """By name: agreement for a classifier, PSNR for maps, the relative error for all."""
+    values = {"top-1 agreement": source.agreement(other)} if source.classes else {}
+    values["relative error"] = source.error(other)
     if source.arrays[0].ndim > 2:
-        rows.append(Measure("PSNR", source.decibels(before), source.decibels(after)))
-    return tuple(rows)
+        values["PSNR"] = source.decibels(other)
+    return values
 
 
 def accuracy(model: keras.Model, samples: Samples, batch_size: int = 64) -> float:

@@ -19,7 +19,7 @@ from octconvert.layers.base import bias_is_misplaced
 from octconvert.model.copying import config_of, copy_operation, finalize, rebuild, renamed
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
-from octconvert.octave.geometry import same_padding
+from octconvert.octave.geometry import ceil_div, same_padding
 from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED
 
 Inputs = Sequence[KerasTensor]
@@ -174,11 +174,8 @@ def _with_own_padding(
         return step, inputs
     source = emitter.tensors[before.inputs[0]]
     sizes = [source.shape[axis] for axis in emitter.graph.spatial_axes]
-    windows = [(size - 1) * dilation + 1 for size, dilation in zip(step.kernel.shape[:2], step.dilation, strict=True)]
-    same = tuple(
-        None if size is None else same_padding(size, window, stride)
-        for size, window, stride in zip(sizes, windows, step.strides, strict=True)
-    )
+    windows = zip(sizes, step.kernel.shape[:2], step.strides, step.dilation, strict=True)
+    same = tuple(None if window[0] is None else same_padding(*window) for window in windows)
     if same != before.step.pads:
         return step, inputs
     return replace(step, padding="same"), [source]
@@ -290,7 +287,7 @@ def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> p.Pads | None:
     for size, window, stride in zip(x.shape[1:3], step.size, step.strides, strict=True):
         if size is None:
             return None
-        missing = (-(-size // stride) - 1) * stride + window - size
+        missing = (ceil_div(size, stride) - 1) * stride + window - size
         if missing < 0 or (missing and window != 2):
             return None
         ends.append((0, missing))

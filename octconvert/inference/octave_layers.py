@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from octconvert.layers.reading import split_inputs
 from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
 from octconvert.model.graph import Call
 from octconvert.octave import names
+from octconvert.octave.geometry import ceil_div
 from octconvert.rules.traits import HIGH, LOW, POOLED, TRANSPOSED, OctaveOutput, OctavePath, Traits
 
 Filter = tuple[float, ...]
@@ -201,10 +203,10 @@ class _TransposedPaths(_OctavePaths):
 
     def _fit(self) -> Pads:
         """What brings the full result of a low map to the cells of the low output, as `spatial.fit_transposed`."""
-        pads = []
+        layer, pads = self._layer, []
+        low = replace(layer.window, dilation=layer.low_dilation, padding="valid", output_padding=None)
         for axis, a in enumerate(self._alignments):
-            stride, span = self._layer.strides[axis], (self._layer.kernel_size[axis] - 1) * a.dilation + 1
-            have = (-(-self._sizes[axis] // self._layer.octave) - 1) * stride + span + max(stride - span, 0)
+            have = low.output(axis, ceil_div(self._sizes[axis], layer.octave))
             extra = len(a.prefilter) - 1
             front = a.first + extra
             pads.append((front, self._cells[axis] + extra - have - front))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 from octconvert.errors import UsageError
@@ -48,6 +49,17 @@ def whole(name: str, value: Any) -> int:
 def open_batch(name: str, value: Any) -> int | str:
     """As `whole`, or `DYNAMIC`."""
     return DYNAMIC if isinstance(value, str) and value == DYNAMIC else whole(name, value)
+
+
+def one_of(names: Sequence[str], name: str, option: str) -> str:
+    """``name``, if it is one of the names.
+
+    Raises:
+        UsageError: it is not; the message names ``option``.
+    """
+    if name not in names:
+        raise UsageError(f"`{option}` must be one of {', '.join(names)}; received {shown(name)}")
+    return name
 
 
 def octave(value: Any) -> int:

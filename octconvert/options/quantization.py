@@ -26,9 +26,7 @@ def check_precision(name: str) -> str:
     Raises:
         UsageError: it is not.
     """
-    if name not in PRECISIONS:
-        raise UsageError(f"`quantize` must be one of {', '.join(PRECISIONS)}; received {limits.shown(name)}")
-    return name
+    return limits.one_of(PRECISIONS, name, "quantize")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def check_runtime(name: str, option: str = "runtime") -> str:
     Raises:
         UsageError: it is not; the message names ``option``.
     """
-    return _one_of(RUNTIMES, name, option)
+    return limits.one_of(RUNTIMES, name, option)
 
 
 def check_format(name: str) -> str:
@@ -39,13 +39,7 @@ def check_format(name: str) -> str:
     Raises:
         UsageError: it is not.
     """
-    return _one_of(FORMATS, name, "format")
-
-
-def _one_of(names: tuple[str, ...], name: str, option: str) -> str:
-    if name not in names:
-        raise UsageError(f"`{option}` must be one of {', '.join(names)}; received {limits.shown(name)}")
-    return name
+    return limits.one_of(FORMATS, name, "format")
 
 
 @dataclass(frozen=True)

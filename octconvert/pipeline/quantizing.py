@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 
 from octconvert.calibration.data.generator import synthetic_supply
 from octconvert.calibration.data.supply import Supply, user_supply
-from octconvert.calibration.evidence import ModelOutputs, accuracy, accuracy_of, measures
+from octconvert.calibration.evidence import ModelOutputs, accuracy, accuracy_of, closeness
 from octconvert.errors import UsageError
 from octconvert.model.examples import example_inputs
 from octconvert.model.graph import CallGraph
@@ -20,7 +19,7 @@ from octconvert.pipeline.evaluating import labelled_samples, name_of
 from octconvert.results.export import Closeness, QuantizationReport
 from octconvert.results.report import Check, Evaluation
 from octconvert.runtimes import Session
-from octconvert.runtimes.settings import Quantization
+from octconvert.runtimes.settings import Quantization, batch_at, batch_size
 from octconvert.runtimes.signature import signature_of
 from octconvert.samples import Samples
 from octconvert.verification.exporting import Compare, Compared
@@ -72,26 +71,26 @@ class Rounding:
         """Compares the export with the model, on samples that no range was measured on."""
 
         def compare(session: Session, written: keras.Model) -> Compared:
-            held_out, names = self.supply.held_out, [spec.name for spec in signature_of(written, batch)]
+            held_out, specs = self.supply.held_out, signature_of(written, batch)
             expected = ModelOutputs.of(self.graph, held_out, BATCH)
-            outputs = _run(session, names, held_out, batch or 1)
-            closeness = tuple(Closeness(each.name, each.after) for each in measures(expected, outputs, outputs))
+            outputs = _run(session, specs, held_out)
+            values = closeness(expected, outputs)
             report = QuantizationReport(
                 precision=self.options.precision or "",
                 integer_io=self.options.integer_io,
                 data=self.supply.label if self.options.precision == "int8" else "",
                 held_out=held_out.count,
-                closeness=closeness,
-                evaluation=self._evaluation(session, names, batch or 1),
+                closeness=tuple(Closeness(name, value) for name, value in values.items()),
+                evaluation=self._evaluation(session, specs),
             )
             return Compared(_check(expected, outputs, held_out.count), report)
 
         return compare
 
-    def _evaluation(self, session: Session, names: Sequence[str], batch: int) -> Evaluation | None:
+    def _evaluation(self, session: Session, specs: Sequence[keras.InputSpec]) -> Evaluation | None:
         if self.labelled is None:
             return None
-        outputs = _run(session, names, self.labelled, batch)
+        outputs = _run(session, specs, self.labelled)
         after = accuracy_of(self.graph, outputs, self.labelled)
         return Evaluation(name_of(self.options.evaluate), self.labelled.count, self.accuracy, after)
 
@@ -112,17 +111,12 @@ def _random(graph: CallGraph) -> Supply:
     return Supply(samples, samples, samples.origin, "", samples.count, images=False)
 
 
-def _run(session: Session, names: Sequence[str], samples: Samples, batch: int) -> ModelOutputs:
+def _run(session: Session, specs: Sequence[keras.InputSpec], samples: Samples) -> ModelOutputs:
     """The outputs of an export of a fixed batch; the last batch is filled up by samples that do not count."""
-    parts = [[np.array(output) for output in session(values)] for values in _batches(names, samples, batch)]
+    starts = range(0, samples.count, batch_size(specs))
+    parts = [[np.array(output) for output in session(batch_at(specs, samples.arrays, start))] for start in starts]
     arrays = (np.concatenate(each)[: samples.count] for each in zip(*parts, strict=True))
     return ModelOutputs(tuple(np.asarray(array, "float32") for array in arrays))
-
-
-def _batches(names: Sequence[str], samples: Samples, batch: int) -> Iterator[dict[str, Any]]:
-    for start in range(0, samples.count, batch):
-        places = np.arange(start, start + batch) % samples.count
-        yield {name: array[places] for name, array in zip(names, samples.arrays, strict=True)}
 
 
 def _check(expected: ModelOutputs, outputs: ModelOutputs, count: int) -> Check:

@@ -51,8 +51,7 @@ def _quantized(options: dict[str, Any], quantization: Quantization, specs: list[
         options["target_spec"] = {**options["target_spec"], "supported_types": [tf.float16]}
     if quantization.precision != "int8":
         return options
-    names, size = [spec.name for spec in specs], specs[0].shape[0] or 1
-    options["representative_dataset"] = lambda: quantization.batches(names, size)
+    options["representative_dataset"] = lambda: quantization.batches(specs)
     operations = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     options["target_spec"] = {"supported_ops": operations}
     if quantization.integer_io:

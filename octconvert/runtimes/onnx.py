@@ -52,7 +52,7 @@ class Onnx(Runtime):
         if settings.quantization is not None:
             from octconvert.runtimes.onnx_quantization import quantize
 
-            quantize(path, settings.quantization, [spec.name for spec in signature[0]], settings.batch or 1)
+            quantize(path, settings.quantization, signature[0])
 
     def open(self, path: Path, threads: int | None = None) -> Session:
         import onnxruntime

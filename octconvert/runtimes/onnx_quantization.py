@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from keras import InputSpec
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -15,13 +16,8 @@ from octconvert.runtimes.settings import Quantization
 from octconvert.system.temporaries import temporary
 
 
-def quantize(path: Path, quantization: Quantization, names: Sequence[str], batch: int) -> None:
-    """Round the numbers of a file in its place.
-
-    Args:
-        names: of the inputs.
-        batch: samples of one run.
-    """
+def quantize(path: Path, quantization: Quantization, specs: Sequence[InputSpec]) -> None:
+    """Round the numbers of a file in its place; ``specs``: of its inputs."""
     if quantization.precision == "float16":
         onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
         return
@@ -33,7 +29,7 @@ def quantize(path: Path, quantization: Quantization, names: Sequence[str], batch
         quantize_static(
             prepared,
             path,
-            _Reader(quantization.batches(names, batch)),
+            _Reader(quantization.batches(specs)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

@@ -55,7 +55,7 @@ def _quantized(model: Any, quantization: Quantization, specs: list[keras.InputSp
     """Weights and activations in int8, by NNCF."""
     import nncf
 
-    batches = list(quantization.batches([spec.name for spec in specs], specs[0].shape[0] or 1))
+    batches = list(quantization.batches(specs))
     # Mixed: activations that are not behind a rectifier have a zero point.
     preset = nncf.QuantizationPreset.MIXED
     # Its correction of biases is a rough one: fixtures/fashion_cnn.h5 has an error of 2.1% with it, of 0.017% without.

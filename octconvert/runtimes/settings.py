@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    from keras import InputSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +25,24 @@ class Quantization:
     samples: tuple[np.ndarray, ...] = ()
     integer_io: bool = False
 
-    def batches(self, names: Sequence[str], size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Whole batches of the samples by input name; where there are too few for one, they are repeated."""
-        import numpy as np  # slow to start, and the command line checks its arguments first
-
-        count = len(self.samples[0])
+    def batches(self, specs: Sequence[InputSpec]) -> Iterator[dict[str, np.ndarray]]:
+        """Whole batches of the samples for inputs of these names and batch; too few for one are repeated."""
+        count, size = len(self.samples[0]), batch_size(specs)
         for start in range(0, max(count - size, 0) + 1, size):
-            places = np.arange(start, start + size) % count
-            yield {name: array[places] for name, array in zip(names, self.samples, strict=True)}
+            yield batch_at(specs, self.samples, start)
+
+
+def batch_size(specs: Sequence[InputSpec]) -> int:
+    """Samples of one run; 1 where that is left open."""
+    return specs[0].shape[0] or 1
+
+
+def batch_at(specs: Sequence[InputSpec], samples: Sequence[np.ndarray], start: int) -> dict[str, np.ndarray]:
+    """The batch by input name that begins at a sample; behind the last one the first ones follow."""
+    import numpy as np  # slow to start, and the command line checks its arguments first
+
+    places = np.arange(start, start + batch_size(specs)) % len(samples[0])
+    return {spec.name: array[places] for spec, array in zip(specs, samples, strict=True)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,10 +96,6 @@ def by_macs(model):
 QUICK = {"calibration_budget": 30.0, "calibration_steps": ("select", "solve"), "min_size": 1}
 
 
-def alphas(result):
-    return [group.alpha for group in result.plan.groups]
-
-
 @pytest.mark.long
 def test_reaches_the_share_of_the_time(clock):
     clock(by_macs)

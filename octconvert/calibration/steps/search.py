@@ -46,20 +46,20 @@ class Search(CalibrationStep):
         if measured is None:
             values, how = damages(run, even, pace.part(0.5), least=1)
             measured = Damages(even.layout, values)
-        costs = measured.of(even.layout)
         if run.timing is not None:
-            best, share, unit = timed_way(run, run.timing, even, costs, state.target, pace)
+            best, share, unit = timed_way(run, run.timing, even, measured, state.target, pace)
         else:
-            search = AlphaSearch(even.layout, MacCosts(even.layout, measure(even.graph)[0], even.options.octave), costs)
+            costs = MacCosts(even.layout, measure(even.graph)[0], even.options.octave)
+            search = AlphaSearch(even.layout, costs, measured.of(even.layout))
             ways = proposals(search, even.layout, state.target)
-            best = ways[0] if run.settings.max_drop is not None else nearest(run, even, costs, ways, pace)
+            best = ways[0] if run.settings.max_drop is not None else nearest(run, even, measured, ways, pace)
             share, unit = search.cost(np.array(best.alphas)), "the MACs"
         detail = f"{best.name}, {min(best.alphas):g} to {max(best.alphas):g}, for {share:.1%} of {unit}"
         return Outcome(replace(state, planned=with_alphas(even, best.alphas), damages=measured), detail + how)
 
 
 def timed_way(
-    run: Run, timing: Timing, even: Planned, damages: np.ndarray, target: float, pace: Pace
+    run: Run, timing: Timing, even: Planned, damages: Damages, target: float, pace: Pace
 ) -> tuple[Proposal, float, str]:
     """A proposal whose whole model takes the share of the source's time; that share, and the unit in words.
 
@@ -70,7 +70,7 @@ def timed_way(
     """
     costs, tried = timing.costs(), dict[tuple[float, ...], tuple[float, Proposal]]()
     for number in range(MOST_CORRECTIONS):
-        search = AlphaSearch(even.layout, costs, damages)
+        search = AlphaSearch(even.layout, costs, damages.of(even.layout))
         try:
             ways = proposals(search, even.layout, target)
         except OutOfReach:
@@ -90,7 +90,7 @@ def timed_way(
     return best, share, f"{costs.unit}, measured"
 
 
-def nearest(run: Run, even: Planned, costs: np.ndarray, ways: Sequence[Proposal], pace: Pace) -> Proposal:
+def nearest(run: Run, even: Planned, damages: Damages, ways: Sequence[Proposal], pace: Pace) -> Proposal:
     """The proposal whose model, fitted to a few samples, is nearest to the source; the first where there is no time."""
     count = min(run.budget.samples(TRIAL_SHARE / len(ways), SOLVING), MOST_TRIED, run.supply.fit.count)
     if len(ways) == 1 or count < LEAST_TRIED:
@@ -98,7 +98,7 @@ def nearest(run: Run, even: Planned, costs: np.ndarray, ways: Sequence[Proposal]
     distances = []
     for number, way in enumerate(ways):
         try:
-            candidate = _trial(run, even, costs, way, count, pace.part(1 / (len(ways) - number)))
+            candidate = _trial(run, even, damages, way, count, pace.part(1 / (len(ways) - number)))
         except OutOfTime:
             break
         assert candidate.outputs is not None  # it is measured
@@ -106,10 +106,10 @@ def nearest(run: Run, even: Planned, costs: np.ndarray, ways: Sequence[Proposal]
     return ways[int(np.argmin(distances))] if len(distances) == len(ways) else ways[0]
 
 
-def _trial(run: Run, even: Planned, costs: np.ndarray, way: Proposal, count: int, pace: Pace) -> Candidate:
+def _trial(run: Run, even: Planned, damages: Damages, way: Proposal, count: int, pace: Pace) -> Candidate:
     """The proposal's model, its channels selected, fitted and measured."""
     planned = with_alphas(even, way.alphas)
-    own = Damages(even.layout, costs).of(planned.layout)
+    own = damages.of(planned.layout)
     candidate = run.candidate(planned.following(selection.select(planned.layout, planned.plan, own)), "slice")
     fit_layers(run, candidate, run.supply.fit.subset(range(count)), pace)
     return run.measured(candidate)
