@@ -18,6 +18,7 @@ from octconvert.results.report import (
     Evaluation,
     Measure,
     Report,
+    SmallerImages,
     Step,
 )
 from octconvert.results.shown import STANDARD
@@ -207,7 +208,8 @@ def calibrated():
         ),
         seconds=10.2,
     )
-    result = Evaluation("test.npz", 5000, 0.841, 0.83)
+    smaller = SmallerImages(147, 147, 0.43, 0.792)
+    result = Evaluation("test.npz", 5000, 0.841, 0.83, smaller)
     report = with_errors(five(), (0.031, 0.124, 0.0004, 14.0, None))
     return replace(report, calibration=done, evaluation=result)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from octconvert.display.tables import MORE, LayerColumn, figures, heading, indented
-from octconvert.results.report import CalibrationReport, ConvolutionReport, Evaluation, Measure, Report, Step
+from octconvert.results.report import CalibrationReport, ConvolutionReport, Evaluation, Measure, Report, SmallerImages, Step
 from octconvert.results.shown import View
 from octconvert.text import words
 
@@ -32,6 +32,8 @@ def headlines(report: Report, view: View) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if report.evaluation is not None:
         lines.append(Text(accuracy(report.evaluation), style="bold"))
+        if report.evaluation.smaller is not None:
+            lines.append(Text(_on_smaller_images(report.evaluation.smaller)))
     if report.calibration is not None:
         text = _calibrated(report.calibration)
         if report.evaluation is None and _classifies(report.calibration):
@@ -46,6 +48,11 @@ def accuracy(evaluation: Evaluation) -> str:
     if f"{evaluation.samples:,}" in evaluation.data:  # "test.npz (5,000 images)" needs no second number
         return f"{change} on {evaluation.data}."
     return f"{change} of {words.plural(evaluation.samples, 'sample')} ({evaluation.data})."
+
+
+def _on_smaller_images(smaller: SmallerImages) -> str:
+    size, share = words.extent((smaller.rows, smaller.columns)), words.percent(smaller.mac_share)
+    return f"The source itself, on images scaled to {size} ({share} of its MACs): {words.percent(smaller.accuracy)}."
 
 
 def _calibrated(calibration: CalibrationReport) -> str:

@@ -24,6 +24,7 @@ from octconvert.pipeline.conversion import Conversion
 from octconvert.pipeline.evaluating import labelled_samples, name_of
 from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, times_of, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
+from octconvert.pipeline.smaller_images import on_smaller_images
 from octconvert.pipeline.source import Source, read_source
 from octconvert.planning.planned import Planned
 from octconvert.results.bench import Bench
@@ -157,7 +158,8 @@ def _evaluation(
         return None
     progress("evaluate", 0, 1)
     before, after = (accuracy(model, samples) for model in (source.model, delivered.model))
-    return Evaluation(name_of(request.delivery.evaluate), samples.count, before, after)
+    smaller = on_smaller_images(source.graph, delivered.trained, samples)
+    return Evaluation(name_of(request.delivery.evaluate), samples.count, before, after, smaller)
 
 
 def _finished(

@@ -112,13 +112,23 @@ def with_input_shape(model: Any, shape: tuple[int, ...]) -> Any:
         return model
     if len(own) != len(shape) or any(have not in (None, want) for have, want in zip(own, shape, strict=True)):
         raise UsageError(f"input_shape: {shape} does not fit the model's own {own}")
+    try:
+        return copied_at(functional, shape)
+    except Exception as error:  # whatever a layer raises about a shape it can not work on
+        raise InputError(f"model '{model.name}' does not work at input_shape {shape}: {first_line(error)}") from error
+
+
+def copied_at(model: Any, shape: tuple[int, ...]) -> Any:
+    """A copy of a functional model of one input, for inputs of this shape; with its weights.
+
+    Raises:
+        Exception: whatever Keras or a layer raises where layers do not work on the shape, or have other weights then.
+    """
+    tensor = model.inputs[0]
     name = tensor._keras_history.operation.name
     fixed = keras.Input(batch_shape=(tensor.shape[0], *shape), dtype=tensor.dtype, name=name)
     fresh = lambda operation: renamed(operation, operation.name)  # noqa: E731
-    try:
-        copy = keras.models.clone_model(functional, input_tensors=fixed, clone_function=fresh)
-    except Exception as error:  # whatever a layer raises about a shape it can not work on
-        raise InputError(f"model '{model.name}' does not work at input_shape {shape}: {first_line(error)}") from error
+    copy = keras.models.clone_model(model, input_tensors=fixed, clone_function=fresh)
     copy.set_weights(model.get_weights())
     for layer in copy._flatten_layers(include_self=False):
         finalize(layer)

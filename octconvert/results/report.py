@@ -122,6 +122,22 @@ class CalibrationReport:
 
 
 @dataclass(frozen=True)
+class SmallerImages:
+    """The plain alternative to a conversion: the source, as it is, on smaller images that cost as many MACs.
+
+    Attributes:
+        rows, columns: of the images.
+        mac_share: multiply-accumulates of the source for one of them, over those for one of its own images.
+        accuracy: share of samples whose largest output is the label.
+    """
+
+    rows: int
+    columns: int
+    mac_share: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Top-1 accuracy on labelled data of the user's (``evaluate``).
 
@@ -129,12 +145,14 @@ class Evaluation:
         data: name of the data.
         samples: number of samples.
         before, after: share of samples whose largest output is the label, of the source and of the converted model.
+        smaller: of the source on smaller images; None where its input size is not free, or nothing became cheaper.
     """
 
     data: str
     samples: int
     before: float
     after: float
+    smaller: SmallerImages | None = None
 
 
 @dataclass(frozen=True)
