@@ -10,7 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from octconvert.display.tables import MORE, LayerColumn, figures, heading, indented
-from octconvert.results.report import CalibrationReport, ConvolutionReport, Evaluation, Measure, Report, SmallerImages, Step
+from octconvert.results.report import (
+    CalibrationReport,
+    ConvolutionReport,
+    Evaluation,
+    Measure,
+    Report,
+    SmallerImages,
+    Step,
+)
 from octconvert.results.shown import View
 from octconvert.text import words
 

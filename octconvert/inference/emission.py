@@ -298,6 +298,10 @@ def _padding(emitter: Emitter, node: p.Node, step: p.PaddingStep, inputs: Inputs
     return portable.pad_or_crop(inputs[0], step.pads, emitter.data_format, emitter.name(node.name))
 
 
+def _depth_to_space(emitter: Emitter, node: p.Node, step: p.DepthToSpaceStep, inputs: Inputs) -> KerasTensor:
+    return emitter.operation(node.name, ops.depth_to_space(inputs[0], step.block, emitter.data_format))
+
+
 def _end_repeating(emitter: Emitter, node: p.Node, step: p.EndRepeatingStep, inputs: Inputs) -> KerasTensor:
     pads = tuple((0, count) for count in step.counts)
     return portable.repeat_edges(inputs[0], pads, emitter.data_format, emitter.name(node.name))
@@ -363,6 +367,7 @@ _EMIT: dict[type, Callable] = {
     p.UpsamplingStep: upsampled,
     p.AveragePoolingStep: _average_pooling,
     p.PaddingStep: _padding,
+    p.DepthToSpaceStep: _depth_to_space,
     p.EndRepeatingStep: _end_repeating,
     p.ShiftedAverageStep: _shifted_average,
     p.JoiningStep: _joining,

@@ -22,6 +22,7 @@ from octconvert.inference.rewrites import (
     whole_images,
 )
 from octconvert.inference.step_forms import Forms, forms_for
+from octconvert.inference.subpixel import subpixel
 from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.arguments import checked
@@ -104,6 +105,8 @@ def inference_form(
         *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
     ]
     program = whole_images(strided_pools(late_upsampling(program)), _input_sizes(graph))
+    if forms.transposing == "subpixel" and graph.data_format == "channels_last":
+        program = subpixel(program)
     program = _JOINED[forms.paths](joined_pools(program))
     return InferenceForm(_emitted(program, graph, forms, in_float32), tuple(notes))
 

@@ -48,6 +48,7 @@ class ConvolutionStep(Step):
         bias: (outputs,) or None.
         padding: 'same' or 'valid'.
         more: arguments that only the layer of this kind has.
+        fit: zeros that are put around the result, or what is cut off it; None: nothing.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class ConvolutionStep(Step):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     more: tuple[tuple[str, Any], ...] = ()
+    fit: Pads | None = None
 
     @property
     def outputs(self) -> int:
@@ -131,6 +133,13 @@ class PaddingStep(Step):
     """Zeros around the map; negative: cropped."""
 
     pads: Pads
+
+
+@dataclass(frozen=True, eq=False)
+class DepthToSpaceStep(Step):
+    """Channels become blocks of ``block`` x ``block`` positions, the first of each block first."""
+
+    block: int
 
 
 @dataclass(frozen=True, eq=False)

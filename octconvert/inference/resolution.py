@@ -55,7 +55,7 @@ def late_upsampling(program: Program) -> Program:
         if isinstance(node.step, PaddingStep):
             shorter = _cut(up.step, node.step)
             return None if shorter is None else target.add(shorter, up.inputs, up.name)
-        if not _is_pointwise(node.step, up.step):
+        if not is_pointwise(node.step, up.step):
             return None
         return target.add(up.step, [target.add(node.step, up.inputs, node.name)], up.name)
 
@@ -69,7 +69,7 @@ def _of_copies(target: Program, pool: AveragePoolingStep, source: Node, name: st
         return None
     fills_map = not any(size % block for size in up.sizes)
     at_end = pool.padding == "same" and block == 2  # the last block averages what there is; larger ones are centred
-    if not (fills_map or at_end) or _precision(pool.policy) != _precision(up.policy):
+    if not (fills_map or at_end) or precision_of(pool.policy) != precision_of(up.policy):
         return None
     (low,) = source.inputs
     if up.octave == block:
@@ -83,12 +83,12 @@ def _of_copies(target: Program, pool: AveragePoolingStep, source: Node, name: st
     return target.add(replace(pool, size=size, strides=size, padding="valid"), [low], name)
 
 
-def _is_pointwise(step: Any, up: Any) -> bool:
-    """Whether a step does the same to every element of a channel, in the precision of the upsampling before it."""
+def is_pointwise(step: Any, before: Any) -> bool:
+    """Whether a step does the same to every element of a channel, in the precision of the step before it."""
     if isinstance(step, CallStep):
         return traits_of(step.call.operation).pointwise and _keeps_dtype(step.call)
     if isinstance(step, ScalingStep) or (isinstance(step, ActivationStep) and is_elementwise(step.function)):
-        return _precision(step.policy) == _precision(up.policy)
+        return precision_of(step.policy) == precision_of(before.policy)
     return False
 
 
@@ -97,7 +97,8 @@ def _keeps_dtype(call: Call) -> bool:
     return call.node.outputs[0].dtype == read.dtype
 
 
-def _precision(policy: Any) -> str:
+def precision_of(policy: Any) -> str:
+    """The dtype that a step of this policy computes in."""
     return keras.dtype_policies.get(policy).compute_dtype
 
 
@@ -106,7 +107,7 @@ def _summed_low(target: Program, node: Node, inputs: tuple[Node, ...], late: lis
     counts = Counter(source.step.key for source, is_late in zip(inputs, late, strict=True) if is_late)
     key, count = counts.most_common(1)[0]
     alike = [is_late and source.step.key == key for source, is_late in zip(inputs, late, strict=True)]
-    if count < 2 or _precision(node.step.policy) != _precision(inputs[alike.index(True)].step.policy):
+    if count < 2 or precision_of(node.step.policy) != precision_of(inputs[alike.index(True)].step.policy):
         return None
     first = inputs[alike.index(True)]
     lows = [source.inputs[0] for source, is_alike in zip(inputs, alike, strict=True) if is_alike]
@@ -138,7 +139,7 @@ def joined_pools(program: Program) -> Program:
         before = inputs[0].step
         if not isinstance(before, AveragePoolingStep) or not _pools_blocks(before):
             return None
-        if _precision(step.policy) != _precision(before.policy):
+        if precision_of(step.policy) != precision_of(before.policy):
             return None
         rows, columns = (a * b for a, b in zip(before.size, step.size, strict=True))
         return target.add(replace(step, size=(rows, columns), strides=(rows, columns)), inputs[0].inputs, node.name)

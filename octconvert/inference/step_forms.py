@@ -8,6 +8,7 @@ PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
 POOLINGS = ("layer", "depthwise")
 RESHAPINGS = ("operation", "layer")
+TRANSPOSINGS = ("layer", "subpixel")
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,21 @@ class Forms:
         pooling: averages of whole windows. 'layer': AveragePooling2D; 'depthwise': a depthwise convolution.
         reshaping: 'operation': of keras.ops, which leaves the batch to be derived; 'layer': Reshape, which HDF5 files
             can hold, but which computes an open batch in each run.
+        transposing: transposed convolutions. 'layer': as they are; 'subpixel': a convolution and ``depth_to_space``,
+            which is an operation.
     """
 
     paths: str = "inputs"
     upsampling: str = "broadcast"
     pooling: str = "layer"
     reshaping: str = "operation"
+    transposing: str = "layer"
 
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
     "xla": Forms(upsampling="rows"),
-    "litert": Forms(upsampling="broadcast"),
+    "litert": Forms(upsampling="broadcast", transposing="subpixel"),
     "onnx": Forms(upsampling="resize"),
     "openvino": Forms(upsampling="resize"),
 }

@@ -141,7 +141,7 @@ def _forms(request: ConversionRequest, runtime: str) -> Forms:
     """Of the model that is saved: HDF5 holds no operations that are not layers."""
     forms, output = forms_for(runtime, request.deployment.quantize), request.delivery.output
     is_hdf5 = output is not None and Path(output).suffix.lower() != ".keras"
-    return replace(forms, reshaping="layer") if is_hdf5 else forms
+    return replace(forms, reshaping="layer", transposing="layer") if is_hdf5 else forms
 
 
 def _measured(source: Source, delivered: Delivered, timing: BenchSettings, progress: Progress) -> Bench:

@@ -11,8 +11,8 @@ from keras import ops
 from octconvert.calibration.evidence import accuracy
 from octconvert.costs.macs import call_macs
 from octconvert.errors import InputError
-from octconvert.model.graph import CallGraph, Shape
 from octconvert.model.functional import functional_of
+from octconvert.model.graph import CallGraph, Shape
 from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import with_input_shapes
 from octconvert.pipeline.source import copied_at
@@ -53,7 +53,7 @@ def _macs(graph: CallGraph, shape: Shape) -> int | None:
 
 
 def _largest(source: CallGraph, shape: Shape, most: int) -> tuple[Shape, int] | None:
-    """(shape, MACs) of the largest images of the same proportions that take ``most`` MACs; None where there are none."""
+    """(shape, MACs) of the largest images of these proportions that take ``most`` MACs; None where there are none."""
     found = None
     longest = max(shape[axis - 1] or 0 for axis in source.spatial_axes)
     works, costs_more = 0, longest

@@ -12,22 +12,27 @@ from octconvert.errors import UsageError
 from octconvert.options.timing import RUNTIMES as NAMES
 from octconvert.options.timing import check_runtime
 from octconvert.runtimes.base import INSTALL, Runtime, Session
+from octconvert.runtimes.jax import Jax
 from octconvert.runtimes.litert import LiteRT
 from octconvert.runtimes.onnx import Onnx
 from octconvert.runtimes.openvino import OpenVino
 from octconvert.runtimes.tf import TensorFlow, Xla
+from octconvert.system.environment import keras_backend
 
 _CLASSES: tuple[type[Runtime], ...] = (TensorFlow, Xla, LiteRT, Onnx, OpenVino)
 RUNTIMES: dict[str, Runtime] = {name: next(each for each in _CLASSES if each.name == name)() for name in NAMES}
 
+_JAX = Jax()
+
 
 def find(name: str) -> Runtime:
-    """The runtime of that name.
+    """The runtime of that name; XLA is reached by JAX where Keras runs on JAX.
 
     Raises:
         UsageError: there is none.
     """
-    return RUNTIMES[check_runtime(name)]
+    runtime = RUNTIMES[check_runtime(name)]
+    return _JAX if isinstance(runtime, Xla) and keras_backend() == _JAX.backend else runtime
 
 
 def usable(names: Iterable[str], precision: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:

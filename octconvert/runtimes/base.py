@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from octconvert.errors import InputError, UsageError, first_line
 from octconvert.runtimes.settings import ExportSettings
+from octconvert.system import environment
 
 if TYPE_CHECKING:
     import keras
@@ -69,6 +70,7 @@ class Runtime(ABC):
     Attributes:
         name: as in `octconvert.options.timing.RUNTIMES`.
         suffix: the ending of its files; empty where they are directories.
+        backend: of Keras, which writes the files.
         runs_with: modules that are needed to run a file.
         exports_with: modules that are needed to write one, besides TensorFlow.
         quantizes_with: precision -> modules that are needed to write it; the other precisions it does not have.
@@ -80,6 +82,7 @@ class Runtime(ABC):
 
     name: ClassVar[str]
     suffix: ClassVar[str] = ""
+    backend: ClassVar[str] = "tensorflow"
     runs_with: ClassVar[tuple[str, ...]] = ()
     exports_with: ClassVar[tuple[str, ...]] = ()
     quantizes_with: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -94,7 +97,7 @@ class Runtime(ABC):
         return tuple(module for module in needed if not _is_installed(module))
 
     def check_installed(self, precision: str | None = None) -> None:
-        """Check that it has the precision, if any, and that the modules it needs are installed.
+        """Check that it has the precision, if any, that Keras runs on its backend, and that its modules are installed.
 
         Raises:
             UsageError: it has not, or with the command that installs what is missing.
@@ -107,6 +110,8 @@ class Runtime(ABC):
         if precision is not None and precision not in self.quantizes_with:
             others = f"only with {', '.join(self.quantizes_with)}" if self.quantizes_with else "choose another runtime"
             return f"can not be exported with `quantize={precision!r}`; {others}"
+        if (own := environment.keras_backend()) != self.backend:
+            return f"needs Keras on {self.backend}, not on {own}; set {environment.BACKEND}={self.backend}"
         missing = self.missing(precision)
         return f"needs {' and '.join(missing)}: {INSTALL}" if missing else ""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from importlib import metadata
+from pathlib import Path
 
+BACKEND = "KERAS_BACKEND"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-DEFAULTS = {"KERAS_BACKEND": "tensorflow", LOG_LEVEL: "3", ONEDNN: "1"}
+DEFAULTS = {BACKEND: "tensorflow", LOG_LEVEL: "3", ONEDNN: "1"}
 """oneDNN: TensorFlow leaves it off without AVX-512, and has no channels_first convolutions without oneDNN."""
 
 _set_here: set[str] = set()
@@ -21,9 +25,28 @@ def set_defaults() -> None:
             _set_here.add(name)
 
 
+def keras_backend() -> str:
+    """The one that Keras runs on, or will: from the environment, else from its own settings."""
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].config.backend())
+    return os.environ.get(BACKEND) or _configured() or DEFAULTS[BACKEND]
+
+
+def _configured() -> str | None:
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def users_environment() -> dict[str, str]:
-    """The environment without what `set_defaults` has added, so that models are timed as they will be run."""
-    return {name: value for name, value in os.environ.items() if name not in _set_here}
+    """The environment without what `set_defaults` has added, so that models are timed as they will be run.
+
+    With the backend of Keras in this process.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _set_here}
+    return {**kept, BACKEND: keras_backend()}
 
 
 def version() -> str:

@@ -16,8 +16,11 @@ from keras.src.saving import saving_lib
 from octconvert.errors import OctconvertError, UsageError, one_line
 from octconvert.system import targets
 from octconvert.system.quiet import quiet
+from octconvert.verification.optimizer_state import with_fresh_state
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
+OPTIMIZER = "optimizer_weights"
+"""The group of an HDF5 file that holds the state of the optimizer."""
 
 
 def save(
@@ -89,11 +92,14 @@ def _write_hdf5(model: keras.Model, path: Path) -> None:
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         legacy_h5_format.save_model_to_hdf5(model, file)
+        if OPTIMIZER in file:  # Keras 3.15 would build the optimizer for no weights at all when it loads the file
+            del file[OPTIMIZER]
     with open(path, "xb") as file:
         file.write(image.getbuffer())
 
 
 def _write_archive(model: keras.Model, path: Path) -> None:
     # Where memory is short Keras lets HDF5 write beside a file that has a name; an open descriptor has none.
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), "w+b") as file:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    with os.fdopen(descriptor, "w+b") as file, with_fresh_state(model):
         saving_lib.save_model(model, file)

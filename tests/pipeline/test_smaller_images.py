@@ -50,7 +50,7 @@ def test_the_largest_images_of_no_more_macs(dtype):
     small = at[result.rows]
     small.set_weights(model.get_weights())
     expected = (small.predict(scaled.astype(dtype), verbose=0).argmax(axis=1) == labels).mean()
-    assert result.accuracy == pytest.approx(expected) and 0 < expected
+    assert result.accuracy == pytest.approx(expected) and expected > 0
 
 
 def test_open_sizes_are_those_of_the_samples():
