@@ -89,7 +89,7 @@ def _octave(task: Task) -> list[Variant]:
 
 
 def _interiors(task: Task) -> list[Variant]:
-    return [_converted(task, "octave", "interiors", alpha=0.0, interior=1.0)]
+    return [_converted(task, "interiors", "interiors", alpha=0.0, interior=1.0)]
 
 
 def _timed(task: Task) -> list[Variant]:
@@ -100,7 +100,7 @@ def _timed(task: Task) -> list[Variant]:
             options = {"target_time": share, "runtime": "litert", "quantize": precision}
             try:
                 name = f"target_time {share}"
-                found.append(replace(_converted(task, "octave", name, **options), precision=precision or "float32"))
+                found.append(replace(_converted(task, "timed", name, **options), precision=precision or "float32"))
             except octconvert.UsageError as error:
                 print(f"  {precision or 'float32'}: {error}", flush=True)
     return found
@@ -113,7 +113,7 @@ def _converted(task: Task, way: str, name: str, **options) -> Variant:
 
 
 def _smaller(task: Task) -> list[Variant]:
-    return [Variant("smaller images", f"{size}x{size}", _at_size(task.model, size), size) for size in SIZES]
+    return [Variant("smaller", f"{size}x{size}", _at_size(task.model, size), size) for size in SIZES]
 
 
 def _at_size(model: keras.Model, size: int) -> keras.Model:

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import backend, ops, tree
 
 from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.data.supply import Supply
@@ -24,7 +24,7 @@ from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
-from octconvert.training.augmentation import flip_and_shift
+from octconvert.training.augmentation import flipped_and_shifted
 from octconvert.training.distiller import Distiller
 from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import muon_for
@@ -110,13 +110,15 @@ def refine(
     """
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
-    model = trained_model(alignment, supply.images and len(samples.arrays) == 1)
+    model = trained_model(alignment)
     rate = peak_rate(error)
-    model.compile(muon_for(alignment.model, rate), jit_compile=False)  # XLA: long to wait for, and no faster here
+    # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
+    model.compile(muon_for(alignment.model, rate), jit_compile=backend.backend() == "jax")
     watch = ClockedSchedule(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
     with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
-        data = WholeBatches(samples, training.batch, seed)
+        axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
+        data = WholeBatches(samples, training.batch, seed, axes)
         model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
     return watch.steps
 
@@ -126,8 +128,8 @@ def peak_rate(error: float) -> float:
     return LEARNING_RATE * float(np.clip((error / USUAL_ERROR) ** 0.5, 1.0, MOST_TIMES))
 
 
-def trained_model(alignment: Alignment, images: bool) -> Distiller:
-    """The converted model with the distance from its source as its loss; ``images`` are flipped and shifted."""
+def trained_model(alignment: Alignment) -> Distiller:
+    """The converted model with the distance from its source as its loss."""
     inner = inner_tensors(alignment)
     weights = [1 / len(alignment.source.outputs)] * len(alignment.source.outputs)
     weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(alignment, tensor)]
@@ -135,7 +137,6 @@ def trained_model(alignment: Alignment, images: bool) -> Distiller:
         lambda inputs, training: _source_values(alignment, inputs, inner),
         InnerOutputs(alignment, inner),
         [RelativeSquaredError() for _ in weights],
-        augment=flip_and_shift if images else None,
         weights=weights,
     )
 
@@ -194,11 +195,14 @@ class WholeBatches(keras.utils.PyDataset):
     """Samples in a new order each epoch; those that do not fill a batch are left out of it.
 
     So every step weighs samples equally, and the training is traced for one batch size.
+
+    Args:
+        axes: the rows and columns of images that are flipped and shifted; None: they are not.
     """
 
-    def __init__(self, samples: Samples, size: int, seed: int):
+    def __init__(self, samples: Samples, size: int, seed: int, axes: tuple[int, int] | None = None):
         super().__init__()
-        self._samples, self._size = samples, min(size, samples.count)
+        self._samples, self._size, self._axes = samples, min(size, samples.count), axes
         self._rng = np.random.default_rng(seed)
         self.on_epoch_end()
 
@@ -208,6 +212,8 @@ class WholeBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any]:
         rows = self._order[index * self._size : (index + 1) * self._size]
         batch = next(self._samples.batches(self._size, rows))
+        if self._axes is not None:
+            batch = [flipped_and_shifted(images, self._rng, self._axes) for images in batch]
         return (tuple(batch) if len(batch) > 1 else batch[0],)
 
     def on_epoch_end(self) -> None:
@@ -234,6 +240,8 @@ class ClockedSchedule(keras.callbacks.Callback):
         self._seconds = pace.until - self._started
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if backend.backend() == "jax":  # which holds the state of a training elsewhere meanwhile
+            self.model.jax_state_sync()
         self.model.optimizer.learning_rate = self._rate(self._completed * self._most)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:

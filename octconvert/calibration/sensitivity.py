@@ -7,12 +7,12 @@ E (r' J d)^2 = |J d|^2 for signs r (Hutchinson 1989); every projection is one pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
-import tensorflow as tf
-from keras import ops
+from keras import backend, ops
 
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.selection import by_component, lost_detail, readers
@@ -23,6 +23,8 @@ from octconvert.model.tensors import BackendTensor
 from octconvert.planning.layout import Layout
 from octconvert.samples import Samples
 
+Changes: TypeAlias = Callable[[list[np.ndarray], np.ndarray], list[BackendTensor] | None]
+"""(a batch, a seed of two numbers) -> for each place the squared changes of the outputs; None: no gradients."""
 PASSES = 4
 """Through the samples, each with other projections."""
 
@@ -49,13 +51,10 @@ def sensitivity(
     Returns:
         One value for each component of tied channels, the mean over samples, summed over the places at which it is
         read; infinite where it is read nowhere. None where there are no gradients (integer outputs, operations
-        without one, layers that TensorFlow can not trace), or no finite ones.
+        without one, layers that can not be traced), or no finite ones.
     """
     graph, places = layout.graph, list(readers(layout))
-    changes = tf.function(
-        lambda batch, seed: _changes(graph, batch, seed, places, spreads, octave),
-        autograph=False,  # no loop or branch here depends on a tensor's value, and Keras' layers are not converted
-    )
+    changes = _BACKENDS[backend.backend()](_Projection(graph, places, spreads, octave))
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
     batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))
@@ -74,49 +73,92 @@ def sensitivity(
     return by_component(layout, dict(zip(places, means, strict=True)))
 
 
-def _with_random_signs(
-    changes: Callable[..., Any], batch: list[np.ndarray], rng: np.random.Generator
-) -> list[np.ndarray] | None:
-    """`_changes` with random signs; None where there are no gradients."""
+def _with_random_signs(changes: Changes, batch: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray] | None:
+    """For each place, squared changes of the projected outputs by channel; None where there are no gradients."""
     seed = rng.integers(2**31, size=2, dtype="int32")
     try:
         with safe_gradients():
-            result = changes([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
+            result = changes(batch, seed)
     except Exception:  # an operation without a gradient, a layer that only runs eagerly, too little memory
         return None
     return None if result is None else [ops.convert_to_numpy(squares).astype("float64") for squares in result]
 
 
-def _changes(
-    graph: CallGraph,
-    batch: list[BackendTensor],
-    seed: BackendTensor,
-    places: list[int],
-    spreads: Sequence[float],
-    octave: int,
-) -> list[BackendTensor] | None:
-    """For each place: squared changes of the projected outputs by channel, summed over the samples."""
-    values: dict[int, Any] = {}
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        for number, value in observe(graph, batch, [*places, *graph.outputs]):
-            if number in places:
-                tape.watch(value)
-            values[number] = value
-        outputs = [values[number] for number in graph.outputs]
-        seeds = [ops.add(seed, (0, i)) for i in range(len(outputs))]
-        projection = sum(map(_projection, outputs, seeds, spreads)) / len(outputs) ** 0.5
-    gradients = tape.gradient(projection, [values[number] for number in places])
-    if any(gradient is None for gradient in gradients):
-        return None
-    details = [lost_detail(values[number], octave, graph) for number in places]
-    pairs = zip(gradients, details, strict=True)
-    changes = [ops.sum(ops.cast(slope, "float32") * detail, axis=graph.spatial_axes) for slope, detail in pairs]
-    return [ops.sum(ops.square(change), axis=0) for change in changes]
+@dataclass(frozen=True, eq=False)
+class _Projection:
+    """The sum of all outputs with random signs, and what it is differentiated by: the tensors ``places``."""
+
+    graph: CallGraph
+    places: list[int]
+    spreads: Sequence[float]
+    octave: int
+
+    @property
+    def observed(self) -> list[int]:
+        return [*self.places, *self.graph.outputs]
+
+    def of(self, values: Mapping[int, BackendTensor], signs: Callable[[Any, int], BackendTensor]) -> BackendTensor:
+        """``signs``: for a shape, and the number of an output."""
+        outputs = [ops.cast(values[number], "float32") for number in self.graph.outputs]
+        parts = [
+            _signed(output, signs(ops.shape(output), place), spread)
+            for place, (output, spread) in enumerate(zip(outputs, self.spreads, strict=True))
+        ]
+        return sum(parts) / len(outputs) ** 0.5
+
+    def squares(self, slopes: Sequence[BackendTensor], values: Mapping[int, BackendTensor]) -> list[BackendTensor]:
+        """For each place: the squared changes by channel, summed over the samples."""
+        details = [lost_detail(values[number], self.octave, self.graph) for number in self.places]
+        pairs, axes = zip(slopes, details, strict=True), self.graph.spatial_axes
+        changes = [ops.sum(ops.cast(slope, "float32") * detail, axis=axes) for slope, detail in pairs]
+        return [ops.sum(ops.square(change), axis=0) for change in changes]
 
 
-def _projection(output: BackendTensor, seed: BackendTensor, spread: float) -> BackendTensor:
-    """Sum of an output's values with random signs, scaled so that its mean square is their mean relative error."""
-    output = ops.cast(output, "float32")
-    signs = ops.sign(tf.random.stateless_uniform(ops.shape(output), seed, -1.0, 1.0))
+def _signed(output: BackendTensor, signs: BackendTensor, spread: float) -> BackendTensor:
+    """Sum of an output's values with signs, scaled so that its mean square is their mean relative error."""
     size = ops.cast(ops.size(output[:1]), "float32")
     return ops.sum(signs * output) / ops.sqrt(size * spread)
+
+
+def _on_tensorflow(projection: _Projection) -> Changes:
+    import tensorflow as tf
+
+    def changes(batch: list[Any], seed: Any) -> list[Any] | None:
+        values: dict[int, Any] = {}
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for number, value in observe(projection.graph, batch, projection.observed):
+                if number in projection.places:
+                    tape.watch(value)
+                values[number] = value
+            total = projection.of(
+                values,
+                lambda shape, place: ops.sign(tf.random.stateless_uniform(shape, ops.add(seed, (0, place)), -1.0, 1.0)),
+            )
+        slopes = tape.gradient(total, [values[number] for number in projection.places])
+        return None if any(slope is None for slope in slopes) else projection.squares(slopes, values)
+
+    # No loop or branch here depends on a tensor's value, and Keras' layers are not converted.
+    traced = tf.function(changes, autograph=False)
+    return lambda batch, seed: traced([tf.convert_to_tensor(x) for x in batch], tf.convert_to_tensor(seed))
+
+
+def _on_jax(projection: _Projection) -> Changes:
+    import jax
+
+    def changes(batch: list[Any], seed: Any) -> list[Any]:
+        key = jax.random.fold_in(jax.random.key(seed[0]), seed[1])
+
+        def total(nudges: dict[int, Any]) -> tuple[Any, dict[int, Any]]:
+            nudged = lambda number, value: value + nudges[number] if number in nudges else value  # noqa: E731
+            values = dict(observe(projection.graph, batch, projection.observed, nudged))
+            signs = lambda shape, place: jax.random.rademacher(jax.random.fold_in(key, place), shape, "float32")  # noqa: E731
+            return projection.of(values, signs), values
+
+        maps = dict(observe(projection.graph, batch, projection.places))
+        slopes, values = jax.grad(total, has_aux=True)({number: ops.zeros_like(maps[number]) for number in maps})
+        return projection.squares([slopes[number] for number in projection.places], values)
+
+    return jax.jit(changes)
+
+
+_BACKENDS: dict[str, Callable[[_Projection], Changes]] = {"tensorflow": _on_tensorflow, "jax": _on_jax}

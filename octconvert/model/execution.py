@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -68,10 +68,18 @@ class Uses:
                 values.pop(number, None)
 
 
-def observe(graph: CallGraph, samples: Sequence[Any], requested: Iterable[int]) -> Iterator[tuple[int, Any]]:
+def observe(
+    graph: CallGraph,
+    samples: Sequence[Any],
+    requested: Iterable[int],
+    change: Callable[[int, Any], Any] = lambda number, tensor: tensor,
+) -> Iterator[tuple[int, Any]]:
     """Run the graph and yield (tensor number, tensor) of every requested tensor as soon as it is there.
 
     ``model(x)`` would hold every activation to the end; here only what is still to be read is alive.
+
+    Args:
+        change: (tensor number, tensor) -> what the requested tensor is replaced by, for all that is computed from it.
     """
     requested = frozenset(requested)
     values: dict[int, object] = {}
@@ -83,6 +91,7 @@ def observe(graph: CallGraph, samples: Sequence[Any], requested: Iterable[int]) 
             run_call(call, values)
         for number in call.outputs:
             if number in requested:
+                values[number] = change(number, values[number])
                 yield number, values[number]
         uses.drop(call, values)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from octconvert.calibration.evidence import accuracy
 from octconvert.costs.macs import call_macs
 from octconvert.errors import InputError
 from octconvert.model.functional import functional_of
-from octconvert.model.graph import CallGraph, Shape
+from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import with_input_shapes
 from octconvert.pipeline.source import copied_at
@@ -37,11 +36,11 @@ def on_smaller_images(source: CallGraph, converted: Any, samples: Samples) -> Sm
     if own is None or found is None or model is None:
         return None
     size, macs = found
-    rows, columns = (size[axis - 1] or 0 for axis in source.spatial_axes)
+    rows, columns = (size[axis - 1] for axis in source.spatial_axes)
     return SmallerImages(rows, columns, macs / own, accuracy(model, samples))
 
 
-def _macs(graph: CallGraph, shape: Shape) -> int | None:
+def _macs(graph: CallGraph, shape: tuple[int, ...]) -> int | None:
     """Of one sample of this shape; None where the model does not work on it, or its outputs have another shape."""
     try:
         sized = with_input_shapes(graph, [(graph.tensors[graph.inputs[0]].shape[0], *shape)])
@@ -52,10 +51,10 @@ def _macs(graph: CallGraph, shape: Shape) -> int | None:
     return int(sum(call_macs(sized).values()))
 
 
-def _largest(source: CallGraph, shape: Shape, most: int) -> tuple[Shape, int] | None:
+def _largest(source: CallGraph, shape: tuple[int, ...], most: int) -> tuple[tuple[int, ...], int] | None:
     """(shape, MACs) of the largest images of these proportions that take ``most`` MACs; None where there are none."""
     found = None
-    longest = max(shape[axis - 1] or 0 for axis in source.spatial_axes)
+    longest = max(shape[axis - 1] for axis in source.spatial_axes)
     works, costs_more = 0, longest
     while costs_more - works > 1:
         side = (works + costs_more) // 2
@@ -68,14 +67,14 @@ def _largest(source: CallGraph, shape: Shape, most: int) -> tuple[Shape, int] | 
     return found
 
 
-def _scaled(graph: CallGraph, shape: Shape, share: float) -> Shape:
+def _scaled(graph: CallGraph, shape: tuple[int, ...], share: float) -> tuple[int, ...]:
     scaled = list(shape)
     for axis in graph.spatial_axes:
-        scaled[axis - 1] = max(1, round((shape[axis - 1] or 1) * share))
+        scaled[axis - 1] = max(1, round(shape[axis - 1] * share))
     return tuple(scaled)
 
 
-def _scaled_down(source: CallGraph, shape: Shape, size: Shape) -> Any:
+def _scaled_down(source: CallGraph, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
     """A model of the original samples, which scales them down; None where the source can not be copied at that size."""
     functional = functional_of(source.model)
     if functional is None:
@@ -88,6 +87,6 @@ def _scaled_down(source: CallGraph, shape: Shape, size: Shape) -> Any:
     image = keras.Input(batch_shape=(spec.shape[0], *shape), dtype=spec.dtype)
     target = tuple(size[axis - 1] for axis in source.spatial_axes)
     scaled = ops.image.resize(ops.cast(image, "float32"), target, antialias=True, data_format=source.data_format)
-    if np.dtype(spec.dtype).kind in "iu":
+    if keras.backend.is_int_dtype(spec.dtype):
         scaled = ops.round(scaled)
     return keras.Model(image, small(ops.cast(scaled, spec.dtype)))

@@ -1,18 +1,49 @@
-"""Augmentation of image batches, as TensorFlow operations."""
+"""Augmentation of image batches: as TensorFlow operations, and with NumPy."""
 
 from __future__ import annotations
 
-import tensorflow as tf
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SHARE = 0.125
+"""Largest shift, as a share of the rows and of the columns."""
 
 
-def flip_and_shift(images: tf.Tensor, share: float = 0.125) -> tf.Tensor:
+def flip_and_shift(images: tf.Tensor, share: float = SHARE) -> tf.Tensor:
     """An augmentation for `octconvert.distill`: half of the images are flipped left to right, all are shifted.
 
     Args:
         images: (batch, rows, columns, channels), rows and columns known.
         share: largest shift, as a share of the rows and of the columns; borders are filled with the mirror image.
     """
+    import tensorflow as tf
+
     images = tf.image.random_flip_left_right(images)
-    rows, columns = (min(max(1, int(share * size)), size - 1) for size in images.shape[1:3])
+    rows, columns = _largest_shifts(images.shape[1:3], share)
     padded = tf.pad(images, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode="REFLECT")
     return tf.ensure_shape(tf.image.random_crop(padded, tf.shape(images)), images.shape)
+
+
+def flipped_and_shifted(
+    images: np.ndarray, rng: np.random.Generator, axes: tuple[int, int], share: float = SHARE
+) -> np.ndarray:
+    """The same of an array, on every backend of Keras; ``axes``: the rows and the columns."""
+    flips = rng.random(len(images)) < 0.5
+    images = np.where(flips[:, None, None, None], np.flip(images, axes[1]), images)
+    shifts = _largest_shifts([images.shape[axis] for axis in axes], share)
+    pads, window = [(0, 0)] * 4, [slice(None)] * 4
+    for axis, shift in zip(axes, shifts, strict=True):
+        start = int(rng.integers(2 * shift + 1))
+        pads[axis], window[axis] = (shift, shift), slice(start, start + images.shape[axis])
+    return np.pad(images, pads, mode="reflect")[tuple(window)]
+
+
+def _largest_shifts(sizes: Sequence[int], share: float) -> tuple[int, int]:
+    """Along rows and columns."""
+    rows, columns = (min(max(1, int(share * size)), size - 1) for size in sizes)
+    return rows, columns

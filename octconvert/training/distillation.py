@@ -95,10 +95,12 @@ def distill(
         The history of ``fit``: ``loss``, and ``val_loss`` with ``validation_data``.
 
     Raises:
-        UsageError: an argument is invalid, or the labels are missing.
+        UsageError: an argument is invalid, the labels are missing, or Keras does not run on TensorFlow.
         InputError: the models do not belong together, there are no data, or outputs are not finite.
         CheckError: the training diverged; the weights are restored.
     """
+    if (own := keras.backend.backend()) != "tensorflow":
+        raise UsageError(f"distill needs Keras on tensorflow, not on {own}; set KERAS_BACKEND=tensorflow")
     _check_numbers(epochs, labels_weight, temperature, batch_size, steps_per_epoch)
     graph = _check_models(source, converted)
     outputs = [losses.output_kind(graph, number) for number in graph.outputs]

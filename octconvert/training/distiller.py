@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import keras
-from keras import ops, tree
+from keras import backend, ops, tree
 
 from octconvert.model.functional import functional_of
 from octconvert.model.tensors import BackendTensor
@@ -49,16 +49,18 @@ class Distiller(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         """As of Keras, once the optimizer has its variables: where a trace creates any, TensorFlow traces again."""
-        if self.optimizer is not None and not self.optimizer.built:
+        if backend.backend() == "tensorflow" and self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         super().make_train_function(force)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, *arguments: Any) -> Any:
+        """``arguments``: the data; on JAX, the state of the training before them."""
+        *state, data = arguments
         if self._augment is not None:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
             data = (self._augment(x), y, sample_weight)
-        return super().train_step(data)
+        return super().train_step(*state, data)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

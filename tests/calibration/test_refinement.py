@@ -64,7 +64,7 @@ def test_at_octave_1_there_is_nothing_to_learn(make, alpha):
     model = make()
     alignment, supply = nets.alignment_of(model, octave=1, alpha=alpha), supply_of(model, 8)
     assert len(inner_tensors(alignment)) >= 2
-    trained = trained_model(alignment, images=False)
+    trained = trained_model(alignment)
     trained.compile("sgd", run_eagerly=True)
     x = list(supply.fit.arrays) if len(supply.fit.arrays) > 1 else supply.fit.arrays[0]
     assert trained.evaluate(x, verbose=0) < 1e-8
@@ -178,6 +178,22 @@ def test_batches_are_whole_and_every_epoch_has_another_order():
             assert np.array_equal(part, first) and np.array_equal(first + 70, second)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_images_are_flipped_and_shifted(data_format):
+    """The channels keep their places, and every value is one of the image."""
+    axes = (1, 2) if data_format == "channels_last" else (2, 3)
+    x = np.stack([100.0 * channel + np.arange(64.0).reshape(8, 8) for channel in range(3)], axis=-1)
+    x = np.moveaxis(x, -1, min({0, 1, 2} - {axis - 1 for axis in axes}))
+    images = np.repeat(x[None], 32, axis=0).astype("float32")
+    data = WholeBatches(nets.samples(images), 32, seed=1, axes=axes)
+    moved = data[0][0]
+    channels = np.moveaxis(moved, axes, (1, 2))
+    assert moved.shape == images.shape and (channels // 100 == np.arange(3.0)).all()
+    left_to_right = np.sign(channels[:, 0, -1, 0] - channels[:, 0, 0, 0])
+    assert set(left_to_right) == {-1.0, 1.0} and not (moved == images).all()
+    assert not np.array_equal(data[0][0], moved)
+
+
 @pytest.mark.parametrize("activation_bytes", [1, 40_000_000, 110_000_000, 2**31])
 def test_batches_are_even(activation_bytes):
     size = training_batch(activation_bytes)
@@ -189,7 +205,7 @@ def test_dropout_does_not_drop():
     model = nets.assorted()
     assert any(isinstance(layer, layers.Dropout) for layer in model.layers)
     alignment = nets.alignment_of(model, octave=1)
-    trained = trained_model(alignment, images=False)
+    trained = trained_model(alignment)
     x = nets.images(4, 12)
     assert np.allclose(trained(x, training=True)[0], trained(x, training=False)[0], atol=1e-6)
 
