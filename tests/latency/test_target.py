@@ -154,3 +154,36 @@ def test_open_sizes_have_no_time():
     x = layers.Conv2D(8, 3, padding="same")(layers.Conv2D(8, 3, padding="same")(image))
     with pytest.raises(UsageError, match="leaves its input size open: give `input_shape`"):
         octconvert.convert(keras.Model(image, x), target_time=0.6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("requested", [0.85, 0.65])
+def test_estimates_that_are_too_high_lead_to_no_lower_time_than_requested(monkeypatch, requested):
+    """By them only whole models pay: another share is asked for until the measured one is near."""
+    image = keras.Input((16, 16, 3))
+    x = image
+    for _ in range(5):
+        x = layers.Conv2D(32, 3, padding="same", activation="relu")(x)
+    source = randomise(keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(x))))
+    full = cost_of(source).macs
+
+    def measure(self, models):
+        times = {
+            key: by_macs(model) * (1.3 if len(model.inputs) + len(model.outputs) > 2 else 1)
+            for key, model in models.items()
+        }
+        self._known.add(times)
+        return times
+
+    def compare(subjects, settings, batch, progress):
+        shares = [cost_of(subject.model).macs / full for subject in subjects]
+        rows = (
+            BenchRow(s.name, "tf", 0, median=1000.0 * share**1.5) for s, share in zip(subjects, shares, strict=True)
+        )
+        return tuple(rows), ()
+
+    monkeypatch.setattr(stopwatch.Stopwatch, "measure", measure)
+    monkeypatch.setattr(target, "compare", compare)
+    plan = octconvert.plan(source, target_time=requested, calibration_budget=30.0, min_size=1)
+    converted = octconvert.convert(source, plan=plan, calibration=False)
+    assert (converted.after.macs / full) ** 1.5 == pytest.approx(requested, abs=0.05)

@@ -20,9 +20,10 @@ from octconvert.calibration.target_costs import MacCosts, Timing
 from octconvert.costs.cost import measure
 from octconvert.planning.planned import Planned
 
-MOST_CORRECTIONS, CLOSE, TOO_SLOW = 4, 0.02, 0.05
-"""Choices that are timed at most; how near to the target is near enough, and how far above it too far, as shares of the
-source's time."""
+MOST_CHOICES, MOST_TIMED = 10, 5
+"""For a share of the time; not all of them differ, and those that do are timed."""
+CLOSE, TOO_SLOW = 0.02, 0.05
+"""How near to the target is near enough, and how far above it too far, as shares of the source's time."""
 TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
 """Share of the time for all trials; samples that each is fitted to at least and at most."""
 
@@ -63,30 +64,36 @@ def timed_way(
 ) -> tuple[Proposal, float, str]:
     """A proposal whose whole model takes the share of the source's time; that share, and the unit in words.
 
-    The times of parts do not add up exactly: the whole model is timed, and the choice corrected by it.
+    The times of parts do not add up exactly: the whole model is timed, and the estimates are corrected by it. Where
+    that changes nothing, another share is asked for.
 
     Raises:
         OutOfReach: nothing is fast enough.
     """
-    costs, tried = timing.costs(), dict[tuple[float, ...], tuple[float, Proposal]]()
-    for number in range(MOST_CORRECTIONS):
+    costs, tried, asked = timing.costs(), dict[tuple[float, ...], tuple[float, Proposal]](), target
+    for number in range(MOST_CHOICES):
         search = AlphaSearch(even.layout, costs, damages.of(even.layout))
         try:
-            ways = proposals(search, even.layout, target)
+            ways = proposals(search, even.layout, asked)
         except OutOfReach:
             if not tried:
                 raise
             break
-        best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CORRECTIONS - number)))
-        if best.alphas in tried:
+        best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CHOICES - number)))
+        is_new = best.alphas not in tried
+        if is_new:
+            share = timing.measured(with_alphas(even, best.alphas), np.array(best.alphas))
+            tried[best.alphas] = share, best
+        share = tried[best.alphas][0]
+        if abs(share - target) <= CLOSE or len(tried) == MOST_TIMED:
             break
-        share = timing.measured(with_alphas(even, best.alphas), np.array(best.alphas))
-        tried[best.alphas] = share, best
-        if abs(share - target) <= CLOSE:
-            break
-    share, best = min(tried.values(), key=lambda each: abs(each[0] - target))
-    if share > target + TOO_SLOW:
-        raise OutOfReach(f"{costs.option} {target:g} is out of reach: {share:.2f} of {costs.unit} was measured")
+        if not is_new:  # with better estimates the choice is the same
+            asked = min(max(asked + target - share, 0.0), 1.0)
+    quick = [each for each in tried.values() if each[0] <= target + TOO_SLOW]
+    if not quick:
+        least = min(share for share, _ in tried.values())
+        raise OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} was measured")
+    share, best = min(quick, key=lambda each: abs(each[0] - target))
     return best, share, f"{costs.unit}, measured"
 
 
