@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,19 @@ from octconvert.options.timing import BenchSettings
 from octconvert.results.bench import BenchRow
 from octconvert.runtimes import find
 from octconvert.system.progress import Progress
-from octconvert.system.temporaries import new_folder
+from octconvert.system.temporaries import new_folder, temporary_folder
 
 if TYPE_CHECKING:
     import keras
+
+
+class Exports:
+    """Exports of a model that is measured several times, until this object is collected as garbage."""
+
+    def __init__(self) -> None:
+        folder = temporary_folder(self)
+        self.names = (folder / str(number) for number in itertools.count())
+        self.choices: dict[tuple[str, tuple[bool, ...]], TakenForm[dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +42,13 @@ class Subject:
         name: in the rows.
         model: the Keras model.
         macs: its multiply-accumulates for one sample.
+        exports: what is kept of it for the next comparison with the same settings; None: nothing.
     """
 
     name: str
     model: keras.Model
     macs: int
+    exports: Exports | None = None
 
 
 def compare(
@@ -76,14 +87,15 @@ class _Comparison:
         names = (folder / str(number) for number in itertools.count())
         rounds_done = partial(self.progress, f"measure on {runtime}")
 
-        def write(model: keras.Model) -> dict[str, Any]:
+        def write(names: Iterator[Path], model: keras.Model) -> dict[str, Any]:
             settings = self.settings
             return exported(model, runtime, next(names), self.batch, settings.threads, settings.quantize)
 
         while any(attempt.forms for attempt in attempts):
             for number, attempt in enumerate(attempts):
                 self.progress(f"export for {runtime}", number, len(attempts))
-                attempt.export(runtime, write)
+                own = attempt.subject.exports
+                attempt.export(runtime, partial(write, names if own is None else own.names))
             ready = [attempt for attempt in attempts if attempt.choice is not None]
             tasks = [attempt.choice.result for attempt in ready if attempt.choice is not None]
             for attempt, timed in zip(ready, measure(tasks, self.settings.rounds, rounds_done), strict=True):
@@ -114,9 +126,12 @@ class _Attempt:
         if not self.forms:
             return
         forms, self.forms, self.choice = self.forms, (), None
+        choices = {} if self.subject.exports is None else self.subject.exports.choices
         try:
-            model, precision = self.subject.model, self._precision
-            self.choice = first_taken(model, find(runtime), forms, write, self._refusal, precision)
+            if (runtime, forms) not in choices:
+                model, precision = self.subject.model, self._precision
+                choices[runtime, forms] = first_taken(model, find(runtime), forms, write, self._refusal, precision)
+            self.choice = choices[runtime, forms]
         except OctconvertError as error:
             self._fail(False in forms, str(error))
 

@@ -36,11 +36,15 @@ class Timing(Protocol):
     """Times of conversions on a runtime, see `octconvert.latency.target`."""
 
     def costs(self) -> Costs:
-        """Estimated from the times of the parts of the model."""
+        """Estimated from the times of the parts of the model, and of the whole models that were measured."""
         ...
 
     def measured(self, planned: Planned, alphas: np.ndarray) -> float:
-        """The time of a whole model with these alphas, as a share of the source's; the costs are corrected by it."""
+        """The time of a whole model with these alphas, as a share of the source's.
+
+        Raises:
+            CheckError: it can not be run.
+        """
         ...
 
 

@@ -18,6 +18,7 @@ from octconvert.calibration.steps.measuring import damages
 from octconvert.calibration.steps.solve import fit_layers
 from octconvert.calibration.target_costs import MacCosts, Timing
 from octconvert.costs.cost import measure
+from octconvert.errors import CheckError
 from octconvert.planning.planned import Planned
 
 MOST_CHOICES, MOST_TIMED = 10, 5
@@ -65,13 +66,14 @@ def timed_way(
     """A proposal whose whole model takes the share of the source's time; that share, and the unit in words.
 
     The times of parts do not add up exactly: the whole model is timed, and the estimates are corrected by it. Where
-    that changes nothing, another share is asked for.
+    that is not enough, another share is asked for.
 
     Raises:
         OutOfReach: nothing is fast enough.
     """
-    costs, tried, asked = timing.costs(), dict[tuple[float, ...], tuple[float, Proposal]](), target
+    tried, asked = dict[tuple[float, ...], tuple[float, Proposal]](), target
     for number in range(MOST_CHOICES):
+        costs = timing.costs()
         search = AlphaSearch(even.layout, costs, damages.of(even.layout))
         try:
             ways = proposals(search, even.layout, asked)
@@ -82,19 +84,30 @@ def timed_way(
         best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CHOICES - number)))
         is_new = best.alphas not in tried
         if is_new:
-            share = timing.measured(with_alphas(even, best.alphas), np.array(best.alphas))
-            tried[best.alphas] = share, best
+            tried[best.alphas] = _measured_share(timing, even, best), best
         share = tried[best.alphas][0]
         if abs(share - target) <= CLOSE or len(tried) == MOST_TIMED:
             break
-        if not is_new:  # with better estimates the choice is the same
-            asked = min(max(asked + target - share, 0.0), 1.0)
+        if share == np.inf:
+            asked -= CLOSE
+        elif is_new:  # what the estimates are still wrong by, near to this choice
+            asked = target - share + timing.costs().share(np.array(best.alphas))
+        else:
+            asked += target - share
     quick = [each for each in tried.values() if each[0] <= target + TOO_SLOW]
     if not quick:
         least = min(share for share, _ in tried.values())
         raise OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} was measured")
     share, best = min(quick, key=lambda each: abs(each[0] - target))
     return best, share, f"{costs.unit}, measured"
+
+
+def _measured_share(timing: Timing, even: Planned, way: Proposal) -> float:
+    """Of the source's time; infinite where the runtime can not run the model."""
+    try:
+        return timing.measured(with_alphas(even, way.alphas), np.array(way.alphas))
+    except CheckError:
+        return np.inf
 
 
 def nearest(run: Run, even: Planned, damages: Damages, ways: Sequence[Proposal], pace: Pace) -> Proposal:
