@@ -25,6 +25,7 @@ from accuracy import Task, _tasks
 from keras import layers, ops
 
 import octconvert
+from octconvert.errors import CheckError
 from octconvert.runtimes import find
 from octconvert.runtimes.signature import signature_of
 
@@ -101,7 +102,7 @@ def _timed(task: Task) -> list[Variant]:
             try:
                 name = f"target_time {share}"
                 found.append(replace(_converted(task, "timed", name, **options), precision=precision or "float32"))
-            except octconvert.UsageError as error:
+            except (octconvert.UsageError, CheckError) as error:
                 print(f"  {precision or 'float32'}: {error}", flush=True)
     return found
 
