@@ -152,8 +152,10 @@ def start_quietly() -> None:
 
     Raises:
         StartError: it can not be imported.
+        UsageError: Keras is set to run on a backend that is not there.
     """
     environment.set_defaults()
+    environment.check_backend()
     if os.environ[environment.LOG_LEVEL] == "0":
         return
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Transposed convolutions as sub-pixel convolutions, which many runtimes compute several times faster.
+"""Transposed convolutions as sub-pixel convolutions, which LiteRT computes several times faster.
 
 A transposed convolution of stride s writes blocks of s x s positions. The convolution that computes all positions of a
 block as channels of its own, followed by ``depth_to_space``, is the same function (Shi et al. 2016, arXiv 1609.07009).

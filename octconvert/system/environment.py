@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
 from importlib import metadata
 from pathlib import Path
 
+from octconvert.errors import UsageError
+
 BACKEND = "KERAS_BACKEND"
+BACKENDS = ("tensorflow", "jax")
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 DEFAULTS = {BACKEND: "tensorflow", LOG_LEVEL: "3", ONEDNN: "1"}
@@ -30,6 +34,18 @@ def keras_backend() -> str:
     if "keras" in sys.modules:
         return str(sys.modules["keras"].config.backend())
     return os.environ.get(BACKEND) or _configured() or DEFAULTS[BACKEND]
+
+
+def check_backend() -> None:
+    """
+    Raises:
+        UsageError: Keras is going to run on another backend than `BACKENDS`, or that one is not installed.
+    """
+    backend = keras_backend()
+    if backend not in BACKENDS:
+        raise UsageError(f"Keras is set to run on '{backend}'; set {BACKEND} to {' or '.join(BACKENDS)}")
+    if importlib.util.find_spec(backend) is None:
+        raise UsageError(f"Keras is set to run on {backend}, which is not installed: pip install 'octconvert[jax]'")
 
 
 def _configured() -> str | None:

@@ -70,8 +70,9 @@ def timed_way(
 
     Raises:
         OutOfReach: nothing is fast enough.
+        CheckError: the source, or all that was chosen, can not be run.
     """
-    tried, asked = dict[tuple[float, ...], tuple[float, Proposal]](), target
+    tried, asked, failure = dict[tuple[float, ...], tuple[float, Proposal]](), target, None
     for number in range(MOST_CHOICES):
         costs = timing.costs()
         search = AlphaSearch(even.layout, costs, damages.of(even.layout))
@@ -84,7 +85,11 @@ def timed_way(
         best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CHOICES - number)))
         is_new = best.alphas not in tried
         if is_new:
-            tried[best.alphas] = _measured_share(timing, even, best), best
+            try:
+                share = timing.measured(with_alphas(even, best.alphas), np.array(best.alphas))
+            except CheckError as error:  # the runtime can not run it: another one may do
+                share, failure = np.inf, error
+            tried[best.alphas] = share, best
         share = tried[best.alphas][0]
         if abs(share - target) <= CLOSE or len(tried) == MOST_TIMED:
             break
@@ -97,17 +102,11 @@ def timed_way(
     quick = [each for each in tried.values() if each[0] <= target + TOO_SLOW]
     if not quick:
         least = min(share for share, _ in tried.values())
+        if failure is not None and least == np.inf:
+            raise failure
         raise OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} was measured")
     share, best = min(quick, key=lambda each: abs(each[0] - target))
     return best, share, f"{costs.unit}, measured"
-
-
-def _measured_share(timing: Timing, even: Planned, way: Proposal) -> float:
-    """Of the source's time; infinite where the runtime can not run the model."""
-    try:
-        return timing.measured(with_alphas(even, way.alphas), np.array(way.alphas))
-    except CheckError:
-        return np.inf
 
 
 def nearest(run: Run, even: Planned, damages: Damages, ways: Sequence[Proposal], pace: Pace) -> Proposal:
