@@ -26,6 +26,7 @@ from keras import layers, ops
 
 import octconvert
 from octconvert.errors import CheckError
+from octconvert.pipeline.source import copied_at
 from octconvert.runtimes import find
 from octconvert.runtimes.signature import signature_of
 
@@ -114,14 +115,8 @@ def _converted(task: Task, way: str, name: str, **options) -> Variant:
 
 
 def _smaller(task: Task) -> list[Variant]:
-    return [Variant("smaller", f"{size}x{size}", _at_size(task.model, size), size) for size in SIZES]
-
-
-def _at_size(model: keras.Model, size: int) -> keras.Model:
-    image = keras.Input((size, size, model.inputs[0].shape[-1]))
-    clone = keras.models.clone_model(model, input_tensors=image)
-    clone.set_weights(model.get_weights())
-    return clone
+    channels = task.x.shape[-1]
+    return [Variant("smaller", f"{size}x{size}", copied_at(task.model, (size, size, channels)), size) for size in SIZES]
 
 
 def _svd(task: Task) -> list[Variant]:

@@ -8,7 +8,6 @@ PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
 POOLINGS = ("layer", "depthwise")
 RESHAPINGS = ("operation", "layer")
-TRANSPOSINGS = ("layer", "subpixel")
 
 
 @dataclass(frozen=True)

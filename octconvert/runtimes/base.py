@@ -110,8 +110,8 @@ class Runtime(ABC):
         if precision is not None and precision not in self.quantizes_with:
             others = f"only with {', '.join(self.quantizes_with)}" if self.quantizes_with else "choose another runtime"
             return f"can not be exported with `quantize={precision!r}`; {others}"
-        if (own := environment.keras_backend()) != self.backend:
-            return f"needs Keras on {self.backend}, not on {own}; set {environment.BACKEND}={self.backend}"
+        if obstacle := environment.backend_obstacle(self.backend):
+            return obstacle
         missing = self.missing(precision)
         return f"needs {' and '.join(missing)}: {INSTALL}" if missing else ""
 

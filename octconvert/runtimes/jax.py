@@ -47,7 +47,8 @@ class _Compiled(Session):
         import jax
 
         self._names = names
-        self._weights = [[variable.value for variable in each] for each in _variables(model)]
+        variables = model.trainable_variables, model.non_trainable_variables
+        self._weights = [[variable.value for variable in each] for each in variables]
         self._function = jax.jit(lambda weights, inputs: model.stateless_call(*weights, inputs, training=False)[0])
         self._values: list[Any] = []
         self._results: Any = ()
@@ -67,7 +68,3 @@ class _Compiled(Session):
         import numpy as np
 
         return [np.asarray(output) for output in jax.tree.leaves(self._results)]
-
-
-def _variables(model: keras.Model) -> tuple[list[Any], list[Any]]:
-    return model.trainable_variables, model.non_trainable_variables

@@ -36,6 +36,12 @@ def keras_backend() -> str:
     return os.environ.get(BACKEND) or _configured() or DEFAULTS[BACKEND]
 
 
+def backend_obstacle(needed: str) -> str:
+    """Why something that needs Keras on this backend does not work; empty where it does."""
+    own = keras_backend()
+    return "" if own == needed else f"needs Keras on {needed}, not on {own}; set {BACKEND}={needed}"
+
+
 def check_backend() -> None:
     """
     Raises:

@@ -20,6 +20,7 @@ from octconvert.layers.gradients import safe_gradients
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.options import limits
+from octconvert.system.environment import backend_obstacle
 from octconvert.training import losses
 from octconvert.training.data import TrainingData, read_training_data
 from octconvert.training.distiller import Distiller
@@ -99,8 +100,8 @@ def distill(
         InputError: the models do not belong together, there are no data, or outputs are not finite.
         CheckError: the training diverged; the weights are restored.
     """
-    if (own := keras.backend.backend()) != "tensorflow":
-        raise UsageError(f"distill needs Keras on tensorflow, not on {own}; set KERAS_BACKEND=tensorflow")
+    if obstacle := backend_obstacle("tensorflow"):
+        raise UsageError(f"distill {obstacle}")
     _check_numbers(epochs, labels_weight, temperature, batch_size, steps_per_epoch)
     graph = _check_models(source, converted)
     outputs = [losses.output_kind(graph, number) for number in graph.outputs]
