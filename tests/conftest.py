@@ -2,9 +2,12 @@
 
 import functools
 import gc
+import signal
 
 from octconvert.system import environment
 
+# In the background of a shell tests ignore SIGINT, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 environment.set_defaults()  # as the command line: TensorFlow runs channels_first on every processor then
 
 import keras  # noqa: E402
