@@ -25,6 +25,10 @@ STEPS = 64
 """In which one alpha for several groups is raised."""
 
 
+_ANY_DAMAGE = 1e12
+"""A price of the cost, in the largest damages, at which the damage hardly counts."""
+
+
 class OutOfReach(UsageError):
     """No alphas cost as little."""
 
@@ -56,6 +60,7 @@ class AlphaSearch:
         self.curves = _curves(layout, damages)
         self.most = np.array([_most(layout, position) for position in range(len(layout.groups))])
         self._source = self._read_by_writers()
+        self._unit = max(float(self.curves.max(initial=0.0)), 1e-30)
 
     def _read_by_writers(self) -> np.ndarray:
         """(groups, groups): what the one convolution reads that writes a group; zeros where several calls write it."""
@@ -79,22 +84,22 @@ class AlphaSearch:
         own = (1 - share) * self.curves[groups, before] + share * self.curves[groups, before + 1]
         return float(own @ (1 - self._source @ alphas))
 
-    def raised(self, start: np.ndarray, groups: np.ndarray, target: float) -> np.ndarray:
+    def raised(self, start: np.ndarray, groups: np.ndarray, target: float) -> np.ndarray | None:
         """``start`` with the least alpha for some groups (a mask), one for all of them, that reaches ``target``.
 
-        Raises:
-            OutOfReach: none does.
+        None where no such alpha does.
         """
         for step in range(STEPS + 1):
             alphas = np.where(groups, np.minimum(step / STEPS, self.most), start)
             if self.cost(alphas) <= target:
                 return alphas
-        raise self._out_of_reach(target)
+        return None
 
-    def _out_of_reach(self, target: float) -> OutOfReach:
-        least = self.cost(self.most)
-        costs = self._costs
-        return OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} at the least")
+    def cheapest(self) -> np.ndarray:
+        """The alphas of the least cost, whatever damage they do; in time that need not be whole-low everywhere."""
+        if not self._costs.has_overheads:
+            return self.most
+        return min((self.most, self._descend(_ANY_DAMAGE * self._unit)), key=self.cost)
 
     def choose(self, target: float) -> AlphaChoice:
         """The least damage at a cost of at most ``target``.
@@ -102,16 +107,17 @@ class AlphaSearch:
         Raises:
             OutOfReach: no alphas get there.
         """
-        if self.cost(self.most) > target:
-            raise self._out_of_reach(target)
-        unit = max(float(self.curves.max(initial=0.0)), 1e-30)
-        low, high = 0.0, unit
+        cheapest = self.cheapest()
+        if (least := self.cost(cheapest)) > target:
+            option, unit = self._costs.option, self._costs.unit
+            raise OutOfReach(f"{option} {target:g} is out of reach: {least:.2f} of {unit} at the least")
+        low, high = 0.0, self._unit
         alphas = self._descend(high)
-        while self.cost(alphas) > target and high < 1e12 * unit:
+        while self.cost(alphas) > target and high < _ANY_DAMAGE * self._unit:
             low, high = high, high * 10
             alphas = self._descend(high)
         if self.cost(alphas) > target:  # the damage is unbounded
-            alphas = self.most
+            alphas = cheapest
         for _ in range(24):
             price = (low + high) / 2
             cheaper = self._descend(price)

@@ -29,14 +29,16 @@ def proposals(search: AlphaSearch, layout: Layout, target: float) -> tuple[Propo
     """The ways to reach ``target``, the one of least damage first; no two are the same.
 
     Raises:
-        OutOfReach: no alphas are low enough in MACs.
+        OutOfReach: no alphas cost as little.
     """
     ways = [Proposal("by damage", search.choose(target).alphas)]
-    ways += [Proposal(name, tuple(alphas.tolist())) for name, alphas in _plain_ways(search, layout, target)]
+    plain = _plain_ways(search, layout, target)
+    ways += [Proposal(name, tuple(alphas.tolist())) for name, alphas in plain if alphas is not None]
     return tuple({way.alphas: way for way in reversed(ways)}.values())[::-1]
 
 
-def _plain_ways(search: AlphaSearch, layout: Layout, target: float) -> Iterator[tuple[str, np.ndarray]]:
+def _plain_ways(search: AlphaSearch, layout: Layout, target: float) -> Iterator[tuple[str, np.ndarray | None]]:
+    """None: that way does not reach the target."""
     nothing, everywhere = np.zeros(len(search.curves)), np.ones(len(search.curves), dtype=bool)
     yield "one alpha", search.raised(nothing, everywhere, target)
     low, used = nothing.copy(), list[list[int]]()

@@ -135,6 +135,15 @@ def test_out_of_reach(clock):
         octconvert.convert(stages(), target_time=0.3, **QUICK)
 
 
+def test_what_is_out_of_reach_by_the_estimates_alone_is_timed(clock):
+    """A fifth more is saved than the MACs say, and no fewer than 0.27 of them can be left."""
+    clock(by_macs, saved=1.2)
+    source = stages()
+    plan = octconvert.plan(source, target_time=0.2, calibration_budget=30.0, min_size=1)
+    converted = octconvert.convert(source, plan=plan, calibration=False)
+    assert 1 - 1.2 * (1 - converted.after.macs / converted.before.macs) == pytest.approx(0.2, abs=0.05)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -188,6 +197,6 @@ def test_estimates_that_are_too_high_lead_to_no_lower_time_than_requested(monkey
 
     monkeypatch.setattr(stopwatch.Stopwatch, "measure", measure)
     monkeypatch.setattr(target, "compare", compare)
-    plan = octconvert.plan(source, target_time=requested, calibration_budget=30.0, min_size=1)
+    plan = octconvert.plan(source, target_time=requested, calibration_budget=300.0, min_size=1)
     converted = octconvert.convert(source, plan=plan, calibration=False)
     assert (converted.after.macs / full) ** 1.2 == pytest.approx(requested, abs=0.05)

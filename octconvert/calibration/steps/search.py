@@ -60,38 +60,75 @@ class Search(CalibrationStep):
         return Outcome(replace(state, planned=with_alphas(even, best.alphas), damages=measured), detail + how)
 
 
+class TimedChoices:
+    """Choices whose whole models were timed.
+
+    Args:
+        timing: of conversions.
+        even: by alphas of one half.
+
+    Attributes:
+        shares: alphas -> share of the source's time; infinite where the runtime can not run the model.
+    """
+
+    def __init__(self, timing: Timing, even: Planned):
+        self.shares: dict[tuple[float, ...], float] = {}
+        self._timing, self._even = timing, even
+        self._ways: dict[tuple[float, ...], Proposal] = {}
+        self._failure: CheckError | None = None
+
+    def add(self, way: Proposal) -> float:
+        """Time it, if it is a new one; its share."""
+        if way.alphas not in self.shares:
+            try:
+                share = self._timing.measured(with_alphas(self._even, way.alphas), np.array(way.alphas))
+            except CheckError as error:  # another choice may run
+                share, self._failure = np.inf, error
+            self.shares[way.alphas], self._ways[way.alphas] = share, way
+        return self.shares[way.alphas]
+
+    def nearest(self, target: float) -> tuple[Proposal, float]:
+        """The one nearest to ``target`` of those that are fast enough, and its share.
+
+        Raises:
+            OutOfReach: nothing is fast enough.
+            CheckError: nothing that was chosen can be run.
+        """
+        quick = [alphas for alphas, share in self.shares.items() if share <= target + TOO_SLOW]
+        if quick:
+            best = min(quick, key=lambda alphas: abs(self.shares[alphas] - target))
+            return self._ways[best], self.shares[best]
+        least, costs = min(self.shares.values()), self._timing.costs()
+        if self._failure is not None and least == np.inf:
+            raise self._failure
+        raise OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} was measured")
+
+
 def timed_way(
     run: Run, timing: Timing, even: Planned, damages: Damages, target: float, pace: Pace
 ) -> tuple[Proposal, float, str]:
     """A proposal whose whole model takes the share of the source's time; that share, and the unit in words.
 
     The times of parts do not add up exactly: the whole model is timed, and the estimates are corrected by it. Where
-    that is not enough, another share is asked for.
+    that is not enough, another share is asked for. What is out of reach by the estimates alone is timed as well.
 
     Raises:
         OutOfReach: nothing is fast enough.
         CheckError: the source, or all that was chosen, can not be run.
     """
-    tried, asked, failure = dict[tuple[float, ...], tuple[float, Proposal]](), target, None
+    choices, asked = TimedChoices(timing, even), target
     for number in range(MOST_CHOICES):
-        costs = timing.costs()
-        search = AlphaSearch(even.layout, costs, damages.of(even.layout))
+        search = AlphaSearch(even.layout, timing.costs(), damages.of(even.layout))
         try:
             ways = proposals(search, even.layout, asked)
         except OutOfReach:
-            if not tried:
-                raise
-            break
+            ways = (Proposal("the fastest", tuple(search.cheapest().tolist())),)
+            if ways[0].alphas in choices.shares:
+                break
         best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CHOICES - number)))
-        is_new = best.alphas not in tried
-        if is_new:
-            try:
-                share = timing.measured(with_alphas(even, best.alphas), np.array(best.alphas))
-            except CheckError as error:  # the runtime can not run it: another one may do
-                share, failure = np.inf, error
-            tried[best.alphas] = share, best
-        share = tried[best.alphas][0]
-        if abs(share - target) <= CLOSE or len(tried) == MOST_TIMED:
+        is_new = best.alphas not in choices.shares
+        share = choices.add(best)
+        if abs(share - target) <= CLOSE or len(choices.shares) == MOST_TIMED:
             break
         if share == np.inf:
             asked -= CLOSE
@@ -99,14 +136,8 @@ def timed_way(
             asked = target - share + timing.costs().share(np.array(best.alphas))
         else:
             asked += target - share
-    quick = [each for each in tried.values() if each[0] <= target + TOO_SLOW]
-    if not quick:
-        least = min(share for share, _ in tried.values())
-        if failure is not None and least == np.inf:
-            raise failure
-        raise OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} was measured")
-    share, best = min(quick, key=lambda each: abs(each[0] - target))
-    return best, share, f"{costs.unit}, measured"
+    best, share = choices.nearest(target)
+    return best, share, f"{timing.costs().unit}, measured"
 
 
 def nearest(run: Run, even: Planned, damages: Damages, ways: Sequence[Proposal], pace: Pace) -> Proposal:
