@@ -31,7 +31,8 @@ from octconvert.runtimes import find
 from octconvert.runtimes.signature import signature_of
 
 PRECISIONS = (None, "int8")
-ALPHAS, TIMES, SIZES, ENERGIES = (0.25, 0.5, 0.75), (0.85, 0.7, 0.55, 0.4), (28, 24, 20), (0.98, 0.95, 0.9, 0.8)
+ALPHAS, TIMES, SIZES, ENERGIES = (0.25, 0.5, 0.75), (0.85, 0.7, 0.55, 0.4), (0.875, 0.75, 0.625), (0.98, 0.95, 0.9, 0.8)
+"""``SIZES``: of images, as shares of their own."""
 POSITIONS, RIDGE, FEWEST = 40_000, 1e-4, 16
 """Positions that a convolution is fitted to at most, and output channels below which it stays as it is."""
 
@@ -80,7 +81,14 @@ def main() -> None:
             variants += WAYS[way](task)
         points += _measured(task, variants, arguments.rounds)
         if arguments.json is not None:
-            arguments.json.write_text(json.dumps([asdict(point) for point in points], indent=1))
+            _keep(arguments.json, points)
+
+
+def _keep(path: Path, points: list[Point]) -> None:
+    """Those of other networks stay in the file."""
+    nets = {point.net for point in points}
+    others = [each for each in json.loads(path.read_text()) if each["net"] not in nets] if path.exists() else []
+    path.write_text(json.dumps([*others, *(asdict(point) for point in points)], indent=1))
 
 
 # ---- the ways
@@ -115,8 +123,9 @@ def _converted(task: Task, way: str, name: str, **options) -> Variant:
 
 
 def _smaller(task: Task) -> list[Variant]:
-    channels = task.x.shape[-1]
-    return [Variant("smaller", f"{size}x{size}", copied_at(task.model, (size, size, channels)), size) for size in SIZES]
+    own, channels = task.x.shape[2:]
+    sizes = [round(share * own) for share in SIZES]
+    return [Variant("smaller", f"{size}x{size}", copied_at(task.model, (size, size, channels)), size) for size in sizes]
 
 
 def _svd(task: Task) -> list[Variant]:
