@@ -239,6 +239,9 @@ def _measured(task: Task, variants: list[Variant], rounds: int) -> list[Point]:
             quantize=precision,
         )
         for variant, row in zip(chosen, times.rows, strict=True):
+            if row.median is None:
+                print(f"| {variant.way} | {variant.name} | {label} | can not be run: {row.error} |", flush=True)
+                continue
             accuracy = _accuracy(task, variant, precision)
             share = row.median / times.rows[0].median
             point = Point(task.name, variant.way, variant.name, label, row.macs, row.median, share, accuracy)

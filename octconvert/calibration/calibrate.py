@@ -160,5 +160,6 @@ def _report(run: Run, state: State) -> CalibrationReport:
         held_out=run.supply.held_out.count,
         measures=measures(run.expected, state.base.outputs, state.candidate.outputs),
         steps=state.reports,
+        cut=run.budget.cut,
         seconds=run.budget.elapsed,
     )

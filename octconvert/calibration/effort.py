@@ -4,13 +4,17 @@ The seconds that are laid out are those of a usual machine with two cores, estim
 activations: so the same command does the same work on every machine, whatever else runs there. The measured time counts
 only for a model that is far slower than the estimate (for one with large depthwise kernels). The clock is read before
 each unit of work (a batch of samples, a layer), and nothing is started that would end after `OVERTIME` budgets.
+
+What the clock has decided is recorded: without that, the same command has the same weights.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from octconvert.results.report import Cost
@@ -35,11 +39,6 @@ def estimated_seconds(costs: Cost, calls: float) -> float:
     return costs.macs / MACS_A_SECOND + costs.activation_bytes / BYTES_A_SECOND + calls * CALL_SECONDS + 1e-6
 
 
-def seconds_a_sample(estimate: float, measured: float) -> float:
-    """The estimate, or the measured time where that is far more."""
-    return measured if measured > FAR * estimate else estimate
-
-
 _END = object()
 
 
@@ -47,21 +46,41 @@ class OutOfTime(Exception):
     """The work can not be finished in time."""
 
 
+def _nothing() -> None:
+    """Nobody asks what the clock has decided."""
+
+
 class Pace:
     """The time of one step, which is checked before each unit of work.
 
-    Attributes:
+    Args:
+        clock: seconds, never decreasing.
         until: time of the clock at which the step ends.
+        on_cut: called where something is left out for lack of time, in a `part` as well.
+
+    Attributes:
         cut: whether something was left out for lack of time.
     """
 
-    def __init__(self, clock: Clock = time.monotonic, until: float = float("inf")):
-        self.clock, self.until, self.cut = clock, until, False
+    def __init__(self, clock: Clock = time.monotonic, until: float = math.inf, on_cut: Callable[[], None] = _nothing):
+        self.clock, self.until, self.cut, self._on_cut = clock, until, False, on_cut
 
     @property
     def left(self) -> float:
         """Seconds."""
         return self.until - self.clock()
+
+    def leave_out(self) -> None:
+        """Something is left out for lack of time."""
+        self.cut = True
+        self._on_cut()
+
+    def lacks(self, seconds: float = 0.0) -> bool:
+        """Whether there is no time for work of so many seconds, which is left out then."""
+        if self.left > seconds:
+            return False
+        self.leave_out()
+        return True
 
     def units(self, items: Iterable[Item], least: int = 0) -> Iterator[Item]:
         """The items, the ``least`` first ones in any case, for as long as there is time for one more like the last.
@@ -74,7 +93,8 @@ class Pace:
             is_over = number >= least and started + took >= self.until
             item = next(iterator, _END)
             if is_over or item is _END:
-                self.cut = self.cut or item is not _END
+                if item is not _END:
+                    self.leave_out()
                 return
             yield item  # type: ignore[misc]
             took = self.clock() - started
@@ -82,7 +102,7 @@ class Pace:
     def part(self, share: float) -> Pace:
         """For a part of the work that may take a share of what is left."""
         now = self.clock()
-        return Pace(self.clock, now + min(share, 1.0) * max(self.until - now, 0.0))
+        return Pace(self.clock, now + min(share, 1.0) * max(self.until - now, 0.0), self._on_cut)
 
 
 class Budget:
@@ -94,17 +114,33 @@ class Budget:
 
     Attributes:
         seconds_a_sample: one run of the source for one sample, as it is laid out.
+        cut: stages in which the clock has decided what is done, in order.
     """
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic):
         self.seconds, self.clock, self.started = seconds, clock, clock()
         self.seconds_a_sample = 1e-6
         self._left = seconds
+        self._cut: dict[str, None] = {}
 
     @property
     def left(self) -> float:
         """Seconds that are not yet laid out."""
         return max(self._left, 0.0)
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        return tuple(self._cut)
+
+    def lay_out(self, estimate: float, measured: float) -> None:
+        """Lay out by the estimated seconds of one run for one sample, or by the measured ones where those are far more.
+
+        These are rounded up to a power of two: so two runs seldom differ by what they measure.
+        """
+        self.seconds_a_sample = estimate
+        if measured > FAR * estimate:
+            self.seconds_a_sample *= 2.0 ** math.ceil(math.log2(measured / estimate))
+            self._cut.setdefault("samples")
 
     def spend(self, samples: int, runs: float) -> None:
         """Lay out some samples, each run through the source, or something as long, so many times."""
@@ -123,6 +159,10 @@ class Budget:
         """Seconds by the clock."""
         return self.clock() - self.started
 
-    def pace(self, share: float = 1.0, reserve: float = 0.0) -> Pace:
-        """For a step that may take a share of the time by the clock that is left, less a reserve for what follows."""
-        return Pace(self.clock, self.started + OVERTIME * self.seconds - reserve).part(share)
+    def pace(self, stage: str = "", share: float = 1.0, reserve: float = 0.0) -> Pace:
+        """For a stage that may take a share of the time by the clock that is left, less a reserve for what follows.
+
+        Without a name, nothing that this stage leaves out changes a weight.
+        """
+        on_cut = partial(self._cut.setdefault, stage) if stage else _nothing
+        return Pace(self.clock, self.started + OVERTIME * self.seconds - reserve, on_cut).part(share)

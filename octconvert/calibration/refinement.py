@@ -114,7 +114,7 @@ def refine(
     rate = peak_rate(error)
     # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
     model.compile(muon_for(alignment.model, rate), jit_compile=backend.backend() == "jax")
-    watch = ClockedSchedule(rate, training.steps, pace, progress)
+    watch = Schedule(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
     with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
@@ -220,10 +220,11 @@ class WholeBatches(keras.utils.PyDataset):
         self._order = self._rng.permutation(self._samples.count)
 
 
-class ClockedSchedule(keras.callbacks.Callback):
-    """Follows a learning rate schedule by the steps, or by the clock where that is further.
+class Schedule(keras.callbacks.Callback):
+    """Follows a learning rate schedule by the steps; where there is no time for all of them, the rest is shortened.
 
-    So the rate has decayed when the time is over. A training that would reach fewer than `LEAST_STEPS` is stopped.
+    So the rate has decayed when the time is over, and the clock changes nothing of a training that is fast enough. One
+    that would reach fewer than `LEAST_STEPS` is stopped.
 
     Args:
         peak: of the learning rate.
@@ -236,29 +237,27 @@ class ClockedSchedule(keras.callbacks.Callback):
         super().__init__()
         self.steps, self._most, self._pace, self._progress = 0, steps, pace, progress
         self._rate = warm_up_cosine(peak, steps)
-        self._started = self._warm = pace.clock()
-        self._seconds = pace.until - self._started
+        self._place = 0.0
+        """Steps of the schedule that are behind."""
+        self._warm = pace.clock()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if backend.backend() == "jax":  # which holds the state of a training elsewhere meanwhile
             self.model.jax_state_sync()
-        self.model.optimizer.learning_rate = self._rate(self._completed * self._most)
+        self.model.optimizer.learning_rate = self._rate(self._place)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.steps += 1
         self._progress(self.steps, self._most)
         if self.steps == 1:  # the first step builds the graph
             self._warm = self._pace.clock()
-        too_slow = self.steps == PROBED and self._steps_in_time() < min(LEAST_STEPS, self._most)
-        if self._completed >= 1 or too_slow:
+        self._place += max(1.0, (self._most - self._place) / max(self._steps_left(), 1.0))
+        too_slow = self.steps == PROBED and self.steps + self._steps_left() < min(LEAST_STEPS, self._most)
+        if self._place >= self._most or too_slow:
             self.model.stop_training = True
 
-    @property
-    def _completed(self) -> float:
-        """Share of the training, 0..1."""
-        spent = self._pace.clock() - self._started
-        return max(self.steps / self._most, min(1.0, spent / self._seconds) if self._seconds > 0 else 1.0)
-
-    def _steps_in_time(self) -> float:
-        a_step = (self._pace.clock() - self._warm) / (self.steps - 1)
-        return self.steps + self._pace.left / max(a_step, 1e-9)
+    def _steps_left(self) -> float:
+        """That there is time for; all of them, until it is known how long they take."""
+        every = self._most - self._place
+        a_step = (self._pace.clock() - self._warm) / (self.steps - 1) if self.steps >= PROBED else 0.0
+        return max(self._pace.left, 0.0) / max(a_step, 1e-9) if self._pace.lacks(every * a_step) else every

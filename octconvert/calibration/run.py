@@ -62,7 +62,7 @@ class Run:
         On a machine that others use as well, that takes longer than it did at the start.
         """
         reserve = max(RESERVED_EVALUATIONS * self.evaluation, RESERVED_SHARE * self.budget.seconds)
-        return self.budget.pace(CLOCK_SHARES.get(step, 1.0), reserve)
+        return self.budget.pace(step, CLOCK_SHARES.get(step, 1.0), reserve)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         """The progress callback of one stage."""
@@ -78,8 +78,8 @@ class Run:
         Raises:
             OutOfTime: there is no time for it, and it need not be measured in any case.
         """
-        graph, pace = build_graph(candidate.model), Pace() if in_any_case else self.budget.pace()
-        if pace.left < self.evaluation:
+        graph, pace = build_graph(candidate.model), Pace() if in_any_case else self.budget.pace("measuring")
+        if pace.lacks(self.evaluation):
             raise OutOfTime
         outputs = ModelOutputs.of(graph, self.supply.held_out, self.batch, pace)
         return Candidate(candidate.rewritten, outputs, self.expected.error(outputs))

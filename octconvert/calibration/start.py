@@ -13,7 +13,7 @@ import numpy as np
 
 from octconvert.calibration.data.generator import Generator, generator_of
 from octconvert.calibration.data.supply import Supply, user_supply
-from octconvert.calibration.effort import FAR, Budget, OutOfTime, estimated_seconds, seconds_a_sample
+from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, estimated_seconds
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.run import CLOCK_SHARES, LEAST_SYNTHETIC, SHARE, SOLVING, Run
 from octconvert.costs.cost import measure
@@ -51,7 +51,7 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     budget = Budget(settings.seconds, settings.clock)
     progress("calibrate: samples", 0, 0)
     sized, costs = measure(graph)
-    pace = budget.pace(CLOCK_SHARES["samples"])
+    pace = _pace(budget)
     generator = generator_of(graph, settings, pace) if settings.synthetic else None
     if settings.synthetic and generator is None:
         raise NotPossible("no samples can be generated for these inputs; give some as `calibration`")
@@ -60,7 +60,7 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     batch = int(np.clip(BATCH_BYTES // max(costs.peak_activation_bytes, 1), 1, MOST_BATCH))
     estimate = estimated_seconds(costs, len(graph.calls) / min(batch, trial.count))
     measured = _measured_seconds(graph, trial, batch, FAR * estimate, budget)
-    budget.seconds_a_sample = seconds_a_sample(estimate, measured)
+    budget.lay_out(estimate, measured)
     batch = int(np.clip(BATCH_SHARE * budget.seconds / budget.seconds_a_sample, 1, batch))
     supply = own if generator is None else _synthetic(generator, settings, budget)
     assert supply is not None  # there is one of them
@@ -85,6 +85,11 @@ def check_outputs(run: Run) -> None:
     raise InputError(f"{run.supply.label}: {message}")
 
 
+def _pace(budget: Budget) -> Pace:
+    """For reading or generating samples, and for what is read from the model before."""
+    return budget.pace("samples", CLOCK_SHARES["samples"])
+
+
 def _evaluated(supply: Supply, budget: Budget) -> Supply:
     """The supply with as many held-out samples as the time for evaluations allows."""
     count = int(np.clip(budget.samples(EVIDENCE_SHARE, EVALUATING), LEAST_HELD_OUT, supply.held_out.count))
@@ -101,7 +106,7 @@ def _trial(
     estimate = estimated_seconds(costs, 0.0)
     if generator is not None:
         return None, generator.noise(int(np.clip(TIMED_SHARE * budget.seconds / estimate, 1, TIMED)))
-    supply = user_supply(graph, settings, int(budget.seconds / estimate), budget.pace(CLOCK_SHARES["samples"]))
+    supply = user_supply(graph, settings, int(budget.seconds / estimate), _pace(budget))
     return supply, supply.fit
 
 
@@ -111,7 +116,7 @@ def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budge
     held_out = int(np.clip(held_out, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT))
     affordable = budget.samples(SHARE, SOLVING, generator.seconds)
     count = int(np.clip(affordable // 8 * 8, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
-    supply = generator.supply(count, held_out, settings.seed, budget.pace(CLOCK_SHARES["samples"]))
+    supply = generator.supply(count, held_out, settings.seed, _pace(budget))
     budget.spend_seconds((supply.count + supply.held_out.count) * generator.seconds)
     return supply
 
@@ -138,7 +143,7 @@ def _measured_seconds(graph: CallGraph, samples: Samples, batch: int, expected: 
         count = min(2 * count, most)
         took = seconds(count)
     best = took / count
-    for _ in budget.pace(BATCH_SHARE).units(range(TRIES)):
+    for _ in budget.pace(share=BATCH_SHARE).units(range(TRIES)):
         if best <= expected:
             break
         best = min(best, seconds(count) / count)

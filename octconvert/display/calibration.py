@@ -115,6 +115,8 @@ def _data(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
     pairs = [("data", f"{calibration.data}: {counts}")]
     if calibration.input_range:
         pairs.append(("input range", calibration.input_range))
+    if calibration.cut:
+        pairs.append(("the clock", f"ended {', '.join(calibration.cut)}: another run may have other weights"))
     if calibration.synthetic:
         pairs.append(("better with", view.spell("`calibration`: a few hundred unlabelled inputs of your own")))
     return pairs

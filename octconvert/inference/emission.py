@@ -185,7 +185,9 @@ def _convolution_layer(
     emitter: Emitter, step: p.ConvolutionStep, activation: Activation, name: str | None = None
 ) -> Any:
     shape = step.kernel.shape
+    drawn = "depthwise_initializer" if step.kind == DEPTHWISE else "kernel_initializer"
     shared = {"activation": activation, "use_bias": step.bias is not None, "dtype": step.policy, "name": name}
+    shared[drawn] = "zeros"  # the kernel is known; random numbers for a large one take a second
     if step.kind == DENSE:
         return layers.Dense(shape[-1], **shared)
     shared |= {

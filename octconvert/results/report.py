@@ -109,6 +109,7 @@ class CalibrationReport:
         measures: before and after, on the held-out samples.
         steps: in order.
         seconds: total time.
+        cut: stages of which the clock has ended some; without any the same command has the same weights again.
     """
 
     data: str
@@ -119,6 +120,7 @@ class CalibrationReport:
     measures: tuple[Measure, ...]
     steps: tuple[Step, ...]
     seconds: float
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from oracle import randomise
 
 from octconvert.calibration import calibrate, refinement
 from octconvert.calibration.data.supply import user_supply
-from octconvert.calibration.effort import OVERTIME, Budget, Pace
+from octconvert.calibration.effort import FAR, OVERTIME, Budget, Pace
 from octconvert.calibration.fitting import sweep
 from octconvert.calibration.fitting.sweep import Sweep
 from octconvert.calibration.start import BATCH_SHARE
@@ -80,6 +80,7 @@ def test_the_clock_ends_it_whatever_a_sample_takes(seconds, data):
         assert error.after <= error.before
         cut = [step for step in done.report.steps if "time was" in step.detail or "were left" in step.detail]
         assert cut or seconds < 0.02
+        assert done.report.cut or not [step for step in cut if "time was" in step.detail]
     assert (done.report is None) == (seconds == 100.0)
 
 
@@ -108,7 +109,20 @@ def test_a_budget_that_is_enough_leaves_nothing_out():
     done = calibrated(costly(1e-4), Costly.clock, data=nets.images(48), budget=1e4)
     told = {step.name: step.detail for step in done.report.steps}
     assert not [detail for detail in told.values() if "time was" in detail]
-    assert done.report.steps[-1].detail.startswith("30 steps")
+    assert done.report.steps[-1].detail.startswith("30 steps") and done.report.cut == ()
+
+
+@pytest.mark.quick("data")
+@pytest.mark.parametrize("options", [dict(data=nets.images(80)), dict(samples=64)], ids=["data", "synthetic"])
+def test_another_speed_of_the_machine_changes_no_weight(options):
+    """Bit for bit, as long as the clock ends nothing."""
+    weights = []
+    for each in (0.0, 0.01):  # seconds that every unit of work takes
+        keras.utils.set_random_seed(1)
+        done = calibrated(nets.small(), nets.Clock(each), budget=1e3, **options)
+        assert done.report.cut == () and {"solve", "refine"} <= {step.name for step in done.report.steps}
+        weights.append(done.rewritten.model.get_weights())
+    assert all(np.array_equal(first, second) for first, second in zip(*weights, strict=True))
 
 
 def test_data_that_are_slow_to_read():
@@ -120,10 +134,10 @@ def test_data_that_are_slow_to_read():
             yield image
 
     model, budget = nets.two_convolutions(), Budget(BUDGET, clock)
-    supply = user_supply(build_graph(model), CalibrationOptions(data=slow()), pace=budget.pace(0.5))
+    supply = user_supply(build_graph(model), CalibrationOptions(data=slow()), pace=budget.pace("samples", 0.5))
     assert 2 <= supply.count + supply.held_out.count < 200
     assert clock.now < OVERTIME * BUDGET
-    assert any("reading ended" in note for note in supply.notes)
+    assert any("reading ended" in note for note in supply.notes) and budget.cut == ("samples",)
 
 
 @pytest.mark.long
@@ -174,5 +188,25 @@ def test_a_budget_is_laid_out_and_ends_by_the_clock():
     assert budget.left == 0 and budget.samples(1.0, 1) == 0
     clock.pass_by(20.0)
     assert budget.elapsed == 20.0 and budget.pace().left == 100.0
-    assert budget.pace(0.5, reserve=40.0).left == 30.0 and budget.pace(reserve=200.0).left <= 0
+    assert budget.pace(share=0.5, reserve=40.0).left == 30.0 and budget.pace(reserve=200.0).left <= 0
     assert np.isinf(Pace().left)
+
+
+def test_what_the_clock_has_decided_is_recorded():
+    clock = nets.Clock()
+    budget = Budget(60.0, clock)
+    assert not budget.pace("solve").part(0.5).lacks(30.0) and budget.cut == ()
+    part = budget.pace("refine").part(0.5)
+    assert part.lacks(90.0) and part.cut
+    assert budget.pace().lacks(1e6) and budget.cut == ("refine",)  # no stage has this pace
+
+
+def test_the_work_is_laid_out_by_the_estimate_unless_the_model_is_far_slower():
+    """Then by the measured time, rounded: two runs seldom differ by it."""
+    clock = nets.Clock()
+    fast, slow, slower = (Budget(60.0, clock) for _ in range(3))
+    fast.lay_out(0.01, FAR * 0.01)
+    slow.lay_out(0.01, 0.09)
+    slower.lay_out(0.01, 0.15)
+    assert fast.seconds_a_sample == 0.01 and fast.cut == ()
+    assert slow.seconds_a_sample == slower.seconds_a_sample == 0.16 and slow.cut == ("samples",)

@@ -51,7 +51,7 @@ def range_from_convolutions(
 ) -> InputRange | None:
     """The range in which the first convolutions have the outputs that their BatchNormalization saw in training."""
     pairs = [(path, norm) for path in paths for norm in _norms_behind(graph, path.next)]
-    if not pairs or pace.left <= 0:
+    if not pairs or pace.lacks():
         return None
     channels = len(pairs[0][0].matrix)
     if images is None:
@@ -63,7 +63,7 @@ def range_from_convolutions(
         parts = [_measure(graph, *pair, images, share) for pair, share in zip(pairs, shares, strict=True)]
         responses = _joined(parts)
     except OutOfTime:
-        pace.cut = True
+        pace.leave_out()
         return None
     except Exception:  # a layer that works at the model's own size only
         return None
@@ -140,7 +140,8 @@ def _measure(graph: CallGraph, path: AffinePath, norm: Call, images: np.ndarray,
         started = pace.clock()
         full.append(output(np.broadcast_to(mask, images[:1].shape)) - zero)
         once = min(once, pace.clock() - started)  # the first run of a layer takes longer
-    images = images[: int(min(pace.left / max(once * channels, 1e-9), len(images)))]
+    if pace.lacks(len(images) * channels * once):
+        images = images[: int(max(pace.left, 0.0) / max(once * channels, 1e-9))]
     if len(images) < _LEAST_IMAGES or len(full) < channels:
         raise OutOfTime
     count, total, products = 0, np.zeros(()), np.zeros(())

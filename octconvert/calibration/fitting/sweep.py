@@ -151,8 +151,8 @@ class Sweep:
         self.batches = done
         results: list[FitResult] = []
         for count, (fitted, each) in enumerate(zip(wave.layers, problems, strict=True)):
-            if self.pace.left <= 0:
-                self.pace.cut, self.unsolved = True, self.unsolved + len(wave.layers) - count
+            if self.pace.lacks():
+                self.unsolved += len(wave.layers) - count
                 break
             results += self._solved(fitted, each)
         return results
@@ -163,7 +163,7 @@ class Sweep:
         for batch in range(self.batches):
             started = self.pace.clock()
             if started + took >= (self.pace if batch < LEAST_SOLVED else pace).until:
-                self.pace.cut = True
+                self.pace.leave_out()
                 return
             yield batch
             took = self.pace.clock() - started

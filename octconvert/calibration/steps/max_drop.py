@@ -36,7 +36,7 @@ def with_target(run: Run, state: State) -> State:
             "`max_drop` is about classes, and the model's first output is not one of classes; give `target_macs`"
         )
     reached = 1.0
-    pace = run.budget.pace(DROP_SHARE, reserve=3 * run.evaluation)
+    pace = run.budget.pace("max_drop", DROP_SHARE, reserve=3 * run.evaluation)
     for target in pace.units(DROP_TARGETS, least=1):
         try:
             tried = chosen(run, replace(state, target=target))

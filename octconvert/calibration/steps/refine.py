@@ -19,7 +19,9 @@ class Refine(WeightStep):
 
     def apply(self, run: Run, state: State) -> Outcome:
         pace, candidate = run.pace(self.name), state.candidate
-        seconds, sample = min(run.budget.left, max(pace.left, 0.0)), run.budget.seconds_a_sample
+        seconds, sample = run.budget.left, run.budget.seconds_a_sample
+        if pace.lacks(seconds):
+            seconds = max(pace.left, 0.0)
         training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes)
         if not training.steps:
             return Outcome(state, training.reason, kept=False)

@@ -45,7 +45,7 @@ def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> 
     Raises:
         OutOfTime: there is no time for it.
     """
-    if pace.left <= 0:
+    if pace.lacks():
         raise OutOfTime
     alignment = Alignment(candidate.rewritten)
     folded = rewrite(candidate.planned.with_options(weights="fold"), run.progress)

@@ -24,7 +24,7 @@ def trusted(run: Run, state: State, planned: Planned) -> State:
         planned: the plan before the calibration.
     """
     synthetic = run.settings.synthetic
-    reason = "" if synthetic else doubt(planned.graph, run.supply, run.batch, run.budget.pace(0.5))
+    reason = "" if synthetic else doubt(planned.graph, run.supply, run.batch, run.budget.pace("data", 0.5))
     if not reason:
         return state
     note = f"the data do not look like what the model was trained on ({reason})"
