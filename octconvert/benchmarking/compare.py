@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -43,12 +43,14 @@ class Subject:
         model: the Keras model.
         macs: its multiply-accumulates for one sample.
         exports: what is kept of it for the next comparison with the same settings; None: nothing.
+        ranges: samples to measure the ranges of its numbers on, where these are rounded; none: random inputs.
     """
 
     name: str
     model: keras.Model
     macs: int
     exports: Exports | None = None
+    ranges: tuple[np.ndarray, ...] = ()
 
 
 def compare(
@@ -87,15 +89,17 @@ class _Comparison:
         names = (folder / str(number) for number in itertools.count())
         rounds_done = partial(self.progress, f"measure on {runtime}")
 
-        def write(names: Iterator[Path], model: keras.Model) -> dict[str, Any]:
+        def write(subject: Subject, model: keras.Model) -> dict[str, Any]:
+            path = next(names if subject.exports is None else subject.exports.names)
             settings = self.settings
-            return exported(model, runtime, next(names), self.batch, settings.threads, settings.quantize)
+            return exported(
+                model, runtime, path, self.batch, settings.threads, settings.quantize, ranges=subject.ranges
+            )
 
         while any(attempt.forms for attempt in attempts):
             for number, attempt in enumerate(attempts):
                 self.progress(f"export for {runtime}", number, len(attempts))
-                own = attempt.subject.exports
-                attempt.export(runtime, partial(write, names if own is None else own.names))
+                attempt.export(runtime, partial(write, attempt.subject))
             ready = [attempt for attempt in attempts if attempt.choice is not None]
             tasks = [attempt.choice.result for attempt in ready if attempt.choice is not None]
             for attempt, timed in zip(ready, measure(tasks, self.settings.rounds, rounds_done), strict=True):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,20 +28,27 @@ _CHATTER = ("INFO", "WARNING", "I0", "W0")
 
 
 def exported(
-    model: keras.Model, runtime: str, stem: Path, batch: int, threads: int, precision: str | None = None
+    model: keras.Model,
+    runtime: str,
+    stem: Path,
+    batch: int,
+    threads: int,
+    precision: str | None = None,
+    ranges: Sequence[np.ndarray] = (),
 ) -> dict[str, Any]:
     """Export a model for a runtime, with random inputs beside it, and return the task that `Worker.open` takes.
 
     Args:
-        precision: to which its numbers are rounded. The time does not depend on how well that fits them, so random
-            inputs serve for the ranges.
+        precision: to which its numbers are rounded.
+        ranges: samples that the ranges of its numbers are measured on; none: the random inputs, which serve for a part
+            of a model. In a whole one a map that is 0 for all of them has no range, and XNNPACK refuses it.
 
     Raises:
         UsageError, InputError: as `octconvert.runtimes.Runtime.export`.
     """
     path, inputs = stem.with_suffix(find(runtime).suffix), stem.with_suffix(".npz")
     values = example_inputs(model, batch)
-    quantization = None if precision is None else Quantization(precision, tuple(values.values()))
+    quantization = None if precision is None else Quantization(precision, tuple(ranges or values.values()))
     find(runtime).export(model, path, ExportSettings(batch, quantization))
     np.savez(inputs, *values.values())
     return {"runtime": runtime, "path": str(path), "threads": threads, "inputs": str(inputs), "names": list(values)}

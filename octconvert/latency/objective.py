@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from octconvert.benchmarking.compare import Subject, compare
+from octconvert.calibration.data.generator import range_samples
 from octconvert.costs.cost import cost_of, measure
 from octconvert.errors import UsageError
 from octconvert.latency.fusing import FusedGraph
@@ -101,7 +102,8 @@ def _timed(planned: Planned, candidates: dict[str, Planned], settings: BenchSett
     """The whole models."""
     models = {SOURCE: planned.graph.model}
     models |= {name: rewrite(candidate).model for name, candidate in candidates.items()}
-    subjects = [Subject(name, model, cost_of(model).macs) for name, model in models.items()]
+    ranges = range_samples(planned.graph, settings.quantize)
+    subjects = [Subject(name, model, cost_of(model).macs, ranges=ranges) for name, model in models.items()]
     batch = settings.batch or 1
     rows, notes = compare(subjects, settings, batch, progress)
     return Bench(rows, settings.threads, batch, settings.rounds, True, notes, settings.quantize)

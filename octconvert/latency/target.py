@@ -9,6 +9,7 @@ import numpy as np
 
 from octconvert.benchmarking.compare import Exports, Subject, compare
 from octconvert.calibration.alphas import EVEN, with_alphas
+from octconvert.calibration.data.generator import range_samples
 from octconvert.calibration.target_costs import Costs
 from octconvert.costs.cost import measure
 from octconvert.errors import CheckError
@@ -126,6 +127,7 @@ class ConversionTimes:
         self._settings = replace(settings, batch=self._batch, rounds=ROUNDS)
         self._clock, self._progress = clock, progress
         self._exports = Exports()  # of the source
+        self._ranges = range_samples(planned.graph, settings.quantize)
         layout = self._planned.layout
         with Stopwatch(runtime, settings.threads, self._batch, settings.quantize) as watch:
             sized_plan = self._planned.with_options(min_size=layout.min_size)
@@ -162,7 +164,8 @@ class ConversionTimes:
             CheckError: one can not be run.
         """
         subjects = [
-            Subject(name, model, 0, self._exports if name == SOURCE else None) for name, model in models.items()
+            Subject(name, model, 0, self._exports if name == SOURCE else None, self._ranges)
+            for name, model in models.items()
         ]
         rows, _ = compare(subjects, self._settings, self._batch, self._progress)
         medians = [row.median for row in rows if row.median is not None]

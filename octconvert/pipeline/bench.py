@@ -12,9 +12,11 @@ import keras
 
 from octconvert import loading
 from octconvert.benchmarking.compare import Subject, compare
+from octconvert.calibration.data.generator import range_samples
 from octconvert.costs.cost import cost_of
 from octconvert.costs.feasibility import runnable_graph
 from octconvert.errors import UsageError
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import items
@@ -46,7 +48,11 @@ def bench(arguments: Mapping[str, Any]) -> Bench:
         subjects[name], size_notes = _subject(name, model, cost)
         notes = (*notes, *size_notes)
     batch = batch_of([subject.model for subject in subjects.values()], settings.batch)
-    rows, run_notes = compare(list(subjects.values()), replace(settings, runtimes=names), batch, progress)
+    ranged = [
+        replace(subject, ranges=range_samples(build_graph(subject.model), settings.quantize))
+        for subject in subjects.values()
+    ]
+    rows, run_notes = compare(ranged, replace(settings, runtimes=names), batch, progress)
     return Bench(
         rows,
         settings.threads,

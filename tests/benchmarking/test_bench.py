@@ -16,6 +16,8 @@ import octconvert
 from octconvert.benchmarking import measure as measuring
 from octconvert.benchmarking.process import Worker, WorkerError
 from octconvert.errors import InputError, UsageError
+from octconvert.model.examples import example_inputs
+from octconvert.model.graph_reader import build_graph
 from octconvert.runtimes import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -297,3 +299,21 @@ def test_a_failing_model_has_no_more_turns(turns):
     found, asked = turns(None, 0.1, rounds=2)
     assert [turn for turn in asked if turn[0] is None] == [(None, 1, 1), (None, "ended")]
     assert found[0].error == "no" and len(found[1].seconds) == 4
+
+
+def gated(threshold: float) -> keras.Model:
+    """A map times gates, which are 0 where the sum of an image's means is below a threshold."""
+    image = keras.Input((16, 16, 3))
+    means = layers.GlobalAveragePooling2D(keepdims=True)(image)
+    bias = keras.initializers.Constant(-threshold)
+    gates = layers.Conv2D(4, 1, activation="relu", kernel_initializer="ones", bias_initializer=bias)(means)
+    gates = layers.Conv2D(8, 1, activation="sigmoid")(gates)
+    return keras.Model(image, layers.Multiply()([layers.Conv2D(8, 3, padding="same")(image), gates]))
+
+
+def test_maps_that_are_nearly_0_for_random_inputs_have_ranges():
+    """XNNPACK refuses a convolution whose results have no range beside its inputs."""
+    (noise,) = example_inputs(build_graph(gated(0.0)))
+    threshold = float(noise.mean(axis=(1, 2)).sum()) - 1e-6
+    (row,) = octconvert.bench(gated(threshold), runtimes=["litert"], quantize="int8", rounds=1).rows
+    assert row.median is not None and not row.error

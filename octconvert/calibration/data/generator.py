@@ -23,6 +23,8 @@ SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
 """Rows and columns of synthetic images where the model leaves them open: the first at which it works."""
 NUMBER_SECONDS = 5e-7
 """To generate one number of a synthetic image."""
+RANGES = 8
+"""Samples to measure the ranges of numbers on: more take longer, and change no time."""
 MOST_BYTES = 2**30
 """Of synthetic samples that are generated at once."""
 
@@ -96,6 +98,15 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
     shapes = tuple(tuple(size or 1 for size in spec.shape) for spec in specs)
     return Generator(sized, shapes, tuple(ranges))
+
+
+def range_samples(graph: CallGraph, precision: str | None) -> tuple[np.ndarray, ...]:
+    """Synthetic samples to measure the ranges of a model's numbers on, for its time alone.
+
+    None where the precision needs no ranges, or no samples can be generated.
+    """
+    generator = generator_of(graph, CalibrationOptions()) if precision == "int8" else None
+    return () if generator is None else generator.make(RANGES, seed=0).arrays
 
 
 def synthetic_supply(graph: CallGraph, settings: CalibrationOptions, count: int, held_out: int) -> Supply | None:
