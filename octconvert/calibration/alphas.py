@@ -10,6 +10,7 @@ found by bisection.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -23,8 +24,6 @@ EVEN = 0.5
 """Of every group at the start."""
 STEPS = 64
 """In which one alpha for several groups is raised."""
-
-
 _ANY_DAMAGE = 1e12
 """A price of the cost, in the largest damages, at which the damage hardly counts."""
 
@@ -95,6 +94,7 @@ class AlphaSearch:
                 return alphas
         return None
 
+    @cached_property
     def cheapest(self) -> np.ndarray:
         """The alphas of the least cost, whatever damage they do; in time that need not be whole-low everywhere."""
         if not self._costs.has_overheads:
@@ -107,8 +107,7 @@ class AlphaSearch:
         Raises:
             OutOfReach: no alphas get there.
         """
-        cheapest = self.cheapest()
-        if (least := self.cost(cheapest)) > target:
+        if (least := self.cost(self.cheapest)) > target:
             option, unit = self._costs.option, self._costs.unit
             raise OutOfReach(f"{option} {target:g} is out of reach: {least:.2f} of {unit} at the least")
         low, high = 0.0, self._unit
@@ -117,7 +116,7 @@ class AlphaSearch:
             low, high = high, high * 10
             alphas = self._descend(high)
         if self.cost(alphas) > target:  # the damage is unbounded
-            alphas = cheapest
+            alphas = self.cheapest
         for _ in range(24):
             price = (low + high) / 2
             cheaper = self._descend(price)

@@ -251,8 +251,9 @@ class Schedule(keras.callbacks.Callback):
         self._progress(self.steps, self._most)
         if self.steps == 1:  # the first step builds the graph
             self._warm = self._pace.clock()
-        self._place += max(1.0, (self._most - self._place) / max(self._steps_left(), 1.0))
-        too_slow = self.steps == PROBED and self.steps + self._steps_left() < min(LEAST_STEPS, self._most)
+        left = self._steps_left()
+        self._place += max(1.0, (self._most - self._place) / max(left, 1.0))
+        too_slow = self.steps == PROBED and self.steps + left < min(LEAST_STEPS, self._most)
         if self._place >= self._most or too_slow:
             self.model.stop_training = True
 

@@ -102,7 +102,7 @@ def _timed(planned: Planned, candidates: dict[str, Planned], settings: BenchSett
     """The whole models."""
     models = {SOURCE: planned.graph.model}
     models |= {name: rewrite(candidate).model for name, candidate in candidates.items()}
-    ranges = range_samples(planned.graph, settings.quantize)
+    ranges = range_samples(planned.graph.model, settings.quantize)
     subjects = [Subject(name, model, cost_of(model).macs, ranges=ranges) for name, model in models.items()]
     batch = settings.batch or 1
     rows, notes = compare(subjects, settings, batch, progress)

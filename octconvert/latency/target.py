@@ -127,7 +127,7 @@ class ConversionTimes:
         self._settings = replace(settings, batch=self._batch, rounds=ROUNDS)
         self._clock, self._progress = clock, progress
         self._exports = Exports()  # of the source
-        self._ranges = range_samples(planned.graph, settings.quantize)
+        self._ranges = range_samples(planned.graph.model, settings.quantize)
         layout = self._planned.layout
         with Stopwatch(runtime, settings.threads, self._batch, settings.quantize) as watch:
             sized_plan = self._planned.with_options(min_size=layout.min_size)

@@ -16,7 +16,6 @@ from octconvert.calibration.data.generator import range_samples
 from octconvert.costs.cost import cost_of
 from octconvert.costs.feasibility import runnable_graph
 from octconvert.errors import UsageError
-from octconvert.model.graph_reader import build_graph
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import items
@@ -45,14 +44,10 @@ def bench(arguments: Mapping[str, Any]) -> Bench:
         model = read_model(item, loading_options).model
         cost = cost_of(runnable_graph(model))
         name = _free_name(name or label_of(item, model), subjects)
-        subjects[name], size_notes = _subject(name, model, cost)
+        subjects[name], size_notes = _subject(name, model, cost, settings.quantize)
         notes = (*notes, *size_notes)
     batch = batch_of([subject.model for subject in subjects.values()], settings.batch)
-    ranged = [
-        replace(subject, ranges=range_samples(build_graph(subject.model), settings.quantize))
-        for subject in subjects.values()
-    ]
-    rows, run_notes = compare(ranged, replace(settings, runtimes=names), batch, progress)
+    rows, run_notes = compare(list(subjects.values()), replace(settings, runtimes=names), batch, progress)
     return Bench(
         rows,
         settings.threads,
@@ -85,10 +80,11 @@ def _free_name(name: str, taken: Iterable[str]) -> str:
     return next(item for item in names if item not in taken)
 
 
-def _subject(name: str, model: Any, cost: Cost) -> tuple[Subject, tuple[str, ...]]:
+def _subject(name: str, model: Any, cost: Cost, precision: str | None) -> tuple[Subject, tuple[str, ...]]:
     """A model to measure, with notes: sizes that it leaves open become those that its MACs count."""
-    if not cost.assumed_shapes:
-        return Subject(name, model, cost.macs), ()
-    shape = cost.assumed_shapes[0]
-    note = f"{name}: measured with the input {words.shape(shape)}; the model leaves its size open"
-    return Subject(name, with_input_shape(model, shape), cost.macs), (note,)
+    notes: tuple[str, ...] = ()
+    if cost.assumed_shapes:
+        shape = cost.assumed_shapes[0]
+        notes = (f"{name}: measured with the input {words.shape(shape)}; the model leaves its size open",)
+        model = with_input_shape(model, shape)
+    return Subject(name, model, cost.macs, ranges=range_samples(model, precision)), notes

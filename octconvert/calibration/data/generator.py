@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 
 from octconvert.calibration.data.input_range import InputRange, find_range, image_like
@@ -14,6 +15,7 @@ from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_no
 from octconvert.calibration.effort import Pace
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
+from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import with_known_sizes
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples
@@ -100,12 +102,12 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     return Generator(sized, shapes, tuple(ranges))
 
 
-def range_samples(graph: CallGraph, precision: str | None) -> tuple[np.ndarray, ...]:
+def range_samples(model: keras.Model, precision: str | None) -> tuple[np.ndarray, ...]:
     """Synthetic samples to measure the ranges of a model's numbers on, for its time alone.
 
-    None where the precision needs no ranges, or no samples can be generated.
+    Empty where the precision needs no ranges, or no samples can be generated.
     """
-    generator = generator_of(graph, CalibrationOptions()) if precision == "int8" else None
+    generator = generator_of(build_graph(model), CalibrationOptions()) if precision == "int8" else None
     return () if generator is None else generator.make(RANGES, seed=0).arrays
 
 

@@ -68,37 +68,35 @@ class TimedChoices:
         even: by alphas of one half.
 
     Attributes:
-        shares: alphas -> share of the source's time; infinite where the runtime can not run the model.
+        timed: alphas -> share of the source's time, and the proposal; infinite where the runtime can not run the model.
     """
 
     def __init__(self, timing: Timing, even: Planned):
-        self.shares: dict[tuple[float, ...], float] = {}
+        self.timed: dict[tuple[float, ...], tuple[float, Proposal]] = {}
         self._timing, self._even = timing, even
-        self._ways: dict[tuple[float, ...], Proposal] = {}
         self._failure: CheckError | None = None
 
     def add(self, way: Proposal) -> float:
         """Time it, if it is a new one; its share."""
-        if way.alphas not in self.shares:
+        if way.alphas not in self.timed:
             try:
                 share = self._timing.measured(with_alphas(self._even, way.alphas), np.array(way.alphas))
             except CheckError as error:  # another choice may run
                 share, self._failure = np.inf, error
-            self.shares[way.alphas], self._ways[way.alphas] = share, way
-        return self.shares[way.alphas]
+            self.timed[way.alphas] = share, way
+        return self.timed[way.alphas][0]
 
-    def nearest(self, target: float) -> tuple[Proposal, float]:
-        """The one nearest to ``target`` of those that are fast enough, and its share.
+    def nearest(self, target: float) -> tuple[float, Proposal]:
+        """The one nearest to ``target`` of those that are fast enough, behind its share.
 
         Raises:
             OutOfReach: nothing is fast enough.
             CheckError: nothing that was chosen can be run.
         """
-        quick = [alphas for alphas, share in self.shares.items() if share <= target + TOO_SLOW]
+        quick = [each for each in self.timed.values() if each[0] <= target + TOO_SLOW]
         if quick:
-            best = min(quick, key=lambda alphas: abs(self.shares[alphas] - target))
-            return self._ways[best], self.shares[best]
-        least, costs = min(self.shares.values()), self._timing.costs()
+            return min(quick, key=lambda each: abs(each[0] - target))
+        least, costs = min(share for share, _ in self.timed.values()), self._timing.costs()
         if self._failure is not None and least == np.inf:
             raise self._failure
         raise OutOfReach(f"{costs.option} {target:g} is out of reach: {least:.2f} of {costs.unit} was measured")
@@ -122,13 +120,13 @@ def timed_way(
         try:
             ways = proposals(search, even.layout, asked)
         except OutOfReach:
-            ways = (Proposal("the fastest", tuple(search.cheapest().tolist())),)
-            if ways[0].alphas in choices.shares:
+            ways = (Proposal("the fastest", tuple(search.cheapest.tolist())),)
+            if ways[0].alphas in choices.timed:
                 break
         best = nearest(run, even, damages, ways, pace.part(1 / (MOST_CHOICES - number)))
-        is_new = best.alphas not in choices.shares
+        is_new = best.alphas not in choices.timed
         share = choices.add(best)
-        if abs(share - target) <= CLOSE or len(choices.shares) == MOST_TIMED:
+        if abs(share - target) <= CLOSE or len(choices.timed) == MOST_TIMED:
             break
         if share == np.inf:
             asked -= CLOSE
@@ -136,7 +134,7 @@ def timed_way(
             asked = target - share + timing.costs().share(np.array(best.alphas))
         else:
             asked += target - share
-    best, share = choices.nearest(target)
+    share, best = choices.nearest(target)
     return best, share, f"{timing.costs().unit}, measured"
 
 
