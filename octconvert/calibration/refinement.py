@@ -86,9 +86,9 @@ def plan_training(supply: Supply, seconds: float, seconds_a_sample: float, activ
     return TrainingPlan(steps, batch, samples=samples)
 
 
-def training_batch(activation_bytes: int) -> int:
+def training_batch(activation_bytes: int, most: int = BATCH) -> int:
     """Samples whose activations can all be kept for backpropagation, from those of the source for one sample."""
-    count = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, BATCH))
+    count = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, most))
     return max(1, count // 2 * 2)
 
 

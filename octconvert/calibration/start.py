@@ -11,10 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from octconvert.calibration.data import matching
 from octconvert.calibration.data.generator import Generator, generator_of
+from octconvert.calibration.data.matching import training_statistics
 from octconvert.calibration.data.supply import Supply, user_supply
 from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, estimated_seconds
 from octconvert.calibration.evidence import ModelOutputs
+from octconvert.calibration.refinement import training_batch
 from octconvert.calibration.run import CLOCK_SHARES, LEAST_SYNTHETIC, SHARE, SOLVING, Run
 from octconvert.costs.cost import measure
 from octconvert.errors import InputError
@@ -33,6 +36,10 @@ EVALUATING, EVIDENCE_SHARE = 8.0, 0.2
 """Runs of the source that all evaluations of a held-out sample take, and their share of the time."""
 TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""
+MATCHING, MATCHING_SHARE = 1.2, 0.25
+"""Runs of the source that a step of matching takes for each image, and its share of the time."""
+LEAST_MATCHED, MOST_MATCHED, MATCHED_BATCH = 32, 256, 128
+"""Images that are matched at least and at most, and together at most."""
 MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 1024, 2, 64
 """Synthetic samples to fit to at most, held-out samples at least, and synthetic ones at most."""
 
@@ -62,7 +69,9 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     measured = _measured_seconds(graph, trial, batch, FAR * estimate, budget)
     budget.lay_out(estimate, measured)
     batch = int(np.clip(BATCH_SHARE * budget.seconds / budget.seconds_a_sample, 1, batch))
-    supply = own if generator is None else _synthetic(generator, settings, budget)
+    supply = own
+    if generator is not None:
+        supply = _matched(generator, settings, budget, costs, progress) or _synthetic(generator, settings, budget)
     assert supply is not None  # there is one of them
     supply = _evaluated(supply, budget)
     began = budget.elapsed
@@ -108,6 +117,25 @@ def _trial(
         return None, generator.noise(int(np.clip(TIMED_SHARE * budget.seconds / estimate, 1, TIMED)))
     supply = user_supply(graph, settings, int(budget.seconds / estimate), _pace(budget))
     return supply, supply.fit
+
+
+def _matched(
+    generator: Generator, settings: CalibrationOptions, budget: Budget, costs: Cost, progress: Progress
+) -> Supply | None:
+    """Samples with the statistics of the model's training; None where it has none, or there is no time for enough."""
+    if not training_statistics(generator.graph):
+        return None
+    most = min(MOST_MATCHED, settings.samples)
+    count = min(budget.samples(MATCHING_SHARE, MATCHING * matching.STEPS, generator.seconds), most)
+    batch = min(training_batch(costs.activation_bytes, MATCHED_BATCH), count)
+    if count < LEAST_MATCHED:
+        return None
+    count = count // batch * batch
+    budget.spend(count, MATCHING * matching.STEPS)
+    pace = budget.pace("samples", CLOCK_SHARES["samples"])
+    return generator.matched_supply(
+        count, batch, settings.seed, pace, lambda done, total: progress("calibrate: samples", done, total)
+    )
 
 
 def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget) -> Supply:

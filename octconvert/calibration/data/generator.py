@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from octconvert.calibration.data.input_range import InputRange, find_range, image_like
-from octconvert.calibration.data.supply import Supply
+from octconvert.calibration.data.matching import Bounds, matched
+from octconvert.calibration.data.supply import HELD_OUT, Supply
 from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.calibration.effort import Pace
 from octconvert.errors import UsageError
@@ -67,6 +68,43 @@ class Generator:
         count = min(map(len, arrays))
         return Samples(tuple(array[:count] for array in arrays), None, "synthetic")
 
+    @property
+    def bounds(self) -> tuple[Bounds, ...]:
+        """Of the images of each input: black and white, shaped as its channels."""
+        return tuple(None if value_range is None else self._limits(value_range) for value_range in self.ranges)
+
+    def _limits(self, value_range: InputRange) -> tuple[np.ndarray, np.ndarray]:
+        shape = [1] * 4
+        shape[self.graph.channel_axis] = -1
+        offset, scale = (
+            np.array(each, dtype="float32").reshape(shape) for each in (value_range.offset, value_range.scale)
+        )
+        return np.minimum(offset, offset + scale), np.maximum(offset, offset + scale)
+
+    @property
+    def how(self) -> str:
+        """How images got their values."""
+        return "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
+
+    def matched_supply(
+        self, count: int, batch: int, seed: int, pace: Pace, progress: Callable[[int, int], None]
+    ) -> Supply | None:
+        """About ``count`` samples with the statistics of the model's training, see `matching.matched`.
+
+        None where there is no time for a batch of them, or the model has no gradient.
+        """
+        samples = self.make(count, seed + 1, pace.part(0.3), least=2)
+        if samples.count < batch:
+            return None
+        changed = matched(self.graph, samples, self.bounds, batch, pace, progress)
+        if changed is None:
+            return None
+        fit, held_out = changed.split(HELD_OUT, seed)
+        images = all(value_range is not None for value_range in self.ranges)
+        label = f"{plural(fit.count, 'synthetic image')} with the statistics of the model's training"
+        supply = Supply(fit, held_out, label, self.how, fit.count, images)
+        return supply.with_mirrored(self.graph.spatial_axes[1]) if images else supply
+
     def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
         """Samples to fit to and others to measure on, which are generated first."""
         pace = pace or Pace()
@@ -74,8 +112,7 @@ class Generator:
         fit = self.make(count, seed + 1, pace, least=2)
         images = [value_range is not None for value_range in self.ranges]
         label = plural(fit.count, "synthetic image") if any(images) else f"{fit.count:,} synthetic inputs of 1/f noise"
-        how = "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
-        return Supply(fit, measured, label, how, fit.count, all(images), self.make, self.seconds)
+        return Supply(fit, measured, label, self.how, fit.count, all(images), self.make, self.seconds)
 
 
 def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | None = None) -> Generator | None:

@@ -46,6 +46,16 @@ class Supply:
     more_seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
+    def with_mirrored(self, axis: int) -> Supply:
+        """With the mirror image of every image to fit to behind it, where there are few; ``axis``: the columns."""
+        if self.count >= FEW:
+            return self
+        arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in self.fit.arrays)
+        fit = replace(
+            self.fit, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None
+        )
+        return replace(self, fit=fit)
+
 
 def user_supply(
     graph: CallGraph, settings: CalibrationOptions, most: int | None = None, pace: Pace | None = None
@@ -70,13 +80,5 @@ def user_supply(
     share = min(HELD_OUT, MOST_HELD_OUT / samples.count)
     fit, held_out = samples.split(share, settings.seed)
     images = all(len(graph.tensors[n].shape) == 4 and image_like(graph, i) for i, n in enumerate(graph.inputs))
-    count = fit.count
-    if images and count < FEW:
-        fit = _with_mirrored(fit, graph.spatial_axes[1])
-    return Supply(fit, held_out, samples.origin, "", count, images, notes=notes)
-
-
-def _with_mirrored(samples: Samples, axis: int) -> Samples:
-    """Every image and its mirror image, one behind the other: the source provides the targets of both."""
-    arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in samples.arrays)
-    return replace(samples, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
+    supply = Supply(fit, held_out, samples.origin, "", fit.count, images, notes=notes)
+    return supply.with_mirrored(graph.spatial_axes[1]) if images else supply

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from octconvert.calibration.alignment import AlignedCall, Alignment
-from octconvert.calibration.fitting.least_squares import NormalEquations, Solution
+from octconvert.calibration.fitting.least_squares import Equations, FewRows, Solution
 from octconvert.calibration.fitting.linear import Regression, draw_positions
 from octconvert.model.tensors import BackendTensor
 
@@ -36,17 +36,17 @@ class Intercept:
 
 @dataclass(eq=False)
 class Problem:
-    """One output of one layer as normal equations.
+    """One output of one layer as equations.
 
     Attributes:
         regression: the output, written as a regression.
         intercept: where its intercept is stored; None: it has none.
-        equations: sums over the rows so far; None before the first.
+        equations: of the rows so far; None before the first.
     """
 
     regression: Regression
     intercept: Intercept | None
-    equations: NormalEquations | None = None
+    equations: Equations | None = None
 
     def add(
         self, rng: np.random.Generator, inputs: Sequence[BackendTensor], target: BackendTensor, limit: int, fold: int
@@ -63,8 +63,8 @@ class Problem:
             root = np.sqrt(importance)[:, None]
             rows, targets = rows * root, targets * root
         if self.equations is None:
-            self.equations = NormalEquations(rows.shape[0], rows.shape[-1], targets.shape[-1])
-        self.equations.add(rows, targets, fold)
+            self.equations = FewRows(rows.shape[0], rows.shape[-1], targets.shape[-1])
+        self.equations = self.equations.add(rows, targets, fold)
 
     def prior(self, values: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """The layer's weights, or ``values`` in their place, as the regression has them; with the intercept."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from octconvert.calibration.fitting.least_squares import NormalEquations
+from octconvert.calibration.fitting.least_squares import FewRows, NormalEquations
 
 
 def problem(rng, count, blocks=1, features=6, outputs=3, noise=0.0):
@@ -108,3 +108,35 @@ def test_features_that_are_always_zero_keep_their_weights(rng):
     assert np.allclose(np.delete(found, 2, 1), np.delete(weights, 2, 1), atol=1e-3)
     nothing = equations(np.zeros_like(rows), np.zeros_like(targets)).solve([weights])
     assert np.array_equal(nothing.weights, weights)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_few_rows_have_the_solution_of_their_sums(rng, noise):
+    weights, rows, targets = problem(rng, 20, blocks=2, features=30, noise=noise)
+    prior = weights + 0.2 * rng.standard_normal(weights.shape)
+    few, sums = FewRows(2, 30, 3), NormalEquations(2, 30, 3)
+    for part, fold in ((slice(0, 12), 0), (slice(12, 20), 1)):
+        assert few.add(rows[:, part], targets[:, part], fold) is few
+        sums.add(rows[:, part], targets[:, part], fold)
+    first, second = few.solve([prior]), sums.solve([prior])
+    assert first.changed and first.ridge == second.ridge
+    assert np.allclose(first.weights, second.weights, atol=1e-4)
+    assert first.before == pytest.approx(second.before, rel=1e-4) and first.after == pytest.approx(second.after, rel=1e-3)
+
+
+def test_many_rows_are_summed(rng):
+    weights, rows, targets = problem(rng, 400, features=30)
+    growing, sums = FewRows(1, 30, 3), NormalEquations(1, 30, 3)
+    for number, part in enumerate(np.array_split(np.arange(400), 40)):
+        growing = growing.add(rows[:, part], targets[:, part], number % 2)
+        sums.add(rows[:, part], targets[:, part], number % 2)
+    assert isinstance(growing, NormalEquations)
+    assert growing.count.tolist() == sums.count.tolist() and np.allclose(growing.gram, sums.gram, atol=1e-3)
+    assert np.abs(growing.solve([np.zeros_like(weights)]).weights - weights).max() < 1e-3
+
+
+def test_few_rows_with_one_that_is_not_finite_change_nothing(rng):
+    weights, rows, targets = problem(rng, 10, features=30)
+    rows[0, 0, 0] = np.nan
+    solution = FewRows(1, 30, 3).add(rows[:, :5], targets[:, :5], 0).add(rows[:, 5:], targets[:, 5:], 1).solve([weights])
+    assert not solution.changed

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from octconvert.calibration.fitting.least_squares import NormalEquations
 from octconvert.calibration.fitting.linear import draw_positions, regressions
 from octconvert.calibration.fitting.problem import Intercept, Problem
 from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D
@@ -146,7 +147,7 @@ def test_the_mean_of_a_cell_is_fitted_in_place_of_its_positions(size):
     (regression,) = regressions(layer)
     y = rng.standard_normal((2, *size, 2)).astype("float32")
     means = pool_octave(ops.convert_to_tensor(y), 2, "channels_last")
-    problem = Problem(regression, Intercept(layer.high_bias))
+    problem = Problem(regression, Intercept(layer.high_bias), NormalEquations(1, 28, 2))
     problem.add(rng, [ops.convert_to_tensor(low[0])], means, 10**9, 0)
 
     positions = draw_positions(rng, y.shape, 10**9)
