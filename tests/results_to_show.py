@@ -204,7 +204,12 @@ def calibrated():
         steps=(
             Step("select", True, "other low channels in 2 of 4 groups", 0.4),
             Step("solve", True, "4 layers by least squares", 2.25),
-            Step("refine", False, "stopped by the budget of 10 s; the held-out error rose from 0.0% to 1.2%", 7.5),
+            Step(
+                "refine",
+                False,
+                "200 steps of 32 samples, no nearer to the source: error 0.0412% -> 0.0431%, undone",
+                7.5,
+            ),
         ),
         seconds=10.2,
     )
@@ -217,9 +222,8 @@ def calibrated():
 def not_calibrated():
     """A regression model on which nothing helped: no headline may say that it was calibrated."""
     report = synthetic()
-    steps = tuple(
-        replace(step, kept=False, detail="the held-out error did not fall") for step in report.calibration.steps
-    )
+    why = "2 layers, no nearer to the source: error 7.79% -> 7.82%, undone"
+    steps = tuple(replace(step, kept=False, detail=why) for step in report.calibration.steps)
     done = replace(report.calibration, steps=steps, measures=(Measure("PSNR", 31.0, 31.0),))
     return replace(report, calibration=done)
 

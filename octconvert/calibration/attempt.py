@@ -15,6 +15,7 @@ from octconvert.calibration.run import Run
 from octconvert.calibration.state import Candidate, State
 from octconvert.errors import OctconvertError, first_line
 from octconvert.results.report import Step
+from octconvert.text.words import fine_percents
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +61,10 @@ class WeightStep(CalibrationStep):
     def judge(self, run: Run, before: State, outcome: Outcome, measured: Candidate) -> Outcome:
         """The outcome by the error of the changed model: it is kept where it is lower."""
         error = before.candidate.error
-        change = change_of_error(error, measured.error) if np.isfinite(measured.error) else "not measured"
+        change = change_of_error(error, measured.error)
         if measured.error < error:
             return Outcome(replace(outcome.state, current=measured), f"{outcome.detail}: {change}")
-        return Outcome(before, f"{outcome.detail}: {change}, taken back", kept=False)
+        return Outcome(before, f"{outcome.detail}, no nearer to the source: {change}, undone", kept=False)
 
 
 def attempt(step: CalibrationStep, run: Run, state: State) -> State:
@@ -114,7 +115,7 @@ def _judged(step: WeightStep, run: Run, state: State, outcome: Outcome) -> Outco
     except OctconvertError:
         raise
     except OutOfTime:
-        undone = f"{outcome.detail}: not measured, taken back; " if step.restores else ""
+        undone = f"{outcome.detail}, not measured, undone; " if step.restores else ""
         return Outcome(outcome.state, undone + OUT_OF_TIME, kept=False)
     except Exception as error:
         return _failed(outcome.state, error)
@@ -130,5 +131,6 @@ def _assign(model: keras.Model, weights: Sequence[np.ndarray]) -> None:
 
 
 def change_of_error(before: float, after: float) -> str:
-    """For reports."""
-    return f"error {before:.3g} -> {after:.3g}"
+    """For reports; an error that was not measured is infinite, as is that of outputs that are not finite."""
+    first, second = fine_percents(before, after)
+    return f"error {first if np.isfinite(before) else 'not measured'} -> {second if np.isfinite(after) else 'infinite'}"

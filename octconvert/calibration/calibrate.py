@@ -161,5 +161,6 @@ def _report(run: Run, state: State) -> CalibrationReport:
         measures=measures(run.expected, state.base.outputs, state.candidate.outputs),
         steps=state.reports,
         cut=run.budget.cut,
+        base=state.base.planned.options.weights,
         seconds=run.budget.elapsed,
     )

@@ -23,13 +23,17 @@ from octconvert.results.shown import View
 from octconvert.text import words
 
 MOST_STEPS = 12
-BAR = 5
+BAR, EMPTY, FULL = 8, 1e-4, 1.0
+"""Marks of a whole bar, and the errors at which it is empty and full: the same in all reports, to compare them."""
 ERROR = (
-    f"error: mean squared difference from the source's output, relative to its variance; {'#' * BAR} marks the worst "
-    "layer."
+    "error: mean squared difference from the source's output, over its variance.\n"
+    f"bars: logarithmic, from {words.fine_percent(EMPTY)} (empty) to {words.fine_percent(FULL)} (full), "
+    "the same in every report."
 )
 _AGREEMENT, _ERROR, _PSNR = "top-1 agreement", "relative error", "PSNR"
-_MOVED = {"fold": "folded"}  # what the weights are called before they are calibrated, where not "sliced"
+_MOVED = {"slice": "sliced", "fold": "folded"}
+_EXPLAINED = {"solve": "solve (least squares)"}
+"""Names of steps that are no words of English."""
 
 
 # --- the headline ---------------------------------------------------------------------------------------------------
@@ -70,9 +74,8 @@ def _calibrated(calibration: CalibrationReport) -> str:
         return f"Not calibrated: no step on {data} was {'kept' if calibration.steps else 'run'}."
     if calibration.synthetic or not calibration.measures:
         return f"Calibrated on {data}."
-    first = calibration.measures[0]
-    change = f"{first.name} {value_of(first.name, first.before)} -> {value_of(first.name, first.after)}"
-    return f"Calibrated on {data}: {change} {_where(calibration)}."
+    name, before, after = _measure(calibration.measures[0])
+    return f"Calibrated on {data}: {name} {before} -> {after} {_where(calibration)}."
 
 
 def _classifies(calibration: CalibrationReport) -> bool:
@@ -90,18 +93,63 @@ def _where(calibration: CalibrationReport) -> str:
     return f"on {words.plural(calibration.held_out, 'held-out sample')}{kind}"
 
 
+# --- the verdict ----------------------------------------------------------------------------------------------------
+
+
+def verdict(calibration: CalibrationReport) -> str:
+    """What was kept, and how far the outputs are from the source's: against which weights, measured on what."""
+    weights = f"{_MOVED.get(calibration.base, calibration.base)} weights"
+    kept = [_EXPLAINED.get(step.name, step.name) for step in calibration.steps if step.kept]
+    shown = [_measure(measure) for measure in _compared(calibration)]
+    names = " and the ".join(_FULL_NAMES.get(name, name) for name, _, _ in shown)
+    before, after = (" and ".join(each[i] for each in shown) for i in (1, 2))
+    measured = f"on {_samples(calibration)} the {names} {'are' if len(shown) > 1 else 'is'} {after}"
+    if not kept:
+        why = "each step below says why" if calibration.steps else "no step was run"
+        return f"Nothing was kept: {why}. The model has {weights}{f'; {measured}' if shown else ''}."
+    if any(step.name == "search" and step.kept for step in calibration.steps):
+        weights += " at the alphas before the search"
+    compared = f" O{measured[1:]}; with {weights} {'they are' if len(shown) > 1 else 'it is'} {before}."
+    return f"Kept: {_joined(kept)}.{compared if shown else ''}"
+
+
+_FULL_NAMES = {_ERROR: "error against the source", _AGREEMENT: "top-1 agreement with it"}
+
+
+def _compared(calibration: CalibrationReport) -> list[Measure]:
+    """The error, and on data of the user's the agreement; whatever was measured where there is neither."""
+    names = (_ERROR,) if calibration.synthetic else (_ERROR, _AGREEMENT)
+    by_name = {measure.name: measure for measure in calibration.measures}
+    return [by_name[name] for name in names if name in by_name] or list(calibration.measures)
+
+
+def _samples(calibration: CalibrationReport) -> str:
+    """Those that were measured: ``64 held-out synthetic images``."""
+    if calibration.synthetic:
+        noun, source = "synthetic image" if "image" in calibration.data else "synthetic input", ""
+    else:
+        noun, source = "sample", f" of {calibration.data}"
+    if not calibration.held_out:
+        return f"the {noun}s used for fitting{source}"
+    return f"{words.plural(calibration.held_out, f'held-out {noun}')}{source}"
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 # --- the section ----------------------------------------------------------------------------------------------------
 
 
 def section(report: Report, view: View) -> list[RenderableType]:
-    """The data, the measures before and after, and each step; nothing where the report has no calibration."""
+    """The verdict, the data, the measures before and after, and each step; nothing without a calibration."""
     calibration = report.calibration
     if calibration is None:
         return []
     title = heading(f"Calibration  ({calibration.seconds:.1f} s)")
-    parts: list[RenderableType] = [title, indented(_data(calibration, view))]
+    parts: list[RenderableType] = [title, Text(verdict(calibration)), Text(), indented(_data(calibration, view))]
     if calibration.measures:
-        before = _MOVED.get(str(dict(report.options).get("weights")), "sliced")
+        before = _MOVED.get(calibration.base, calibration.base)
         after = "calibrated" if _any_kept(calibration) else "now"
         rows = [_measure(measure) for measure in calibration.measures]
         parts += [Text(), figures((_where(calibration), before, after), rows)]
@@ -123,6 +171,10 @@ def _data(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
 
 
 def _measure(measure: Measure) -> tuple[str, str, str]:
+    """The name, and both values in as many digits as tell them apart."""
+    if measure.name == _ERROR:
+        before, after = words.fine_percents(measure.before, measure.after)
+        return measure.name, before, after
     return measure.name, value_of(measure.name, measure.before), value_of(measure.name, measure.after)
 
 
@@ -153,10 +205,10 @@ def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
 
 
 def error_column(rows: Sequence[ConvolutionReport]) -> LayerColumn | None:
-    """A bar against the worst layer, and the number; None where no error was measured."""
+    """A bar and the number; None where no error was measured."""
     errors = [row.error for row in rows if row.error is not None]
-    worst = max((error for error in errors if math.isfinite(error)), default=0.0)
-    return LayerColumn("error", lambda row: _bar(row.error, worst), right=True) if errors else None
+    width = max((len(words.fine_percent(error)) for error in errors), default=0)
+    return LayerColumn("error", lambda row: _with_bar(row.error, width), right=True) if errors else None
 
 
 def badness(rows: Sequence[ConvolutionReport]) -> list[float]:
@@ -166,10 +218,14 @@ def badness(rows: Sequence[ConvolutionReport]) -> list[float]:
     return [-1.0 if row.error is None else math.inf if math.isnan(row.error) else row.error for row in rows]
 
 
-def _bar(error: float | None, worst: float) -> str:
-    if error is None:
-        return ""
-    if not math.isfinite(error):
-        return f"{'#' * BAR} {error!s:>5}"
-    length = round(BAR * error / worst) if worst else 0
-    return f"{('#' * length).ljust(BAR, '.')} {words.short_percent(error):>5}"
+def _with_bar(error: float | None, width: int) -> str:
+    """``width``: of the longest number in the column."""
+    return "" if error is None else f"{('#' * _marks(error)).ljust(BAR, '.')} {words.fine_percent(error):>{width}}"
+
+
+def _marks(error: float) -> int:
+    """Of the bar, by the logarithm of the error; all of them for what is no number."""
+    if not error < FULL:
+        return BAR
+    share = math.log(error / EMPTY) / math.log(FULL / EMPTY) if error > EMPTY else 0.0
+    return int(BAR * share + 1e-9)  # the logarithm of a power of ten may be a little too small

@@ -69,9 +69,9 @@ def states(rows: Iterable[tuple[Text, str, str]]) -> Table:
 
 
 def figures(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A small table of numbers; the first column names them."""
+    """A small table of numbers; the first column names them, and is wrapped where the width is short."""
     table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column(Text(headers[0]), no_wrap=True)
+    table.add_column(Text(headers[0]), overflow="fold")
     for header in headers[1:]:
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
@@ -113,7 +113,7 @@ def _alphas(row: Any) -> str:
 
 
 LEAST_NAME = 10
-"""The least width of the column of names."""
+"""The least width of the column of names that a choice of columns leaves."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,11 @@ class Gap:
 
 
 def _table(columns: Sequence[LayerColumn], rows: Sequence, gap: Callable[[Gap], dict[str, str]], width: int) -> Table:
-    """The name and the ``columns``; the name gets the remaining width."""
+    """The name and the ``columns``, which are never cut; the name gets the remaining width."""
     body = _body(columns, rows, gap)
-    space = 2 if _room(columns, body, 2, width) >= _longest(body) else 1
-    room = max(LEAST_NAME, min(_longest(body), _room(columns, body, space, width)))
+    longest = max(LEAST_NAME, _longest(body))
+    space = 2 if _room(columns, body, 2, width) >= longest else 1
+    room = max(1, min(longest, _room(columns, body, space, width)))
     table = Table(box=RULED, show_edge=False, pad_edge=False, padding=(0, space - 1, 0, 0), header_style="")
     table.add_column("layer", no_wrap=True, vertical="bottom", width=room)
     for column in columns:

@@ -110,6 +110,8 @@ class CalibrationReport:
         steps: in order.
         seconds: total time.
         cut: stages of which the clock has ended some; without any the same command has the same weights again.
+        base: how the weights that it is compared with were moved, 'slice' or 'fold'; the model has them where no step
+            was kept.
     """
 
     data: str
@@ -121,6 +123,7 @@ class CalibrationReport:
     steps: tuple[Step, ...]
     seconds: float
     cut: tuple[str, ...] = ()
+    base: str = "slice"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 _PREFIXES = ("", " K", " M", " G", " T", " P")
@@ -43,18 +44,24 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def fine_percent(share: float) -> str:
-    """Three digits wherever they lie: '0.0412%', '3.12%', '120%'."""
-    return f"{float(f'{100 * share:.3g}'):.12g}%"
+def fine_percent(share: float, digits: int = 3) -> str:
+    """So many significant digits wherever they lie: '0.0412%', '3.12%', '120%', '4.12e-5%'; 'inf' and 'nan' as such."""
+    if not math.isfinite(share):
+        return f"{share:g}"
+    value = float(f"{100 * share:.{digits - 1}e}")
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.12g}%"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}%"
 
 
-def short_percent(share: float) -> str:
-    """At most five characters: '<0.1%', '3.1%', '120%', '>999%'."""
-    if 0 < share < 0.001:
-        return "<0.1%"
-    if share < 0.9995:
-        return f"{100 * share:.1f}%"
-    return f"{100 * share:.0f}%" if share < 9.995 else ">999%"
+def fine_percents(*shares: float) -> tuple[str, ...]:
+    """The shares as `fine_percent`, with as many of up to six digits as tell those apart that differ."""
+    for digits in range(3, 7):
+        texts = tuple(fine_percent(share, digits) for share in shares)
+        if len(set(texts)) == len(set(shares)):
+            break
+    return texts
 
 
 def alpha(value: float) -> str:

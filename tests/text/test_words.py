@@ -6,19 +6,27 @@ from octconvert.text import words
 
 
 @pytest.mark.parametrize(
-    "share, short, fine",
+    "share, fine",
     [
-        (0, "0.0%", "0%"),
-        (0.000412345, "<0.1%", "0.0412%"),
-        (0.0312, "3.1%", "3.12%"),
-        (0.99949, "99.9%", "99.9%"),
-        (0.9996, "100%", "100%"),
-        (1.2345, "123%", "123%"),
-        (120, ">999%", "12000%"),
+        (0, "0%"),
+        (1.38e-9, "1.38e-7%"),
+        (0.000412345, "0.0412%"),
+        (0.0312, "3.12%"),
+        (0.99949, "99.9%"),
+        (1.2345, "123%"),
+        (120, "12000%"),
+        (2e9, "2e11%"),
+        (float("inf"), "inf"),
     ],
 )
-def test_errors_in_percent(share, short, fine):
-    assert (words.short_percent(share), words.fine_percent(share)) == (short, fine)
+def test_errors_in_percent(share, fine):
+    assert words.fine_percent(share) == fine
+
+
+def test_errors_that_differ_are_shown_apart():
+    assert words.fine_percents(0.0138, 0.0134) == ("1.38%", "1.34%")
+    assert words.fine_percents(0.013841, 0.013842) == ("1.3841%", "1.3842%")
+    assert words.fine_percents(0.5, 0.5) == ("50%", "50%")
 
 
 @pytest.mark.parametrize(

@@ -31,4 +31,6 @@ class Renormalize(WeightStep):
         layers = renormalize(Alignment(state.candidate.rewritten), batches)
         if not batches.samples:
             raise OutOfTime
+        if not layers:
+            return Outcome(state, "no BatchNormalization whose statistics could move", kept=False)
         return Outcome(state, f"{layers} layers" + (batches.cut_off(samples.count) if pace.cut else ""))

@@ -35,7 +35,7 @@ class Solve(WeightStep):
         """It has to be better than the base, unless alphas were chosen: the base has others."""
         assert before.base is not None
         kept = measured.error < before.base.error or run.settings.searches
-        change = f"{change_of_error(before.base.error, measured.error)}, taken back"
+        change = f"no nearer to the source: {change_of_error(before.base.error, measured.error)}, undone"
         return Outcome(replace(outcome.state, current=measured), outcome.detail if kept else change, kept)
 
 
@@ -68,7 +68,9 @@ def accepted(run: Run, state: State) -> State:
         candidate = run.measured(candidate, in_any_case=True)
     if candidate.error < state.base.error or run.settings.searches:
         return replace(state, current=candidate)
-    return replace(state, current=state.base).with_undone(("rotate", "select"), ": no better")
+    return replace(state, current=state.base).with_undone(
+        ("rotate", "select"), ": undone, the model is no nearer to the source"
+    )
 
 
 def _matched(rewritten: Rewritten, other: Rewritten) -> dict[int, dict[str, np.ndarray]]:
