@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from octconvert.calibration.calibrate import Calibrated
@@ -34,10 +34,6 @@ class Outcome:
     bench: Bench | None = None
     target: str = ""
     seconds: float = 0.0
-
-    def finished(self, target: str, checks: tuple[Check, ...], seconds: float) -> Outcome:
-        """The same with the file, more checks and the time."""
-        return replace(self, target=target, checks=(*self.checks, *checks), seconds=seconds)
 
 
 def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) -> Report:
