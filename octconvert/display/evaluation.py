@@ -27,7 +27,7 @@ def headlines(evaluation: Evaluation) -> list[RenderableType]:
 def _sentence(evaluation: Evaluation) -> str:
     first, *others = map(_change, evaluation.measured)
     change = ", ".join((first[0].upper() + first[1:] if _is_known(evaluation) else first, *others))
-    if f"{evaluation.samples:,}" in evaluation.data:  # "test.npz (5,000 images)" needs no second number
+    if f"({evaluation.samples:,} " in evaluation.data:  # "test.npz (5,000 images)" needs no second number
         return f"{change} on {evaluation.data}."
     return f"{change} of {words.plural(evaluation.samples, 'sample')} ({evaluation.data})."
 

@@ -100,7 +100,7 @@ def _mean_iou(facts: LabelFacts, form: OutputForm) -> MeasuredMetric:
         return labels, np.where(predicted < 0, (labels + 1) % classes, predicted)
 
     def tally() -> Tally:
-        return Streamed(keras.metrics.MeanIoU(classes, dtype="int64"))
+        return Streamed(keras.metrics.MeanIoU(classes))
 
     return MeasuredMetric("mean-iou", SHARE, without_nan, tally)
 

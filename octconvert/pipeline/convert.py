@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -64,13 +65,13 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     if timing is not None and request.deployment.benchmark:
         measured = _measured(source, delivered, timing, progress)
     saved = _saved(delivered, request, progress)
-    evaluation, failures = _evaluated(source, delivered, evaluating, progress)
+    evaluation, remarks = _evaluated(source, delivered, evaluating, progress)
     outcome = Outcome(
         notes=(
             *(*delivered.class_notes, *source_notes, *chosen.notes, *notes.on_conversion(result, planned.options)),
             *delivered.notes,
             *(notes.slower(measured) if measured is not None and request.deployment.benchmark else ()),
-            *failures,
+            *remarks,
         ),
         checks=(*delivered.checks, *saved),
         options=request.described(planned.options),
@@ -173,21 +174,21 @@ def _saved(delivered: Delivered, request: ConversionRequest, progress: Progress)
 def _evaluated(
     source: Source, delivered: Delivered, evaluating: SourceEvaluation | None, progress: Progress
 ) -> tuple[Evaluation | None, tuple[str, ...]]:
-    """The evaluation, and notes on what of it has failed; the model is saved before, so nothing of it is lost."""
+    """The evaluation, and notes on it and on what of it has failed; the model is saved by then."""
     if evaluating is None:
         return None, ()
     progress("evaluate", 1, 2)
     evaluator = evaluating.evaluator
     outputs = lambda: first_outputs(build_graph(delivered.model), evaluator.samples)  # noqa: E731
-    evaluation, failures = evaluating.compared("converted model", outputs)
-    if failures or not evaluating.is_accuracy:
-        return evaluation, failures
+    evaluation, remarks = evaluating.compared("converted model", outputs)
+    if not evaluating.is_accuracy or math.isnan(evaluation.after):
+        return evaluation, remarks
     shape = evaluator.samples.arrays[0].shape[1:]
     try:
         smaller = on_smaller_images(source.graph, delivered.trained, shape, lambda model: evaluator.measure(model)[0])
     except Exception as error:  # another model, which the result can do without
-        return evaluation, (f"the source on smaller images could not be evaluated: {reason_of(error)}",)
-    return replace(evaluation, smaller=smaller), ()
+        return evaluation, (*remarks, f"the source on smaller images could not be evaluated: {reason_of(error)}")
+    return replace(evaluation, smaller=smaller), remarks
 
 
 def _finished(

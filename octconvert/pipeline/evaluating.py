@@ -28,11 +28,13 @@ class SourceEvaluation:
         evaluator: the samples and metrics.
         data: name of the samples, for reports.
         before: the value of each metric, of the source.
+        notes: on the samples, and on outputs that are not evaluated.
     """
 
     evaluator: Evaluator
     data: str
     before: tuple[float, ...]
+    notes: tuple[str, ...]
 
     @classmethod
     def of(
@@ -61,7 +63,9 @@ class SourceEvaluation:
         for metric, value in zip(evaluator.metrics, before, strict=True):
             if not math.isfinite(value):
                 raise InputError(f"{samples.origin}: {metric.name} of the source is {value}")
-        return cls(evaluator, _name_of(options.evaluate), before)
+        count = len(graph.outputs)
+        others = (f"of {count} outputs the first one is evaluated",) if count > 1 else ()
+        return cls(evaluator, _name_of(options.evaluate), before, (*samples.notes, *others))
 
     @property
     def is_accuracy(self) -> bool:
@@ -69,13 +73,13 @@ class SourceEvaluation:
         return self.evaluator.metrics[0].name == "accuracy"
 
     def compared(self, subject: str, outputs: Callable[[], Iterable[np.ndarray]]) -> tuple[Evaluation, tuple[str, ...]]:
-        """The result, and notes on what could not be measured: whatever fails here, the model is there already.
+        """The result, and notes on it and on what could not be measured: whatever fails here, the model is there.
 
         Args:
             subject: what the notes call the other model.
             outputs: runs it on the samples; batches of its first output.
         """
-        names, notes = [metric.name for metric in self.evaluator.metrics], []
+        names, notes = [metric.name for metric in self.evaluator.metrics], list(self.notes)
         after = (math.nan,) * len(names)
         try:
             after = self.evaluator.values(outputs())

@@ -60,7 +60,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
     progress(f"export for {runtime.name}", 0, 1)
     choice = export_checked(source.model, job, compare)
     compared = choice.result.compared
-    quantization, failures = _evaluated(evaluating, runtime, target, choice.result, progress)
+    quantization, remarks = _evaluated(evaluating, runtime, target, choice.result, progress)
     return Exported(
         source=source.label,
         target=str(output),
@@ -71,14 +71,14 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         check=compared.check,
         partitions=choice.result.partitions,
         quantization=quantization,
-        notes=(*source.repairs, *source_notes, *sample_notes, *choice.notes, *failures),
+        notes=tuple(dict.fromkeys((*source.repairs, *source_notes, *sample_notes, *choice.notes, *remarks))),
     )
 
 
 def _evaluated(
     evaluating: SourceEvaluation | None, runtime: Runtime, target: Path, written: Written, progress: Progress
 ) -> tuple[QuantizationReport | None, tuple[str, ...]]:
-    """How the file was rounded, with its evaluation; and notes on what of that has failed."""
+    """How the file was rounded, with its evaluation; and notes on that and on what of it has failed."""
     quantization = written.compared.quantization
     if evaluating is None or quantization is None:
         return quantization, ()
@@ -88,8 +88,8 @@ def _evaluated(
     def outputs() -> Iterator[np.ndarray]:
         return (batch[0] for batch in run_batches(runtime.open(target), written.inputs, samples))
 
-    evaluation, failures = evaluating.compared("rounded file", outputs)
-    return replace(quantization, evaluation=evaluation), failures
+    evaluation, remarks = evaluating.compared("rounded file", outputs)
+    return replace(quantization, evaluation=evaluation), remarks
 
 
 def _input(spec: Any, integer_io: bool) -> TensorReport:

@@ -72,7 +72,7 @@ def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) ->
         chains=plan.chains,
         checks=outcome.checks,
         repairs=source.repairs,
-        notes=outcome.notes,
+        notes=tuple(dict.fromkeys(outcome.notes)),  # data for two purposes may have the same
         options=outcome.options,
         seconds=outcome.seconds,
         next_command=_next_command(outcome.target, model),

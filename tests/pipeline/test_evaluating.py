@@ -47,6 +47,7 @@ class Failing:
         return self.outcome
 
 
+@pytest.mark.quick("memory")
 @pytest.mark.parametrize(
     "outcome, reason",
     [
@@ -106,8 +107,20 @@ def test_a_file_is_named(model, data, tmp_path, monkeypatch):
         convert(model, Path("test.npz"))
 
 
+@pytest.mark.long
 def test_metrics_of_a_conversion(model, data):
     several = np.eye(4)[data[1]] + np.eye(4)[(data[1] + 1) % 4]
     evaluation = convert(model, (data[0], several)).report.evaluation
     assert [(each.name, each.unit) for each in evaluation.metrics] == [("auc", "")] and evaluation.smaller is None
     assert 0 < evaluation.before == evaluation.metrics[0].before < 1
+
+
+@pytest.mark.long
+def test_notes_on_the_evaluation():
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same")(layers.Conv2D(8, 3, padding="same")(image))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, [layers.Dense(4)(x), layers.Dense(2)(x)])
+    raw = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), "uint8")
+    notes = convert(model, (raw, np.arange(8) % 4)).report.notes
+    assert any("0..255 as read" in note for note in notes) and "of 2 outputs the first one is evaluated" in notes
