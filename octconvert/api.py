@@ -60,6 +60,7 @@ def convert(
     target_time: float | None = None,
     max_drop: float | None = None,
     evaluate: Any = None,
+    metric: str | Callable | None = None,
     seed: int = CalibrationOptions.seed,
     for_inference: bool = False,
     runtime: str | None = None,
@@ -110,7 +111,12 @@ def convert(
         target_time: the same for this share of the source's time, measured on this machine, ``runtime`` and
             ``quantize``, both models in their form for inference.
         max_drop: the same, for the fewest MACs at which at most this share of the top-1 agreement is lost.
-        evaluate: labelled data of the same kinds; the report then has the accuracy before and after.
+        evaluate: labelled data of the same kinds, for the model's first output; the report then has the accuracy, or
+            what ``metric`` names, before and after. Labels, samples and metric are checked, and the source is
+            evaluated, before the conversion; what fails behind it is a note.
+        metric: 'accuracy', 'auc', 'mean-iou', 'pixel-accuracy', 'mae', 'psnr', 'module:function' or a function of
+            (labels, outputs), arrays of all samples, that returns a number. None: by the model's first output and the
+            labels, see "Evaluation" in the documentation.
         seed: for all random numbers.
         for_inference: return (and save) the model in its form for inference, see `octconvert.for_inference`: the same
             outputs in less time, not trainable.
@@ -144,7 +150,7 @@ def convert(
 @performed_by(
     plan_model,
     like=convert,
-    without=("evaluate", "for_inference", "benchmark", "verify", "output", "overwrite", "strict"),
+    without=("evaluate", "metric", "for_inference", "benchmark", "verify", "output", "overwrite", "strict"),
 )
 def plan(model_or_path: Any, **options: Any) -> Plan:
     """The plan that `convert` follows with the same options: the tied groups and the role of every convolution.
@@ -232,6 +238,7 @@ def export(
     input_range: tuple[float, float] | None = None,
     calibration_samples: int = QuantizationOptions.samples,
     evaluate: Any = None,
+    metric: str | Callable | None = None,
     seed: int = QuantizationOptions.seed,
     input_shape: tuple[int, ...] | None = None,
     overwrite: bool = False,
@@ -260,6 +267,7 @@ def export(
         input_range: of synthetic images, see `octconvert.convert`.
         calibration_samples: the largest number of samples that are used.
         evaluate: labelled inputs to measure the accuracy on, of the model and of the rounded export.
+        metric: what is measured on them, see `octconvert.convert`.
         seed: of the samples.
         input_shape: (rows, columns, channels) for a model that leaves them open.
         overwrite: whether an existing ``output`` may be replaced.

@@ -17,6 +17,7 @@ from octconvert.results.report import (
     Cost,
     Evaluation,
     Measure,
+    Metric,
     Report,
     SmallerImages,
     Step,
@@ -214,7 +215,8 @@ def calibrated():
         seconds=10.2,
     )
     smaller = SmallerImages(147, 147, 0.43, 0.792)
-    result = Evaluation("test.npz", 5000, 0.841, 0.83, smaller)
+    metrics = (Metric("accuracy", "share", 0.841, 0.83),)
+    result = Evaluation("test.npz", 5000, 0.841, 0.83, smaller, metrics)
     report = with_errors(five(), (0.031, 0.124, 0.0004, 14.0, None))
     return replace(report, calibration=done, evaluation=result)
 

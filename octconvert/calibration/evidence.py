@@ -6,21 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from keras import ops
 
 from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.fitting.targets import target_of
-from octconvert.errors import InputError
 from octconvert.model.execution import observe, tensors_of
 from octconvert.model.graph import CallGraph
-from octconvert.model.graph_reader import build_graph
 from octconvert.model.tensors import BackendTensor
 from octconvert.results.report import Measure
-from octconvert.rules import traits_of
-from octconvert.rules.outputs import value_maker
 from octconvert.samples import Samples
 
 WORST_DECIBELS = 99.0
@@ -121,39 +116,6 @@ def closeness(source: ModelOutputs, other: ModelOutputs) -> dict[str, float]:
     if source.arrays[0].ndim > 2:
         values["PSNR"] = source.decibels(other)
     return values
-
-
-def accuracy(model: keras.Model, samples: Samples, batch_size: int = 64) -> float:
-    """Share of the samples whose largest first output is the label (a class number, or one-hot).
-
-    Raises:
-        InputError: the model's first output, or the labels, are not of classes.
-    """
-    graph = build_graph(model)
-    return accuracy_of(graph, ModelOutputs.of(graph, samples, batch_size), samples)
-
-
-def accuracy_of(graph: CallGraph, results: ModelOutputs, samples: Samples) -> float:
-    """The same of outputs that are there already, of a model or of its export.
-
-    Raises:
-        InputError: the model's first output, or the labels, are not of classes.
-    """
-    labels, outputs = np.asarray(samples.labels), results.arrays[0]
-    if outputs.ndim != 2:
-        raise InputError(f"{samples.origin}: accuracy is about classes, and the model's output is {outputs.shape[1:]}")
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        labels = labels.argmax(axis=1)
-    if labels.size != samples.count:
-        raise InputError(f"{samples.origin}: expected one label a sample, received {labels.shape[1:]} for each")
-    guessed = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > _threshold(graph)
-    return float(((guessed == labels.reshape(-1)) & ~np.isnan(outputs).any(axis=1)).mean())
-
-
-def _threshold(graph: CallGraph) -> float:
-    """Of one output: a probability, or a logit."""
-    activation = traits_of(value_maker(graph, graph.outputs[0]).operation).activation
-    return 0.5 if activation is not None and activation.name == "sigmoid" else 0.0
 
 
 def errors_by_layer(alignment: Alignment, batches: Iterable[list[np.ndarray]]) -> dict[str, float]:

@@ -40,6 +40,7 @@ MATCHING, MATCHING_SHARE = 1.2, 0.25
 """Runs of the source that a step of matching takes for each image, and its share of the time."""
 LEAST_MATCHED, MOST_MATCHED, MATCHED_BATCH = 32, 256, 128
 """Images that are matched at least and at most, and together at most."""
+OTHERS = 0
 MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 1024, 2, 64
 """Synthetic samples to fit to at most, held-out samples at least, and synthetic ones at most."""
 
@@ -134,7 +135,7 @@ def _matched(
     budget.spend(count, MATCHING * matching.STEPS)
     pace = budget.pace("samples", CLOCK_SHARES["samples"])
     return generator.matched_supply(
-        count, batch, settings.seed, pace, lambda done, total: progress("calibrate: samples", done, total)
+        count, batch, OTHERS, settings.seed, pace, lambda done, total: progress("calibrate: samples", done, total)
     )
 
 

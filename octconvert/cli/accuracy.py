@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
+from octconvert.cli.data_files import check_data
 from octconvert.cli.parameters import ACCURACY, flag, option, typed, whole_number
-from octconvert.errors import InputError, UsageError
+from octconvert.errors import UsageError
 from octconvert.text.numerals import parse_number, scale_and_offset
 
 
@@ -62,6 +62,9 @@ class AccuracyParameters:
             metavar="DATA",
         ),
     ] = None
+    metric: Annotated[
+        str | None, option("metric", "MODULE:FUNCTION names one of your own.", group=ACCURACY, metavar="NAME")
+    ] = None
     seed: Annotated[str | None, option("seed", group=ACCURACY, metavar="N")] = None
 
     @property
@@ -88,24 +91,18 @@ class AccuracyParameters:
             "target_time": self.target_time,
             "max_drop": self.max_drop,
             "evaluate": self.evaluate,
+            "metric": self.metric,
             "seed": whole_number(self.seed),
         }
         return typed(values)
 
     def check_files(self) -> None:
-        """Raises `InputError` where there are no such data."""
+        """Raises `InputError` where there are no such data, or no labels."""
         check_data(self.calibrate, self.evaluate)
 
 
 DEFAULT_ACCURACY = AccuracyParameters()
 """The groups of flags with none of them typed."""
-
-
-def check_data(calibrate: str | None, evaluate: str | None) -> None:
-    """Raises `InputError` where there are no such data."""
-    for name, path in (("--calibrate", calibrate), ("--evaluate", evaluate)):
-        if path is not None and not Path(path).exists():
-            raise InputError(f"{path}: there is no such file or directory ({name})")
 
 
 def value_range(text: str | None) -> tuple[float, float] | None:

@@ -27,6 +27,7 @@ from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.delivery import Thoroughness
 from octconvert.options.deployment import Objective
+from octconvert.options.evaluation import only_for_evaluation
 from octconvert.options.quantization import PrecisionName
 from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
@@ -143,7 +144,8 @@ def convert(
     accuracy.check_files()
     check_json(result, (model, source.plan, *accuracy.files))
     if target.dry_run:
-        arguments.pop("evaluate", None)
+        for name in only_for_evaluation(arguments):
+            del arguments[name]
         return Task("plan", (model,), {**arguments, "plan": _read_plan(source.plan)}, console, result.files)
     output = target.output or default_output(model)
     check_target(output, overwrite=True)  # first: the errors that --force does not avoid

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from octconvert.cli.accuracy import check_data, preprocessing, value_range
+from octconvert.cli.accuracy import preprocessing, value_range
+from octconvert.cli.data_files import check_data
 from octconvert.cli.parameters import option, typed, whole_number
 from octconvert.options.fields import parse
 from octconvert.options.quantization import PrecisionName, QuantizationOptions
@@ -40,6 +41,7 @@ class QuantizationParameters:
         str | None,
         _option("evaluate", "An .npz file, or a directory with a subdirectory for each class.", metavar="DATA"),
     ] = None
+    metric: Annotated[str | None, _option("metric", "As for a conversion.", metavar="NAME")] = None
     seed: Annotated[str | None, _option("seed", metavar="N")] = None
 
     @property
@@ -52,7 +54,7 @@ class QuantizationParameters:
 
         Raises:
             UsageError: a value makes no sense, or two flags contradict each other.
-            InputError: there are no such data.
+            InputError: there are no such data, or no labels.
         """
         values = typed(
             {
@@ -63,6 +65,7 @@ class QuantizationParameters:
                 "input_range": value_range(self.input_range),
                 "calibration_samples": whole_number(self.calibration_samples),
                 "evaluate": self.evaluate,
+                "metric": self.metric,
                 "seed": whole_number(self.seed),
             }
         )

@@ -6,7 +6,7 @@ import re
 
 _SAME = """
     alpha alpha_map batch benchmark calibration_budget calibration_samples calibration_steps custom_objects elementwise
-    evaluate exclude for_inference format include input_range input_shape integer_io interior max_drop min_size
+    evaluate exclude for_inference format include input_range input_shape integer_io interior max_drop metric min_size
     objective octave opset plan portable preprocess preset quantize rounds runtime seed stride_mode target_macs
     target_time threads unsafe verify weights
 """

@@ -9,14 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from octconvert.display import evaluation
 from octconvert.display.tables import MORE, LayerColumn, figures, heading, indented
 from octconvert.results.report import (
     CalibrationReport,
     ConvolutionReport,
-    Evaluation,
     Measure,
     Report,
-    SmallerImages,
     Step,
 )
 from octconvert.results.shown import View
@@ -43,28 +42,13 @@ def headlines(report: Report, view: View) -> list[RenderableType]:
     """The accuracy, and on which data it was calibrated; nothing where neither was measured."""
     lines: list[RenderableType] = []
     if report.evaluation is not None:
-        lines.append(Text(accuracy(report.evaluation), style="bold"))
-        if report.evaluation.smaller is not None:
-            lines.append(Text(_on_smaller_images(report.evaluation.smaller)))
+        lines += evaluation.headlines(report.evaluation)
     if report.calibration is not None:
         text = _calibrated(report.calibration)
         if report.evaluation is None and _classifies(report.calibration):
             text += view.spell(" The accuracy was not measured: `evaluate` with labelled data measures it.")
         lines.append(Text(text))
     return lines
-
-
-def accuracy(evaluation: Evaluation) -> str:
-    """A sentence."""
-    change = f"Accuracy {words.percent(evaluation.before)} -> {words.percent(evaluation.after)}"
-    if f"{evaluation.samples:,}" in evaluation.data:  # "test.npz (5,000 images)" needs no second number
-        return f"{change} on {evaluation.data}."
-    return f"{change} of {words.plural(evaluation.samples, 'sample')} ({evaluation.data})."
-
-
-def _on_smaller_images(smaller: SmallerImages) -> str:
-    size, share = words.extent((smaller.rows, smaller.columns)), words.percent(smaller.mac_share)
-    return f"The source itself, on images scaled to {size} ({share} of its MACs): {words.percent(smaller.accuracy)}."
 
 
 def _calibrated(calibration: CalibrationReport) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from octconvert.display.calibration import accuracy, value_of
+from octconvert.display import evaluation
+from octconvert.display.calibration import value_of
 from octconvert.display.printing import spelled
 from octconvert.display.sections import checks, sentences
 from octconvert.display.tables import heading, indented, spaced
@@ -25,9 +26,9 @@ def render(exported: Exported, view: View = STANDARD) -> Group:
     parts = "" if exported.partitions is None else f", {words.plural(exported.partitions, 'partition')}"
     summary = Text(f"{exported.runtime}{precision}, {words.size(exported.bytes)}{parts}{form}.", style="bold")
     inputs = ((tensor.name, f"{words.shape(tensor.shape)} {tensor.dtype}") for tensor in exported.inputs)
-    headlines = [Text(f"{exported.source} -> {exported.target}"), summary]
+    headlines: list[RenderableType] = [Text(f"{exported.source} -> {exported.target}"), summary]
     if rounded is not None and rounded.evaluation is not None:
-        headlines.append(Text(accuracy(rounded.evaluation), style="bold"))
+        headlines += evaluation.headlines(rounded.evaluation)
     sections: list[Sequence[RenderableType]] = [
         headlines,
         [heading("Inputs"), indented(inputs)],

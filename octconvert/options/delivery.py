@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from octconvert.errors import UsageError
+from octconvert.options.evaluation import EvaluationOptions
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
 
@@ -15,8 +16,8 @@ VERIFY: tuple[str, ...] = get_args(Thoroughness)
 
 
 @dataclass(frozen=True)
-class DeliveryOptions:
-    """The options for the checks and the file that is written.
+class DeliveryOptions(EvaluationOptions):
+    """The options for the checks, the evaluation, and the file that is written.
 
     Raises:
         UsageError: on creation, where a value makes no sense.
@@ -26,8 +27,8 @@ class DeliveryOptions:
     overwrite: bool = option(False, "replace an existing file")
     verify: str = option("quick", "how thoroughly the result is checked: 'quick', or 'deep'")
     strict: bool = option(False, "raise an error where no convolution can be converted")
-    evaluate: Any = option(None, "labelled inputs to measure the accuracy on, before and after")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.verify not in VERIFY:
             raise UsageError(f"`verify` must be {' or '.join(VERIFY)}, received {shown(self.verify)}")

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.evaluation import EvaluationOptions
 from octconvert.options.fields import option
 
 PrecisionName = Literal["int8", "float16", "dynamic"]
@@ -30,7 +31,7 @@ def check_precision(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class QuantizationOptions:
+class QuantizationOptions(EvaluationOptions):
     """The options for the rounding of an export, and for the data that it is measured on.
 
     Raises:
@@ -45,10 +46,10 @@ class QuantizationOptions:
     preprocess: Any = option(None, "how the data are preprocessed for the model")
     input_range: tuple[float, float] | None = option(None, "the values of black and white in synthetic images")
     samples: int = option(SAMPLES, "the largest number of samples that are used", "calibration_samples")
-    evaluate: Any = option(None, "labelled inputs to measure the accuracy on, before and after")
     seed: int = option(0, "seed of all random numbers")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.precision is not None:
             check_precision(self.precision)
         for name in ("calibration", "preprocess", "input_range", "evaluate"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from octconvert.calibration.calibrate import Calibrated, calibrate
-from octconvert.calibration.evidence import accuracy
 from octconvert.errors import CheckError
+from octconvert.evaluation import first_outputs
 from octconvert.inference.forms import checked_runtime, inference_form
 from octconvert.inference.step_forms import Forms, forms_for
 from octconvert.latency.objective import TimedPlan
 from octconvert.model import finite
 from octconvert.model.examples import Example
+from octconvert.model.graph_reader import build_graph
 from octconvert.options.request import ConversionRequest
 from octconvert.options.timing import BenchSettings
 from octconvert.pipeline import notes
 from octconvert.pipeline.bench import bench
 from octconvert.pipeline.conversion import Conversion
-from octconvert.pipeline.evaluating import labelled_samples, name_of
+from octconvert.pipeline.evaluating import SourceEvaluation, reason_of
 from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, times_of, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
 from octconvert.pipeline.smaller_images import on_smaller_images
@@ -31,7 +33,6 @@ from octconvert.results.bench import Bench
 from octconvert.results.report import Check, Evaluation
 from octconvert.rewriting import rewrite
 from octconvert.rewriting.compilation import carry_class, carry_compilation
-from octconvert.samples import Samples
 from octconvert.system.progress import Progress, silent
 from octconvert.verification import checks
 from octconvert.verification.keras_files import check_model_target
@@ -55,26 +56,31 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     if request.delivery.output is not None and runtime is None:  # the form for inference may not need the operations
         check_holds(Path(request.delivery.output), source.graph)
     example, source_notes = source.example()
+    evaluating = SourceEvaluation.of(request.delivery, source.graph, request.preprocess, request.seed, progress)
     chosen = choose(planned, request, timing, progress)
     check_converts(source, chosen, request)  # again: the times may have left nothing to convert
-    samples = labelled_samples(request.delivery.evaluate, source.model, request.preprocess, request.seed)
     result = _calibrated(chosen.planned, request, timing, progress)
     delivered = _delivered(source, result, example, runtime, request, progress)
     measured = chosen.bench
     if timing is not None and request.deployment.benchmark:
         measured = _measured(source, delivered, timing, progress)
+    saved = _saved(delivered, request, progress)
+    evaluation, remarks = _evaluated(source, delivered, evaluating, progress)
     outcome = Outcome(
         notes=(
             *(*delivered.class_notes, *source_notes, *chosen.notes, *notes.on_conversion(result, planned.options)),
             *delivered.notes,
             *(notes.slower(measured) if measured is not None and request.deployment.benchmark else ()),
+            *remarks,
         ),
-        checks=delivered.checks,
+        checks=(*delivered.checks, *saved),
         options=request.described(planned.options),
-        evaluation=_evaluation(source, delivered, samples, request, progress),
+        evaluation=evaluation,
         bench=measured,
+        target="" if request.delivery.output is None else str(request.delivery.output),
+        seconds=time.perf_counter() - started,
     )
-    return _finished(source, result, delivered, outcome, request, started, progress)
+    return _finished(source, result, delivered, outcome, request)
 
 
 def _calibrated(
@@ -104,6 +110,11 @@ class Delivered:
     checks: tuple[Check, ...]
     class_notes: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> Check | None:
+        """The first check that has failed."""
+        return next((check for check in self.checks if not check.passed), None)
 
 
 def _delivered(
@@ -151,40 +162,45 @@ def _measured(source: Source, delivered: Delivered, timing: BenchSettings, progr
     return bench({"models": models, **options, "progress": progress})
 
 
-def _evaluation(
-    source: Source, delivered: Delivered, samples: Samples | None, request: ConversionRequest, progress: Progress
-) -> Evaluation | None:
-    if samples is None:
-        return None
-    progress("evaluate", 0, 1)
-    before, after = (accuracy(model, samples) for model in (source.model, delivered.model))
-    smaller = on_smaller_images(source.graph, delivered.trained, samples)
-    return Evaluation(name_of(request.delivery.evaluate), samples.count, before, after, smaller)
+def _saved(delivered: Delivered, request: ConversionRequest, progress: Progress) -> tuple[Check, ...]:
+    """The check of the file, which is written if every check before has passed; nothing where none is written."""
+    delivery, objects = request.delivery, dict(request.loading.custom_objects or {})
+    if delivery.output is None or delivered.failed is not None:
+        return ()
+    progress("save", 0, 1)
+    return (save_checked(delivered.model, Path(delivery.output), delivery.overwrite, objects),)
+
+
+def _evaluated(
+    source: Source, delivered: Delivered, evaluating: SourceEvaluation | None, progress: Progress
+) -> tuple[Evaluation | None, tuple[str, ...]]:
+    """The evaluation, and notes on it and on what of it has failed; the model is saved by then."""
+    if evaluating is None:
+        return None, ()
+    progress("evaluate", 1, 2)
+    evaluator = evaluating.evaluator
+    outputs = lambda: first_outputs(build_graph(delivered.model), evaluator.samples)  # noqa: E731
+    evaluation, remarks = evaluating.compared("converted model", outputs)
+    if not evaluating.is_accuracy or math.isnan(evaluation.after):
+        return evaluation, remarks
+    shape = evaluator.samples.arrays[0].shape[1:]
+    try:
+        smaller = on_smaller_images(source.graph, delivered.trained, shape, lambda model: evaluator.measure(model)[0])
+    except Exception as error:  # another model, which the result can do without
+        return evaluation, (*remarks, f"the source on smaller images could not be evaluated: {reason_of(error)}")
+    return replace(evaluation, smaller=smaller), remarks
 
 
 def _finished(
-    source: Source,
-    result: Calibrated,
-    delivered: Delivered,
-    outcome: Outcome,
-    request: ConversionRequest,
-    started: float,
-    progress: Progress,
+    source: Source, result: Calibrated, delivered: Delivered, outcome: Outcome, request: ConversionRequest
 ) -> Conversion:
-    """Save the model if every check has passed.
+    """The conversion with its report.
 
     Raises:
-        CheckError: one has failed; nothing is written.
+        CheckError: a check has failed; nothing was written.
     """
-    delivery, objects = request.delivery, dict(request.loading.custom_objects or {})
-    target = "" if delivery.output is None else str(delivery.output)
-    failed = next((check for check in delivered.checks if not check.passed), None)
-    saved: tuple[Check, ...] = ()
-    if delivery.output is not None and failed is None:
-        progress("save", 0, 1)
-        saved = (save_checked(delivered.model, Path(delivery.output), delivery.overwrite, objects),)
-    outcome = outcome.finished(target, saved, time.perf_counter() - started)
     report = collect(source, result, delivered.trained, outcome)
-    if failed is not None:
-        raise CheckError(failure(failed), report)
+    if delivered.failed is not None:
+        raise CheckError(failure(delivered.failed), report)
+    objects = dict(request.loading.custom_objects or {})
     return Conversion(model=delivered.model, plan=result.rewritten.plan, report=report, custom_objects=objects)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from octconvert.options.fields import parse
 from octconvert.options.limits import DYNAMIC, shown
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.quantization import QuantizationOptions
-from octconvert.pipeline.quantizing import Rounding
+from octconvert.pipeline.evaluating import SourceEvaluation
+from octconvert.pipeline.quantizing import Rounding, run_batches
 from octconvert.pipeline.source import read_source
-from octconvert.results.export import Exported, TensorReport
+from octconvert.results.export import Exported, QuantizationReport, TensorReport
+from octconvert.runtimes import Runtime
 from octconvert.runtimes.settings import ExportSettings
 from octconvert.runtimes.signature import batch_of, signature_of
 from octconvert.system.environment import version
-from octconvert.system.progress import silent
+from octconvert.system.progress import Progress, silent
 from octconvert.verification.exporting import (
     Job,
+    Written,
     check_export_target,
     check_settings,
     export_checked,
@@ -45,6 +50,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
     source_notes = source.example()[1]
     settings = ExportSettings(batch, None, opset, _metadata(source.label, arguments))
     job = Job(runtime, target, settings, overwrite, arguments.get("for_inference", True))
+    evaluating = SourceEvaluation.of(rounding, source.graph, rounding.preprocess, rounding.seed, progress)
     compare, sample_notes = same_outputs(source.model, batch), tuple[str, ...]()
     if rounding.precision is not None:
         progress("samples", 0, 1)
@@ -54,6 +60,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
     progress(f"export for {runtime.name}", 0, 1)
     choice = export_checked(source.model, job, compare)
     compared = choice.result.compared
+    quantization, remarks = _evaluated(evaluating, runtime, target, choice.result, progress)
     return Exported(
         source=source.label,
         target=str(output),
@@ -63,9 +70,26 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         inputs=tuple(_input(spec, rounding.integer_io) for spec in choice.result.inputs),
         check=compared.check,
         partitions=choice.result.partitions,
-        quantization=compared.quantization,
-        notes=(*source.repairs, *source_notes, *sample_notes, *choice.notes),
+        quantization=quantization,
+        notes=tuple(dict.fromkeys((*source.repairs, *source_notes, *sample_notes, *choice.notes, *remarks))),
     )
+
+
+def _evaluated(
+    evaluating: SourceEvaluation | None, runtime: Runtime, target: Path, written: Written, progress: Progress
+) -> tuple[QuantizationReport | None, tuple[str, ...]]:
+    """How the file was rounded, with its evaluation; and notes on that and on what of it has failed."""
+    quantization = written.compared.quantization
+    if evaluating is None or quantization is None:
+        return quantization, ()
+    progress("evaluate", 1, 2)
+    samples = evaluating.evaluator.samples
+
+    def outputs() -> Iterator[np.ndarray]:
+        return (batch[0] for batch in run_batches(runtime.open(target), written.inputs, samples))
+
+    evaluation, remarks = evaluating.compared("rounded file", outputs)
+    return replace(quantization, evaluation=evaluation), remarks
 
 
 def _input(spec: Any, integer_io: bool) -> TensorReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -10,14 +10,13 @@ import numpy as np
 
 from octconvert.calibration.data.generator import synthetic_supply
 from octconvert.calibration.data.supply import Supply, user_supply
-from octconvert.calibration.evidence import ModelOutputs, accuracy, accuracy_of, closeness
+from octconvert.calibration.evidence import ModelOutputs, closeness
 from octconvert.errors import UsageError
 from octconvert.model.examples import example_inputs
 from octconvert.model.graph import CallGraph
 from octconvert.options.quantization import QuantizationOptions
-from octconvert.pipeline.evaluating import labelled_samples, name_of
 from octconvert.results.export import Closeness, QuantizationReport
-from octconvert.results.report import Check, Evaluation
+from octconvert.results.report import Check
 from octconvert.runtimes import Session
 from octconvert.runtimes.settings import Quantization, batch_at, batch_size
 from octconvert.runtimes.signature import signature_of
@@ -39,26 +38,20 @@ class Rounding:
         graph: of the model.
         options: as requested; they name a precision.
         supply: samples for the ranges, and others to compare on.
-        labelled: samples to measure the accuracy on, if any.
-        accuracy: of the model on those.
     """
 
     graph: CallGraph
     options: QuantizationOptions
     supply: Supply
-    labelled: Samples | None
-    accuracy: float
 
     @classmethod
     def of(cls, graph: CallGraph, options: QuantizationOptions) -> Rounding:
         """
         Raises:
-            InputError: the data can not be used, or there is no accuracy.
+            InputError: the data can not be used.
             UsageError: no samples can be generated for the model's inputs.
         """
-        labelled = labelled_samples(options.evaluate, graph.model, options.preprocess, options.seed)
-        before = 0.0 if labelled is None else accuracy(graph.model, labelled)
-        return cls(graph, options, _supply(graph, options), labelled, before)
+        return cls(graph, options, _supply(graph, options))
 
     @property
     def quantization(self) -> Quantization:
@@ -81,18 +74,10 @@ class Rounding:
                 data=self.supply.label if self.options.precision == "int8" else "",
                 held_out=held_out.count,
                 closeness=tuple(Closeness(name, value) for name, value in values.items()),
-                evaluation=self._evaluation(session, specs),
             )
             return Compared(_check(expected, outputs, held_out.count), report)
 
         return compare
-
-    def _evaluation(self, session: Session, specs: Sequence[keras.InputSpec]) -> Evaluation | None:
-        if self.labelled is None:
-            return None
-        outputs = _run(session, specs, self.labelled)
-        after = accuracy_of(self.graph, outputs, self.labelled)
-        return Evaluation(name_of(self.options.evaluate), self.labelled.count, self.accuracy, after)
 
 
 def _supply(graph: CallGraph, options: QuantizationOptions) -> Supply:
@@ -111,12 +96,17 @@ def _random(graph: CallGraph) -> Supply:
     return Supply(samples, samples, samples.origin, "", samples.count, images=False)
 
 
+def run_batches(session: Session, specs: Sequence[keras.InputSpec], samples: Samples) -> Iterator[list[np.ndarray]]:
+    """The outputs of an export of a fixed batch, float32; the last batch is filled up by samples that do not count."""
+    size = batch_size(specs)
+    for start in range(0, samples.count, size):
+        kept = min(size, samples.count - start)
+        yield [np.array(output, "float32")[:kept] for output in session(batch_at(specs, samples.arrays, start))]
+
+
 def _run(session: Session, specs: Sequence[keras.InputSpec], samples: Samples) -> ModelOutputs:
-    """The outputs of an export of a fixed batch; the last batch is filled up by samples that do not count."""
-    starts = range(0, samples.count, batch_size(specs))
-    parts = [[np.array(output) for output in session(batch_at(specs, samples.arrays, start))] for start in starts]
-    arrays = (np.concatenate(each)[: samples.count] for each in zip(*parts, strict=True))
-    return ModelOutputs(tuple(np.asarray(array, "float32") for array in arrays))
+    parts = run_batches(session, specs, samples)
+    return ModelOutputs(tuple(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def _check(expected: ModelOutputs, outputs: ModelOutputs, count: int) -> Check:

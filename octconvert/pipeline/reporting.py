@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from octconvert.calibration.calibrate import Calibrated
@@ -34,10 +34,6 @@ class Outcome:
     bench: Bench | None = None
     target: str = ""
     seconds: float = 0.0
-
-    def finished(self, target: str, checks: tuple[Check, ...], seconds: float) -> Outcome:
-        """The same with the file, more checks and the time."""
-        return replace(self, target=target, checks=(*self.checks, *checks), seconds=seconds)
 
 
 def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) -> Report:
@@ -76,7 +72,7 @@ def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) ->
         chains=plan.chains,
         checks=outcome.checks,
         repairs=source.repairs,
-        notes=outcome.notes,
+        notes=tuple(dict.fromkeys(outcome.notes)),  # data for two purposes may have the same
         options=outcome.options,
         seconds=outcome.seconds,
         next_command=_next_command(outcome.target, model),

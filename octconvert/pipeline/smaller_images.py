@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from octconvert.calibration.evidence import accuracy
 from octconvert.costs.macs import call_macs
 from octconvert.errors import InputError
 from octconvert.model.functional import functional_of
@@ -16,18 +16,22 @@ from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import with_input_shapes
 from octconvert.pipeline.source import copied_at
 from octconvert.results.report import SmallerImages
-from octconvert.samples import Samples
 
 
-def on_smaller_images(source: CallGraph, converted: Any, samples: Samples) -> SmallerImages | None:
+def on_smaller_images(
+    source: CallGraph, converted: Any, shape: tuple[int, ...], accuracy: Callable[[Any], float]
+) -> SmallerImages | None:
     """The accuracy of the source on the largest images that cost no more MACs than the samples cost ``converted``.
 
     Samples are scaled down with an antialiasing filter.
 
+    Args:
+        shape: of one sample, for the first input.
+        accuracy: of a model that takes the samples.
+
     Returns:
         None where the model takes other things than images, works at no other size, or ``converted`` is not cheaper.
     """
-    shape = samples.arrays[0].shape[1:]
     if len(source.inputs) != 1 or len(shape) != 3:
         return None
     own, most = (_macs(graph, shape) for graph in (source, build_graph(converted)))
@@ -37,7 +41,7 @@ def on_smaller_images(source: CallGraph, converted: Any, samples: Samples) -> Sm
         return None
     size, macs = found
     rows, columns = (size[axis - 1] for axis in source.spatial_axes)
-    return SmallerImages(rows, columns, macs / own, accuracy(model, samples))
+    return SmallerImages(rows, columns, macs / own, accuracy(model))
 
 
 def _macs(graph: CallGraph, shape: tuple[int, ...]) -> int | None:

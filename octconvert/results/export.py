@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert.results.plain import plain
 from octconvert.results.report import Check, Evaluation
 from octconvert.results.shown import Shown
 
@@ -39,7 +40,7 @@ class QuantizationReport:
         data: the samples that the ranges of activations were measured on; empty where that needs none.
         held_out: the number of other samples, which the outputs were compared on.
         closeness: of the outputs to those of the model that was exported.
-        evaluation: the accuracy of that model, and of the export; None where it was not measured.
+        evaluation: the accuracy (or other metrics) of that model, and of the export; None where nothing was measured.
     """
 
     precision: str
@@ -79,4 +80,4 @@ class Exported(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain dictionaries and lists, ready for JSON."""
-        return {"format": FORMAT, **dataclasses.asdict(self)}
+        return {"format": FORMAT, **plain(dataclasses.asdict(self))}

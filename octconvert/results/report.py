@@ -142,15 +142,38 @@ class SmallerImages:
     accuracy: float
 
 
+SHARE, DECIBELS = "share", "dB"
+"""Units of metrics; others have none."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric on labelled data, for the source and for the converted model.
+
+    Attributes:
+        name: 'accuracy' (share of samples whose largest output is the label), 'auc', 'mean-iou', 'pixel-accuracy',
+            'mae', 'psnr' (mean over the images), or that of a function of the user's.
+        unit: 'share' (from 0 to 1), 'dB', or empty.
+        before, after: nan where it could not be measured; a note says why.
+    """
+
+    name: str
+    unit: str
+    before: float
+    after: float
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """Top-1 accuracy on labelled data of the user's (``evaluate``).
+    """Metrics of the first output on labelled data of the user's (``evaluate``).
 
     Attributes:
         data: name of the data.
         samples: number of samples.
-        before, after: share of samples whose largest output is the label, of the source and of the converted model.
-        smaller: of the source on smaller images; None where its input size is not free, or nothing became cheaper.
+        before, after: the first metric, of the source and of the converted model.
+        smaller: accuracy of the source on smaller images; None where no accuracy was measured, its input size is not
+            free, or nothing became cheaper.
+        metrics: all of them; empty in reports that were written before there were others than the accuracy.
     """
 
     data: str
@@ -158,6 +181,12 @@ class Evaluation:
     before: float
     after: float
     smaller: SmallerImages | None = None
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def measured(self) -> tuple[Metric, ...]:
+        """``metrics``, or the accuracy of an older report."""
+        return self.metrics or (Metric("accuracy", SHARE, self.before, self.after),)
 
 
 @dataclass(frozen=True)
@@ -176,7 +205,7 @@ class Report(Shown):
         seconds: time the conversion took; None for a diff.
         next_command: the command to continue with; empty where there is none.
         calibration: None where the model was not calibrated.
-        evaluation: accuracy on labelled data; None where it was not measured.
+        evaluation: accuracy or other metrics on labelled data; None where nothing was measured.
         bench: times of the source and the converted model; None where they were not measured.
     """
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from octconvert.errors import InputError, one_line
+from octconvert.options.evaluation import LABEL_NAMES
 from octconvert.samples.inputs import ModelInput, miscount_message
 
 INPUT_NAMES = ("x", "images", "inputs", "X", "x_train", "x_test", "image", "input", "data")
 """Names of the array that holds the samples of a model with one input; the first that exists counts."""
-LABEL_NAMES = ("y", "labels", "Y", "y_train", "y_test", "label", "target", "targets")
 
 
 def split_element(value: Any, inputs: list[ModelInput], label: str) -> tuple[list[np.ndarray], np.ndarray | None]:

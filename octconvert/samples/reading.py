@@ -72,7 +72,7 @@ def read_samples(
             raw = preprocess is None and intake.seen_bytes and not scales_itself(graph)
             label, samples = source.label, intake.samples((RAW_NOTE,) if raw else ())
     if need_labels and samples.labels is None:
-        raise InputError(f"{label}: holds no labels (one array of numbers), which are needed here")
+        raise InputError(f"{label}: holds no labels (one array of numbers for all samples), which are needed here")
     return samples
 
 

@@ -1,14 +1,10 @@
 """How close two models are."""
 
 import calibration_nets as nets
-import keras
 import numpy as np
 import pytest
-from keras import layers
-from oracle import randomise
 
-from octconvert.calibration.evidence import ModelOutputs, accuracy, errors_by_layer, measures
-from octconvert.errors import InputError
+from octconvert.calibration.evidence import ModelOutputs, errors_by_layer, measures
 
 
 def outputs(*arrays) -> ModelOutputs:
@@ -79,50 +75,6 @@ def test_layer_errors_do_not_depend_on_the_batches():
     alignment = nets.alignment_of(nets.small())
     first, second = (errors_by_layer(alignment, nets.samples(nets.images(8)).batches(size)) for size in (8, 3))
     assert all(first[name] == pytest.approx(second[name], rel=1e-3) for name in first)
-
-
-def numbered(model, x):
-    return model.predict(x, verbose=0).argmax(axis=1)
-
-
-@pytest.mark.quick("numbers", "one-hot")
-@pytest.mark.parametrize("form", ["numbers", "column", "one-hot", "floats"])
-def test_accuracy_of_classes(form):
-    model, x = nets.small(), nets.images(20)
-    right = numbered(model, x)
-    labels = np.where(np.arange(20) < 15, right, (right + 1) % 5)
-    forms = {"numbers": labels, "column": labels[:, None], "one-hot": np.eye(5)[labels], "floats": labels * 1.0}
-    assert accuracy(model, nets.samples(x, labels=forms[form]), 8) == 0.75
-
-
-@pytest.mark.quick("sigmoid", "logit")
-@pytest.mark.parametrize("kind", ["sigmoid", "layer", "logit", "nested", "reshaped"])
-def test_accuracy_of_yes_or_no(kind):
-    inputs = keras.Input((16, 16, 3))
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(inputs))
-    if kind == "nested":
-        x = keras.Sequential([keras.Input((8,)), layers.Dense(1, activation="sigmoid")])(x)
-    else:
-        x = layers.Dense(1, activation=None if kind in ("logit", "layer") else "sigmoid")(x)
-    x = layers.Activation("sigmoid")(x) if kind == "layer" else x
-    x = layers.Reshape((1,))(x) if kind == "reshaped" else x
-    model, x = randomise(keras.Model(inputs, x)), nets.images(20)
-    found = model.predict(x, verbose=0)[:, 0]
-    middle = 0.0 if kind == "logit" else 0.5
-    last = next(layer for layer in reversed(model._flatten_layers()) if isinstance(layer, layers.Dense))
-    value = found if kind == "logit" else np.log(found / (1 - found))
-    last.bias.assign(np.array(last.bias) - np.median(value))
-    right = (model.predict(x, verbose=0)[:, 0] > middle).astype(int)
-    assert 5 < right.sum() < 15
-    assert accuracy(model, nets.samples(x, labels=right), 8) == 1.0
-    assert accuracy(model, nets.samples(x, labels=1 - right), 8) == 0.0
-
-
-def test_accuracy_where_there_are_no_classes():
-    with pytest.raises(InputError, match=r"accuracy is about classes, and the model's output is \(16, 16, 2\)"):
-        accuracy(nets.unet(), nets.samples(nets.images(2), labels=np.zeros(2)))
-    with pytest.raises(InputError, match="expected one label a sample"):
-        accuracy(nets.small(), nets.samples(nets.images(2), labels=np.zeros((2, 3, 3))))
 
 
 def test_errors_of_layers_around_whole_low_tensors():

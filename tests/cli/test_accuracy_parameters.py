@@ -16,7 +16,7 @@ def received(net, run, monkeypatch):
     from octconvert import api
 
     names = "calibration preprocess input_range calibration_samples calibration_budget calibration_steps target_macs"
-    names = {*names.split(), "max_drop", "evaluate", "seed"}
+    names = {*names.split(), "max_drop", "evaluate", "metric", "seed"}
     calls = []
 
     def record(function, **arguments):
@@ -69,6 +69,9 @@ def test_typed_options_are_passed_on_and_no_others(received, argv, expected):
 def test_only_a_conversion_is_evaluated(received):
     assert received("--evaluate", "data.npz") == ("convert", {"evaluate": "data.npz"})
     assert received("--evaluate", "data.npz", "--dry-run") == ("plan", {})
+    typed = ("--evaluate", "data.npz", "--metric", "auc", "--preprocess", "resnet50")
+    assert received(*typed) == ("convert", {"evaluate": "data.npz", "metric": "auc", "preprocess": "resnet50"})
+    assert received(*typed, "--dry-run") == ("plan", {})
 
 
 def test_calibration_goes_with_a_plan(received, monkeypatch):

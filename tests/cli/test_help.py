@@ -15,6 +15,8 @@ def test_answers_without_tensorflow():
         (["fixtures/fashion_cnn.h5", "--calibrate", "no-such.npz"], 2),
         (["fixtures/fashion_cnn.h5", "--input-range", "1,-1"], 2),
         (["fixtures/fashion_cnn.h5", "--target-macs", "60"], 2),
+        (["fixtures/fashion_cnn.h5", "--evaluate", "fixtures/legacy"], 2),
+        (["fixtures/fashion_cnn.h5", "--evaluate", "fixtures/fashion_test_200.npz", "--metric", "f1"], 2),
     ]
     code = f"""
 import sys
@@ -33,7 +35,7 @@ def test_help_names_every_option(run):
     code, out, err = run("--help")
     options = "output alpha alpha-map include exclude min-size preset stride-mode weights portable octave elementwise"
     others = "input-shape plan dry-run json verify unsafe custom-objects force quiet verbose debug"
-    accuracy = "calibrate no-calibration preprocess input-range target-macs max-drop evaluate seed"
+    accuracy = "calibrate no-calibration preprocess input-range target-macs max-drop evaluate metric seed"
     more = "calibration-samples calibration-budget calibration-steps"
     assert code == 0 and err == ""
     assert [name for name in f"{options} {others} {accuracy} {more}".split() if f"--{name} " not in out] == []

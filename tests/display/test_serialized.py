@@ -44,7 +44,9 @@ def test_json_holds_calibration_and_evaluation():
     assert result["calibration"]["measures"][0] == {"name": "top-1 agreement", "before": 0.8, "after": 1.0}
     assert [step["kept"] for step in result["calibration"]["steps"]] == [True, True, False]
     smaller = result["evaluation"].pop("smaller")
+    metrics = result["evaluation"].pop("metrics")
     assert result["evaluation"] == {"data": "test.npz", "samples": 5000, "before": 0.841, "after": 0.83}
+    assert metrics == [{"name": "accuracy", "unit": "share", "before": 0.841, "after": 0.83}]
     assert smaller == {"rows": 147, "columns": 147, "mac_share": 0.43, "accuracy": 0.792}
     assert [row["error"] for row in result["convolutions"]] == [0.031, 0.124, 0.0004, 14.0, None]
     bare = to_dict(five())

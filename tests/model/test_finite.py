@@ -9,10 +9,12 @@ from keras import layers, ops
 from oracle import randomise
 
 import octconvert
-from octconvert.calibration.evidence import ModelOutputs, accuracy
+from octconvert.calibration.evidence import ModelOutputs
 from octconvert.errors import CheckError, InputError
+from octconvert.evaluation import Evaluator
 from octconvert.model import examples
 from octconvert.model.finite import unusable_weights
+from octconvert.model.graph_reader import build_graph
 from octconvert.results.report import Check
 from octconvert.samples import Samples
 from octconvert.training.distillation import distill
@@ -142,9 +144,10 @@ def test_nan_is_no_right_answer(classes):
     x = np.ones((6, 3), "float32")
     samples = Samples((x,), np.zeros(6, "int64"), "test")
     model.layers[-1].set_weights([np.zeros((3, classes)), -np.ones(classes)])
-    assert accuracy(model, samples) == 1.0
+    evaluator = Evaluator.of(build_graph(model), samples)
+    assert evaluator.measure(model) == (1.0,)
     model.layers[-1].set_weights([np.full((3, classes), np.nan), np.zeros(classes)])
-    assert accuracy(model, samples) == 0.0
+    assert evaluator.measure(model) == (0.0,)
 
 
 @pytest.mark.long

@@ -71,6 +71,9 @@ def test_contradictions_name_both_options(arguments, first, second):
         {"calibration": False, "target_macs": None},
         {"objective": "macs", "plan": "p.json"},
         {"calibration": "x.npz", "target_macs": 0.5},
+        {"evaluate": "x.npz", "metric": "mean-iou"},
+        {"evaluate": "x.npz", "metric": "sklearn.metrics:f1_score"},
+        {"evaluate": "x.npz", "metric": max},
     ],
 )
 def test_what_goes_together(arguments):
@@ -89,6 +92,11 @@ def test_what_goes_together(arguments):
         ({"input_shape": (0, 8, 3)}, "`input_shape` takes positive integers"),
         ({"calibration_steps": ("knead",)}, "calibration_steps"),
         ({"calibration_samples": 0}, "`calibration_samples` takes a whole number"),
+        ({"metric": "auc"}, "`metric` is measured on labelled data: give some as `evaluate`"),
+        ({"metric": "f1", "evaluate": "x.npz"}, "`metric` must be one of accuracy, .*MODULE:FUNCTION; received 'f1'"),
+        ({"metric": 7, "evaluate": "x.npz"}, "`metric` must be one of"),
+        ({"metric": "own.py:", "evaluate": "x.npz"}, "`metric` must be one of"),
+        ({"metric": "nowhere.py:f", "evaluate": "x.npz"}, "no such file: nowhere.py"),
     ],
 )
 def test_values_that_make_no_sense(arguments, message):

@@ -8,6 +8,7 @@ from oracle import randomise
 
 import octconvert
 from octconvert.costs.cost import cost_of
+from octconvert.evaluation import Evaluator
 from octconvert.model.graph_reader import build_graph
 from octconvert.pipeline.smaller_images import on_smaller_images
 from octconvert.samples import Samples
@@ -30,8 +31,10 @@ def images(shape=(32, 48, 3), count=40, dtype="float32"):
 
 def smaller(model, x, labels):
     converted = octconvert.convert(model, min_size=1, calibration=False).model
-    samples = Samples((x,), labels, "test")
-    return on_smaller_images(build_graph(model), converted, samples), cost_of(converted).macs / cost_of(model).macs
+    graph = build_graph(model)
+    evaluator = Evaluator.of(graph, Samples((x,), labels, "test"))
+    result = on_smaller_images(graph, converted, x.shape[1:], lambda model: evaluator.measure(model)[0])
+    return result, cost_of(converted).macs / cost_of(model).macs
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])

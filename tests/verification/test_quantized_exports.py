@@ -11,7 +11,7 @@ from keras import layers
 
 import octconvert
 from octconvert.calibration.evidence import ModelOutputs
-from octconvert.errors import UsageError
+from octconvert.errors import InputError, UsageError
 from octconvert.model.execution import run
 from octconvert.pipeline.quantizing import _check
 from octconvert.runtimes import RUNTIMES
@@ -108,6 +108,24 @@ def test_accuracy_before_and_after(net, command):
     assert report["evaluation"]["before"] == 1.0 and report["evaluation"]["after"] > 0.9
 
 
+@pytest.mark.long
+def test_an_evaluation_that_fails_takes_no_file_away(net):
+    installed("litert")
+    written = []
+
+    def metric(labels, outputs):
+        written.append(Path("net.tflite").exists())
+        return 1.0 if len(written) == 1 else {}["later"]
+
+    data = (images(10), np.arange(10) % 4)
+    result = octconvert.export(net, "net.tflite", quantize="float16", evaluate=data, metric=metric)
+    assert written == [False, True] and Path("net.tflite").exists()
+    assert np.isnan(result.quantization.evaluation.after) and "of the rounded file could not be" in result.notes[-1]
+    with pytest.raises(InputError, match="the labels are from 7 to 16"):
+        octconvert.export(net, "other.tflite", quantize="float16", evaluate=(data[0], np.arange(10) + 7))
+    assert not Path("other.tflite").exists()
+
+
 @pytest.mark.parametrize(
     "argv, message",
     [
@@ -124,6 +142,10 @@ def test_accuracy_before_and_after(net, command):
         (["-o", "net.tflite", "--opset", "17"], "--opset is for ONNX; litert has none"),
         (["-o", "net.onnx", "--opset", "5"], "--opset takes a whole number from 13 to 18"),
         (["-o", "net.onnx", "--batch", "any"], "--batch takes a whole number"),
+        (
+            ["-o", "net.onnx", "--quantize", "int8", "--metric", "auc"],
+            "--metric is measured on labelled data",
+        ),
     ],
 )
 def test_bad_usage_is_one_line(command, argv, message):

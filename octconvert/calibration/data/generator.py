@@ -87,7 +87,7 @@ class Generator:
         return "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
 
     def matched_supply(
-        self, count: int, batch: int, seed: int, pace: Pace, progress: Callable[[int, int], None]
+        self, count: int, batch: int, others: int, seed: int, pace: Pace, progress: Callable[[int, int], None]
     ) -> Supply | None:
         """About ``count`` samples with the statistics of the model's training, see `matching.matched`.
 
@@ -99,11 +99,18 @@ class Generator:
         changed = matched(self.graph, samples, self.bounds, batch, pace, progress)
         if changed is None:
             return None
-        fit, held_out = changed.split(HELD_OUT, seed)
+        own, held_out = changed.split(HELD_OUT, seed)
         images = all(value_range is not None for value_range in self.ranges)
+        parts = [own.arrays]
+        if images:
+            parts.append(tuple(np.flip(array, self.graph.spatial_axes[1]) for array in own.arrays))
+        if others:
+            parts.append(self.make(others, seed + 3, pace).arrays)
+        order = np.random.default_rng(seed).permutation(sum(len(part[0]) for part in parts))
+        arrays = tuple(np.concatenate(each)[order] for each in zip(*parts, strict=True))
+        fit = Samples(arrays, None, "synthetic")
         label = f"{plural(fit.count, 'synthetic image')} with the statistics of the model's training"
-        supply = Supply(fit, held_out, label, self.how, fit.count, images)
-        return supply.with_mirrored(self.graph.spatial_axes[1]) if images else supply
+        return Supply(fit, held_out, label, self.how, fit.count, images)
 
     def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
         """Samples to fit to and others to measure on, which are generated first."""

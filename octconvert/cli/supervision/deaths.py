@@ -12,6 +12,7 @@ from typing import Any
 from octconvert.cli.console import STARTING
 from octconvert.cli.task import Task
 from octconvert.options.calibration import STEPS
+from octconvert.options.evaluation import only_for_evaluation
 from octconvert.system.environment import ONEDNN
 
 _CAUSES = {
@@ -33,7 +34,7 @@ _ACTIVITIES = {
     "build": "building the model",
     "check": "checking",
     "inference": "writing the form for inference",
-    "evaluate": "measuring the accuracy",
+    "evaluate": "evaluating",
     "save": "saving",
 }
 _MEASURING = {"export for ": "exporting for ", "measure on ": "measuring on ", "time layers on ": "timing layers on "}
@@ -141,10 +142,18 @@ def _skippable(task: Task, death: Death) -> _Skip | None:
         hint = f"with --calibration-steps {','.join(steps)}" if steps else "with --no-calibration"
         return _Skip(f"step {' and '.join(death.steps)}", {"calibration_steps": steps}, hint)
     if death.stage == "evaluate":
-        return _Skip("the accuracy", {"evaluate": None}, "without --evaluate")
+        left_out = dict.fromkeys(only_for_evaluation(task.arguments))
+        return _Skip("the evaluation", {**left_out, **_over_own_file(task, death)}, "without --evaluate")
     if _benchmarks(task, death):
         return _Skip("the benchmark", {"benchmark": False}, "without --benchmark")
     return None
+
+
+def _over_own_file(task: Task, death: Death) -> dict[str, bool]:
+    """Where the file was written before the process died, the second try replaces it."""
+    exports = task.command == "export"
+    written = any(stage.startswith("export for ") if exports else stage == "save" for stage in death.stages)
+    return {"overwrite": True} if written else {}
 
 
 def _benchmarks(task: Task, death: Death) -> bool:

@@ -48,6 +48,12 @@ def dies_the_second_time(batch):
     return batch
 
 
+def dies_once_it_is_saved(labels, outputs):
+    if os.path.exists("out.keras"):
+        _die()
+    return 1.0
+
+
 def ends(batch):
     os._exit(0)
 
@@ -107,6 +113,7 @@ def prepare(folder: Path) -> None:
     keras.utils.set_random_seed(3)
     (folder / "own.py").write_text(OWN)
     np.save(folder / "x.npy", np.random.default_rng(0).random((80, 16, 16, 3), "float32"))
+    np.savez(folder / "labelled.npz", x=np.load(folder / "x.npy"), y=np.arange(80) % 4)
     namespace: dict = {}
     exec(OWN, namespace)
     for name, kind in (("net", layers.Activation), ("fatal", namespace["Fatal"]), ("saved", namespace["Saved"])):

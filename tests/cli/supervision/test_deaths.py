@@ -58,6 +58,16 @@ def test_what_comes_after_the_result_is_left_out():
     assert without(requested, "check", "evaluate") == {"benchmark": True, "evaluate": None}
 
 
+def test_an_evaluation_is_left_out_with_all_that_is_for_it():
+    requested = task(evaluate="data.npz", metric="auc", preprocess="resnet50", overwrite=False)
+    nothing = {"evaluate": None, "metric": None, "preprocess": None}
+    assert without(requested, "read", "evaluate") == {**nothing, "overwrite": False}
+    assert without(requested, "evaluate", "check", "save", "evaluate") == {**nothing, "overwrite": True}
+    assert without(task("export", evaluate="data.npz"), "export for litert", "evaluate")["overwrite"]
+    calibrated = task(evaluate="data.npz", calibration="more.npz", preprocess="resnet50")
+    assert without(calibrated, "evaluate")["preprocess"] == "resnet50"
+
+
 def test_the_second_try_is_noted():
     retry = retry_of(task(), Death(signal.SIGSEGV, ("calibrate: refine",)))
     assert retry.message == (

@@ -88,6 +88,17 @@ def test_what_has_a_result_without_the_step_is_done_again_without_it(here, prepa
 
 
 @pytest.mark.long
+def test_a_death_in_the_evaluation_takes_no_file_away(here, prepared):
+    metric = ("--evaluate", "labelled.npz", "--metric", "own.py:dies_once_it_is_saved")
+    argv = ("net.keras", "-o", "out.keras", "--no-calibration", *metric, "--json")
+    code, out, err = start(here, *argv, env={"DEATH": "SIGKILL"}).end()
+    report = json.loads(out)
+    assert code == 0 and err.count("\n") == 1 and "while evaluating; trying again without --evaluate" in err
+    assert report["evaluation"] is None and "the evaluation is left out" in report["notes"][0]
+    assert new(here, prepared) == ["out.keras"] and left_behind(here) == []
+
+
+@pytest.mark.long
 def test_a_second_death_is_the_last(here, prepared):
     argv = ("fatal.keras", "--calibrate", "x.npy", "--calibration-steps", "solve,refine")
     more = ("--custom-objects", "own.py:Fatal", "--preprocess", "own.py:dies_the_second_time")

@@ -1,0 +1,44 @@
+"""The data that a command line names, checked as far as that goes before TensorFlow is started for them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from octconvert.errors import InputError
+from octconvert.options.evaluation import LABEL_NAMES
+
+_NPY = b"\x93NUMPY"
+_NEEDED = "which are needed for --evaluate"
+
+
+def check_data(calibrate: str | None, evaluate: str | None) -> None:
+    """Raises `InputError` where there are no such data, or those of --evaluate hold no labels."""
+    for name, path in (("--calibrate", calibrate), ("--evaluate", evaluate)):
+        if path is not None and not Path(path).exists():
+            raise InputError(f"{path}: there is no such file or directory ({name})")
+    if evaluate is not None:
+        _check_labels(Path(evaluate))
+
+
+def _check_labels(path: Path) -> None:
+    """What can not be read is left for the reading, which says why."""
+    try:
+        if path.is_dir():
+            reason = "" if _has_classes(path) else "its images do not lie in a subdirectory for each class"
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+            reason = "" if set(names) & set(LABEL_NAMES) else f"it has {', '.join(names) or 'nothing'}, and no y"
+        else:
+            with open(path, "rb") as file:
+                reason = "it is one array" if file.read(len(_NPY)) == _NPY else ""
+    except (OSError, zipfile.BadZipFile):
+        return
+    if reason:
+        raise InputError(f"{path}: holds no labels, {_NEEDED}: {reason}")
+
+
+def _has_classes(path: Path) -> bool:
+    folders = [item for item in path.iterdir() if item.is_dir() and not item.name.startswith(".")]
+    return len(folders) > 1
