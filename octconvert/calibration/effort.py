@@ -28,8 +28,12 @@ CALL_SECONDS = 5e-4
 """Of a call from Python, whatever it does; all there is in a tiny model."""
 FAR = 4.0
 """The measured time counts where it is more than so many times the estimate."""
-OVERTIME = 2.0
+OVERTIME = 1.2
 """Budgets after which the clock ends the work."""
+LAID_OUT = 0.75
+"""Share of the budget that is laid out: so that a machine that others use as well changes nothing."""
+INTERRUPTED = "interrupted"
+"""What a report says of a step that the user has ended."""
 OUT_OF_TIME = "the time was over (`calibration_budget`)"
 """What a report says of a step that the clock has ended."""
 
@@ -115,12 +119,14 @@ class Budget:
     Attributes:
         seconds_a_sample: one run of the source for one sample, as it is laid out.
         cut: stages in which the clock has decided what is done, in order.
+        is_interrupted: whether the user has ended the calibration; what is done by then is kept.
     """
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic):
         self.seconds, self.clock, self.started = seconds, clock, clock()
         self.seconds_a_sample = 1e-6
-        self._left = seconds
+        self._left = LAID_OUT * seconds
+        self.is_interrupted = False
         self._cut: dict[str, None] = {}
 
     @property
@@ -131,6 +137,10 @@ class Budget:
     @property
     def cut(self) -> tuple[str, ...]:
         return tuple(self._cut)
+
+    def interrupt(self) -> None:
+        """The user ends the calibration: nothing more is begun."""
+        self.is_interrupted = True
 
     def lay_out(self, estimate: float, measured: float) -> None:
         """Lay out by the estimated seconds of one run for one sample, or by the measured ones where those are far more.

@@ -39,6 +39,8 @@ KEPT = 3
 RUNS = 2.0
 """Time of a step for one sample in runs of the source, which are slower because they run call by call."""
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
+FIRST_STEPS = 150
+"""Of the first stage."""
 PROBED = 6
 """Steps after which it is known how long they take."""
 LEARNING_RATE, USUAL_ERROR, MOST_TIMES = 2e-3, 0.03, 2.0
@@ -92,35 +94,59 @@ def training_batch(activation_bytes: int, most: int = BATCH) -> int:
     return max(1, count // 2 * 2)
 
 
-def refine(
-    alignment: Alignment,
-    supply: Supply,
-    training: TrainingPlan,
-    error: float,
-    pace: Pace,
-    seed: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
-    """Train the converted model of ``alignment``, whose relative error is ``error``, in place.
+class Training:
+    """Trains a converted model in place, towards its source, stage after stage.
 
-    Ends when its time is over by the clock, if that comes first.
-
-    Returns:
-        Number of steps.
+    Args:
+        alignment: of the two models.
+        samples: to train on.
+        batch: samples of each step.
+        seed: of the order of the samples, and of how images are flipped and shifted.
+        axes: the rows and columns of images that are flipped and shifted; None: they are not.
     """
-    keras.utils.set_random_seed(seed)
+
+    def __init__(
+        self, alignment: Alignment, samples: Samples, batch: int, seed: int, axes: tuple[int, int] | None = None
+    ):
+        keras.utils.set_random_seed(seed)
+        self._layers = alignment.model._flatten_layers
+        self._model = trained_model(alignment)
+        # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
+        self._model.compile(muon_for(alignment.model, LEARNING_RATE), jit_compile=backend.backend() == "jax")
+        self._data = WholeBatches(samples, batch, seed, axes)
+
+    def run(
+        self, steps: int, rate: float, pace: Pace, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> int:
+        """One stage: ``rate`` is its highest learning rate. Ends when its time is over by the clock, if that is first.
+
+        Returns:
+            Number of steps.
+        """
+        watch = Schedule(rate, steps, pace, progress)
+        # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
+        with overridden(self._layers(), "trainable", lambda trainable: True), safe_gradients():
+            self._model.fit(self._data, epochs=-(-steps // len(self._data)), callbacks=[watch], verbose=0)
+        return watch.steps
+
+
+def training_of(alignment: Alignment, supply: Supply, training: TrainingPlan, pace: Pace, seed: int) -> Training:
+    """On the samples to fit to; on more of them where they can be generated."""
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
-    model = trained_model(alignment)
-    rate = peak_rate(error)
-    # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
-    model.compile(muon_for(alignment.model, rate), jit_compile=backend.backend() == "jax")
-    watch = Schedule(rate, training.steps, pace, progress)
-    # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
-    with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
-        axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
-        data = WholeBatches(samples, training.batch, seed, axes)
-        model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
-    return watch.steps
+    axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
+    return Training(alignment, samples, training.batch, seed, axes)
+
+
+def stages(steps: int) -> list[int]:
+    """Lengths of the stages of a training: each is as long as all before it together."""
+    lengths, left = [], steps
+    while left:
+        length = min(max(FIRST_STEPS, sum(lengths)), left)
+        if left - length < length / 2:  # too few for a stage of their own
+            length = left
+        lengths.append(length)
+        left -= length
+    return lengths
 
 
 def peak_rate(error: float) -> float:

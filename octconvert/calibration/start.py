@@ -38,9 +38,9 @@ TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""
 MATCHING, MATCHING_SHARE = 1.2, 0.25
 """Runs of the source that a step of matching takes for each image, and its share of the time."""
-LEAST_MATCHED, MOST_MATCHED, MATCHED_BATCH = 32, 256, 128
+LEAST_MATCHED, MOST_MATCHED, MATCHED_BATCH = 32, 128, 128
 """Images that are matched at least and at most, and together at most."""
-OTHERS = 0
+OTHERS = 256
 MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 1024, 2, 64
 """Synthetic samples to fit to at most, held-out samples at least, and synthetic ones at most."""
 

@@ -15,7 +15,7 @@ from keras import ops
 
 from octconvert.model.tensors import BackendTensor
 
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGES = (1e-5, 3e-4, 1e-2, 0.3, 10.0)
 """Strengths to choose from, in units of the Gram matrix's mean diagonal; the middle one is tried first."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from octconvert.calibration.alignment import Alignment
-from octconvert.calibration.effort import CALL_SECONDS, MACS_A_SECOND, Pace
+from octconvert.calibration.effort import MACS_A_SECOND, Pace
 from octconvert.calibration.fitting.frontier import Frontier
 from octconvert.calibration.fitting.least_squares import Solution
 from octconvert.calibration.fitting.linear import Regression, regressions
@@ -31,11 +31,14 @@ from octconvert.samples import Samples
 
 WORK = 2e11
 """Multiply-accumulates that go into one Gram matrix at most, which bounds the number of positions."""
-LEAST_ROWS, MOST_ROWS = 4_000, 400_000
+LEAST_ROWS, MOST_ROWS, ROWS_A_FEATURE = 4_000, 400_000, 50
+"""More rows for each feature change no error: neighbouring positions are alike."""
 MOST_NUMBERS = 40_000_000
 """Numbers in one batch's rows at most."""
 HELD_OUT, FIRST_HELD_OUT = 4, 1
 """Every fourth batch is for choosing the ridge, the second one is the first of them."""
+LAYER_SECONDS = 2e-3
+"""To call a Keras layer, whatever it does."""
 GATHERED, LEAST_SHARE = 300.0, 0.2
 """Multiply-accumulates that take as long as to gather one number; of the time that is left, for each wave."""
 LEAST_SOLVED = FIRST_HELD_OUT + 1
@@ -103,6 +106,11 @@ class Sweep:
             results += fits
         return results
 
+    @property
+    def seconds(self) -> float:
+        """About how long it takes on a usual machine."""
+        return sum(self._weights(waves_of(self.alignment)))
+
     def _weights(self, waves: list[Wave]) -> list[float]:
         """Estimated seconds of each wave."""
         shapes = [(None, *array.shape[1:]) for array in self.samples.arrays]
@@ -119,7 +127,7 @@ class Sweep:
                 rows = self._rows(regression, len(fitted.calls)) * self.batches * len(fitted.calls)
                 work += regression.blocks * features**2 * (rows + 10 * features)  # the Gram matrix, and to solve it
                 work += GATHERED * regression.blocks * features * rows
-        return work / MACS_A_SECOND + self.batches * CALL_SECONDS * (1 + len(wave.calls) + 10 * len(wave.layers))
+        return work / MACS_A_SECOND + self.batches * LAYER_SECONDS * (1 + len(wave.calls) + 4 * len(wave.layers))
 
     def _wave(self, number: int, waves: list[Wave], pace: Pace) -> list[FitResult] | None:
         """Fit one wave's layers, on fewer batches where the time is short; None where it is over."""
@@ -205,7 +213,8 @@ class Sweep:
     def _rows(self, regression: Regression, calls: int) -> int:
         """Positions to draw from one batch at each of the layer's calls."""
         size = regression.blocks * regression.weights().shape[1]
-        total = int(np.clip(WORK / (size * size / regression.blocks), LEAST_ROWS, MOST_ROWS))
+        most = min(WORK / (size * size / regression.blocks), ROWS_A_FEATURE * size / regression.blocks)
+        total = int(np.clip(most, LEAST_ROWS, MOST_ROWS))
         return max(1, min(total // self._all_batches // calls, MOST_NUMBERS // size))
 
     @property

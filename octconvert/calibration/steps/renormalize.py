@@ -12,8 +12,6 @@ from octconvert.calibration.state import State
 
 RENORMALIZING = 2.0
 """Time for each sample, in runs of the source."""
-AFTER_SOLVE = 256
-"""Samples at most where the layers are solved: their means are right already, and there is little to gain."""
 
 
 class Renormalize(WeightStep):
@@ -21,11 +19,13 @@ class Renormalize(WeightStep):
 
     name = "renormalize"
 
+    def is_due(self, run: Run, state: State) -> bool:
+        """Not behind layers that are solved: their means are right already."""
+        return super().is_due(run, state) and not state.is_kept("solve")
+
     def apply(self, run: Run, state: State) -> Outcome:
         pace = run.pace(self.name)
         samples = run.samples_to_fit()
-        if state.is_kept("solve"):
-            samples = samples.subset(range(min(samples.count, AFTER_SOLVE)))
         run.budget.spend(samples.count, RENORMALIZING)
         batches = CountedBatches(pace.units(samples.batches(run.batch)))
         layers = renormalize(Alignment(state.candidate.rewritten), batches)

@@ -11,13 +11,13 @@ from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.attempt import Outcome, WeightStep, change_of_error
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.fitting.sweep import FitResult, Sweep
-from octconvert.calibration.run import SOLVING, Run
+from octconvert.calibration.run import Run
 from octconvert.calibration.state import Candidate, State
 from octconvert.rewriting import Rewritten, rewrite, weights_by_name
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
-LEAST_BATCHES = 8
+LEAST_BATCHES = 4
 """Batches that the samples are divided into at least."""
 
 
@@ -51,8 +51,8 @@ def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> 
     folded = rewrite(candidate.planned.with_options(weights="fold"), run.progress)
     prior = _matched(candidate.rewritten, folded)
     batch = max(1, min(run.batch, samples.count // LEAST_BATCHES))
-    run.budget.spend(samples.count, SOLVING)
     sweep = Sweep(alignment, samples, batch, run.settings.seed, (prior,), run.stage("least squares"), pace)
+    run.budget.spend_seconds(sweep.seconds)
     results = sweep.run()
     return _summary(results) + _cut_off(sweep), sweep.unfitted
 

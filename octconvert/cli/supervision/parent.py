@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pickle
 import signal
@@ -11,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -19,7 +21,7 @@ from typing import Any
 
 from octconvert.cli.outcome import FAILED, fail, say
 from octconvert.cli.supervision.deaths import Death, activity, death_message, retry_of
-from octconvert.cli.supervision.signals import IMMEDIATE, STOPPING, exit_code, handled
+from octconvert.cli.supervision.signals import ECHO, IMMEDIATE, STOPPING, exit_code, handled
 from octconvert.cli.task import Task
 from octconvert.system import temporaries
 
@@ -70,7 +72,7 @@ def supervise(task: Task) -> int:
 
 def _attempt(task: Task, folder: Path | None, signals: _SignalForwarder) -> int | Death:
     """The worker's exit code, or how it died; its temporary files are removed, its renames finished."""
-    messages = _Messages()
+    messages = _Messages(on_kept=signals.forget)
     try:
         code = _run(task, folder, messages, signals)
     except (OSError, RuntimeError) as error:
@@ -151,12 +153,14 @@ class _Messages:
         files: temporary files and directories that may still exist.
         moves: renames that it has begun.
         code: its exit code, once the task is done.
+        on_kept: called where an interrupt has only ended a part of the work, and the task goes on.
     """
 
     stages: list[str] = field(default_factory=list)
     files: dict[Path, None] = field(default_factory=dict)
     moves: list[temporaries.Move] = field(default_factory=list)
     code: int | None = None
+    on_kept: Callable[[], None] = lambda: None
 
     def read(self, descriptor: int) -> None:
         """Lines of JSON until the worker closes its end."""
@@ -179,6 +183,8 @@ class _Messages:
                 self.moves = list(zip(names[::2], names[1::2], strict=True))
             case "moved":
                 self.moves = []
+            case "kept":
+                self.on_kept()
             case "done":
                 self.code = value
 
@@ -195,6 +201,15 @@ class _SignalForwarder(contextlib.AbstractContextManager["_SignalForwarder"]):
         self._process: subprocess.Popen[bytes] | None = None
         self._timers: list[threading.Timer] = []
         self._before: dict[int, Any] = {}
+        self._forgotten_at = -math.inf
+
+    def forget(self) -> None:
+        """The worker goes on: the interrupts so far do not end it, nor does one that is still on its way."""
+        self._forgotten_at = time.monotonic()
+        self.received.clear()
+        for timer in self._timers:
+            timer.cancel()
+        say("interrupted: what the calibration has done is kept; interrupt again to end without a result")
 
     def __enter__(self) -> _SignalForwarder:
         for number in handled():
@@ -223,6 +238,8 @@ class _SignalForwarder(contextlib.AbstractContextManager["_SignalForwarder"]):
             process.kill()
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and time.monotonic() - self._forgotten_at < ECHO:
+            return
         self.received.append(number)
         if self._process is None:
             return

@@ -13,6 +13,10 @@ STOPPING: dict[int, str] = {
 IMMEDIATE = getattr(signal, "SIGQUIT", None)
 """The signal that does not wait for any work to be finished."""
 
+ECHO = 1.0
+"""Seconds in which a second SIGINT is the first one again: a terminal sends it to every process, and so does the
+parent."""
+
 
 def exit_code(number: int) -> int:
     """The exit code that a shell reports for a signal."""

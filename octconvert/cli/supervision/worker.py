@@ -6,18 +6,20 @@ import contextlib
 import faulthandler
 import io
 import json
+import math
 import os
 import pickle
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any, BinaryIO, NoReturn
 
 from octconvert.cli.outcome import FAILED, explain
-from octconvert.cli.supervision.signals import IMMEDIATE, STOPPING, exit_code, handled
+from octconvert.cli.supervision.signals import ECHO, IMMEDIATE, STOPPING, exit_code, handled
 from octconvert.cli.task import Task
-from octconvert.system import temporaries
+from octconvert.system import interrupts, temporaries
 
 
 def main(orders: BinaryIO) -> NoReturn:
@@ -28,15 +30,15 @@ def main(orders: BinaryIO) -> NoReturn:
     reports = _Reports(descriptor)
     temporaries.listen(reports.send)
     _end_with_parent(orders.fileno())
-    interrupts = _InterruptOnSignal()
+    signals = _InterruptOnSignal(reports)
     with temporaries.temporary(folder) if folder is not None else contextlib.nullcontext():
         try:
-            interrupts.install()
+            signals.install()
             code = _perform(task, reports)
         except BaseException as error:
-            number = interrupts.end()
+            number = signals.end()
             code = explain(error, task.models, task.files, task.console.debug) if number is None else exit_code(number)
-        number = interrupts.end()
+        number = signals.end()
     if number is None:
         reports.send("done", code)
         sys.exit(code)
@@ -75,11 +77,16 @@ class _Reports:
 
 
 class _InterruptOnSignal:
-    """Raises KeyboardInterrupt at the first signal that requests the end; the parent enforces the end."""
+    """Raises KeyboardInterrupt at the first signal that requests the end; the parent enforces the end.
 
-    def __init__(self) -> None:
+    Work that keeps what it has done is ended by the first SIGINT, and the task goes on; the parent is informed.
+    """
+
+    def __init__(self, reports: _Reports) -> None:
         self._number: int | None = None
         self._ended = False
+        self._kept_at = -math.inf
+        self._reports = reports
 
     def install(self) -> None:
         for number in handled():
@@ -93,8 +100,13 @@ class _InterruptOnSignal:
         return self._number
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._ended or self._number is not None:
+        is_echo = number == signal.SIGINT and time.monotonic() - self._kept_at < ECHO
+        if self._ended or self._number is not None or is_echo:
             return
+        if number == signal.SIGINT and self._kept_at == -math.inf and interrupts.are_kept():
+            self._kept_at = time.monotonic()
+            self._reports.send("kept", None)
+            raise KeyboardInterrupt
         self._number = number
         # Objects that are dropped half done may complain; that is expected.
         sys.unraisablehook = lambda unraisable: None
