@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.attempt import attempt
-from octconvert.calibration.effort import OutOfTime
+from octconvert.calibration.effort import LAID_OUT, OutOfTime
 from octconvert.calibration.evidence import errors_by_layer, measures
 from octconvert.calibration.run import Run
 from octconvert.calibration.start import NotPossible, check_outputs, start
@@ -75,6 +75,10 @@ def calibrate(
         run = replace(start(planned.graph, settings, progress), timing=timing)
         check_outputs(run)
         base = _base(run, plain)
+        run.notice(
+            f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less; an interrupt (Ctrl-C) keeps"
+            " what is done"
+        )
     except NotPossible as error:
         return _uncalibrated(planned, progress, str(error))
     except OutOfTime:

@@ -16,7 +16,7 @@ from octconvert.planning.planned import Planned
 from octconvert.results.report import Cost
 from octconvert.rewriting import rewrite
 from octconvert.samples import Samples
-from octconvert.system.progress import Progress
+from octconvert.system.progress import NOTICE, Progress
 
 CLOCK_SHARES = {"samples": 0.25, "rotate": 0.15, "search": 0.25, "select": 0.25, "solve": 0.75, "renormalize": 0.3}
 """Largest share of the time left by the clock that each step takes; the refinement takes the rest."""
@@ -67,6 +67,10 @@ class Run:
     def stage(self, name: str) -> Callable[[int, int], None]:
         """The progress callback of one stage."""
         return lambda done, total: self.progress(f"calibrate: {name}", done, total)
+
+    def notice(self, sentence: str) -> None:
+        """Inform the user."""
+        self.progress(f"{NOTICE}{sentence}", 0, 0)
 
     def candidate(self, planned: Planned, weights: str) -> Candidate:
         """A conversion with 'slice' or 'fold' weights, not measured."""

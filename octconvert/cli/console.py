@@ -9,14 +9,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
+from octconvert.cli.progress import plain_lines, progress_bar
 from octconvert.cli.spelling import spell
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.results.report import Report
 from octconvert.results.shown import Shown, View, renderable
 from octconvert.system import environment
-from octconvert.system.progress import Progress
+from octconvert.system.progress import Progress, notice_of
 from octconvert.system.targets import write_atomically
 
 STDOUT = "-"
@@ -72,13 +73,17 @@ class Console:
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[Progress | None]:
-        if self.quiet or self.debug or not sys.stderr.isatty():
+        if self.quiet or self.debug or sys.stderr is None:
             yield None
             return
         # Its own descriptor, so that it can be seen while stderr is silenced.
-        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
-        with stream, progress_bar(STARTING, stream) as progress:
-            yield progress
+        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+        with stream:
+            if not stream.isatty():
+                yield plain_lines(lambda line: print(f"octconvert: {line}", file=stream, flush=True))
+                return
+            with progress_bar(STARTING, stream) as progress:
+                yield progress
 
     def show_report(self, report: Report) -> None:
         """A report, for people and as JSON."""
@@ -113,38 +118,13 @@ def _reporting_stages(progress: Progress | None, on_stage: OnStage) -> Progress:
 
     def both(stage: str, done: int, total: int) -> None:
         nonlocal current
-        if stage != current:
+        if stage != current and notice_of(stage) is None:
             current = stage
             on_stage(stage)
         if progress is not None:
             progress(stage, done, total)
 
     return both
-
-
-@contextlib.contextmanager
-def progress_bar(stage: str, stream: TextIO) -> Iterator[Progress]:
-    """One line with the current stage and how long it has taken."""
-    from rich.console import Console as Screen
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as ProgressBar
-
-    # Stages have names of many lengths; padded, they do not push the bar about.
-    name = TextColumn("{task.description:<26}", markup=False)
-    columns = (name, BarColumn(20), TextColumn("{task.fields[count]:>9}"), TimeElapsedColumn())
-    with ProgressBar(*columns, console=Screen(file=stream), transient=True) as progress:
-        progress.add_task(stage, total=None, count="")
-
-        def show(stage: str, done: int, total: int) -> None:
-            begins = stage != progress.tasks[0].description
-            if begins:
-                # A new task: an old one keeps its total and its start.
-                progress.remove_task(progress.tasks[0].id)
-                progress.add_task(stage, total=None, count="")
-            count = f"{done}/{total}" if total else ""
-            progress.update(progress.tasks[0].id, completed=done, total=total or None, count=count, refresh=begins)
-
-        yield show
 
 
 def start_quietly() -> None:

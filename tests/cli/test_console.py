@@ -9,6 +9,7 @@ import keras
 from command_line import assert_one_error_line, files, shell
 
 from octconvert.cli import console
+from octconvert.cli.progress import plain_lines, progress_bar
 
 
 def test_progress_forgets_the_stage_before(monkeypatch):
@@ -17,7 +18,7 @@ def test_progress_forgets_the_stage_before(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     screen = io.StringIO()
     screen.isatty = lambda: True
-    with console.progress_bar("starting TensorFlow", screen) as show:
+    with progress_bar("starting TensorFlow", screen) as show:
         shown = []
         for stage, done, total in [("read", 0, 1), ("calibrate: refine", 400, 400), ("check", 0, 0), ("save", 0, 1)]:
             screen.truncate(0)

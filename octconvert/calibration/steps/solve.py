@@ -28,7 +28,7 @@ class Solve(WeightStep):
     restores = False  # where the model is no better, `accepted` takes the base in its place
 
     def apply(self, run: Run, state: State) -> Outcome:
-        detail, unfitted = fit_layers(run, state.candidate, run.samples_to_fit(), run.pace(self.name))
+        detail, unfitted = fit_layers(run, state.candidate, run.samples_to_fit(), run.pace(self.name), announced=True)
         return Outcome(replace(state, unfitted=unfitted), detail)
 
     def judge(self, run: Run, before: State, outcome: Outcome, measured: Candidate) -> Outcome:
@@ -39,8 +39,13 @@ class Solve(WeightStep):
         return Outcome(replace(outcome.state, current=measured), outcome.detail if kept else change, kept)
 
 
-def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> tuple[str, tuple[str, ...]]:
+def fit_layers(
+    run: Run, candidate: Candidate, samples: Samples, pace: Pace, announced: bool = False
+) -> tuple[str, tuple[str, ...]]:
     """Fit the candidate's layers in place; returns what the report says, and notes on layers that can not be fitted.
+
+    Args:
+        announced: the user is informed how long it takes, and what follows.
 
     Raises:
         OutOfTime: there is no time for it.
@@ -52,7 +57,11 @@ def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> 
     prior = _matched(candidate.rewritten, folded)
     batch = max(1, min(run.batch, samples.count // LEAST_BATCHES))
     sweep = Sweep(alignment, samples, batch, run.settings.seed, (prior,), run.stage("least squares"), pace)
-    run.budget.spend_seconds(sweep.seconds)
+    seconds = sweep.seconds
+    run.budget.spend_seconds(seconds)
+    if announced:
+        refined = f", then up to {run.budget.left:.0f} s of refine" if "refine" in run.settings.steps else ""
+        run.notice(f"least squares: about {seconds:.0f} s{refined}")
     results = sweep.run()
     return _summary(results) + _cut_off(sweep), sweep.unfitted
 
