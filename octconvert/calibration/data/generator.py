@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import keras
@@ -13,16 +14,18 @@ from octconvert.calibration.data.input_range import InputRange, find_range, imag
 from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.calibration.effort import Pace
-from octconvert.errors import UsageError
+from octconvert.errors import InputError, UsageError
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
-from octconvert.model.shapes import with_known_sizes
+from octconvert.model.shapes import with_input_shapes, with_known_sizes
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
 SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
 """Rows and columns of synthetic images where the model leaves them open: the first at which it works."""
+OPEN_STEPS = 8
+"""Frames of a synthetic video where the model leaves their number open."""
 NUMBER_SECONDS = 5e-7
 """To generate one number of a synthetic image."""
 RANGES = 8
@@ -75,7 +78,8 @@ class Generator:
         images = [value_range is not None for value_range in self.ranges]
         label = plural(fit.count, "synthetic image") if any(images) else f"{fit.count:,} synthetic inputs of 1/f noise"
         how = "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
-        return Supply(fit, measured, label, how, fit.count, all(images), self.make, self.seconds)
+        may_be_flipped = all(images) and all(len(shape) == 4 for shape in self.shapes)
+        return Supply(fit, measured, label, how, fit.count, may_be_flipped, self.make, self.seconds)
 
 
 def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | None = None) -> Generator | None:
@@ -90,16 +94,25 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
             "`preprocess` is for data to calibrate on or to evaluate with; synthetic images are generated as the model"
             " expects them"
         )
-    sized = with_known_sizes(graph, SYNTHETIC_SIZES)
+    sized = with_known_sizes(_with_few_frames(graph), SYNTHETIC_SIZES)
     specs = [sized.tensors[number] for number in sized.inputs]
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
-    images = [len(spec.shape) == 4 and image_like(graph, i) for i, spec in enumerate(specs)]
+    images = [image_like(graph, i) for i in range(len(specs))]
     shares = [pace.part(1 / (len(images) - i)) for i in range(len(images))]
     requested = settings.input_range
     ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
     shapes = tuple(tuple(size or 1 for size in spec.shape) for spec in specs)
     return Generator(sized, shapes, tuple(ranges))
+
+
+def _with_few_frames(graph: CallGraph) -> CallGraph:
+    """The graph with the open time steps of videos set to a few, where the model works at that."""
+    shapes = [graph.tensors[number].shape for number in graph.inputs]
+    few = [(s[0], s[1] or OPEN_STEPS, *s[2:]) if len(s) == 5 else s for s in shapes]
+    with suppress(InputError):
+        return graph if few == shapes else with_input_shapes(graph, few)
+    return graph
 
 
 def range_samples(model: keras.Model, precision: str | None) -> tuple[np.ndarray, ...]:
@@ -120,7 +133,11 @@ def synthetic_supply(graph: CallGraph, settings: CalibrationOptions, count: int,
 def _parts(
     graph: CallGraph, shape: tuple[int, ...], count: int, value_range: InputRange | None, seed: int
 ) -> Iterator[np.ndarray]:
-    """One input of the samples, a few at a time."""
+    """One input of the samples, a few at a time; the frames of a video are images that have nothing in common."""
+    if len(shape) == 5:
+        batch, steps, *frame = shape
+        yield from _videos(_parts(graph, (batch, *frame), count * steps, value_range, seed), steps)
+        return
     if len(shape) != 4:
         yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
         return
@@ -135,3 +152,15 @@ def _parts(
         if value_range is not None:
             x = x * np.array(value_range.scale, dtype="float32") + np.array(value_range.offset, dtype="float32")
         yield np.ascontiguousarray(np.moveaxis(x, 3, 1)) if graph.channel_axis == 1 else x
+
+
+def _videos(frames: Iterable[np.ndarray], steps: int) -> Iterator[np.ndarray]:
+    """Frames, a few at a time, as videos of so many steps."""
+    held: list[np.ndarray] = []
+    for part in frames:
+        held.append(part)
+        waiting = np.concatenate(held)
+        whole = len(waiting) // steps
+        if whole:
+            yield waiting[: whole * steps].reshape(whole, steps, *waiting.shape[1:])
+        held = [waiting[whole * steps :]]
