@@ -17,6 +17,7 @@ from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, estimate
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.run import CLOCK_SHARES, LEAST_SYNTHETIC, SHARE, SOLVING, Run
 from octconvert.costs.cost import measure
+from octconvert.costs.macs import uses_a_sample
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
 from octconvert.options.calibration import CalibrationOptions
@@ -62,12 +63,13 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     measured = _measured_seconds(graph, trial, batch, FAR * estimate, budget)
     budget.lay_out(estimate, measured)
     batch = int(np.clip(BATCH_SHARE * budget.seconds / budget.seconds_a_sample, 1, batch))
-    supply = own if generator is None else _synthetic(generator, settings, budget)
+    uses = uses_a_sample(sized if generator is None else generator.graph)
+    supply = own if generator is None else _synthetic(generator, settings, budget, uses)
     assert supply is not None  # there is one of them
     supply = _evaluated(supply, budget)
     began = budget.elapsed
     expected = ModelOutputs.of(graph, supply.held_out, batch, budget.pace())
-    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began)
+    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began, uses=uses)
 
 
 def check_outputs(run: Run) -> None:
@@ -110,12 +112,15 @@ def _trial(
     return supply, supply.fit
 
 
-def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget) -> Supply:
-    """As many samples as the budget allows; the time to generate one counts with the time it is used."""
+def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget, uses: float) -> Supply:
+    """As many samples as the budget allows; the time to generate one counts with the time it is used.
+
+    A pair of images counts twice where both go through the same layers (``uses``).
+    """
     held_out = budget.samples(EVIDENCE_SHARE, EVALUATING, generator.seconds)
     held_out = int(np.clip(held_out, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT))
     affordable = budget.samples(SHARE, SOLVING, generator.seconds)
-    count = int(np.clip(affordable // 8 * 8, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
+    count = int(np.clip(affordable // 8 * 8, LEAST_SYNTHETIC, min(MOST_SYNTHETIC // uses, settings.samples)))
     supply = generator.supply(count, held_out, settings.seed, _pace(budget))
     budget.spend_seconds((supply.count + supply.held_out.count) * generator.seconds)
     return supply

@@ -22,7 +22,7 @@ class Refine(WeightStep):
         seconds, sample = run.budget.left, run.budget.seconds_a_sample
         if pace.lacks(seconds):
             seconds = max(pace.left, 0.0)
-        training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes)
+        training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes, run.uses)
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
         alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
