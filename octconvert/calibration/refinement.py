@@ -71,12 +71,14 @@ class TrainingPlan:
     samples: int = SYNTHETIC_SAMPLES
 
 
-def plan_training(supply: Supply, seconds: float, seconds_a_sample: float, activation_bytes: int) -> TrainingPlan:
-    """How many steps fit into the time; the last two arguments are of the source, for one sample."""
+def plan_training(
+    supply: Supply, seconds: float, seconds_a_sample: float, activation_bytes: int, uses: float = 1.0
+) -> TrainingPlan:
+    """How many steps fit into the time; the arguments behind it are of the source, for one sample."""
     if supply.more is None and supply.fit.count < LEAST_SAMPLES:
         reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}"
         return TrainingPlan(0, reason=reason)
-    batch = training_batch(activation_bytes)
+    batch = training_batch(activation_bytes, uses)
     samples, a_step = SYNTHETIC_SAMPLES, RUNS * batch * seconds_a_sample
     if supply.more is not None and supply.more_seconds:
         samples = max(batch, min(samples, int(GENERATED_SHARE * seconds / supply.more_seconds)))
@@ -88,9 +90,12 @@ def plan_training(supply: Supply, seconds: float, seconds_a_sample: float, activ
     return TrainingPlan(steps, batch, samples=samples)
 
 
-def training_batch(activation_bytes: int, most: int = BATCH) -> int:
-    """Samples whose activations can all be kept for backpropagation, from those of the source for one sample."""
-    count = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, most))
+def training_batch(activation_bytes: int, uses: float = 1.0, most: int = BATCH) -> int:
+    """Samples whose activations can all be kept for backpropagation, from those of the source for one sample.
+
+    Fewer where a sample ``uses`` the layers more than once, as a pair of images does: a step sees as many images then.
+    """
+    count = int(np.clip(TRAINING_BYTES // max(KEPT * activation_bytes, 1), 1, max(most / uses, 1)))
     return max(1, count // 2 * 2)
 
 

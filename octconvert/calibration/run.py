@@ -44,6 +44,7 @@ class Run:
         expected: outputs of the source on the held-out samples.
         evaluation: seconds that it takes to compute them.
         timing: of conversions, where alphas are chosen by time.
+        uses: how often a sample runs through the layers of the source, see `octconvert.costs.macs.uses_a_sample`.
     """
 
     supply: Supply
@@ -55,6 +56,7 @@ class Run:
     expected: ModelOutputs
     evaluation: float
     timing: Timing | None = None
+    uses: float = 1.0
 
     def pace(self, step: str) -> Pace:
         """The time of a step by the clock; what follows it in any case is set aside.

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from octconvert.calibration.data import matching
-from octconvert.calibration.data.generator import Generator, generator_of
+from octconvert.calibration.data.generator import Generator, MatchedCounts, generator_of
 from octconvert.calibration.data.matching import training_statistics
 from octconvert.calibration.data.supply import Supply, user_supply
 from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, estimated_seconds
@@ -20,6 +20,7 @@ from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.refinement import training_batch
 from octconvert.calibration.run import CLOCK_SHARES, LEAST_SYNTHETIC, SHARE, SOLVING, Run
 from octconvert.costs.cost import measure
+from octconvert.costs.macs import uses_a_sample
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
 from octconvert.options.calibration import CalibrationOptions
@@ -38,9 +39,9 @@ TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""
 MATCHING, MATCHING_SHARE = 1.2, 0.25
 """Runs of the source that a step of matching takes for each image, and its share of the time."""
-LEAST_MATCHED, MOST_MATCHED, MATCHED_BATCH = 32, 128, 128
-"""Images that are matched at least and at most, and together at most."""
-OTHERS = 256
+LEAST_MATCHED, MOST_MATCHED, BESIDE = 32, 128, 256
+"""Images that are matched at least and at most, and those as they are generated that are fitted to beside them: these
+are more varied."""
 MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 1024, 2, 64
 """Synthetic samples to fit to at most, held-out samples at least, and synthetic ones at most."""
 
@@ -70,14 +71,16 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     measured = _measured_seconds(graph, trial, batch, FAR * estimate, budget)
     budget.lay_out(estimate, measured)
     batch = int(np.clip(BATCH_SHARE * budget.seconds / budget.seconds_a_sample, 1, batch))
+    uses = uses_a_sample(sized if generator is None else generator.graph)
     supply = own
     if generator is not None:
-        supply = _matched(generator, settings, budget, costs, progress) or _synthetic(generator, settings, budget)
+        supply = _matched(generator, settings, budget, costs, uses, progress)
+        supply = supply or _synthetic(generator, settings, budget, uses)
     assert supply is not None  # there is one of them
     supply = _evaluated(supply, budget)
     began = budget.elapsed
     expected = ModelOutputs.of(graph, supply.held_out, batch, budget.pace())
-    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began)
+    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began, uses=uses)
 
 
 def check_outputs(run: Run) -> None:
@@ -121,30 +124,40 @@ def _trial(
 
 
 def _matched(
-    generator: Generator, settings: CalibrationOptions, budget: Budget, costs: Cost, progress: Progress
+    generator: Generator,
+    settings: CalibrationOptions,
+    budget: Budget,
+    costs: Cost,
+    uses: float,
+    progress: Progress,
 ) -> Supply | None:
     """Samples with the statistics of the model's training; None where it has none, or there is no time for enough."""
     if not training_statistics(generator.graph):
         return None
-    most = min(MOST_MATCHED, settings.samples)
-    count = min(budget.samples(MATCHING_SHARE, MATCHING * matching.STEPS, generator.seconds), most)
-    batch = min(training_batch(costs.activation_bytes, MATCHED_BATCH), count)
-    if count < LEAST_MATCHED:
+    affordable = budget.samples(MATCHING_SHARE, MATCHING * matching.STEPS, generator.seconds)
+    count = int(min(affordable, MOST_MATCHED / uses, settings.samples // 2))
+    if count < LEAST_MATCHED / uses:
         return None
+    batch = min(training_batch(costs.activation_bytes, uses, MOST_MATCHED), count)
     count = count // batch * batch
+    others = int(np.clip(settings.samples - 2 * count, 0, BESIDE / uses))
     budget.spend(count, MATCHING * matching.STEPS)
-    pace = budget.pace("samples", CLOCK_SHARES["samples"])
+    budget.spend_seconds((count + others) * generator.seconds)
+    counts = MatchedCounts(count, batch, others)
     return generator.matched_supply(
-        count, batch, OTHERS, settings.seed, pace, lambda done, total: progress("calibrate: samples", done, total)
+        counts, settings.seed, _pace(budget), lambda done, total: progress("calibrate: samples", done, total)
     )
 
 
-def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget) -> Supply:
-    """As many samples as the budget allows; the time to generate one counts with the time it is used."""
+def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget, uses: float) -> Supply:
+    """As many samples as the budget allows; the time to generate one counts with the time it is used.
+
+    A pair of images counts twice where both go through the same layers (``uses``).
+    """
     held_out = budget.samples(EVIDENCE_SHARE, EVALUATING, generator.seconds)
     held_out = int(np.clip(held_out, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT))
     affordable = budget.samples(SHARE, SOLVING, generator.seconds)
-    count = int(np.clip(affordable // 8 * 8, LEAST_SYNTHETIC, min(MOST_SYNTHETIC, settings.samples)))
+    count = int(np.clip(affordable // 8 * 8, LEAST_SYNTHETIC, min(MOST_SYNTHETIC // uses, settings.samples)))
     supply = generator.supply(count, held_out, settings.seed, _pace(budget))
     budget.spend_seconds((supply.count + supply.held_out.count) * generator.seconds)
     return supply

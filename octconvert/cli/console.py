@@ -76,14 +76,13 @@ class Console:
         if self.quiet or self.debug or sys.stderr is None:
             yield None
             return
+        if not sys.stderr.isatty():
+            yield plain_lines(lambda line: print(f"octconvert: {line}", file=sys.stderr, flush=True))
+            return
         # Its own descriptor, so that it can be seen while stderr is silenced.
-        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
-        with stream:
-            if not stream.isatty():
-                yield plain_lines(lambda line: print(f"octconvert: {line}", file=stream, flush=True))
-                return
-            with progress_bar(STARTING, stream) as progress:
-                yield progress
+        stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
+        with stream, progress_bar(STARTING, stream) as progress:
+            yield progress
 
     def show_report(self, report: Report) -> None:
         """A report, for people and as JSON."""

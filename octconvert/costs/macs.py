@@ -28,6 +28,19 @@ def call_macs(graph: CallGraph) -> dict[int, int]:
     return {index: count for index, count in counts.items() if count}
 
 
+def uses_a_sample(graph: CallGraph) -> float:
+    """How often a sample runs through the layers, in the mean over their MACs; all sizes must be known.
+
+    1 where each is called once, 2 for a pair of images that go through the same layers, the number of time steps within
+    a `TimeDistributed`.
+    """
+    macs, once = call_macs(graph), dict[Any, float]()
+    for index, count in macs.items():
+        call = graph.calls[index]
+        once[call.key] = max(once.get(call.key, 0.0), count / graph.runs(call))
+    return sum(macs.values()) / sum(once.values()) if macs else 1.0
+
+
 def layer_macs(layer: Any, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
     """MACs of one call of a layer or raw operation, and of what a wrapper or nested model holds.
 

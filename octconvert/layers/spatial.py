@@ -354,7 +354,13 @@ class TransposedWindow:
         """There are none: its stride leaves nothing out."""
 
 
-def fit_transposed(x: Tensor, high_sizes: tuple[Size, Size], window: TransposedWindow, data_format: str) -> Tensor:
+def fit_transposed(
+    x: Tensor,
+    high_sizes: tuple[Size, Size],
+    window: TransposedWindow,
+    data_format: str,
+    reach: tuple[int, int] = (0, 0),
+) -> Tensor:
     """Cut the full ('valid') transposed convolution of a low map to the cells of the low output.
 
     Args:
@@ -362,10 +368,11 @@ def fit_transposed(x: Tensor, high_sizes: tuple[Size, Size], window: TransposedW
         high_sizes: (rows, columns) of the high map that the low map belongs to; integers or scalar tensors.
         window: the source's operation.
         data_format: of ``x``.
+        reach: further rows and columns that are kept at the end, for a window that has yet to move over the map.
     """
     for i, size in enumerate(high_sizes):
         a = window.alignment(i, None)
-        extra, outputs = len(a.prefilter) - 1, window.low_outputs(i, size)
+        extra, outputs = len(a.prefilter) - 1, window.low_outputs(i, size) + reach[i]
         length, front = outputs + extra, a.first + extra
         have = sizes(x, data_format)[i]
         known = _known(length, have)

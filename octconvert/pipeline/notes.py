@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import keras
@@ -17,6 +18,9 @@ from octconvert.results.plan import Plan
 from octconvert.rules import find_rule, is_named, rule_of
 from octconvert.rules.activations import activation_name
 
+AMPLIFIED, VISIBLE = 2.0, 0.02
+"""Ratio of a call's relative error to that of what it reads, and relative error, from which on they are noted."""
+
 
 def on_conversion(result: Calibrated, options: RewritingOptions) -> list[str]:
     """Notes on a converted model; ``options`` are those that the user set."""
@@ -24,6 +28,7 @@ def on_conversion(result: Calibrated, options: RewritingOptions) -> list[str]:
     return [
         *_weights(result, options),
         *result.notes,
+        *_amplified(result),
         *_converted_before(planned.plan),
         *_unmatched_patterns(options, planned.plan),
         *_unmatched_names(options, planned.graph),
@@ -83,6 +88,24 @@ def _weights(result: Calibrated, options: RewritingOptions) -> list[str]:
         return ["the weights are fresh: train the model before use"]
     how = {"slice": "sliced", "fold": "folded"}[options.weights]
     return [f"the weights are {how}, not tuned: measure the accuracy, and fine-tune with fit(), before you rely on it"]
+
+
+def _amplified(result: Calibrated) -> list[str]:
+    """Calls that make more of the errors of what they read, where no layer with weights follows: distances do so."""
+    graph, errors = result.rewritten.planned.graph, result.errors
+    notes, read = [], set(graph.outputs)
+    for call in reversed(graph.calls):
+        if not read.intersection(call.outputs) or getattr(call.operation, "weights", None):
+            continue
+        read.update(call.inputs)
+        inputs = [errors.get(graph.producer(tensor).layer_name, math.inf) for tensor in set(call.inputs)]
+        own, before = errors.get(call.layer_name, 0.0), max(inputs, default=math.inf)
+        if len(inputs) > 1 and own > max(AMPLIFIED * before, VISIBLE):
+            notes.append(
+                f"the relative error at '{call.layer_name}' is {own:.2g}, that of what it reads {before:.2g}: "
+                "differences and distances vary less than what they are computed from"
+            )
+    return notes
 
 
 def _converted_before(plan: Plan) -> list[str]:

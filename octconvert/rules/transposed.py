@@ -13,7 +13,7 @@ from octconvert.layers.kernels import fold_kernel
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.split import ChannelSplit, Pair
-from octconvert.rules.activations import activated, without_layer
+from octconvert.rules.activations import activated, linear_part, without_layer
 from octconvert.rules.base import Rule, Trace
 from octconvert.rules.octave_convolution import CONV_ARGUMENTS, cut_paths, low_input, trace_of_map
 from octconvert.rules.protocols import Build, Flow, Value
@@ -54,6 +54,9 @@ class TransposedConvolutionRule(Rule):
 
         outputs = build.filled(call, "octave", lambda: build.make(OctaveConv2DTranspose, config), fill)(tensors)
         return [activated(call, outputs if out is None else Pair.of(outputs, out), build)]
+
+    def linear_output(self, call: Call, part: str, inputs: list[Any]) -> Any:
+        return linear_part(call.operation, inputs)
 
     def traits(self, operation: Any) -> Traits:
         stage = convolution_stage(operation, TRANSPOSED, output_padding=operation.output_padding)

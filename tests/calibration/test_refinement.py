@@ -211,6 +211,14 @@ def test_batches_are_even(activation_bytes):
     assert size == 1 or (size % 2 == 0 and size <= BATCH)
 
 
+@pytest.mark.parametrize("uses, size", [(1.3, 24), (2.0, 16), (16.0, 2), (100.0, 1)])
+def test_a_step_sees_as_many_images_where_a_sample_has_several(uses, size):
+    assert training_batch(1, uses) == size
+    supply = supply_of(nets.small())
+    alone, several = plan_training(supply, 3_200.0, 0.1, 1), plan_training(supply, 3_200.0, 0.1 * uses, 1, uses)
+    assert several.batch == size and several.steps == pytest.approx(alone.steps, rel=0.35 if size > 1 else 0.8)
+
+
 @pytest.mark.long
 def test_dropout_does_not_drop():
     model = nets.assorted()

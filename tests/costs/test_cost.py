@@ -8,6 +8,8 @@ from keras import layers
 
 import octconvert
 from octconvert.costs.cost import cost_of
+from octconvert.costs.macs import uses_a_sample
+from octconvert.model.graph_reader import build_graph
 from octconvert.model.shapes import ASSUMED_SIZES
 
 
@@ -114,3 +116,15 @@ def test_a_nested_model_counts_at_the_size_it_is_called_with_and_each_time():
     cost = cost_of(model)
     assert cost.macs == (64 + 16) * 12 and cost.assumed_shapes == ()
     assert cost.parameters == inner.count_params()
+
+
+def test_how_often_a_sample_uses_the_layers():
+    part = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, padding="same"), layers.Conv2D(4, 3)])
+    first, second, video = keras.Input((8, 8, 3)), keras.Input((8, 8, 3)), keras.Input((5, 8, 8, 3))
+    models = {
+        1: keras.Model(first, part(first)),
+        2: keras.Model([first, second], layers.Subtract()([part(first), part(second)])),
+        5: keras.Model(video, layers.TimeDistributed(part)(video)),
+    }
+    assert {uses: uses_a_sample(build_graph(model)) for uses, model in models.items()} == {1: 1, 2: 2, 5: 5}
+    assert uses_a_sample(build_graph(keras.Model(first, layers.ReLU()(first)))) == 1

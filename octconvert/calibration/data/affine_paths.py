@@ -1,6 +1,7 @@
 """How a model's input arrives at the calls that read it: affine maps of its channels, the same in every pixel.
 
-Rescaling, Normalization and arithmetic with constants are probed with images of one colour.
+Rescaling, Normalization and arithmetic with constants are probed with images of one colour, and so are those in front
+of and inside a `TimeDistributed`, with videos of one frame.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from keras import layers
 from octconvert.calibration.data.conventions import MeanDeviation
 from octconvert.calibration.effort import Pace
 from octconvert.model.execution import run_call
-from octconvert.model.graph import BOUNDARY, Call, CallGraph
+from octconvert.model.graph import BOUNDARY, Call, CallGraph, Shape
 
 _NEW_EXTENT = (layers.ZeroPadding2D, layers.Cropping2D, layers.CenterCrop, layers.Resizing)
 OPEN_SIZE = 64
@@ -121,8 +122,14 @@ def _may_be_affine(graph: CallGraph, call: Call) -> bool:
     return after is not None and (before == after or isinstance(call.operation, _NEW_EXTENT))
 
 
-def _extent(graph: CallGraph, shape: tuple[int | None, ...]) -> tuple[int | None, ...] | None:
-    """Rows and columns of images, or of single channels."""
+def of_frames(shape: Shape) -> Shape:
+    """The shape of a tensor of images, or of the frames where it is one of videos: (batch, time, ...)."""
+    return shape if len(shape) != 5 else (shape[0], *shape[2:])
+
+
+def _extent(graph: CallGraph, shape: Shape) -> Shape | None:
+    """Rows and columns of images or frames, or of single channels."""
+    shape = of_frames(shape)
     if len(shape) == 3:
         return tuple(shape[1:])
     return tuple(shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else None
@@ -152,9 +159,10 @@ def _probe(graph: CallGraph, path: AffinePath, pace: Pace) -> tuple[np.ndarray, 
 
 
 def run_path(graph: CallGraph, start: int, calls: Sequence[Call], images: np.ndarray) -> np.ndarray:
-    """The output of the last call for images in the input's range; both channels last."""
+    """The output of the last call for images in the input's range; both channels last, videos as one frame."""
     first = graph.channel_axis == 1
     ready = np.ascontiguousarray(np.moveaxis(images, -1, 1) if first else images)
+    ready = ready[:, None] if len(graph.tensors[start].shape) == 5 else ready
     batch = graph.tensors[start].shape[0] or len(ready)
     parts = []
     for begin in range(0, len(ready), batch):
@@ -167,6 +175,7 @@ def run_path(graph: CallGraph, start: int, calls: Sequence[Call], images: np.nda
                 run_call(call, values)
         parts.append(np.asarray(keras.ops.convert_to_numpy(values[calls[-1].outputs[0]]), "float32"))
     outputs = np.concatenate(parts)[: len(ready)]
+    outputs = outputs[:, 0] if outputs.ndim == 5 else outputs
     return np.moveaxis(outputs, 1, -1) if first and outputs.ndim == 4 else outputs
 
 

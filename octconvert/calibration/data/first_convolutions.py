@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.calibration.data.affine_paths import OPEN_SIZE, AffinePath, names_of, run_path
+from octconvert.calibration.data.affine_paths import OPEN_SIZE, AffinePath, names_of, of_frames, run_path
 from octconvert.calibration.data.conventions import (
     InputRange,
     MeanDeviation,
@@ -55,7 +55,7 @@ def range_from_convolutions(
         return None
     channels = len(pairs[0][0].matrix)
     if images is None:
-        shape = graph.tensors[pairs[0][0].start].shape
+        shape = of_frames(graph.tensors[pairs[0][0].start].shape)
         rows, columns = (min(shape[axis] or OPEN_SIZE, OPEN_SIZE) for axis in graph.spatial_axes)
         images = dead_leaves(_IMAGES, rows, columns, channels)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import keras
@@ -14,22 +15,33 @@ from octconvert.calibration.data.matching import Bounds, matched
 from octconvert.calibration.data.supply import HELD_OUT, Supply
 from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.calibration.effort import Pace
-from octconvert.errors import UsageError
+from octconvert.errors import InputError, UsageError
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
-from octconvert.model.shapes import with_known_sizes
+from octconvert.model.shapes import with_input_shapes, with_known_sizes
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
 SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
 """Rows and columns of synthetic images where the model leaves them open: the first at which it works."""
+OPEN_STEPS = 8
+"""Frames of a synthetic video where the model leaves their number open."""
 NUMBER_SECONDS = 5e-7
 """To generate one number of a synthetic image."""
 RANGES = 8
 """Samples to measure the ranges of numbers on: more take longer, and change no time."""
 MOST_BYTES = 2**30
 """Of synthetic samples that are generated at once."""
+
+
+@dataclass(frozen=True)
+class MatchedCounts:
+    """How many samples are matched, how many of them together, and how many are fitted to as they are generated."""
+
+    matched: int
+    batch: int
+    others: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +83,14 @@ class Generator:
     @property
     def bounds(self) -> tuple[Bounds, ...]:
         """Of the images of each input: black and white, shaped as its channels."""
-        return tuple(None if value_range is None else self._limits(value_range) for value_range in self.ranges)
+        return tuple(
+            None if value_range is None else self._limits(value_range, len(shape))
+            for value_range, shape in zip(self.ranges, self.shapes, strict=True)
+        )
 
-    def _limits(self, value_range: InputRange) -> tuple[np.ndarray, np.ndarray]:
-        shape = [1] * 4
-        shape[self.graph.channel_axis] = -1
+    def _limits(self, value_range: InputRange, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        shape = [1] * rank
+        shape[self.graph.channel_axis if rank == 4 else -1] = -1
         offset, scale = (
             np.array(each, dtype="float32").reshape(shape) for each in (value_range.offset, value_range.scale)
         )
@@ -86,31 +101,36 @@ class Generator:
         """How images got their values."""
         return "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
 
+    @property
+    def may_be_flipped(self) -> bool:
+        """Whether all inputs are images."""
+        are_images = (value_range is not None for value_range in self.ranges)
+        return all(are_images) and all(len(shape) == 4 for shape in self.shapes)
+
     def matched_supply(
-        self, count: int, batch: int, others: int, seed: int, pace: Pace, progress: Callable[[int, int], None]
+        self, counts: MatchedCounts, seed: int, pace: Pace, progress: Callable[[int, int], None]
     ) -> Supply | None:
-        """About ``count`` samples with the statistics of the model's training, see `matching.matched`.
+        """Samples with the statistics of the model's training, see `matching.matched`, and others to fit to as well.
 
         None where there is no time for a batch of them, or the model has no gradient.
         """
-        samples = self.make(count, seed + 1, pace.part(0.3), least=2)
-        if samples.count < batch:
+        samples = self.make(counts.matched, seed + 1, pace.part(0.3), least=2)
+        if samples.count < counts.batch:
             return None
-        changed = matched(self.graph, samples, self.bounds, batch, pace, progress)
+        changed = matched(self.graph, samples, self.bounds, counts.batch, pace, progress)
         if changed is None:
             return None
         own, held_out = changed.split(HELD_OUT, seed)
-        images = all(value_range is not None for value_range in self.ranges)
         parts = [own.arrays]
-        if images:
+        if self.may_be_flipped:
             parts.append(tuple(np.flip(array, self.graph.spatial_axes[1]) for array in own.arrays))
-        if others:
-            parts.append(self.make(others, seed + 3, pace).arrays)
+        if counts.others:
+            parts.append(self.make(counts.others, seed + 3, pace).arrays)
         order = np.random.default_rng(seed).permutation(sum(len(part[0]) for part in parts))
         arrays = tuple(np.concatenate(each)[order] for each in zip(*parts, strict=True))
         fit = Samples(arrays, None, "synthetic")
-        label = f"{plural(fit.count, 'synthetic image')} with the statistics of the model's training"
-        return Supply(fit, held_out, label, self.how, fit.count, images)
+        label = f"{plural(fit.count, 'synthetic image')}, {own.count} with the statistics of the model's training"
+        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_flipped)
 
     def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
         """Samples to fit to and others to measure on, which are generated first."""
@@ -119,7 +139,7 @@ class Generator:
         fit = self.make(count, seed + 1, pace, least=2)
         images = [value_range is not None for value_range in self.ranges]
         label = plural(fit.count, "synthetic image") if any(images) else f"{fit.count:,} synthetic inputs of 1/f noise"
-        return Supply(fit, measured, label, self.how, fit.count, all(images), self.make, self.seconds)
+        return Supply(fit, measured, label, self.how, fit.count, self.may_be_flipped, self.make, self.seconds)
 
 
 def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | None = None) -> Generator | None:
@@ -134,16 +154,25 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
             "`preprocess` is for data to calibrate on or to evaluate with; synthetic images are generated as the model"
             " expects them"
         )
-    sized = with_known_sizes(graph, SYNTHETIC_SIZES)
+    sized = with_known_sizes(_with_few_frames(graph), SYNTHETIC_SIZES)
     specs = [sized.tensors[number] for number in sized.inputs]
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
-    images = [len(spec.shape) == 4 and image_like(graph, i) for i, spec in enumerate(specs)]
+    images = [image_like(graph, i) for i in range(len(specs))]
     shares = [pace.part(1 / (len(images) - i)) for i in range(len(images))]
     requested = settings.input_range
     ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
     shapes = tuple(tuple(size or 1 for size in spec.shape) for spec in specs)
     return Generator(sized, shapes, tuple(ranges))
+
+
+def _with_few_frames(graph: CallGraph) -> CallGraph:
+    """The graph with the open time steps of videos set to a few, where the model works at that."""
+    shapes = [graph.tensors[number].shape for number in graph.inputs]
+    few = [(s[0], s[1] or OPEN_STEPS, *s[2:]) if len(s) == 5 else s for s in shapes]
+    with suppress(InputError):
+        return graph if few == shapes else with_input_shapes(graph, few)
+    return graph
 
 
 def range_samples(model: keras.Model, precision: str | None) -> tuple[np.ndarray, ...]:
@@ -164,7 +193,11 @@ def synthetic_supply(graph: CallGraph, settings: CalibrationOptions, count: int,
 def _parts(
     graph: CallGraph, shape: tuple[int, ...], count: int, value_range: InputRange | None, seed: int
 ) -> Iterator[np.ndarray]:
-    """One input of the samples, a few at a time."""
+    """One input of the samples, a few at a time; the frames of a video are images that have nothing in common."""
+    if len(shape) == 5:
+        batch, steps, *frame = shape
+        yield from _videos(_parts(graph, (batch, *frame), count * steps, value_range, seed), steps)
+        return
     if len(shape) != 4:
         yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
         return
@@ -179,3 +212,15 @@ def _parts(
         if value_range is not None:
             x = x * np.array(value_range.scale, dtype="float32") + np.array(value_range.offset, dtype="float32")
         yield np.ascontiguousarray(np.moveaxis(x, 3, 1)) if graph.channel_axis == 1 else x
+
+
+def _videos(frames: Iterable[np.ndarray], steps: int) -> Iterator[np.ndarray]:
+    """Frames, a few at a time, as videos of so many steps."""
+    held: list[np.ndarray] = []
+    for part in frames:
+        held.append(part)
+        waiting = np.concatenate(held)
+        whole = len(waiting) // steps
+        if whole:
+            yield waiting[: whole * steps].reshape(whole, steps, *waiting.shape[1:])
+        held = [waiting[whole * steps :]]

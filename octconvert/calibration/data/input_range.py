@@ -12,7 +12,7 @@ import math
 import numpy as np
 from keras import layers
 
-from octconvert.calibration.data.affine_paths import AffinePath, names_of, paths_from
+from octconvert.calibration.data.affine_paths import AffinePath, names_of, of_frames, paths_from
 from octconvert.calibration.data.conventions import (
     BYTES,
     CENTRED,
@@ -32,9 +32,10 @@ from octconvert.model.graph import CallGraph
 
 
 def image_like(graph: CallGraph, input_index: int = 0) -> bool:
-    """Whether a model input takes images: 4-D, floating point, 1 or 3 channels."""
+    """Whether a model input takes images, or videos of them: 4-D or 5-D, floating point, 1 or 3 channels."""
     tensor = graph.tensors[graph.inputs[input_index]]
-    return len(tensor.shape) == 4 and "float" in tensor.dtype and tensor.shape[graph.channel_axis] in (1, 3)
+    shape = of_frames(tensor.shape)
+    return len(shape) == 4 and "float" in tensor.dtype and shape[graph.channel_axis] in (1, 3)
 
 
 def find_range(
@@ -56,7 +57,7 @@ def find_range(
     Raises:
         UsageError: ``requested`` is not a range.
     """
-    shape = graph.tensors[graph.inputs[input_index]].shape
+    shape = of_frames(graph.tensors[graph.inputs[input_index]].shape)
     channels = (shape[graph.channel_axis] if len(shape) == 4 else shape[-1] if len(shape) > 1 else 1) or 1
     if requested is not None:
         return _as_requested(requested, channels)

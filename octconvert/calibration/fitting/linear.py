@@ -17,13 +17,24 @@ import keras
 import numpy as np
 from keras import ops
 
+from octconvert.calibration.fitting.transposed import TransposedInputs, turned
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.layers.reading import split_inputs
-from octconvert.layers.spatial import pad_or_crop, pool_octave
+from octconvert.layers.spatial import TransposedWindow, pad_or_crop, pool_octave
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.geometry import same_padding
 from octconvert.rules import traits_of
-from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, HIGH, LOW, ConvolutionStage, OctavePath, OctaveStage
+from octconvert.rules.traits import (
+    CONV,
+    DENSE,
+    DEPTHWISE,
+    HIGH,
+    LOW,
+    TRANSPOSED,
+    ConvolutionStage,
+    OctavePath,
+    OctaveStage,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +64,8 @@ class Regression:
         terms: what is added up.
         bias: name of the bias weight.
         blocks: groups of channels that do not mix (groups of the convolution; channels of a depthwise one).
-        kernel_size, strides: of every term; (1, 1) for Dense.
-        kind: CONV, DEPTHWISE or DENSE of `octconvert.rules.traits`.
+        kernel_size, strides: of every term; (1, 1) for Dense. A transposed window moves by 1 (`transposed`).
+        kind: CONV, DEPTHWISE, TRANSPOSED or DENSE of `octconvert.rules.traits`.
         cell: output positions along an axis that hold one value (octave for LH alone, else 1): their mean is fitted.
     """
 
@@ -121,7 +132,8 @@ class Regression:
 
     def _kernel(self, term: Term, values: Mapping[str, np.ndarray] | None) -> np.ndarray:
         value = getattr(self.layer, term.kernel) if values is None else values[term.kernel]
-        return np.asarray(ops.convert_to_numpy(value), dtype="float64")
+        kernel = np.asarray(ops.convert_to_numpy(value), dtype="float64")
+        return turned(kernel) if self.kind == TRANSPOSED else kernel
 
     def _stacked(self, kernel: np.ndarray) -> np.ndarray:
         if self._is_depthwise:  # (rows, columns, channels, multiplier)
@@ -139,7 +151,7 @@ class Regression:
         start = 0
         for term in self.terms:
             variable = getattr(self.layer, term.kernel)
-            shape = tuple(variable.shape)
+            shape = self._kernel(term, None).shape
             taps = self.kernel_size[0] * self.kernel_size[1]
             count = taps if self._is_depthwise else taps * shape[-2]
             part = weights[:, start : start + count]
@@ -148,7 +160,8 @@ class Regression:
                 kernel = np.moveaxis(part, 0, 1)
             else:
                 kernel = np.moveaxis(part.reshape(self.blocks, taps, shape[-2], -1), 0, 2)
-            variable.assign(kernel.reshape(shape))
+            kernel = kernel.reshape(shape)
+            variable.assign(turned(kernel) if self.kind == TRANSPOSED else kernel)
 
     @property
     def bias_variable(self) -> keras.Variable | None:
@@ -181,14 +194,14 @@ def regressions(layer: Any) -> list[Regression]:
     """The regressions of a layer's outputs, in their order; empty for a layer that is not known to be linear."""
     traits = traits_of(layer)
     if traits.octave is not None:
-        return _octave(layer, traits.octave) if traits.octave.kind in (CONV, DEPTHWISE) else []
+        return _octave(layer, traits.octave)
     if len(traits.stages) != 1:
         return []
     (stage,) = traits.stages
     if stage.kind == DENSE:
         term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), (1, 1))
         return [Regression(layer, 0, (term,), stage.bias, kind=DENSE)]
-    return _plane(layer, stage) if stage.is_planar and stage.kind in (CONV, DEPTHWISE) else []
+    return _plane(layer, stage) if stage.is_planar else []
 
 
 def _both(values: Sequence[int]) -> tuple[int, int]:
@@ -198,32 +211,39 @@ def _both(values: Sequence[int]) -> tuple[int, int]:
 
 
 def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
-    regressions = []
+    regressions, windows, strides = [], layer, _both(layer.strides)
+    if stage.kind == TRANSPOSED:
+        windows, strides = TransposedInputs(layer.window, layer.data_format, layer.low_dilation), (1, 1)
     for number, output in enumerate(stage.outputs):
         from_low = all(path.reads == LOW for path in output.paths)
         cell = layer.octave if output.resolution == HIGH and from_low else 1
-        terms = tuple(_octave_term(layer, path, output.resolution, cell) for path in output.paths)
+        terms = tuple(_octave_term(layer, windows, path, output.resolution, cell) for path in output.paths)
         kernel = getattr(layer, output.paths[0].kernel)
         blocks = kernel.shape[2] if stage.kind == DEPTHWISE else layer.groups
-        sizes = (layer.kernel_size, _both(layer.strides))
+        sizes = (layer.kernel_size, strides)
         regressions.append(Regression(layer, number, terms, output.bias, blocks, *sizes, stage.kind, cell))
     return regressions
 
 
-def _octave_term(layer: Any, path: OctavePath, resolution: str, fitted: int) -> Term:
-    """A path as a term; ``fitted``: output positions along an axis whose mean is fitted."""
+def _octave_term(layer: Any, windows: Any, path: OctavePath, resolution: str, fitted: int) -> Term:
+    """A path as a term.
+
+    Args:
+        windows: what prepares the maps for the windows: the layer itself, or `TransposedInputs`.
+        fitted: output positions along an axis whose mean is fitted.
+    """
 
     def maps(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor | None, BackendTensor | None]:
         return layer.low_input.maps(*split_inputs(list(inputs), layer.name))
 
     def high(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_high(maps(inputs)[0])
+        return windows.prepare_high(maps(inputs)[0])
 
     def low(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_low(maps(inputs)[1], _source_size(layer, inputs))
+        return windows.prepare_low(maps(inputs)[1], _source_size(layer, inputs))
 
     def pooled(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
-        return layer.prepare_low(
+        return windows.prepare_low(
             pool_octave(maps(inputs)[0], layer.octave, layer.data_format), _source_size(layer, inputs)
         )
 
@@ -246,6 +266,12 @@ def _plane(layer: Any, stage: ConvolutionStage) -> list[Regression]:
         return []  # its bias is no intercept
     kernel = getattr(layer, stage.kernel)
     blocks = kernel.shape[2] if stage.kind == DEPTHWISE else stage.groups
-    term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), _both(stage.dilation))
     rows, columns = kernel.shape[:2]
+    if stage.kind == TRANSPOSED:
+        sizes = ((rows, columns), _both(stage.strides), _both(stage.dilation))
+        window = TransposedWindow(*sizes, stage.padding, stage.output_padding, 1)
+        windows = TransposedInputs(window, layer.data_format)
+        term = Term(stage.kernel, lambda inputs: windows.prepare_high(inputs[0]), _both(stage.dilation))
+        return [Regression(layer, 0, (term,), stage.bias, 1, (rows, columns), kind=TRANSPOSED)]
+    term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), _both(stage.dilation))
     return [Regression(layer, 0, (term,), stage.bias, blocks, (rows, columns), _both(stage.strides), stage.kind)]

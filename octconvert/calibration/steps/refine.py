@@ -26,7 +26,7 @@ class Refine(WeightStep):
         seconds, sample = run.budget.left, run.budget.seconds_a_sample
         if pace.lacks(seconds):
             seconds = max(pace.left, 0.0)
-        plan = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes)
+        plan = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes, run.uses)
         if not plan.steps:
             return Outcome(state, plan.reason, kept=False)
         alignment = Alignment(state.candidate.rewritten)

@@ -49,6 +49,14 @@ def assert_close(found, scale, offset, channels=3):
     assert np.allclose(mean, 0.45 * true_scale + true_offset, atol=0.25 * true_scale.max() * 0.2)
 
 
+def timed(*steps, shape=(32, 32, 3), time=4, before=()):
+    """The steps inside a `TimeDistributed`; the steps ``before`` it see whole videos."""
+    source = tensor = keras.Input((time, *shape))
+    for step in before:
+        tensor = step(tensor)
+    return keras.Model(source, layers.TimeDistributed(through(*steps, shape=shape))(tensor))
+
+
 # --- what the user says ---
 
 
@@ -123,6 +131,23 @@ def test_scaling_inside_a_nested_model_is_found():
     inner = keras.Sequential([keras.Input((32, 32, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3)], name="inner")
     found = find_range(build_graph(through(inner)))
     assert found.scale == (255,) * 3 and "inner/" in found.how
+
+
+@pytest.mark.parametrize("inside, time", [(True, 4), (False, None)])
+def test_scaling_of_the_frames_of_videos_is_found(inside, time):
+    scaling, convolution = layers.Rescaling(1 / 255, name="scaling"), layers.Conv2D(4, 3)
+    model = timed(scaling, convolution, time=time) if inside else timed(convolution, time=time, before=(scaling,))
+    graph = build_graph(model)
+    found = find_range(graph)
+    assert image_like(graph) and found.scale == (255, 255, 255)
+    assert found.how.startswith("0..255, read from Rescaling") and "scaling" in found.how
+
+
+def test_statistics_of_the_frames_of_videos_are_fitted():
+    inside = stem(PHOTOS, 2, -1)
+    video = keras.Input((None, *PHOTOS.shape[1:]))
+    found = find_range(build_graph(keras.Model(video, layers.TimeDistributed(inside)(video))))
+    assert_close(found, 2, -1)
 
 
 def test_random_layers_do_not_draw():

@@ -47,6 +47,31 @@ def test_synthetic_samples_have_the_shapes_of_the_inputs(shapes, expected, image
     assert all(array.std() > 0.05 for array in supply.fit.arrays)
 
 
+def timed(shape, time=3, data_format="channels_last", **kwargs):
+    """A convolution in `TimeDistributed`."""
+    inside = keras.Sequential([keras.Input(shape), layers.Conv2D(4, 3, padding="same", data_format=data_format)])
+    video = keras.Input((time, *shape), **kwargs)
+    return build_graph(keras.Model(video, layers.TimeDistributed(inside)(video)))
+
+
+@pytest.mark.parametrize("time, expected", [(3, 3), (None, 8)])
+def test_videos_consist_of_images(time, expected):
+    supply = synthetic_supply(timed((16, 20, 3), time), CalibrationOptions(input_range=(0.0, 1.0)), 9, 5)
+    (x,) = supply.fit.arrays
+    assert x.shape == (9, expected, 16, 20, 3) and supply.held_out.arrays[0].shape == (5, expected, 16, 20, 3)
+    assert x.min() >= 0 and x.max() <= 1
+    assert np.abs(np.diff(x, axis=2)).mean() < np.abs(np.diff(x, axis=1)).mean() / 2  # smooth along the rows
+    assert len(np.unique(x[:, :, 8, 10, 0])) > 9 * expected / 2  # every frame is another image
+    assert not supply.images  # to be flipped and shifted as single ones
+
+
+def test_videos_with_channels_first():
+    supply = synthetic_supply(timed((3, 12, 16), data_format="channels_first"), CalibrationOptions(), 4, 2)
+    (x,) = supply.fit.arrays
+    assert x.shape == (4, 3, 3, 12, 16)
+    assert np.abs(np.diff(x, axis=3)).mean() < np.abs(np.diff(x, axis=1)).mean() / 2
+
+
 def test_channels_first():
     supply = synthetic_supply(graph_of((3, 12, 16), data_format="channels_first"), CalibrationOptions(), 4, 2)
     (x,) = supply.fit.arrays

@@ -204,13 +204,50 @@ def test_plain_layers_of_maps(layer):
     check(layer, maps(2, 6, 0, 11, 9))
 
 
+TRANSPOSED = [
+    dict(kernel_size=2, strides=2),
+    dict(kernel_size=3, strides=2, padding="same"),
+    dict(kernel_size=4, strides=2, padding="same", use_bias=False),
+    dict(kernel_size=3, padding="same"),
+    dict(kernel_size=5, strides=(1, 2), padding="valid"),
+    dict(kernel_size=1, strides=2, padding="same"),
+    dict(kernel_size=2, strides=3, padding="valid"),
+    dict(kernel_size=(3, 2), strides=2, padding="same", output_padding=1),
+    dict(kernel_size=3, padding="same", dilation_rate=2),
+]
+
+
+@pytest.mark.quick("{'kernel_size': 2, 'strides': 2}", "{'kernel_size': 3, 'strides': 2, 'padding': 'same'}")
+@pytest.mark.parametrize("arguments", TRANSPOSED, ids=str)
+def test_transposed_convolutions(arguments):
+    check(layers.Conv2DTranspose(5, **arguments), maps(2, 3, 0, 7, 6))
+
+
+@pytest.mark.quick("{'kernel_size': 2, 'strides': 2}-2", "{'kernel_size': 3, 'strides': 2, 'padding': 'same'}-2")
+@pytest.mark.parametrize("octave", [2, 4])
+@pytest.mark.parametrize("arguments", TRANSPOSED, ids=str)
+def test_octave_transposed_convolutions(arguments, octave):
+    arguments = {"padding": "valid", **arguments, "octave": octave}
+    check(OctaveConv2DTranspose(7, ratio_out=0.45, **arguments), maps(octave, 3, 2))
+    check(OctaveConv2DTranspose(7, ratio_out=0.45, **arguments), maps(octave, 3, 2, 11, 7))
+    check(OctaveConv2DTranspose(7, ratio_out=0.0, **arguments), maps(octave, 3, 2))
+    check(OctaveConv2DTranspose(7, ratio_out=0.45, **arguments), maps(octave, 3, 0))
+    check(OctaveConv2DTranspose(7, ratio_out=1.0, **arguments), maps(octave, 3, 2))
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_octave_transposed_convolution_of_a_whole_low_map(ratio):
+    arguments = {"whole_low": True, "high_size": (12, 8), "padding": "same", "strides": 2}
+    check(OctaveConv2DTranspose(6, 3, ratio_out=ratio, **arguments), maps(2, 0, 4))
+
+
 @pytest.mark.parametrize("shape", [(7, 6), (3, 5, 6)])
 def test_dense_of_vectors_and_sequences(shape):
     check(layers.Dense(4), [np.random.default_rng(0).standard_normal(shape).astype("float32")])
 
 
 def test_layers_that_are_not_known_to_be_linear():
-    others = (OctaveConv2DTranspose(4, 3), layers.Conv2DTranspose(4, 3), layers.SeparableConv2D(4, 3), layers.ReLU())
+    others = (layers.Conv1DTranspose(4, 3), layers.SeparableConv2D(4, 3), layers.ReLU())
     assert not any(map(regressions, others))
 
 

@@ -56,6 +56,7 @@ def fitted(model, samples, seed=0, damage=0.0, **options):
         nets.two_inputs,
         nets.dense_net,
         nets.transformer_tail,
+        nets.unet,
         *nets.CALLED_OFTEN,
     ],
 )
