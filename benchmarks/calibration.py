@@ -50,8 +50,9 @@ def _measure(name: str, budget: float | None, arguments: argparse.Namespace) -> 
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in row["stages"].items() if seconds >= 0.5)
     print(
         f"{name}: {row['seconds']:.1f} s in all ({row['processor']:.1f} s of the processor), calibration"
-        f" {row['calibration']:.1f} of {row['budget']:g} s; error {row['before']:.4g} -> {row['after']:.4g}\n    {stages}"
+        f" {row['calibration']:.1f} of {row['budget']:g} s; error {row['before']:.4g} -> {row['after']:.4g}"
     )
+    print(f"    {stages}")
     for step in row["steps"]:
         print(f"    {step['name']} {step['seconds']:.1f} s, {'kept' if step['kept'] else 'not kept'}: {step['detail']}")
     sys.stdout.flush()
@@ -115,7 +116,24 @@ def _model(name: str):
             x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(x)
         return keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same")(x)), {"input_range": (0, 1)}
     keras.utils.set_random_seed(0)
-    return getattr(keras.applications, name)(weights=None), {}
+    return _normalized(getattr(keras.applications, name)(weights=None)), {}
+
+
+def _normalized(model):
+    """The model with the statistics of BatchNormalization of some images: with random weights its values vanish else."""
+    import keras
+
+    from octconvert.calibration.data.synthetic import dead_leaves
+
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    rows, columns = model.input_shape[1:3]
+    model(dead_leaves(8, rows, columns) - 0.5, training=True)
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+    return model
 
 
 if __name__ == "__main__":

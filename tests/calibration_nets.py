@@ -6,7 +6,6 @@ from keras import layers
 from oracle import randomise
 
 from octconvert.calibration.alignment import Alignment
-from octconvert.calibration.refinement import peak_rate, training_of
 from octconvert.calibration.data.synthetic import dead_leaves
 from octconvert.model.execution import observe
 from octconvert.model.graph_reader import build_graph
@@ -246,8 +245,3 @@ CALLED_OFTEN = [shared, siamese, again_and_again, heads_on_scales, nested_twice]
 TOPOLOGIES = [inverted_residual, assorted, nested, shared, two_inputs, unet]
 """One of each kind of wiring; what a test is about may need more."""
 
-
-def refine(alignment, supply, training, error, pace, seed, progress=lambda done, total: None):
-    """One stage of a training; returns its steps."""
-    stage = training_of(alignment, supply, training, pace, seed)
-    return stage.run(training.steps, peak_rate(error), pace, progress)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import keras
@@ -20,9 +19,6 @@ from octconvert.results.report import Step
 from octconvert.system import interrupts
 from octconvert.text.words import fine_percents
 
-WORTH = 0.05
-"""A stage that lowers the error by a smaller share is the last one of its step."""
-
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -32,13 +28,11 @@ class Outcome:
         state: behind the step; the state before it where nothing is kept.
         detail: what was done, or why not, for the report.
         kept: whether the state has changed.
-        more: goes on from the state behind this stage, once it is measured; None: the step is complete.
     """
 
     state: State
     detail: str
     kept: bool = True
-    more: Callable[[State], Outcome] | None = None
 
 
 class CalibrationStep(ABC):
@@ -61,7 +55,7 @@ class CalibrationStep(ABC):
 
 
 class WeightStep(CalibrationStep):
-    """A step that changes the weights of the current model in place; the result of each stage of it is measured."""
+    """A step that changes the weights of the current model in place; its result is measured."""
 
     restores: ClassVar[bool] = True
     """Whether the weights are restored where the result is not kept."""
@@ -71,7 +65,9 @@ class WeightStep(CalibrationStep):
         error = before.candidate.error
         change = change_of_error(error, measured.error)
         if measured.error < error:
-            return replace(outcome, state=replace(outcome.state, current=measured), detail=f"{outcome.detail}: {change}")
+            return replace(
+                outcome, state=replace(outcome.state, current=measured), detail=f"{outcome.detail}: {change}"
+            )
         return Outcome(before, f"{outcome.detail}, no nearer to the source: {change}, undone", kept=False)
 
 
@@ -89,18 +85,15 @@ def attempt(step: CalibrationStep, run: Run, state: State) -> State:
     started = run.budget.elapsed
     run.progress(f"calibrate: {step.name}", 0, 0)
     with nullcontext() if step.is_essential else interrupts.kept():
-        if isinstance(step, WeightStep):
-            outcome = _in_stages(step, run, state)
-        else:
-            outcome = _guarded(step, run, state, partial(step.apply, run))
+        outcome = _measured(step, run, state) if isinstance(step, WeightStep) else _guarded(step, run, state)
     report = Step(step.name, outcome.kept, outcome.detail, run.budget.elapsed - started)
     return replace(outcome.state, reports=(*outcome.state.reports, report))
 
 
-def _guarded(step: CalibrationStep, run: Run, state: State, stage: Callable[[State], Outcome]) -> Outcome:
-    """A stage that ends by itself, or that the user has ended."""
+def _guarded(step: CalibrationStep, run: Run, state: State) -> Outcome:
+    """A step that ends by itself, or that the user has ended."""
     try:
-        return stage(state)
+        return step.apply(run, state)
     except OctconvertError:
         raise
     except KeyboardInterrupt:
@@ -116,27 +109,16 @@ def _guarded(step: CalibrationStep, run: Run, state: State, stage: Callable[[Sta
         return _failed(state, error)
 
 
-def _in_stages(step: WeightStep, run: Run, state: State) -> Outcome:
-    """A step whose stages are measured, for as long as each lowers the error by `WORTH`.
-
-    The weights are restored where nothing of a stage is kept.
-    """
-    best = Outcome(state, "", kept=False)
-    following: Callable[[State], Outcome] | None = partial(step.apply, run)
-    while following is not None and not run.budget.is_interrupted:
-        before = best.state
-        weights = [np.array(weight) for weight in before.candidate.model.weights] if step.restores else []
-        outcome = _guarded(step, run, before, following)
-        if outcome.kept:
-            outcome = _judged(step, run, before, outcome)
-        if not outcome.kept:
-            if step.restores:
-                _assign(before.candidate.model, weights)
-            return replace(best, detail=f"{best.detail}; {outcome.detail}") if best.kept else outcome
-        error, reached = before.candidate.error, outcome.state.candidate.error
-        best = replace(outcome, detail=f"{best.detail}; {outcome.detail}" if best.kept else outcome.detail)
-        following = outcome.more if reached <= (1 - WORTH) * error else None
-    return best
+def _measured(step: WeightStep, run: Run, state: State) -> Outcome:
+    """A step whose result is measured; the weights are restored where nothing of it is kept."""
+    model = state.candidate.model
+    weights = [np.array(weight) for weight in model.weights] if step.restores else []
+    outcome = _guarded(step, run, state)
+    if outcome.kept:
+        outcome = _judged(step, run, state, outcome)
+    if step.restores and not outcome.kept:
+        _assign(model, weights)
+    return outcome
 
 
 def _judged(step: WeightStep, run: Run, state: State, outcome: Outcome) -> Outcome:

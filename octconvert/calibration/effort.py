@@ -30,7 +30,7 @@ FAR = 4.0
 """The measured time counts where it is more than so many times the estimate."""
 OVERTIME = 1.2
 """Budgets after which the clock ends the work."""
-LAID_OUT = 0.75
+LAID_OUT = 0.9
 """Share of the budget that is laid out: so that a machine that others use as well changes nothing."""
 INTERRUPTED = "interrupted"
 """What a report says of a step that the user has ended."""

@@ -9,7 +9,7 @@ statistics stay as they were fitted, and small batches add no noise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -29,6 +29,7 @@ from octconvert.training.distiller import Distiller
 from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import muon_for
 from octconvert.training.overrides import overridden
+from octconvert.text.words import fine_percent
 from octconvert.training.schedule import warm_up_cosine
 
 BATCH = 32
@@ -36,16 +37,18 @@ TRAINING_BYTES = 2**31
 """Activations of one batch at most, all of them: a training keeps them for backpropagation."""
 KEPT = 3
 """Activations of a training step, in those of a run of the source."""
-RUNS = 2.0
+TRACED = 0.14
+"""Seconds to build the graph of a training step, for each call of the source."""
+RUNS = 2.3
 """Time of a step for one sample in runs of the source, which are slower because they run call by call."""
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
-FIRST_STEPS = 150
-"""Of the first stage."""
 PROBED = 6
 """Steps after which it is known how long they take."""
-LEARNING_RATE, USUAL_ERROR, MOST_TIMES = 2e-3, 0.03, 2.0
-"""Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR` or less. It grows with the error's
-root, the distance that there is to go, to so many times as much at most."""
+LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 2e-3, 0.03, 0.4, 1.5
+"""Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`. It grows with the error, from so
+many to so many times as much."""
+STEPS_AN_ERROR = 10_000
+"""Times the relative error: steps on synthetic images within the default budget. More gain little for their time."""
 INNER_WEIGHT = 10.0
 """Weight of the loss of all inner tensors together; the outputs have 1. They are what keeps few samples from being
 learned by heart: with 900 images and whole-low interiors 1 ends further from the source than 3, and 3 than 10."""
@@ -69,6 +72,14 @@ class TrainingPlan:
     batch: int = BATCH
     reason: str = ""
     samples: int = SYNTHETIC_SAMPLES
+
+    def shortened(self, error: float) -> TrainingPlan:
+        """As long as an error of the outputs is worth."""
+        steps = min(self.steps, int(STEPS_AN_ERROR * error))
+        if steps >= LEAST_STEPS:
+            return replace(self, steps=steps)
+        reason = f"an error of {fine_percent(error)} is not worth its time; a `calibration_budget` of your own is used"
+        return TrainingPlan(0, reason=reason)
 
 
 def plan_training(
@@ -99,64 +110,40 @@ def training_batch(activation_bytes: int, uses: float = 1.0, most: int = BATCH) 
     return max(1, count // 2 * 2)
 
 
-class Training:
-    """Trains a converted model in place, towards its source, stage after stage.
+def refine(
+    alignment: Alignment,
+    supply: Supply,
+    training: TrainingPlan,
+    error: float,
+    pace: Pace,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Train the converted model of ``alignment``, whose relative error is ``error``, in place.
 
-    Args:
-        alignment: of the two models.
-        samples: to train on.
-        batch: samples of each step.
-        seed: of the order of the samples, and of how images are flipped and shifted.
-        axes: the rows and columns of images that are flipped and shifted; None: they are not.
+    Ends when its time is over by the clock, if that comes first.
+
+    Returns:
+        Number of steps.
     """
-
-    def __init__(
-        self, alignment: Alignment, samples: Samples, batch: int, seed: int, axes: tuple[int, int] | None = None
-    ):
-        keras.utils.set_random_seed(seed)
-        self._layers = alignment.model._flatten_layers
-        self._model = trained_model(alignment)
-        # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
-        self._model.compile(muon_for(alignment.model, LEARNING_RATE), jit_compile=backend.backend() == "jax")
-        self._data = WholeBatches(samples, batch, seed, axes)
-
-    def run(
-        self, steps: int, rate: float, pace: Pace, progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> int:
-        """One stage: ``rate`` is its highest learning rate. Ends when its time is over by the clock, if that is first.
-
-        Returns:
-            Number of steps.
-        """
-        watch = Schedule(rate, steps, pace, progress)
-        # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
-        with overridden(self._layers(), "trainable", lambda trainable: True), safe_gradients():
-            self._model.fit(self._data, epochs=-(-steps // len(self._data)), callbacks=[watch], verbose=0)
-        return watch.steps
-
-
-def training_of(alignment: Alignment, supply: Supply, training: TrainingPlan, pace: Pace, seed: int) -> Training:
-    """On the samples to fit to; on more of them where they can be generated."""
+    keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
-    axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
-    return Training(alignment, samples, training.batch, seed, axes)
-
-
-def stages(steps: int) -> list[int]:
-    """Lengths of the stages of a training: each is as long as all before it together."""
-    lengths, left = [], steps
-    while left:
-        length = min(max(FIRST_STEPS, sum(lengths)), left)
-        if left - length < length / 2:  # too few for a stage of their own
-            length = left
-        lengths.append(length)
-        left -= length
-    return lengths
+    model = trained_model(alignment)
+    rate = peak_rate(error)
+    # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
+    model.compile(muon_for(alignment.model, rate), jit_compile=backend.backend() == "jax")
+    watch = Schedule(rate, training.steps, pace, progress)
+    # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
+    with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
+        axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
+        data = WholeBatches(samples, training.batch, seed, axes)
+        model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
+    return watch.steps
 
 
 def peak_rate(error: float) -> float:
     """Of a training that begins at a relative error."""
-    return LEARNING_RATE * float(np.clip((error / USUAL_ERROR) ** 0.5, 1.0, MOST_TIMES))
+    return LEARNING_RATE * float(np.clip(error / USUAL_ERROR, LEAST_TIMES, MOST_TIMES))
 
 
 def trained_model(alignment: Alignment) -> Distiller:

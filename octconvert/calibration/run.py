@@ -45,6 +45,7 @@ class Run:
         evaluation: seconds that it takes to compute them.
         timing: of conversions, where alphas are chosen by time.
         uses: how often a sample runs through the layers of the source, see `octconvert.costs.macs.uses_a_sample`.
+        calls: of layers, in the source.
     """
 
     supply: Supply
@@ -57,6 +58,7 @@ class Run:
     evaluation: float
     timing: Timing | None = None
     uses: float = 1.0
+    calls: int = 0
 
     def pace(self, step: str) -> Pace:
         """The time of a step by the clock; what follows it in any case is set aside.

@@ -37,12 +37,12 @@ EVALUATING, EVIDENCE_SHARE = 8.0, 0.2
 """Runs of the source that all evaluations of a held-out sample take, and their share of the time."""
 TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""
-MATCHING, MATCHING_SHARE = 1.2, 0.25
+MATCHING, MATCHING_SHARE = 1.0, 0.25
 """Runs of the source that a step of matching takes for each image, and its share of the time."""
 LEAST_MATCHED, MOST_MATCHED, BESIDE = 32, 128, 256
 """Images that are matched at least and at most, and those as they are generated that are fitted to beside them: these
 are more varied."""
-MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 1024, 2, 64
+MOST_SYNTHETIC, LEAST_HELD_OUT, SYNTHETIC_HELD_OUT = 512, 2, 64
 """Synthetic samples to fit to at most, held-out samples at least, and synthetic ones at most."""
 
 
@@ -80,7 +80,7 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     supply = _evaluated(supply, budget)
     began = budget.elapsed
     expected = ModelOutputs.of(graph, supply.held_out, batch, budget.pace())
-    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began, uses=uses)
+    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began, uses=uses, calls=len(graph.calls))
 
 
 def check_outputs(run: Run) -> None:
@@ -131,7 +131,10 @@ def _matched(
     uses: float,
     progress: Progress,
 ) -> Supply | None:
-    """Samples with the statistics of the model's training; None where it has none, or there is no time for enough."""
+    """Samples with the statistics of the model's training.
+
+    None where it has none, where generated samples are like that already, or there is no time for enough of them.
+    """
     if not training_statistics(generator.graph):
         return None
     affordable = budget.samples(MATCHING_SHARE, MATCHING * matching.STEPS, generator.seconds)
@@ -141,12 +144,14 @@ def _matched(
     batch = min(training_batch(costs.activation_bytes, uses, MOST_MATCHED), count)
     count = count // batch * batch
     others = int(np.clip(settings.samples - 2 * count, 0, BESIDE / uses))
-    budget.spend(count, MATCHING * matching.STEPS)
-    budget.spend_seconds((count + others) * generator.seconds)
     counts = MatchedCounts(count, batch, others)
-    return generator.matched_supply(
+    supply = generator.matched_supply(
         counts, settings.seed, _pace(budget), lambda done, total: progress("calibrate: samples", done, total)
     )
+    if supply is not None:
+        budget.spend(count, MATCHING * matching.STEPS)
+        budget.spend_seconds(matching.TRACED * len(generator.graph.calls) + (count + others) * generator.seconds)
+    return supply
 
 
 def _synthetic(generator: Generator, settings: CalibrationOptions, budget: Budget, uses: float) -> Supply:

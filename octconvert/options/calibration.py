@@ -13,7 +13,7 @@ from octconvert.options.fields import option
 
 STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 """In the order in which they run."""
-SYNTHETIC_BUDGET, DATA_BUDGET, SEARCH_BUDGET = 60.0, 300.0, 60.0
+SYNTHETIC_BUDGET, DATA_BUDGET, SEARCH_BUDGET = 80.0, 300.0, 60.0
 """Seconds to aim at by default: on synthetic images, on the user's own data, and more where alphas are chosen, for else
 too few remain for the refinement behind that."""
 

@@ -111,7 +111,9 @@ class Muon(keras.optimizers.Muon):
 
     def _adam(self, group: _Together, gradient: BackendTensor) -> BackendTensor:
         step = ops.cast(self.iterations + 1, group.momentum.dtype)
-        first, second = (1 - ops.power(ops.cast(beta, step.dtype), step) for beta in (self.adam_beta_1, self.adam_beta_2))
+        first, second = (
+            1 - ops.power(ops.cast(beta, step.dtype), step) for beta in (self.adam_beta_1, self.adam_beta_2)
+        )
         self.assign_add(group.momentum, (gradient - group.momentum) * (1 - self.adam_beta_1))
         self.assign_add(group.velocity, (ops.square(gradient) - group.velocity) * (1 - self.adam_beta_2))
         change = self.adam_lr_ratio * ops.sqrt(second) / first * group.momentum

@@ -28,6 +28,7 @@ from octconvert.calibration.refinement import (
     inner_tensors,
     peak_rate,
     plan_training,
+    refine,
     trained_model,
     training_batch,
 )
@@ -80,7 +81,7 @@ def test_brings_a_damaged_model_back(make):
     before, source = error(alignment, supply), model.get_weights()
     statistics = [(v, np.array(v)) for v in alignment.model.non_trainable_weights if "moving" in v.path]
     seen = []
-    steps = nets.refine(
+    steps = refine(
         alignment, supply, TrainingPlan(40, 16), 0.1, Pace(), 0, lambda done, total: seen.append((done, total))
     )
     assert steps == 40 and seen == [(i, 40) for i in range(1, 41)]
@@ -98,7 +99,7 @@ def test_frozen_layers_are_fitted_and_frozen_again():
     flags = [layer.trainable for layer in alignment.model._flatten_layers()]
     first = next(layer for layer in alignment.model.layers if layer.weights and not layer.trainable)
     before = [np.array(v) for v in first.weights]
-    nets.refine(alignment, supply, TrainingPlan(4, 16), 0.1, Pace(), 0)
+    refine(alignment, supply, TrainingPlan(4, 16), 0.1, Pace(), 0)
     assert [layer.trainable for layer in alignment.model._flatten_layers()] == flags
     assert not all(np.array_equal(a, b) for a, b in zip(before, first.weights, strict=True))
 
@@ -109,7 +110,7 @@ def test_the_training_step_is_traced_once(monkeypatch):
     traced, train_step = [], Distiller.train_step
     monkeypatch.setattr(Distiller, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
     model = nets.two_convolutions()
-    assert nets.refine(nets.alignment_of(model), supply_of(model), TrainingPlan(2, 16), 0.1, Pace(), 0) == 2
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(2, 16), 0.1, Pace(), 0) == 2
     assert len(traced) == 1
 
 
@@ -119,7 +120,7 @@ def test_the_same_seed_gives_the_same_weights():
     for seed in (1, 1, 2):
         model = nets.two_convolutions()
         alignment = nets.alignment_of(model)
-        nets.refine(alignment, supply_of(model), TrainingPlan(6, 16), 0.1, Pace(), seed)
+        refine(alignment, supply_of(model), TrainingPlan(6, 16), 0.1, Pace(), seed)
         found.append(np.concatenate([np.ravel(v) for v in alignment.model.weights]))
     assert np.allclose(found[0], found[1], atol=1e-5) and not np.allclose(found[0], found[2], atol=1e-5)
 
@@ -127,7 +128,9 @@ def test_the_same_seed_gives_the_same_weights():
 @pytest.mark.long
 def test_ends_when_the_time_is_over():
     model = nets.two_convolutions()
-    assert nets.refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
+    assert (
+        refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
+    )
 
 
 @pytest.mark.long
@@ -135,7 +138,9 @@ def test_gives_up_what_would_make_too_few_steps():
     """Every step takes three seconds of a clock that this test moves on."""
     model, clock = nets.two_convolutions(), nets.Clock()
     pace, slow = Pace(clock, until=100.0), lambda done, total: clock.pass_by(3.0)
-    assert nets.refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
+    assert (
+        refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
+    )
 
 
 def test_the_further_from_the_source_the_larger_the_rate():

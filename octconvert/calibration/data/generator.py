@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from octconvert.calibration.data.input_range import InputRange, find_range, image_like
-from octconvert.calibration.data.matching import Bounds, matched
+from octconvert.calibration.data.matching import ALIKE, HARDER, Bounds, matched, mean_distance
 from octconvert.calibration.data.supply import HELD_OUT, Supply
 from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.calibration.effort import Pace
@@ -112,10 +112,11 @@ class Generator:
     ) -> Supply | None:
         """Samples with the statistics of the model's training, see `matching.matched`, and others to fit to as well.
 
-        None where there is no time for a batch of them, or the model has no gradient.
+        None where there is no need for it, no time for a batch of them, or the model has no gradient.
         """
         samples = self.make(counts.matched, seed + 1, pace.part(0.3), least=2)
-        if samples.count < counts.batch:
+        first = samples.subset(range(min(counts.batch, samples.count)))
+        if samples.count < counts.batch or mean_distance(self.graph, first) < ALIKE:
             return None
         changed = matched(self.graph, samples, self.bounds, counts.batch, pace, progress)
         if changed is None:
@@ -130,7 +131,7 @@ class Generator:
         arrays = tuple(np.concatenate(each)[order] for each in zip(*parts, strict=True))
         fit = Samples(arrays, None, "synthetic")
         label = f"{plural(fit.count, 'synthetic image')}, {own.count} with the statistics of the model's training"
-        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_flipped)
+        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_flipped, harder=HARDER)
 
     def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
         """Samples to fit to and others to measure on, which are generated first."""

@@ -34,6 +34,7 @@ class Supply:
         more: generates further samples to fit to from (count, seed, the time for it); None where there are no others.
         more_seconds: about how long one of them takes.
         notes: what the user should know.
+        harder: errors on these samples in those on usual ones.
     """
 
     fit: Samples
@@ -45,15 +46,14 @@ class Supply:
     more: Callable[[int, int, Pace | None], Samples] | None = None
     more_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    harder: float = 1.0
 
     def with_mirrored(self, axis: int) -> Supply:
         """With the mirror image of every image to fit to behind it, where there are few; ``axis``: the columns."""
         if self.count >= FEW:
             return self
         arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in self.fit.arrays)
-        fit = replace(
-            self.fit, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None
-        )
+        fit = replace(self.fit, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
         return replace(self, fit=fit)
 
 

@@ -121,7 +121,9 @@ def test_few_rows_have_the_solution_of_their_sums(rng, noise):
     first, second = few.solve([prior]), sums.solve([prior])
     assert first.changed and first.ridge == second.ridge
     assert np.allclose(first.weights, second.weights, atol=1e-4)
-    assert first.before == pytest.approx(second.before, rel=1e-4) and first.after == pytest.approx(second.after, rel=1e-3)
+    assert first.before == pytest.approx(second.before, rel=1e-4) and first.after == pytest.approx(
+        second.after, rel=1e-3
+    )
 
 
 def test_many_rows_are_summed(rng):
@@ -138,5 +140,7 @@ def test_many_rows_are_summed(rng):
 def test_few_rows_with_one_that_is_not_finite_change_nothing(rng):
     weights, rows, targets = problem(rng, 10, features=30)
     rows[0, 0, 0] = np.nan
-    solution = FewRows(1, 30, 3).add(rows[:, :5], targets[:, :5], 0).add(rows[:, 5:], targets[:, 5:], 1).solve([weights])
+    solution = (
+        FewRows(1, 30, 3).add(rows[:, :5], targets[:, :5], 0).add(rows[:, 5:], targets[:, 5:], 1).solve([weights])
+    )
     assert not solution.changed
