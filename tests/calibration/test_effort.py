@@ -9,7 +9,7 @@ from oracle import randomise
 
 from octconvert.calibration import calibrate, refinement
 from octconvert.calibration.data.supply import user_supply
-from octconvert.calibration.effort import FAR, OVERTIME, Budget, Pace
+from octconvert.calibration.effort import FAR, LAID_OUT, OVERTIME, Budget, Pace
 from octconvert.calibration.fitting import sweep
 from octconvert.calibration.fitting.sweep import Sweep
 from octconvert.calibration.start import BATCH_SHARE
@@ -178,7 +178,7 @@ def test_items_that_are_taken_in_time():
 
 def test_a_budget_is_laid_out_and_ends_by_the_clock():
     clock = nets.Clock()
-    budget = Budget(60.0, clock)
+    budget = Budget(60.0 / LAID_OUT, clock)
     budget.seconds_a_sample = 0.01
     assert budget.samples(0.5, 10) == 300 and budget.samples(0.5, 10, each=0.1) == 150
     budget.spend(300, 10)
@@ -187,8 +187,10 @@ def test_a_budget_is_laid_out_and_ends_by_the_clock():
     budget.spend(10_000, 10)
     assert budget.left == 0 and budget.samples(1.0, 1) == 0
     clock.pass_by(20.0)
-    assert budget.elapsed == 20.0 and budget.pace().left == 100.0
-    assert budget.pace(share=0.5, reserve=40.0).left == 30.0 and budget.pace(reserve=200.0).left <= 0
+    left = OVERTIME * 60.0 / LAID_OUT - 20.0
+    assert budget.elapsed == 20.0 and budget.pace().left == pytest.approx(left)
+    assert budget.pace(share=0.5, reserve=40.0).left == pytest.approx((left - 40.0) / 2)
+    assert budget.pace(reserve=200.0).left <= 0
     assert np.isinf(Pace().left)
 
 

@@ -17,6 +17,7 @@ from octconvert.calibration.refinement import (
     LEARNING_RATE,
     LEAST_SAMPLES,
     LEAST_STEPS,
+    LEAST_TIMES,
     MOST_TIMES,
     PROBED,
     RUNS,
@@ -145,7 +146,8 @@ def test_gives_up_what_would_make_too_few_steps():
 
 def test_the_further_from_the_source_the_larger_the_rate():
     errors = (0.0, USUAL_ERROR, 2.25 * USUAL_ERROR, 1e3, np.inf)
-    assert [peak_rate(error) / LEARNING_RATE for error in errors] == pytest.approx([1, 1, 1.5, MOST_TIMES, MOST_TIMES])
+    expected = [LEAST_TIMES, 1, MOST_TIMES, MOST_TIMES, MOST_TIMES]
+    assert [peak_rate(error) / LEARNING_RATE for error in errors] == pytest.approx(expected)
 
 
 def rates_of(steps: int, pace: Pace, each) -> list[float]:
@@ -248,6 +250,14 @@ def test_how_long_a_training_is():
     assert generated.samples * 10.0 + generated.steps * RUNS * BATCH * 0.01 <= 10_000.0 and generated.samples == 300
     few = plan_training(supply_of(nets.small(), LEAST_SAMPLES - 1), 1e9, second, 1)
     assert few.steps == 0 and f"needs {LEAST_SAMPLES} samples" in few.reason
+
+
+def test_a_small_error_is_worth_few_steps():
+    plan = TrainingPlan(1_000, BATCH)
+    assert plan.shortened(1.0).steps == 1_000
+    assert plan.shortened(0.05).steps == 500
+    small = plan.shortened(0.01)
+    assert small.steps == 0 and "an error of 1% " in small.reason and "`calibration_budget`" in small.reason
 
 
 def test_the_time_is_estimated_from_the_model():

@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 from command_line import assert_one_error_line, files, shell
 
-from octconvert.cli import console
 from octconvert.cli.progress import plain_lines, progress_bar
+from octconvert.system.progress import NOTICE
 
 
 def test_progress_forgets_the_stage_before(monkeypatch):
@@ -28,6 +28,20 @@ def test_progress_forgets_the_stage_before(monkeypatch):
     assert [line.split()[0] for line in shown] == ["read", "calibrate:", "check", "save"]
     assert [re.findall(r"\d+/\d+", line) for line in shown] == [["0/1"], ["400/400"], [], ["0/1"]]
     assert len({line.index("━") for line in shown}) == 1 and max(map(len, shown)) <= 80
+    with progress_bar("starting TensorFlow", screen) as show:
+        show(f"{NOTICE}about 30 s", 0, 0)
+    assert "about 30 s" in screen.getvalue()
+
+
+def test_a_pipe_gets_a_line_every_ten_seconds():
+    now, lines = 0.0, []
+    show = plain_lines(lines.append, lambda: now)
+    for now, stage, done in [(1.0, "read", 0), (2.0, f"{NOTICE}about 30 s", 0), (9.0, "fit", 4), (12.0, "fit", 5)]:
+        show(stage, done, 8)
+    assert lines == ["about 30 s", "fit, 5 of 8 (12 s)"]
+    for now in (13.0, 21.9, 22.0, 23.0):
+        show("save", 0, 0)
+    assert lines[2:] == ["save (22 s)"]
 
 
 def test_a_fresh_process_prints_nothing_but_the_result(net):

@@ -52,3 +52,26 @@ def test_output_layers_are_left_to_adam_and_it_goes_to_a_config_and_back():
     model.compile(again, "mse")
     model.fit(np.ones((4, 8, 8, 3)), np.ones((4, 2)), verbose=0)
     assert np.isfinite(model.get_weights()[0]).all()
+
+
+def test_kernels_of_one_shape_move_as_each_alone():
+    rng = np.random.default_rng(0)
+    kernels = [built(layers.Conv2D(4, 3)) for _ in range(3)] + [built(layers.DepthwiseConv2D(3)) for _ in range(2)]
+    gradients = [rng.normal(size=layer.kernel.shape) for layer in kernels]
+    alone = [moved(layer, gradient) for layer, gradient in zip(kernels, gradients, strict=True)]
+    before = [np.array(layer.kernel) for layer in kernels]
+    optimizer = Muon(0.1)
+    optimizer.build([layer.kernel for layer in kernels])
+    optimizer.apply([keras.ops.convert_to_tensor(gradient.astype("float32")) for gradient in gradients])
+    for layer, start, step in zip(kernels, before, alone, strict=True):
+        assert np.allclose(np.array(layer.kernel) - start, step, atol=1e-5)
+
+
+def test_a_variable_without_a_gradient_stays():
+    first, second = (built(layers.Conv2D(4, 3)) for _ in range(2))
+    before = np.array(second.kernel)
+    optimizer = Muon(0.1)
+    optimizer.build([first.kernel, second.kernel])
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([keras.ops.ones(first.kernel.shape), None], [first.kernel, second.kernel])
+    assert np.array_equal(before, np.array(second.kernel))

@@ -91,6 +91,18 @@ class Fatal(keras.layers.Layer):
         return same(x)
 
 
+class Waits(keras.layers.Layer):
+    """Meets the signal while a step of the calibration runs."""
+
+    def call(self, x):
+        from octconvert.system import interrupts
+
+        if hasattr(x, "numpy") and interrupts.are_kept() and not os.path.exists("reached"):
+            _here()
+            time.sleep(3600)
+        return x
+
+
 class Saved(keras.layers.Layer):
     """Meets the signal when a saved file is loaded again, which lies beside the target by then."""
 
@@ -116,7 +128,8 @@ def prepare(folder: Path) -> None:
     np.savez(folder / "labelled.npz", x=np.load(folder / "x.npy"), y=np.arange(80) % 4)
     namespace: dict = {}
     exec(OWN, namespace)
-    for name, kind in (("net", layers.Activation), ("fatal", namespace["Fatal"]), ("saved", namespace["Saved"])):
+    own = {name.lower(): namespace[name] for name in ("Fatal", "Saved", "Waits")}
+    for name, kind in {"net": layers.Activation, **own}.items():
         image = keras.Input((16, 16, 3))
         x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv1")(image)
         x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv2")(x)

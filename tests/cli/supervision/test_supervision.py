@@ -141,6 +141,21 @@ def test_a_signal_is_one_line_and_nothing_temporary_stays(here, prepared, name, 
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("group", [True, False], ids=["terminal", "kill"])
+def test_an_interrupt_of_a_calibration_keeps_what_it_has_done(here, group):
+    argv = ("--calibrate", "x.npy", "--calibration-steps", "select,solve", "--custom-objects", "own.py:Waits")
+    run = start(here, "waits.keras", "-o", "out.keras", "--json", *argv)
+    run.reached()
+    run.send(signal.SIGINT, group)
+    code, out, err = run.end()
+    assert code == 0 and err.count("\n") == 1 and "interrupt again" in err
+    report = json.loads(out)
+    details = [step["detail"] for step in report["calibration"]["steps"]]
+    assert details == ["interrupted", "not begun: interrupted"] and report["passed"]
+    assert (here / "out.keras").exists() and left_behind(here) == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name, code", [("INT", 130), ("HUP", 129)])
 def test_a_worker_that_ignores_signals_is_ended(here, prepared, name, code):
     run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:ignores_signals")
