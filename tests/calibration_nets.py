@@ -244,4 +244,3 @@ CALLED_OFTEN = [shared, siamese, again_and_again, heads_on_scales, nested_twice]
 """Layers and nets that are called more than once."""
 TOPOLOGIES = [inverted_residual, assorted, nested, shared, two_inputs, unet]
 """One of each kind of wiring; what a test is about may need more."""
-

@@ -44,9 +44,9 @@ RUNS = 2.3
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
 PROBED = 6
 """Steps after which it is known how long they take."""
-LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 2e-3, 0.03, 0.4, 1.5
-"""Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`. It grows with the error, from so
-many to so many times as much."""
+LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 2e-3, 0.03, 0.5, 2.0
+"""Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`. It grows with the error's root,
+the distance that there is to go, from so many to so many times as much."""
 STEPS_AN_ERROR = 10_000
 """Times the relative error: steps on synthetic images within the default budget. More gain little for their time."""
 INNER_WEIGHT = 10.0
@@ -143,7 +143,7 @@ def refine(
 
 def peak_rate(error: float) -> float:
     """Of a training that begins at a relative error."""
-    return LEARNING_RATE * float(np.clip(error / USUAL_ERROR, LEAST_TIMES, MOST_TIMES))
+    return LEARNING_RATE * float(np.clip((error / USUAL_ERROR) ** 0.5, LEAST_TIMES, MOST_TIMES))
 
 
 def trained_model(alignment: Alignment) -> Distiller:

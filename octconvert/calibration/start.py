@@ -80,7 +80,18 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     supply = _evaluated(supply, budget)
     began = budget.elapsed
     expected = ModelOutputs.of(graph, supply.held_out, batch, budget.pace())
-    return Run(supply, settings, progress, batch, costs, budget, expected, budget.elapsed - began, uses=uses, calls=len(graph.calls))
+    return Run(
+        supply,
+        settings,
+        progress,
+        batch,
+        costs,
+        budget,
+        expected,
+        budget.elapsed - began,
+        uses=uses,
+        calls=len(graph.calls),
+    )
 
 
 def check_outputs(run: Run) -> None:

@@ -129,9 +129,7 @@ def test_the_same_seed_gives_the_same_weights():
 @pytest.mark.long
 def test_ends_when_the_time_is_over():
     model = nets.two_convolutions()
-    assert (
-        refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
-    )
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
 
 
 @pytest.mark.long
@@ -139,9 +137,7 @@ def test_gives_up_what_would_make_too_few_steps():
     """Every step takes three seconds of a clock that this test moves on."""
     model, clock = nets.two_convolutions(), nets.Clock()
     pace, slow = Pace(clock, until=100.0), lambda done, total: clock.pass_by(3.0)
-    assert (
-        refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
-    )
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
 
 
 def test_the_further_from_the_source_the_larger_the_rate():

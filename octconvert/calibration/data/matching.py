@@ -26,14 +26,14 @@ from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
 
-STEPS = 30
+STEPS = 40
 """Of gradient descent for each batch of images."""
 RATE = 0.05
 """Peak of the learning rate, in deviations of the images; it falls to 0 along a cosine."""
 ALIKE = 0.7
 """Distance of images from the training, as `mean_distance` measures it, that needs no matching. Generated images have
 0.04 for a network of photographs (CIFAR-10), 0.63 and 0.98 for two of clothes on black; the last one alone gains."""
-HARDER = 6.0
+HARDER = 2.0
 """Errors on matched images in those on generated ones: they hold more of what the model looks at."""
 TRACED = 0.06
 """Seconds to build the graph of a descent, for each call of the model."""

@@ -34,7 +34,7 @@ class Supply:
         more: generates further samples to fit to from (count, seed, the time for it); None where there are no others.
         more_seconds: about how long one of them takes.
         notes: what the user should know.
-        harder: errors on these samples in those on usual ones.
+        harder: errors on these samples in those on usual ones, as the worth of a training counts them.
     """
 
     fit: Samples

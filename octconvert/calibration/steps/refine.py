@@ -24,10 +24,9 @@ class Refine(WeightStep):
         if pace.lacks(seconds + traced):
             seconds = max(pace.left - traced, 0.0)
         training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes, run.uses)
-        measured = np.isfinite(candidate.error)
-        error = candidate.error / run.supply.harder if measured else refinement.USUAL_ERROR
+        error = candidate.error if np.isfinite(candidate.error) else refinement.USUAL_ERROR  # it may not be measured
         if training.steps and run.settings.synthetic and run.settings.budget is None:
-            training = training.shortened(error)
+            training = training.shortened(error / run.supply.harder)
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
         alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
