@@ -120,7 +120,7 @@ def _model(name: str):
 
 
 def _normalized(model):
-    """The model with the statistics of BatchNormalization of some images: with random weights its values vanish else."""
+    """With the statistics that BatchNormalization has of some images: with random weights values vanish else."""
     import keras
 
     from octconvert.calibration.data.synthetic import dead_leaves

@@ -76,8 +76,7 @@ def calibrate(
         check_outputs(run)
         base = _base(run, plain)
         run.notice(
-            f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less; an interrupt (Ctrl-C) keeps"
-            " what is done"
+            f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less; Ctrl-C keeps what is done"
         )
     except NotPossible as error:
         return _uncalibrated(planned, progress, str(error))

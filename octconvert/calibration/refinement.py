@@ -24,12 +24,12 @@ from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
+from octconvert.text.words import fine_percent
 from octconvert.training.augmentation import flipped_and_shifted
 from octconvert.training.distiller import Distiller
 from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import muon_for
 from octconvert.training.overrides import overridden
-from octconvert.text.words import fine_percent
 from octconvert.training.schedule import warm_up_cosine
 
 BATCH = 32

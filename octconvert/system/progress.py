@@ -8,8 +8,8 @@ from typing import TypeAlias
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``: ``done`` of ``total`` steps of a stage are complete.
 
-``total`` is 0 where the number of steps is not known. Calls come from the thread that does the work. A stage that begins
-with `NOTICE` is a sentence for the user, not a stage.
+``total`` is 0 where the number of steps is not known. Calls come from the thread that does the work. A stage that
+begins with `NOTICE` is a sentence for the user, not a stage.
 """
 NOTICE = "notice: "
 

@@ -12,7 +12,6 @@ import numpy as np
 from keras import ops
 
 from octconvert.model.tensors import BackendTensor
-
 from octconvert.training.schedule import warm_up_cosine
 
 LEAST_OUTPUTS = 2

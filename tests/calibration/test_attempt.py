@@ -1,9 +1,6 @@
 """An interrupt ends a calibration, and what it has done is kept."""
 
-from dataclasses import replace
-
 import calibration_nets as nets
-import numpy as np
 import pytest
 
 import octconvert

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import keras
+from calibration_nets import Clock
 from command_line import assert_one_error_line, files, shell
 
 from octconvert.cli.progress import plain_lines, progress_bar
@@ -34,12 +35,14 @@ def test_progress_forgets_the_stage_before(monkeypatch):
 
 
 def test_a_pipe_gets_a_line_every_ten_seconds():
-    now, lines = 0.0, []
-    show = plain_lines(lines.append, lambda: now)
-    for now, stage, done in [(1.0, "read", 0), (2.0, f"{NOTICE}about 30 s", 0), (9.0, "fit", 4), (12.0, "fit", 5)]:
+    clock, lines = Clock(), []
+    show = plain_lines(lines.append, clock)
+    for seconds, stage, done in [(1.0, "read", 0), (1.0, f"{NOTICE}about 30 s", 0), (7.0, "fit", 4), (3.0, "fit", 5)]:
+        clock.pass_by(seconds)
         show(stage, done, 8)
     assert lines == ["about 30 s", "fit, 5 of 8 (12 s)"]
-    for now in (13.0, 21.9, 22.0, 23.0):
+    for seconds in (1.0, 8.9, 0.1, 1.0):
+        clock.pass_by(seconds)
         show("save", 0, 0)
     assert lines[2:] == ["save (22 s)"]
 

@@ -88,7 +88,7 @@ def training_statistics(graph: CallGraph) -> list[TrainingStatistics]:
 
 
 def mean_distance(graph: CallGraph, samples: Samples) -> float:
-    """Of a batch of all samples from the training: the mean over the normalisations, see `TrainingStatistics.distance`."""
+    """Of the samples, as one batch, from the training: the mean of `TrainingStatistics.distance`."""
     statistics = training_statistics(graph)
     tensors = observe(graph, list(samples.arrays), [each.tensor for each in statistics])
     by_tensor = {each.tensor: each for each in statistics}
