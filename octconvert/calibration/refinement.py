@@ -39,7 +39,7 @@ KEPT = 3
 """Activations of a training step, in those of a run of the source."""
 TRACED = 0.14
 """Seconds to build the graph of a training step, for each call of the source."""
-RUNS = 2.3
+RUNS = 1.9
 """Time of a step for one sample in runs of the source, which are slower because they run call by call."""
 LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
 PROBED = 6

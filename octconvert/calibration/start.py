@@ -33,7 +33,7 @@ BATCH_BYTES, MOST_BATCH = 2**28, 256
 """Activations of one batch, and its samples, at most."""
 BATCH_SHARE = 0.05
 """Share of the time for one batch at most: it is the least that can be left out."""
-EVALUATING, EVIDENCE_SHARE = 8.0, 0.2
+EVALUATING, EVIDENCE_SHARE = 6.0, 0.2
 """Runs of the source that all evaluations of a held-out sample take, and their share of the time."""
 TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""

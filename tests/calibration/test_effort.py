@@ -1,5 +1,9 @@
 """A calibration ends in time, whatever a unit of its work takes: the clock is one that the tests move on."""
 
+import subprocess
+import sys
+import time
+
 import calibration_nets as nets
 import keras
 import numpy as np
@@ -121,6 +125,24 @@ def test_another_speed_of_the_machine_changes_no_weight(options):
         keras.utils.set_random_seed(1)
         done = calibrated(nets.small(), nets.Clock(each), budget=1e3, **options)
         assert done.report.cut == () and {"solve", "refine"} <= {step.name for step in done.report.steps}
+        weights.append(done.rewritten.model.get_weights())
+    assert all(np.array_equal(first, second) for first, second in zip(*weights, strict=True))
+
+
+@pytest.mark.long
+def test_busy_processes_beside_it_change_no_weight():
+    """The real clock, and a budget that is enough for that."""
+    weights = []
+    for busy in (0, 2):
+        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+        try:
+            keras.utils.set_random_seed(1)
+            done = calibrated(nets.small(), time.monotonic, budget=600.0, samples=64)
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+        assert done.report.cut == () and "refine" in {step.name for step in done.report.steps}
         weights.append(done.rewritten.model.get_weights())
     assert all(np.array_equal(first, second) for first, second in zip(*weights, strict=True))
 

@@ -15,9 +15,9 @@ from octconvert.calibration.selection import Moments
 from octconvert.calibration.sensitivity import sensitivity
 from octconvert.planning.planned import Planned
 
-SURVEYING, SURVEY_SHARE, LEAST_SURVEYED = 2.0, 0.2, 16
+SURVEYING, SURVEY_SHARE, LEAST_SURVEYED = 1.5, 0.2, 16
 """Runs of the source that one sample of a survey takes; a survey's share of the time, and its samples at least."""
-SENSED, LEAST_SENSED, SENSING, SENSING_SHARE = 256, 8, 8.0, 0.1
+SENSED, LEAST_SENSED, SENSING, SENSING_SHARE = 256, 8, 5.0, 0.1
 """Samples for the sensitivity at most and at least, runs of the source that one takes, and their share of the time."""
 
 
