@@ -41,6 +41,9 @@ from octconvert.results.report import CalibrationReport
 from octconvert.rewriting import Rewritten, rewrite
 from octconvert.system.progress import Progress
 
+COMPARED = 16
+"""Samples that the layers are compared on: each has many positions."""
+
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
@@ -147,10 +150,11 @@ def _calibrated(run: Run, state: State, planned: Planned) -> Calibrated:
 
 
 def _errors(run: Run, rewritten: Rewritten) -> dict[str, float]:
-    """Of the layers, on the held-out samples that there is time for."""
+    """Of the layers, on some of the held-out samples, for which there is time."""
     run.progress("calibrate: errors of the layers", 0, 0)
-    alignment, pace = Alignment(rewritten), run.budget.pace()
-    return errors_by_layer(alignment, pace.units(run.supply.held_out.batches(run.batch)))
+    alignment, pace, held_out = Alignment(rewritten), run.budget.pace(), run.supply.held_out
+    some = range(min(held_out.count, COMPARED))
+    return errors_by_layer(alignment, pace.units(held_out.batches(run.batch, some)))
 
 
 def _report(run: Run, state: State) -> CalibrationReport:
