@@ -47,8 +47,12 @@ PROBED = 6
 LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 2e-3, 0.03, 0.5, 2.0
 """Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`. It grows with the error's root,
 the distance that there is to go, from so many to so many times as much."""
-STEPS_AN_ERROR = 10_000
-"""Times the relative error: steps on synthetic images within the default budget. More gain little for their time."""
+SAMPLES_AN_ERROR = 210_000
+"""Times the relative error: samples of all steps together, on synthetic images within the default budget. More gain
+little for their time."""
+SHORT, LEAST_BATCH = 300, 12
+"""Steps of a training that has smaller batches for it, and their samples at least. Fewer steps do not come back from
+where the first ones lead."""
 INNER_WEIGHT = 10.0
 """Weight of the loss of all inner tensors together; the outputs have 1. They are what keeps few samples from being
 learned by heart: with 900 images and whole-low interiors 1 ends further from the source than 3, and 3 than 10."""
@@ -74,12 +78,17 @@ class TrainingPlan:
     samples: int = SYNTHETIC_SAMPLES
 
     def shortened(self, error: float) -> TrainingPlan:
-        """As long as an error of the outputs is worth."""
-        steps = min(self.steps, int(STEPS_AN_ERROR * error))
-        if steps >= LEAST_STEPS:
-            return replace(self, steps=steps)
-        reason = f"an error of {fine_percent(error)} is not worth its time; a `calibration_budget` of your own is used"
-        return TrainingPlan(0, reason=reason)
+        """As long as an error of the outputs is worth: fewer steps, then smaller batches."""
+        samples = int(SAMPLES_AN_ERROR * error)
+        if samples >= SHORT * self.batch:
+            return replace(self, steps=min(self.steps, samples // self.batch))
+        batch = min(samples // SHORT // 2 * 2, self.batch)
+        if batch < min(LEAST_BATCH, self.batch):
+            reason = (
+                f"an error of {fine_percent(error)} is not worth its time; a `calibration_budget` of your own is used"
+            )
+            return TrainingPlan(0, reason=reason)
+        return replace(self, steps=min(SHORT, self.steps * self.batch // batch), batch=batch)
 
 
 def plan_training(
@@ -129,7 +138,7 @@ def refine(
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
     model = trained_model(alignment)
-    rate = peak_rate(error)
+    rate = peak_rate(error) * (training.batch / BATCH) ** 0.5  # gradients of few samples are less certain
     # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
     model.compile(muon_for(alignment.model, rate), jit_compile=backend.backend() == "jax")
     watch = Schedule(rate, training.steps, pace, progress)

@@ -21,6 +21,8 @@ from octconvert.calibration.refinement import (
     MOST_TIMES,
     PROBED,
     RUNS,
+    SAMPLES_AN_ERROR,
+    SHORT,
     TRAINING_BYTES,
     USUAL_ERROR,
     Schedule,
@@ -239,7 +241,7 @@ def test_how_long_a_training_is():
     assert plan_training(supply, 1e9, second, 1).batch == BATCH
     large = plan_training(supply, 1e9, second, TRAINING_BYTES // (2 * KEPT))
     assert large.batch == 2
-    short = plan_training(supply, 2.0 * BATCH * (LEAST_STEPS - 1), second, 1)
+    short = plan_training(supply, RUNS * BATCH * (LEAST_STEPS - 1), second, 1)
     assert short.steps == 0 and "`calibration_budget`" in short.reason
     made = replace(supply, more=lambda *_: supply.fit, more_seconds=10.0)
     generated = plan_training(made, 10_000.0, 0.01, 1)
@@ -248,12 +250,18 @@ def test_how_long_a_training_is():
     assert few.steps == 0 and f"needs {LEAST_SAMPLES} samples" in few.reason
 
 
-def test_a_small_error_is_worth_few_steps():
+def test_a_training_is_as_long_as_its_error_is_worth():
+    """Fewer steps, then smaller batches, then none."""
     plan = TrainingPlan(1_000, BATCH)
-    assert plan.shortened(1.0).steps == 1_000
-    assert plan.shortened(0.05).steps == 500
-    small = plan.shortened(0.01)
-    assert small.steps == 0 and "an error of 1% " in small.reason and "`calibration_budget`" in small.reason
+    assert plan.shortened(1.0) == plan
+    fewer = plan.shortened(1.5 * SHORT * BATCH / SAMPLES_AN_ERROR)
+    assert fewer.steps == pytest.approx(1.5 * SHORT, abs=1) and fewer.batch == BATCH
+    smaller = plan.shortened(0.5 * SHORT * BATCH / SAMPLES_AN_ERROR + 1e-4)
+    assert (smaller.steps, smaller.batch) == (SHORT, BATCH // 2)
+    none = plan.shortened(0.01)
+    assert none.steps == 0 and "an error of 1% " in none.reason and "`calibration_budget`" in none.reason
+    assert TrainingPlan(200, BATCH).shortened(0.5 * SHORT * BATCH / SAMPLES_AN_ERROR + 1e-4).steps == SHORT  # of half
+    assert TrainingPlan(200, 4).shortened(0.01) == TrainingPlan(200, 4)  # large images have small batches
 
 
 def test_the_time_is_estimated_from_the_model():
