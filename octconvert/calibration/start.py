@@ -150,7 +150,7 @@ def _matched(
         return None
     affordable = budget.samples(MATCHING_SHARE, MATCHING * matching.STEPS, generator.seconds)
     count = int(min(affordable, MOST_MATCHED / uses, settings.samples // 2))
-    if count < LEAST_MATCHED / uses:
+    if count < max(LEAST_MATCHED / uses, 2):
         return None
     batch = min(training_batch(costs.activation_bytes, uses, MOST_MATCHED), count)
     count = count // batch * batch
