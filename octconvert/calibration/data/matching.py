@@ -175,7 +175,7 @@ class Pictures(keras.Model):
         for pixels, array in zip(self.pixels, arrays, strict=True):
             pixels.assign(array)
         for variable in self.optimizer.variables if self.optimizer.built else ():
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def call(self, inputs: Any, training: bool | None = None) -> list[BackendTensor]:
         return self._inner([ops.convert_to_tensor(pixels) for pixels in self.pixels], training=False)
