@@ -65,9 +65,7 @@ class WeightStep(CalibrationStep):
         error = before.candidate.error
         change = change_of_error(error, measured.error)
         if measured.error < error:
-            return replace(
-                outcome, state=replace(outcome.state, current=measured), detail=f"{outcome.detail}: {change}"
-            )
+            return Outcome(replace(outcome.state, current=measured), f"{outcome.detail}: {change}")
         return Outcome(before, f"{outcome.detail}, no nearer to the source: {change}, undone", kept=False)
 
 

@@ -20,6 +20,7 @@ from octconvert.calibration.alignment import Alignment
 from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.fitting.linear import regressions
+from octconvert.calibration.inner_tensors import InnerTensors
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.model.tensors import BackendTensor
@@ -30,7 +31,7 @@ from octconvert.training.distiller import Distiller
 from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import muon_for
 from octconvert.training.overrides import overridden
-from octconvert.training.schedule import warm_up_cosine
+from octconvert.training.schedule import set_learning_rate, warm_up_cosine
 
 BATCH = 32
 TRAINING_BYTES = 2**31
@@ -162,7 +163,7 @@ def trained_model(alignment: Alignment) -> Distiller:
     weights += [INNER_WEIGHT * share / len(inner) for tensor in inner for share in _shares(alignment, tensor)]
     return Refiner(
         lambda inputs, training: _source_values(alignment, inputs, inner),
-        InnerOutputs(alignment, inner),
+        inner_outputs(alignment, inner),
         [RelativeSquaredError() for _ in weights],
         weights=weights,
     )
@@ -181,23 +182,15 @@ class Refiner(Distiller):
         return self.converted(inputs, training=False)
 
 
-class InnerOutputs(keras.Model):
+def inner_outputs(alignment: Alignment, inner: list[int]) -> InnerTensors:
     """The converted model with the counterparts of inner tensors of the source as further outputs, flat."""
-
-    def __init__(self, alignment: Alignment, inner: list[int]):
-        super().__init__(dtype="float32", autocast=False)
-        self.model = alignment.model
-        counterparts = [number for tensor in inner for number in alignment.counterparts[tensor].numbers]
-        self._graph, self._numbers = alignment.converted, [*alignment.converted.outputs, *counterparts]
-        self.built = True
-
-    def call(self, inputs: Any, training: bool | None = None) -> list[BackendTensor]:
-        tensors = tensors_of(self._graph, tree.flatten(inputs), self._numbers)
-        return [ops.cast(tensors[number], "float32") for number in self._numbers]
+    counterparts = [number for tensor in inner for number in alignment.counterparts[tensor].numbers]
+    numbers = [*alignment.converted.outputs, *counterparts]
+    return InnerTensors(alignment.converted, numbers, alignment.model)
 
 
 def _source_values(alignment: Alignment, inputs: Any, inner: list[int]) -> list[BackendTensor]:
-    """The outputs and inner tensors of the source, as `InnerOutputs` has them."""
+    """The outputs and inner tensors of the source, as `inner_outputs` has them."""
     graph = alignment.source
     tensors = tensors_of(graph, tree.flatten(inputs), [*graph.outputs, *inner])
     parts = [
@@ -269,9 +262,7 @@ class Schedule(keras.callbacks.Callback):
         self._warm = pace.clock()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if backend.backend() == "jax":  # which holds the state of a training elsewhere meanwhile
-            self.model.jax_state_sync()
-        self.model.optimizer.learning_rate = self._rate(self._place)
+        set_learning_rate(self.model, self._rate(self._place))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.steps += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import keras
+from keras import backend
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises: Adam's first steps are large, and the start is a good one."""
@@ -15,3 +16,10 @@ def warm_up_cosine(peak: float, steps: int) -> keras.optimizers.schedules.Learni
     rising = math.ceil(WARM_UP * steps)
     falling = max(1, steps - rising)
     return keras.optimizers.schedules.CosineDecay(0.0, falling, warmup_target=peak, warmup_steps=rising)
+
+
+def set_learning_rate(model: keras.Model, rate: float) -> None:
+    """Of a model that is being trained."""
+    if backend.backend() == "jax":  # which holds the state of a training elsewhere meanwhile
+        model.jax_state_sync()
+    model.optimizer.learning_rate = rate

@@ -12,7 +12,7 @@ import numpy as np
 
 from octconvert.calibration.data.input_range import InputRange, find_range, image_like
 from octconvert.calibration.data.matching import ALIKE, HARDER, Bounds, matched, mean_distance
-from octconvert.calibration.data.supply import HELD_OUT, Supply
+from octconvert.calibration.data.supply import HELD_OUT, Supply, with_mirrored
 from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
 from octconvert.calibration.effort import Pace
 from octconvert.errors import InputError, UsageError
@@ -122,9 +122,7 @@ class Generator:
         if changed is None:
             return None
         own, held_out = changed.split(HELD_OUT, seed)
-        parts = [own.arrays]
-        if self.may_be_flipped:
-            parts.append(tuple(np.flip(array, self.graph.spatial_axes[1]) for array in own.arrays))
+        parts = [with_mirrored(own, self.graph.spatial_axes[1]).arrays if self.may_be_flipped else own.arrays]
         if counts.others:
             parts.append(self.make(counts.others, seed + 3, pace).arrays)
         order = np.random.default_rng(seed).permutation(sum(len(part[0]) for part in parts))

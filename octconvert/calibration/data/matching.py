@@ -9,7 +9,7 @@ different from each other.
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,14 +17,17 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import backend, layers, ops
+from keras import backend, ops
 
+from octconvert.calibration.data.first_convolutions import running_statistics
 from octconvert.calibration.effort import Pace
+from octconvert.calibration.inner_tensors import InnerTensors
 from octconvert.layers.gradients import safe_gradients
-from octconvert.model.execution import observe, tensors_of
+from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
+from octconvert.training.schedule import set_learning_rate
 
 STEPS = 40
 """Of gradient descent for each batch of images."""
@@ -72,18 +75,15 @@ class TrainingStatistics:
 def training_statistics(graph: CallGraph) -> list[TrainingStatistics]:
     """Of every BatchNormalization that is called once and has statistics of a training."""
     calls = [call for call in graph.calls if call.kind == OPERATION]
-    every = [call.operation for call in calls]
+    uses = Counter(id(call.operation) for call in calls)
     statistics = []
     for call in calls:
-        layer = call.operation
-        if not isinstance(layer, layers.BatchNormalization) or sum(other is layer for other in every) > 1:
-            continue
-        pair = (layer.moving_mean, layer.moving_variance)
-        mean, variance = (np.asarray(ops.convert_to_numpy(each), dtype="float32") for each in pair)
-        untrained = not mean.any() and (variance == 1).all()
-        if not untrained and np.isfinite(mean).all() and np.isfinite(variance).all():
-            axis = layer.axis % len(graph.tensors[call.inputs[0]].shape)
-            statistics.append(TrainingStatistics(call.inputs[0], axis, mean, variance + np.float32(layer.epsilon)))
+        running = running_statistics(call) if uses[id(call.operation)] == 1 else None
+        if running is not None and all(np.isfinite(each).all() for each in running):
+            mean, variance = (each.astype("float32") for each in running)
+            layer, (tensor,) = call.operation, call.inputs
+            axis = layer.axis % len(graph.tensors[tensor].shape)
+            statistics.append(TrainingStatistics(tensor, axis, mean, variance + np.float32(layer.epsilon)))
     return statistics
 
 
@@ -187,19 +187,6 @@ class Pictures(keras.Model):
         return sum(each.distance(values) for each, values in pairs) / len(self._statistics)
 
 
-class InnerTensors(keras.Model):
-    """Tensors of a call graph, at inference; none of its weights belong to this model."""
-
-    def __init__(self, graph: CallGraph, numbers: list[int]):
-        super().__init__(dtype="float32", autocast=False)
-        self._graph, self._numbers = graph, numbers
-        self.built = True
-
-    def call(self, inputs: list[BackendTensor], training: bool | None = None) -> list[BackendTensor]:
-        tensors = tensors_of(self._graph, inputs, self._numbers)
-        return [tensors[number] for number in self._numbers]
-
-
 def _within(bounds: Bounds) -> Callable[[BackendTensor], BackendTensor] | None:
     if bounds is None:
         return None
@@ -212,13 +199,12 @@ class DescentSteps(keras.callbacks.Callback):
 
     def __init__(self, rate: float, pace: Pace, progress: Callable[[int], None]):
         super().__init__()
-        self._rate, self._pace, self._progress = rate, pace, progress
+        self._rate = keras.optimizers.schedules.CosineDecay(rate, STEPS)
+        self._pace, self._progress = pace, progress
         self.is_cut = False
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if backend.backend() == "jax":  # which holds the state of a training elsewhere meanwhile
-            self.model.jax_state_sync()
-        self.model.optimizer.learning_rate = self._rate * 0.5 * (1 + math.cos(math.pi * batch / STEPS))
+        set_learning_rate(self.model, self._rate(batch))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._progress(batch + 1)

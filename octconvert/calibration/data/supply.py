@@ -48,13 +48,11 @@ class Supply:
     notes: tuple[str, ...] = ()
     harder: float = 1.0
 
-    def with_mirrored(self, axis: int) -> Supply:
-        """With the mirror image of every image to fit to behind it, where there are few; ``axis``: the columns."""
-        if self.count >= FEW:
-            return self
-        arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in self.fit.arrays)
-        fit = replace(self.fit, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
-        return replace(self, fit=fit)
+
+def with_mirrored(samples: Samples, axis: int) -> Samples:
+    """The mirror image of every image behind it, without labels; ``axis``: the columns."""
+    arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in samples.arrays)
+    return replace(samples, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
 
 
 def user_supply(
@@ -80,5 +78,5 @@ def user_supply(
     share = min(HELD_OUT, MOST_HELD_OUT / samples.count)
     fit, held_out = samples.split(share, settings.seed)
     images = all(len(graph.tensors[n].shape) == 4 and image_like(graph, i) for i, n in enumerate(graph.inputs))
-    supply = Supply(fit, held_out, samples.origin, "", fit.count, images, notes=notes)
-    return supply.with_mirrored(graph.spatial_axes[1]) if images else supply
+    fitted = with_mirrored(fit, graph.spatial_axes[1]) if images and fit.count < FEW else fit
+    return Supply(fitted, held_out, samples.origin, "", fit.count, images, notes=notes)

@@ -135,12 +135,29 @@ class Regression:
         kernel = np.asarray(ops.convert_to_numpy(value), dtype="float64")
         return turned(kernel) if self.kind == TRANSPOSED else kernel
 
+    @property
+    def features(self) -> int:
+        """Inputs of one output: the rows of a block's `weights`."""
+        return sum(map(self._features, self.terms))
+
+    def _features(self, term: Term) -> int:
+        return self._taps if self._is_depthwise else self._taps * self._shape(term)[-2]
+
+    def _shape(self, term: Term) -> tuple[int, ...]:
+        """Of the kernel as `_kernel` has it."""
+        *sizes, inputs, outputs = getattr(self.layer, term.kernel).shape
+        return (*sizes, outputs, inputs) if self.kind == TRANSPOSED else (*sizes, inputs, outputs)
+
+    @property
+    def _taps(self) -> int:
+        return self.kernel_size[0] * self.kernel_size[1]
+
     def _stacked(self, kernel: np.ndarray) -> np.ndarray:
         if self._is_depthwise:  # (rows, columns, channels, multiplier)
             return np.moveaxis(kernel.reshape(-1, *kernel.shape[2:]), 1, 0)
-        taps, rows, outputs = self.kernel_size[0] * self.kernel_size[1], kernel.shape[-2], kernel.shape[-1]
-        split = kernel.reshape(taps, rows, self.blocks, outputs // self.blocks)
-        return np.moveaxis(split, 2, 0).reshape(self.blocks, taps * rows, -1)
+        rows, outputs = kernel.shape[-2:]
+        split = kernel.reshape(self._taps, rows, self.blocks, outputs // self.blocks)
+        return np.moveaxis(split, 2, 0).reshape(self.blocks, self._taps * rows, -1)
 
     @property
     def _is_depthwise(self) -> bool:
@@ -150,17 +167,15 @@ class Regression:
         """The inverse of `weights`."""
         start = 0
         for term in self.terms:
-            variable = getattr(self.layer, term.kernel)
-            shape = self._kernel(term, None).shape
-            taps = self.kernel_size[0] * self.kernel_size[1]
-            count = taps if self._is_depthwise else taps * shape[-2]
+            shape, count = self._shape(term), self._features(term)
             part = weights[:, start : start + count]
             start += count
             if self._is_depthwise:
                 kernel = np.moveaxis(part, 0, 1)
             else:
-                kernel = np.moveaxis(part.reshape(self.blocks, taps, shape[-2], -1), 0, 2)
+                kernel = np.moveaxis(part.reshape(self.blocks, self._taps, shape[-2], -1), 0, 2)
             kernel = kernel.reshape(shape)
+            variable = getattr(self.layer, term.kernel)
             variable.assign(turned(kernel) if self.kind == TRANSPOSED else kernel)
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from keras import ops
@@ -87,11 +88,10 @@ class Sweep:
 
     def run(self) -> list[FitResult]:
         """Solve every wave."""
-        waves = waves_of(self.alignment)
+        waves, weights = self._waves, self._weights
         self.unfitted = tuple(note for wave in waves for note in wave.unfitted)
         source_calls = [call for call in self.alignment.source.calls if call.kind != SOURCE_INPUT]
         self._frontiers, self._source_left = (Frontier(), Frontier()), source_calls
-        weights = self._weights(waves)
         results: list[FitResult] = []
         for number in range(len(waves)):
             self.progress(number, len(waves))
@@ -109,13 +109,18 @@ class Sweep:
     @property
     def seconds(self) -> float:
         """About how long it takes on a usual machine."""
-        return sum(self._weights(waves_of(self.alignment)))
+        return sum(self._weights)
 
-    def _weights(self, waves: list[Wave]) -> list[float]:
+    @cached_property
+    def _waves(self) -> list[Wave]:
+        return waves_of(self.alignment)
+
+    @cached_property
+    def _weights(self) -> list[float]:
         """Estimated seconds of each wave."""
         shapes = [(None, *array.shape[1:]) for array in self.samples.arrays]
         macs = call_macs(with_input_shapes(self.alignment.source, shapes))
-        return [self._weight(wave, macs) for wave in waves]
+        return [self._weight(wave, macs) for wave in self._waves]
 
     def _weight(self, wave: Wave, macs: Mapping[int, int]) -> float:
         work = 0.0
@@ -123,7 +128,7 @@ class Sweep:
             sources = {call.aligned.source.index for call in fitted.calls}
             work += 3.0 * self.samples.count * sum(macs.get(index, 0) for index in sources)
             for regression in regressions(fitted.layer):
-                features = regression.weights().shape[1]
+                features = regression.features
                 rows = self._rows(regression, len(fitted.calls)) * self.batches * len(fitted.calls)
                 work += regression.blocks * features**2 * (rows + 10 * features)  # the Gram matrix, and to solve it
                 work += GATHERED * regression.blocks * features * rows
@@ -212,7 +217,7 @@ class Sweep:
 
     def _rows(self, regression: Regression, calls: int) -> int:
         """Positions to draw from one batch at each of the layer's calls."""
-        size = regression.blocks * regression.weights().shape[1]
+        size = regression.blocks * regression.features
         most = min(WORK / (size * size / regression.blocks), ROWS_A_FEATURE * size / regression.blocks)
         total = int(np.clip(most, LEAST_ROWS, MOST_ROWS))
         return max(1, min(total // self._all_batches // calls, MOST_NUMBERS // size))

@@ -28,8 +28,11 @@ class Solve(WeightStep):
     restores = False  # where the model is no better, `accepted` takes the base in its place
 
     def apply(self, run: Run, state: State) -> Outcome:
-        detail, unfitted = fit_layers(run, state.candidate, run.samples_to_fit(), run.pace(self.name), announced=True)
-        return Outcome(replace(state, unfitted=unfitted), detail)
+        sweep = _sweep(run, state.candidate, run.samples_to_fit(), run.pace(self.name))
+        refined = f", then up to {run.budget.left:.0f} s of refine" if "refine" in run.settings.steps else ""
+        run.notice(f"least squares: about {sweep.seconds:.0f} s{refined}")
+        detail = _fitted(sweep)
+        return Outcome(replace(state, unfitted=sweep.unfitted), detail)
 
     def judge(self, run: Run, before: State, outcome: Outcome, measured: Candidate) -> Outcome:
         """It has to be better than the base, unless alphas were chosen: the base has others."""
@@ -39,17 +42,17 @@ class Solve(WeightStep):
         return Outcome(replace(outcome.state, current=measured), outcome.detail if kept else change, kept)
 
 
-def fit_layers(
-    run: Run, candidate: Candidate, samples: Samples, pace: Pace, announced: bool = False
-) -> tuple[str, tuple[str, ...]]:
-    """Fit the candidate's layers in place; returns what the report says, and notes on layers that can not be fitted.
-
-    Args:
-        announced: the user is informed how long it takes, and what follows.
+def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> None:
+    """Fit the candidate's layers in place.
 
     Raises:
         OutOfTime: there is no time for it.
     """
+    _fitted(_sweep(run, candidate, samples, pace))
+
+
+def _sweep(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> Sweep:
+    """Of the candidate's layers; its time is set aside."""
     if pace.lacks():
         raise OutOfTime
     alignment = Alignment(candidate.rewritten)
@@ -57,13 +60,13 @@ def fit_layers(
     prior = _matched(candidate.rewritten, folded)
     batch = max(1, min(run.batch, samples.count // LEAST_BATCHES))
     sweep = Sweep(alignment, samples, batch, run.settings.seed, (prior,), run.stage("least squares"), pace)
-    seconds = sweep.seconds
-    run.budget.spend_seconds(seconds)
-    if announced:
-        refined = f", then up to {run.budget.left:.0f} s of refine" if "refine" in run.settings.steps else ""
-        run.notice(f"least squares: about {seconds:.0f} s{refined}")
-    results = sweep.run()
-    return _summary(results) + _cut_off(sweep), sweep.unfitted
+    run.budget.spend_seconds(sweep.seconds)
+    return sweep
+
+
+def _fitted(sweep: Sweep) -> str:
+    """What the report says of the sweep, which is run."""
+    return _summary(sweep.run()) + _cut_off(sweep)
 
 
 def accepted(run: Run, state: State) -> State:
