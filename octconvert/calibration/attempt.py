@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -78,12 +77,11 @@ def attempt(step: CalibrationStep, run: Run, state: State) -> State:
     """
     if not step.is_due(run, state):
         return state
-    if run.budget.is_interrupted:
+    if interrupts.is_requested():
         return replace(state, reports=(*state.reports, Step(step.name, False, f"not begun: {INTERRUPTED}", 0.0)))
     started = run.budget.elapsed
     run.progress(f"calibrate: {step.name}", 0, 0)
-    with nullcontext() if step.is_essential else interrupts.kept():
-        outcome = _measured(step, run, state) if isinstance(step, WeightStep) else _guarded(step, run, state)
+    outcome = _measured(step, run, state) if isinstance(step, WeightStep) else _guarded(step, run, state)
     report = Step(step.name, outcome.kept, outcome.detail, run.budget.elapsed - started)
     return replace(outcome.state, reports=(*outcome.state.reports, report))
 
@@ -91,13 +89,11 @@ def attempt(step: CalibrationStep, run: Run, state: State) -> State:
 def _guarded(step: CalibrationStep, run: Run, state: State) -> Outcome:
     """A step that ends by itself, or that the user has ended."""
     try:
-        return step.apply(run, state)
+        with interrupts.breakable():
+            return step.apply(run, state)
     except OctconvertError:
         raise
-    except KeyboardInterrupt:
-        if step.is_essential or run.budget.is_interrupted:
-            raise
-        run.budget.interrupt()
+    except interrupts.Ended:
         return Outcome(state, INTERRUPTED, kept=isinstance(step, WeightStep))  # what it has done by then may be good
     except OutOfTime:
         return Outcome(state, OUT_OF_TIME, kept=False)
@@ -124,11 +120,6 @@ def _judged(step: WeightStep, run: Run, state: State, outcome: Outcome) -> Outco
         return step.judge(run, state, outcome, run.measured(outcome.state.candidate))
     except OctconvertError:
         raise
-    except KeyboardInterrupt:
-        if run.budget.is_interrupted:
-            raise
-        run.budget.interrupt()
-        return Outcome(outcome.state, f"{outcome.detail}, not measured, undone; {INTERRUPTED}", kept=False)
     except OutOfTime:
         undone = f"{outcome.detail}, not measured, undone; " if step.restores else ""
         return Outcome(outcome.state, undone + OUT_OF_TIME, kept=False)

@@ -39,6 +39,7 @@ from octconvert.planning.planned import Planned
 from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport
 from octconvert.rewriting import Rewritten, rewrite
+from octconvert.system import interrupts
 from octconvert.system.progress import Progress
 
 COMPARED = 16
@@ -78,24 +79,29 @@ def calibrate(
         run = replace(start(planned.graph, settings, progress), timing=timing)
         check_outputs(run)
         base = _base(run, plain)
-        run.notice(
-            f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less; Ctrl-C keeps what is done"
-        )
+        run.notice(f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less")
     except NotPossible as error:
         return _uncalibrated(planned, progress, str(error))
     except OutOfTime:
         budget = f"a budget of {settings.seconds:g} s (`calibration_budget`)"
         return _uncalibrated(planned, progress, f"the model takes too long for {budget}")
     state = State(base.planned.with_options(weights=plain.options.weights), base=base)
-    state = with_target(run, state)
-    state = chosen(run, state)
+    if settings.searches:  # without what is searched for there is nothing to keep
+        state = chosen(run, with_target(run, state))
+    with interrupts.kept():
+        run.notice("Ctrl-C keeps what is done from now on")
+        state = state if settings.searches else chosen(run, state)
+        return _calibrated(run, _built(run, state, plain), planned)
+
+
+def _built(run: Run, state: State, plain: Planned) -> State:
+    """The steps that change weights, on a model that is built from the chosen plan."""
     state = replace(state, current=run.candidate(state.planned, "slice"))
     state = attempt(Solve(), run, state)
     state = accepted(run, state)
     state = attempt(Renormalize(), run, state)
     state = attempt(Refine(), run, state)
-    state = trusted(run, state, plain)
-    return _calibrated(run, state, planned)
+    return trusted(run, state, plain)
 
 
 def prepared_plan(

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from octconvert.results.report import Cost
+from octconvert.system import interrupts
 
 Clock = Callable[[], float]
 Item = TypeVar("Item")
@@ -81,6 +82,7 @@ class Pace:
 
     def lacks(self, seconds: float = 0.0) -> bool:
         """Whether there is no time for work of so many seconds, which is left out then."""
+        interrupts.check()
         if self.left > seconds:
             return False
         self.leave_out()
@@ -93,6 +95,7 @@ class Pace:
         """
         iterator, took = iter(items), 0.0
         for number in itertools.count():
+            interrupts.check()
             started = self.clock()
             is_over = number >= least and started + took >= self.until
             item = next(iterator, _END)
@@ -119,14 +122,12 @@ class Budget:
     Attributes:
         seconds_a_sample: one run of the source for one sample, as it is laid out.
         cut: stages in which the clock has decided what is done, in order.
-        is_interrupted: whether the user has ended the calibration; what is done by then is kept.
     """
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic):
         self.seconds, self.clock, self.started = seconds, clock, clock()
         self.seconds_a_sample = 1e-6
         self._left = LAID_OUT * seconds
-        self.is_interrupted = False
         self._cut: dict[str, None] = {}
 
     @property
@@ -137,10 +138,6 @@ class Budget:
     @property
     def cut(self) -> tuple[str, ...]:
         return tuple(self._cut)
-
-    def interrupt(self) -> None:
-        """The user ends the calibration: nothing more is begun."""
-        self.is_interrupted = True
 
     def lay_out(self, estimate: float, measured: float) -> None:
         """Lay out by the estimated seconds of one run for one sample, or by the measured ones where those are far more.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code, see `octconvert.cli.app.main`."""
-    from octconvert.cli.app import main as run
-
+    try:
+        from octconvert.cli.app import main as run
+    except KeyboardInterrupt:
+        print("octconvert: interrupted", file=sys.stderr)
+        sys.exit(130)
     run(argv)

@@ -1,15 +1,16 @@
 """An interrupt ends a calibration, and what it has done is kept."""
 
+import contextlib
+import signal
+
 import calibration_nets as nets
 import pytest
 
 import octconvert
-from octconvert.calibration import calibrate
 from octconvert.calibration.attempt import Outcome
 from octconvert.calibration.steps.refine import Refine
 from octconvert.calibration.steps.select import Select
 from octconvert.calibration.steps.solve import Solve
-from octconvert.system import interrupts
 
 OPTIONS = dict(min_size=1, calibration_budget=3_600.0, calibration_steps=("select", "solve", "refine"))
 
@@ -18,9 +19,8 @@ def interrupted(step, before=lambda self, run, state: None):
     """The step's ``apply``, which the user interrupts once ``before`` is done."""
 
     def apply(self, run, state):
-        assert interrupts.are_kept()
         before(self, run, state)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     return apply
 
@@ -43,7 +43,7 @@ def test_what_is_done_is_kept(monkeypatch, step):
     assert all(steps[name].detail == "not begun: interrupted" for name in names[place + 1 :])
     error = next(each for each in result.report.calibration.measures if each.name == "relative error")
     assert error.after <= error.before and (error.after < error.before or place < 2)
-    assert not interrupts.are_kept()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_step_that_is_interrupted_is_kept_where_it_helps(monkeypatch):
@@ -55,14 +55,52 @@ def test_a_step_that_is_interrupted_is_kept_where_it_helps(monkeypatch):
 
 
 def test_the_second_interrupt_ends_it(monkeypatch):
-    def measured(self, candidate, in_any_case=False):
-        if self.budget.is_interrupted:
-            raise KeyboardInterrupt
-        return before(self, candidate, in_any_case)
+    def judge(self, run, before, outcome, measured):
+        signal.raise_signal(signal.SIGINT)
 
-    before = calibrate.Run.measured
-    monkeypatch.setattr(calibrate.Run, "measured", measured)
     monkeypatch.setattr(Solve, "apply", interrupted(Solve))
+    monkeypatch.setattr(Solve, "judge", judge)
     with pytest.raises(KeyboardInterrupt):
         convert()
-    assert not interrupts.are_kept()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_while_a_step_is_judged_undoes_nothing(monkeypatch):
+    def judge(self, run, before, outcome, measured):
+        signal.raise_signal(signal.SIGINT)
+        return judged(self, run, before, outcome, measured)
+
+    judged = Solve.judge
+    monkeypatch.setattr(Solve, "judge", judge)
+    steps = {each.name: each for each in convert().report.calibration.steps}
+    assert steps["solve"].kept and steps["refine"].detail == "not begun: interrupted"
+
+
+def test_an_interrupt_that_a_library_swallows_ends_the_step_all_the_same(monkeypatch):
+    """Keras drops exceptions of any kind in some places, and so does Python in ``__del__``."""
+
+    def swallowed(self, run, state):
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Refine, "apply", lambda self, run, state: Outcome(state, "nothing", kept=False))
+    apply = Solve.apply
+    monkeypatch.setattr(Solve, "apply", lambda self, run, state: swallowed(self, run, state) or apply(self, run, state))
+    steps = {each.name: each for each in convert().report.calibration.steps}
+    assert steps["solve"].detail.startswith("interrupted") and steps["refine"].detail == "not begun: interrupted"
+
+
+@pytest.mark.parametrize("target", [{"target_macs": 0.7}, {"max_drop": 0.5}])
+def test_an_interrupt_before_alphas_are_chosen_ends_it(monkeypatch, target):
+    """Without them the result would miss its target."""
+    monkeypatch.setattr(Select, "apply", interrupted(Select))
+    with pytest.raises(KeyboardInterrupt):
+        octconvert.convert(nets.small(), calibration=nets.images(32), **OPTIONS, **target)
+
+
+def test_an_interrupt_ends_a_plan():
+    """A plan that is not the one a conversion follows is of no use."""
+    model = nets.small()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Select, "apply", interrupted(Select))
+        octconvert.plan(model, calibration=nets.images(32), **OPTIONS)

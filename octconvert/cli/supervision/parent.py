@@ -25,8 +25,9 @@ from octconvert.cli.supervision.signals import ECHO, IMMEDIATE, STOPPING, exit_c
 from octconvert.cli.task import Task
 from octconvert.system import temporaries
 
-PATIENCE = 5.0
-"""Seconds that the worker has after a signal to end by itself; inside a library it may not react."""
+PATIENCE, PATIENCE_KEPT = 5.0, 60.0
+"""Seconds that the worker has after a signal to end by itself, and after an interrupt to say that it keeps its work;
+inside a library it does not react."""
 
 BOOT = """
 import sys
@@ -72,7 +73,7 @@ def supervise(task: Task) -> int:
 
 def _attempt(task: Task, folder: Path | None, signals: _SignalForwarder) -> int | Death:
     """The worker's exit code, or how it died; its temporary files are removed, its renames finished."""
-    messages = _Messages(on_kept=signals.forget)
+    messages = _Messages(on_kept=signals.forget, on_keeps=signals.keeps)
     try:
         code = _run(task, folder, messages, signals)
     except (OSError, RuntimeError) as error:
@@ -154,6 +155,7 @@ class _Messages:
         moves: renames that it has begun.
         code: its exit code, once the task is done.
         on_kept: called where an interrupt has only ended a part of the work, and the task goes on.
+        on_keeps: called where such a part begins (True) and ends (False).
     """
 
     stages: list[str] = field(default_factory=list)
@@ -161,6 +163,7 @@ class _Messages:
     moves: list[temporaries.Move] = field(default_factory=list)
     code: int | None = None
     on_kept: Callable[[], None] = lambda: None
+    on_keeps: Callable[[bool], None] = lambda keeps: None
 
     def read(self, descriptor: int) -> None:
         """Lines of JSON until the worker closes its end."""
@@ -185,6 +188,8 @@ class _Messages:
                 self.moves = []
             case "kept":
                 self.on_kept()
+            case "keeps":
+                self.on_keeps(value)
             case "done":
                 self.code = value
 
@@ -202,6 +207,11 @@ class _SignalForwarder(contextlib.AbstractContextManager["_SignalForwarder"]):
         self._timers: list[threading.Timer] = []
         self._before: dict[int, Any] = {}
         self._forgotten_at = -math.inf
+        self._patience = PATIENCE
+
+    def keeps(self, begins: bool) -> None:
+        """The worker begins, or ends, work that it keeps when it is interrupted."""
+        self._patience = PATIENCE_KEPT if begins else PATIENCE
 
     def forget(self) -> None:
         """The worker goes on: the interrupts so far do not end it, nor does one that is still on its way."""
@@ -246,11 +256,11 @@ class _SignalForwarder(contextlib.AbstractContextManager["_SignalForwarder"]):
         if len(self.received) > 1 or number == IMMEDIATE:
             self._process.kill()
             return
-        self._process.send_signal(number)
-        timer = threading.Timer(PATIENCE, self._process.kill)
+        timer = threading.Timer(self._patience if number == signal.SIGINT else PATIENCE, self._process.kill)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
+        self._process.send_signal(number)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from types import FrameType
 from typing import Any, BinaryIO, NoReturn
 
@@ -29,6 +30,7 @@ def main(orders: BinaryIO) -> NoReturn:
         os.set_inheritable(inherited, False)
     reports = _Reports(descriptor)
     temporaries.listen(reports.send)
+    interrupts.listen(partial(reports.send, "keeps"))
     _end_with_parent(orders.fileno())
     signals = _InterruptOnSignal(reports)
     with temporaries.temporary(folder) if folder is not None else contextlib.nullcontext():
@@ -103,10 +105,11 @@ class _InterruptOnSignal:
         is_echo = number == signal.SIGINT and time.monotonic() - self._kept_at < ECHO
         if self._ended or self._number is not None or is_echo:
             return
-        if number == signal.SIGINT and self._kept_at == -math.inf and interrupts.are_kept():
+        if number == signal.SIGINT and interrupts.may_request():
             self._kept_at = time.monotonic()
             self._reports.send("kept", None)
-            raise KeyboardInterrupt
+            interrupts.request()
+            return
         self._number = number
         # Objects that are dropped half done may complain; that is expected.
         sys.unraisablehook = lambda unraisable: None

@@ -156,6 +156,18 @@ def test_an_interrupt_of_a_calibration_keeps_what_it_has_done(here, group):
 
 
 @pytest.mark.long
+def test_only_an_interrupt_keeps_what_a_calibration_has_done(here, prepared):
+    """The system ends programs by other signals, with little time left."""
+    (here / "out.keras").write_text("old")
+    argv = ("--calibrate", "x.npy", "--calibration-steps", "select,solve", "--custom-objects", "own.py:Waits")
+    run = start(here, "waits.keras", "-o", "out.keras", "--force", *argv)
+    run.reached()
+    run.send(signal.SIGTERM)
+    assert_one_line(run.end(), 143, "octconvert: terminated while calibrating", "nothing was written")
+    assert (here / "out.keras").read_text() == "old" and left_behind(here) == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name, code", [("INT", 130), ("HUP", 129)])
 def test_a_worker_that_ignores_signals_is_ended(here, prepared, name, code):
     run = start(here, "net.keras", *CALIBRATED, "--preprocess", "own.py:ignores_signals")
