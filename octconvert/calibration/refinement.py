@@ -21,6 +21,7 @@ from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.fitting.linear import regressions
 from octconvert.calibration.inner_tensors import InnerTensors
+from octconvert.calibration.optimizer import GroupedMuon
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.model.tensors import BackendTensor
@@ -29,7 +30,7 @@ from octconvert.text.words import fine_percent
 from octconvert.training.augmentation import flipped_and_shifted
 from octconvert.training.distiller import Distiller
 from octconvert.training.losses import RelativeSquaredError
-from octconvert.training.optimizer import muon_for
+from octconvert.training.optimizer import output_layers
 from octconvert.training.overrides import overridden
 from octconvert.training.schedule import set_learning_rate, warm_up_cosine
 
@@ -141,7 +142,9 @@ def refine(
     model = trained_model(alignment)
     rate = peak_rate(error) * (training.batch / BATCH) ** 0.5  # gradients of few samples are less certain
     # Without XLA, JAX does not compile at all; for TensorFlow it is long to wait for, and no faster here.
-    model.compile(muon_for(alignment.model, rate), jit_compile=backend.backend() == "jax")
+    model.compile(
+        GroupedMuon(rate, exclude_layers=output_layers(alignment.model)), jit_compile=backend.backend() == "jax"
+    )
     watch = Schedule(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
     with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():

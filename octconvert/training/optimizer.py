@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from octconvert.model.tensors import BackendTensor
@@ -18,122 +16,52 @@ LEAST_OUTPUTS = 2
 """A kernel with fewer outputs for each input is no matrix: its columns are independent (depthwise kernels)."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Together:
-    """Variables that are updated in one computation, for a graph of few operations is built and run sooner.
-
-    Attributes:
-        places: of the variables, among those that are trained.
-        shapes: of each as it is stacked or, flat, concatenated.
-        momentum: of all, stacked or concatenated alike.
-        velocity: the same of Adam; None for Muon.
-    """
-
-    places: tuple[int, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    momentum: keras.Variable
-    velocity: keras.Variable | None = None
-
-    def joined(self, gradients: Mapping[int, BackendTensor]) -> BackendTensor:
-        """The gradients; zeros for variables without one."""
-        dtype = self.momentum.dtype
-        parts = [
-            ops.reshape(ops.cast(gradients[place], dtype), shape) if place in gradients else ops.zeros(shape, dtype)
-            for place, shape in zip(self.places, self.shapes, strict=True)
-        ]
-        return ops.concatenate(parts) if self.velocity is not None else ops.stack(parts)
-
-    def parts(self, joined: BackendTensor) -> list[BackendTensor]:
-        if self.velocity is None:
-            return list(ops.unstack(joined, len(self.places)))
-        sizes = [shape[0] for shape in self.shapes]
-        return list(ops.split(joined, np.cumsum(sizes)[:-1].tolist())) if len(sizes) > 1 else [joined]
-
-
 @keras.saving.register_keras_serializable("octconvert")
 class Muon(keras.optimizers.Muon):
     """`keras.optimizers.Muon` that takes a convolution's kernel for a matrix, (rows * columns * inputs, outputs).
 
     Keras' own optimizes everything but matrices with Adam. The inputs of a convolution are strongly correlated, from
     position to position and behind rectifiers; an orthogonal update moves as far along the directions that they do not
-    share, and short trainings come about as near in half of the steps. Vectors, depthwise kernels and the layers named
-    in ``exclude_layers`` are optimized with Adam. No weight decay: the weights are good to begin with.
-
-    Kernels of one shape are updated together, and so is all that Adam optimizes.
+    share, and short trainings come about as near in half of the steps. Vectors and depthwise kernels are optimized with
+    Adam, and so is what Keras' own leaves to it. No weight decay: the weights are good to begin with.
     """
 
     def __init__(self, learning_rate: Any = 1e-3, **arguments: Any):
         super().__init__(learning_rate, **{"weight_decay": None, "adam_weight_decay": None, **arguments})
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
-        kernel = len(variable.shape) in (2, 4) and min(variable.shape[-2:]) >= LEAST_OUTPUTS
-        return not kernel or bool(set(self.exclude_layers) & set(variable.path.split("/")))
+        if len(variable.shape) == 2:
+            return min(variable.shape) < LEAST_OUTPUTS or super()._should_use_adamw(variable)
+        is_kernel = len(variable.shape) > 2 and min(variable.shape[-2:]) >= LEAST_OUTPUTS
+        return not is_kernel or any(re.search(pattern, variable.path) for pattern in self.exclude_layers)
 
-    def build(self, variables: list[keras.Variable]) -> None:
-        if self.built:
-            return
-        keras.optimizers.Optimizer.build(self, variables)
-        groups: dict[tuple[Any, ...], list[int]] = {}
-        for place, variable in enumerate(variables):
-            kind = () if self._should_use_adamw(variable) else _matrix(variable)
-            groups.setdefault((str(variable.dtype), *kind), []).append(place)
-        self._groups = [self._together(dtype, kind, places, variables) for (dtype, *kind), places in groups.items()]
-
-    def _together(
-        self, dtype: str, kind: Sequence[int], places: list[int], variables: list[keras.Variable]
-    ) -> _Together:
-        if kind:
-            momentum = self.add_variable((len(places), *kind), dtype=dtype, name="momentum")
-            return _Together(tuple(places), (tuple(kind),) * len(places), momentum)
-        sizes = [math.prod(variables[place].shape) for place in places]
-        momentum, velocity = (
-            self.add_variable((sum(sizes),), dtype=dtype, name=name) for name in ("momentum", "velocity")
-        )
-        return _Together(tuple(places), tuple((size,) for size in sizes), momentum, velocity)
-
-    def _backend_update_step(
-        self, gradients: Sequence[BackendTensor], variables: Sequence[keras.Variable], learning_rate: Any
+    def _muon_update_step(
+        self, gradient: BackendTensor, variable: keras.Variable, lr: BackendTensor, m: keras.Variable
     ) -> None:
-        by_place = {self._get_variable_index(v): g for g, v in zip(gradients, variables, strict=True)}
-        for group in self._groups:
-            gradient, rate = group.joined(by_place), ops.cast(learning_rate, group.momentum.dtype)
-            update = self._muon(group, gradient) if group.velocity is None else self._adam(group, gradient)
-            for place, part in zip(group.places, group.parts(rate * update), strict=True):
-                variable = self._trainable_variables[place]
-                self.assign_sub(variable, ops.reshape(part, variable.shape))
-
-    def _muon(self, group: _Together, gradient: BackendTensor) -> BackendTensor:
-        self.assign_add(group.momentum, gradient + group.momentum * (self.momentum - 1))
-        update = gradient + self.momentum * group.momentum if self.nesterov else ops.convert_to_tensor(group.momentum)
-        scale = 1.0 if self.rms_rate is None else self.rms_rate * max(group.shapes[0]) ** 0.5
-        return scale * self.zeropower_via_newtonschulz5(update, self.ns_steps)
-
-    def _adam(self, group: _Together, gradient: BackendTensor) -> BackendTensor:
-        step = ops.cast(self.iterations + 1, group.momentum.dtype)
-        first, second = (
-            1 - ops.power(ops.cast(beta, step.dtype), step) for beta in (self.adam_beta_1, self.adam_beta_2)
+        self.assign_add(m, gradient + m * (self.momentum - 1))
+        update = gradient + self.momentum * m if self.nesterov else ops.convert_to_tensor(m)
+        matrix = self.lr_adjust(
+            self.zeropower_via_newtonschulz5(ops.reshape(update, matrix_shape(variable)), self.ns_steps)
         )
-        self.assign_add(group.momentum, (gradient - group.momentum) * (1 - self.adam_beta_1))
-        self.assign_add(group.velocity, (ops.square(gradient) - group.velocity) * (1 - self.adam_beta_2))
-        change = self.adam_lr_ratio * ops.sqrt(second) / first * group.momentum
-        return change / (ops.sqrt(group.velocity) + self.epsilon)
+        self.assign_sub(variable, lr * ops.reshape(matrix, variable.shape))
 
 
-def _matrix(variable: keras.Variable) -> tuple[int, int]:
+def matrix_shape(variable: keras.Variable) -> tuple[int, int]:
     """(rows, columns) of a kernel as a matrix."""
     return math.prod(variable.shape[:-1]), variable.shape[-1]
 
 
-def muon_for(model: keras.Model, learning_rate: Any) -> Muon:
-    """For a Functional or Sequential model; its output layers, as usual with Muon, are optimized with Adam."""
-    names = [tensor._keras_history.operation.name for tensor in model.outputs]
-    return Muon(learning_rate, exclude_layers=names)
+def output_layers(model: keras.Model) -> list[str]:
+    """Of a Functional or Sequential model, as ``exclude_layers``: as usual with Muon, they are optimized with Adam."""
+    names = (tensor._keras_history.operation.name for tensor in model.outputs)
+    return [rf"(^|/){re.escape(name)}/" for name in names]
 
 
 def optimizer_for(requested: Any, rate: Any, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
     """``requested``, as for ``compile``; by default `Muon` with ``rate``, a schedule or the peak of the default one."""
     if requested is None:
-        requested = muon_for(model, rate if callable(rate) else warm_up_cosine(rate, steps))
+        schedule = rate if callable(rate) else warm_up_cosine(rate, steps)
+        requested = Muon(schedule, exclude_layers=output_layers(model))
     optimizer = keras.optimizers.get(requested)
     half = any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):

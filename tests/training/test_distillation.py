@@ -248,6 +248,15 @@ def test_under_a_strategy_with_two_devices():
     run_as_program(__file__)
 
 
+class Equal(keras.callbacks.Callback):
+    """Both devices have the same weights."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        for variable in self.model.trainable_variables:
+            first, second = (np.array(value) for value in variable.value.values)
+            assert np.array_equal(first, second), variable.path
+
+
 def train_on_two_devices() -> None:
     device = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -255,7 +264,7 @@ def train_on_two_devices() -> None:
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
         source = net()
-        comes_closer(source, images(), images(), epochs=16)
+        comes_closer(source, images(), images(), epochs=16, callbacks=[Equal()])
         first = Distiller(source, converted := converted_of(source), [keras.losses.MeanSquaredError()])
         first.compile("sgd")
     told = first.evaluate(images(), batch_size=COUNT, verbose=0)
