@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from octconvert.calibration.effort import Pace
 from octconvert.calibration.fitting.linear import regressions
 from octconvert.calibration.inner_tensors import InnerTensors
 from octconvert.calibration.optimizer import GroupedMuon
+from octconvert.calibration.training_schedule import LEAST_STEPS, Schedule
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import tensors_of
 from octconvert.model.tensors import BackendTensor
@@ -32,7 +34,7 @@ from octconvert.training.distiller import Distiller
 from octconvert.training.losses import RelativeSquaredError
 from octconvert.training.optimizer import output_layers
 from octconvert.training.overrides import overridden
-from octconvert.training.schedule import set_learning_rate, warm_up_cosine
+from octconvert.training.schedule import restart
 
 BATCH = 32
 TRAINING_BYTES = 2**31
@@ -43,9 +45,7 @@ TRACED = 0.14
 """Seconds to build the graph of a training step, for each call of the source."""
 RUNS = 1.9
 """Time of a step for one sample in runs of the source, which are slower because they run call by call."""
-LEAST_SAMPLES, LEAST_STEPS, MOST_STEPS = 64, 150, 6_000
-PROBED = 6
-"""Steps after which it is known how long they take."""
+LEAST_SAMPLES, MOST_STEPS = 64, 6_000
 LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 2e-3, 0.03, 0.5, 2.0
 """Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`. It grows with the error's root,
 the distance that there is to go, from so many to so many times as much."""
@@ -58,6 +58,9 @@ where the first ones lead."""
 INNER_WEIGHT = 10.0
 """Weight of the loss of all inner tensors together; the outputs have 1. They are what keeps few samples from being
 learned by heart: with 900 images and whole-low interiors 1 ends further from the source than 3, and 3 than 10."""
+RATES, SLOWER = 3, 4.0
+"""Learning rates that are tried where a training diverges, each so many times lower. Mobile networks need it: channels
+of a depthwise convolution whose outputs are small are scaled up a hundred times by the normalisation behind it."""
 SYNTHETIC_SAMPLES = 8_192
 GENERATED_SHARE = 0.3
 """Share of the time for generating them."""
@@ -91,6 +94,26 @@ class TrainingPlan:
             )
             return TrainingPlan(0, reason=reason)
         return replace(self, steps=min(SHORT, self.steps * self.batch // batch), batch=batch)
+
+
+def _further(progress: Callable[[int, int], None], done: int, count: int, total: int) -> None:
+    """``count`` of ``total`` steps behind those that were done before."""
+    progress(done + count, done + total)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training did.
+
+    Attributes:
+        steps: of all of it.
+        restarts: with a lower learning rate, from the weights at the beginning.
+        diverges: whether the loss grew with every rate.
+    """
+
+    steps: int
+    restarts: int = 0
+    diverges: bool = False
 
 
 def plan_training(
@@ -129,13 +152,11 @@ def refine(
     pace: Pace,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
+) -> Trained:
     """Train the converted model of ``alignment``, whose relative error is ``error``, in place.
 
-    Ends when its time is over by the clock, if that comes first.
-
-    Returns:
-        Number of steps.
+    Ends when its time is over by the clock, if that comes first. Where the loss grows, it begins again with a lower
+    learning rate.
     """
     keras.utils.set_random_seed(seed)
     samples = _samples(supply, training, pace.part(GENERATED_SHARE), seed)
@@ -145,13 +166,34 @@ def refine(
     model.compile(
         GroupedMuon(rate, exclude_layers=output_layers(alignment.model)), jit_compile=backend.backend() == "jax"
     )
-    watch = Schedule(rate, training.steps, pace, progress)
     # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
     with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
         axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
         data = WholeBatches(samples, training.batch, seed, axes)
-        model.fit(data, epochs=-(-training.steps // len(data)), callbacks=[watch], verbose=0)
-    return watch.steps
+        return _fitted(model, data, training.steps, rate, pace, progress)
+
+
+def _fitted(
+    model: keras.Model,
+    data: WholeBatches,
+    steps: int,
+    rate: float,
+    pace: Pace,
+    progress: Callable[[int, int], None],
+) -> Trained:
+    """Trained with the first of some rates at which the loss does not grow, for what is left of the steps."""
+    weights, done = model.get_weights(), 0
+    for number in range(RATES):
+        watch = Schedule(rate / SLOWER**number, steps - done, pace, partial(_further, progress, done))
+        model.fit(data, epochs=-(-(steps - done) // len(data)), callbacks=[watch], verbose=0)
+        done += watch.steps
+        if not watch.diverges:
+            return Trained(done, number)
+        if steps - done < min(LEAST_STEPS, steps):
+            break
+        model.set_weights(weights)
+        restart(model)
+    return Trained(done, number, diverges=True)
 
 
 def peak_rate(error: float) -> float:
@@ -241,45 +283,3 @@ class WholeBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self._order = self._rng.permutation(self._samples.count)
-
-
-class Schedule(keras.callbacks.Callback):
-    """Follows a learning rate schedule by the steps; where there is no time for all of them, the rest is shortened.
-
-    So the rate has decayed when the time is over, and the clock changes nothing of a training that is fast enough. One
-    that would reach fewer than `LEAST_STEPS` is stopped.
-
-    Args:
-        peak: of the learning rate.
-        steps: of the training.
-        pace: the time of the training.
-        progress: called with (steps done, steps in all).
-    """
-
-    def __init__(self, peak: float, steps: int, pace: Pace, progress: Callable[[int, int], None]):
-        super().__init__()
-        self.steps, self._most, self._pace, self._progress = 0, steps, pace, progress
-        self._rate = warm_up_cosine(peak, steps)
-        self._place = 0.0
-        """Steps of the schedule that are behind."""
-        self._warm = pace.clock()
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        set_learning_rate(self.model, self._rate(self._place))
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.steps += 1
-        self._progress(self.steps, self._most)
-        if self.steps == 1:  # the first step builds the graph
-            self._warm = self._pace.clock()
-        left = self._steps_left()
-        self._place += max(1.0, (self._most - self._place) / max(left, 1.0))
-        too_slow = self.steps == PROBED and self.steps + left < min(LEAST_STEPS, self._most)
-        if self._place >= self._most or too_slow:
-            self.model.stop_training = True
-
-    def _steps_left(self) -> float:
-        """That there is time for; all of them, until it is known how long they take."""
-        every = self._most - self._place
-        a_step = (self._pace.clock() - self._warm) / (self.steps - 1) if self.steps >= PROBED else 0.0
-        return max(self._pace.left, 0.0) / max(a_step, 1e-9) if self._pace.lacks(every * a_step) else every

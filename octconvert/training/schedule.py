@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import keras
-from keras import backend
+from keras import backend, ops
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises: Adam's first steps are large, and the start is a good one."""
@@ -23,3 +23,9 @@ def set_learning_rate(model: keras.Model, rate: float) -> None:
     if backend.backend() == "jax":  # which holds the state of a training elsewhere meanwhile
         model.jax_state_sync()
     model.optimizer.learning_rate = rate
+
+
+def restart(model: keras.Model) -> None:
+    """Nothing is left in the optimizer of the training before; the weights stay."""
+    for variable in model.optimizer.variables:
+        variable.assign(ops.zeros(variable.shape, variable.dtype))

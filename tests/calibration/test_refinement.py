@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from octconvert.calibration import refinement
 from octconvert.calibration.data.supply import Supply
 from octconvert.calibration.effort import CALL_SECONDS, Pace, estimated_seconds
 from octconvert.calibration.evidence import ModelOutputs
@@ -16,16 +17,14 @@ from octconvert.calibration.refinement import (
     KEPT,
     LEARNING_RATE,
     LEAST_SAMPLES,
-    LEAST_STEPS,
     LEAST_TIMES,
     MOST_TIMES,
-    PROBED,
     RUNS,
     SAMPLES_AN_ERROR,
     SHORT,
     TRAINING_BYTES,
     USUAL_ERROR,
-    Schedule,
+    Trained,
     TrainingPlan,
     WholeBatches,
     inner_tensors,
@@ -35,6 +34,7 @@ from octconvert.calibration.refinement import (
     trained_model,
     training_batch,
 )
+from octconvert.calibration.training_schedule import LEAST_STEPS, PROBED, Schedule
 from octconvert.costs.cost import cost_of
 from octconvert.training.distiller import Distiller
 
@@ -84,10 +84,10 @@ def test_brings_a_damaged_model_back(make):
     before, source = error(alignment, supply), model.get_weights()
     statistics = [(v, np.array(v)) for v in alignment.model.non_trainable_weights if "moving" in v.path]
     seen = []
-    steps = refine(
+    trained = refine(
         alignment, supply, TrainingPlan(40, 16), 0.1, Pace(), 0, lambda done, total: seen.append((done, total))
     )
-    assert steps == 40 and seen == [(i, 40) for i in range(1, 41)]
+    assert trained == Trained(40) and seen == [(i, 40) for i in range(1, 41)]
     assert error(alignment, supply) < 0.5 * before
     assert statistics and all(np.array_equal(v, old) for v, old in statistics)
     assert all(np.array_equal(a, b) for a, b in zip(source, model.get_weights(), strict=True))
@@ -113,7 +113,7 @@ def test_the_training_step_is_traced_once(monkeypatch):
     traced, train_step = [], Distiller.train_step
     monkeypatch.setattr(Distiller, "train_step", lambda self, data: traced.append(1) or train_step(self, data))
     model = nets.two_convolutions()
-    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(2, 16), 0.1, Pace(), 0) == 2
+    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(2, 16), 0.1, Pace(), 0).steps == 2
     assert len(traced) == 1
 
 
@@ -131,7 +131,9 @@ def test_the_same_seed_gives_the_same_weights():
 @pytest.mark.long
 def test_ends_when_the_time_is_over():
     model = nets.two_convolutions()
-    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0) == 1
+    assert (
+        refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, Pace(until=0.0), 0).steps == 1
+    )
 
 
 @pytest.mark.long
@@ -139,7 +141,26 @@ def test_gives_up_what_would_make_too_few_steps():
     """Every step takes three seconds of a clock that this test moves on."""
     model, clock = nets.two_convolutions(), nets.Clock()
     pace, slow = Pace(clock, until=100.0), lambda done, total: clock.pass_by(3.0)
-    assert refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow) == PROBED
+    trained = refine(nets.alignment_of(model), supply_of(model), TrainingPlan(10_000, 16), 0.1, pace, 0, slow)
+    assert trained.steps == PROBED
+
+
+@pytest.mark.long
+def test_a_training_that_diverges_begins_again_with_a_lower_rate(monkeypatch):
+    """Sixteen times the usual rate is too much, the usual one is not."""
+    model = nets.two_convolutions()
+    alignment, supply = nets.alignment_of(model), supply_of(model)
+    nets.damage(alignment.model, 0.02)
+    before = error(alignment, supply)
+    done = []
+    monkeypatch.setattr(refinement, "LEARNING_RATE", 64 * LEARNING_RATE)
+    progress = lambda count, total: done.append((count, total))  # noqa: E731
+    trained = refine(alignment, supply, TrainingPlan(400, 16), 0.1, Pace(), 0, progress)
+    assert trained == Trained(400, restarts=trained.restarts) and trained.restarts >= 1
+    assert done == [(count, 400) for count in range(1, 401)]
+    assert error(alignment, supply) < before
+    monkeypatch.setattr(refinement, "LEARNING_RATE", 1e6)
+    assert refine(alignment, supply, TrainingPlan(400, 16), 0.1, Pace(), 0).diverges
 
 
 def test_the_further_from_the_source_the_larger_the_rate():
@@ -158,7 +179,7 @@ def rates_of(steps: int, pace: Pace, each) -> list[float]:
     while not model.stop_training:
         watch.on_train_batch_begin(0)
         rates.append(float(model.optimizer.learning_rate))
-        watch.on_train_batch_end(0)
+        watch.on_train_batch_end(0, {"loss": 1.0})
     return rates
 
 

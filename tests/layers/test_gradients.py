@@ -224,7 +224,7 @@ def train() -> None:
     supply = Supply(nets.samples(x), nets.samples(x), "test", "", len(x), images=True)
     alignment = nets.alignment_of(source, nets.planned(source, exclude=("shortcut",)).layout)
     assert isinstance(alignment.model.get_layer("shortcut"), layers.Conv2D)
-    assert refine(alignment, supply, TrainingPlan(STEPS), 0.03, Pace(), 0) == STEPS
+    assert refine(alignment, supply, TrainingPlan(STEPS), 0.03, Pace(), 0).steps == STEPS
     converted = octconvert.convert(source, calibration=False, min_size=1).model
     distill(source, converted, x, 4, augment=flip_and_shift, batch_size=13, verbose=0)
     assert all(np.isfinite(weight).all() for weight in converted.get_weights())

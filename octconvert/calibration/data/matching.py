@@ -27,7 +27,7 @@ from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, CallGraph
 from octconvert.model.tensors import BackendTensor
 from octconvert.samples import Samples
-from octconvert.training.schedule import set_learning_rate
+from octconvert.training.schedule import restart, set_learning_rate
 
 STEPS = 40
 """Of gradient descent for each batch of images."""
@@ -174,8 +174,7 @@ class Pictures(keras.Model):
         """With other images, and nothing left of the descent before."""
         for pixels, array in zip(self.pixels, arrays, strict=True):
             pixels.assign(array)
-        for variable in self.optimizer.variables if self.optimizer.built else ():
-            variable.assign(ops.zeros(variable.shape, variable.dtype))
+        restart(self)
 
     def call(self, inputs: Any, training: bool | None = None) -> list[BackendTensor]:
         return self._inner([ops.convert_to_tensor(pixels) for pixels in self.pixels], training=False)

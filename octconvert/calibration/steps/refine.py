@@ -30,8 +30,11 @@ class Refine(WeightStep):
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
         alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
-        steps = refinement.refine(alignment, run.supply, training, error, pace, run.settings.seed, progress)
-        cut = steps < training.steps
+        trained = refinement.refine(alignment, run.supply, training, error, pace, run.settings.seed, progress)
+        if trained.diverges:
+            return Outcome(state, f"the loss grew at every learning rate, {plural(trained.steps, 'step')}", kept=False)
+        cut = trained.steps < training.steps
         total = f" of {training.steps:,}" if cut else ""
+        slower = ", at a lower rate as the loss grew" if trained.restarts else ""
         end = ", then the time was over" if cut else ""
-        return Outcome(state, f"{steps:,}{total} steps of {plural(training.batch, 'sample')}{end}")
+        return Outcome(state, f"{trained.steps:,}{total} steps of {plural(training.batch, 'sample')}{slower}{end}")
