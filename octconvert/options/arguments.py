@@ -6,6 +6,7 @@ A value of the wrong kind must not surface as a ``TypeError`` from somewhere ins
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import os
@@ -32,7 +33,7 @@ def checked(function: Public) -> Public:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
+        bound = _bound(function, signature, args, kwargs)
         bound.arguments.update(_set_arguments(signature, bound.arguments))
         return function(*bound.args, **bound.kwargs)
 
@@ -58,12 +59,30 @@ def performed_by(
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return stage(_set_arguments(signature, signature.bind(*args, **kwargs).arguments))
+            return stage(_set_arguments(signature, _bound(function, signature, args, kwargs).arguments))
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _bound(
+    function: Callable[..., Any], signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> inspect.BoundArguments:
+    """
+    Raises:
+        TypeError: as Python raises it for a function of this signature, with the name that may be meant.
+    """
+    for name in kwargs:
+        if name not in signature.parameters:
+            near = difflib.get_close_matches(name, signature.parameters, n=1)
+            hint = f"; did you mean {shown(near[0])}?" if near else f" (see help(octconvert.{function.__name__}))"
+            raise TypeError(f"{function.__name__}() has no argument {shown(name)}{hint}")
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{function.__name__}(): {error}") from None
 
 
 def _set_arguments(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:

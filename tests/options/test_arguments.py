@@ -172,3 +172,13 @@ def test_what_is_no_plan_is_refused_in_one_line(model, tmp_path, text):
 def test_a_plan_is_not_read_from_a_device(model):
     with pytest.raises(OctconvertError, match="not a regular file"):
         octconvert.plan(model, plan="/dev/zero")
+
+
+@pytest.mark.parametrize("call", [octconvert.convert, octconvert.plan, octconvert.export, octconvert.bench])
+def test_an_argument_that_is_misspelled_is_named_with_the_one_that_is_meant(call, model):
+    with pytest.raises(TypeError, match=rf"{call.__name__}\(\) has no argument 'verifi'.*(did you mean|help)"):
+        call(model, verifi=True)
+    with pytest.raises(TypeError, match="has no argument 'calibrate'; did you mean 'calibration'"):
+        octconvert.convert(model, calibrate=False)
+    with pytest.raises(TypeError, match=rf"{call.__name__}\(\): missing a required argument"):
+        call()
