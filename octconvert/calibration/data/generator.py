@@ -31,6 +31,8 @@ NUMBER_SECONDS = 5e-7
 """To generate one number of a synthetic image."""
 RANGES = 8
 """Samples to measure the ranges of numbers on: more take longer, and change no time."""
+COMPARED = 32
+"""Samples whose statistics are compared with those of the training: fewer differ by chance."""
 MOST_BYTES = 2**30
 """Of synthetic samples that are generated at once."""
 
@@ -115,8 +117,8 @@ class Generator:
         None where there is no need for it, no time for a batch of them, or the model has no gradient.
         """
         samples = self.make(counts.matched, seed + 1, pace.part(0.3), least=2)
-        first = samples.subset(range(min(counts.batch, samples.count)))
-        if samples.count < counts.batch or mean_distance(self.graph, first) < ALIKE:
+        some = samples.subset(range(min(COMPARED, samples.count)))
+        if samples.count < counts.batch or mean_distance(self.graph, some) < ALIKE:
             return None
         changed = matched(self.graph, samples, self.bounds, counts.batch, pace, progress)
         if changed is None:
