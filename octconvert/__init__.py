@@ -24,18 +24,28 @@ if TYPE_CHECKING:  # editors, type checkers and the API reference: the names of 
     from octconvert.errors import OctconvertError as OctconvertError
     from octconvert.errors import UsageError as UsageError
     from octconvert.inference import for_inference as for_inference
+    from octconvert.layers import OctaveConv1D as OctaveConv1D
     from octconvert.layers import OctaveConv2D as OctaveConv2D
+    from octconvert.layers import OctaveConv3D as OctaveConv3D
+    from octconvert.layers import OctaveDepthwiseConv1D as OctaveDepthwiseConv1D
     from octconvert.layers import OctaveDepthwiseConv2D as OctaveDepthwiseConv2D
+    from octconvert.layers import octave_conv_1d as octave_conv_1d
     from octconvert.layers import octave_conv_2d as octave_conv_2d
+    from octconvert.layers import octave_conv_3d as octave_conv_3d
     from octconvert.layers import octave_dual as octave_dual
     from octconvert.pipeline.conversion import Conversion as Conversion
     from octconvert.results.plan import Plan as Plan
     from octconvert.training.distillation import distill as distill
 
 _PUBLIC = {
+    "OctaveConv1D": "octconvert.layers",
     "OctaveConv2D": "octconvert.layers",
+    "OctaveConv3D": "octconvert.layers",
+    "OctaveDepthwiseConv1D": "octconvert.layers",
     "OctaveDepthwiseConv2D": "octconvert.layers",
+    "octave_conv_1d": "octconvert.layers",
     "octave_conv_2d": "octconvert.layers",
+    "octave_conv_3d": "octconvert.layers",
     "octave_dual": "octconvert.layers",
     "Conversion": "octconvert.pipeline.conversion",
     "Plan": "octconvert.results.plan",

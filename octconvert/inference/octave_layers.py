@@ -25,7 +25,7 @@ from octconvert.inference.program import (
 )
 from octconvert.layers.portable import is_box
 from octconvert.layers.reading import split_inputs
-from octconvert.layers.spatial import is_same, pools_by_two, reads_past_end
+from octconvert.layers.window import is_same, pools_by_two, reads_past_end
 from octconvert.model.graph import Call
 from octconvert.octave import names
 from octconvert.octave.geometry import ceil_div

@@ -35,6 +35,7 @@ def _step(draft: Draft, call: Call, traits: Traits) -> Step | None:
         size, strides = ((rows, columns) for rows, columns in (pooling.size, pooling.strides))
         return AveragePoolingStep(policy, size, strides, pooling.padding)
     if traits.padding is not None:
-        return PaddingStep(policy, traits.padding)
+        of_rows, of_columns = traits.padding
+        return PaddingStep(policy, (of_rows, of_columns))
     rows, columns = (draft.graph.tensors[call.outputs[0]].shape[axis] for axis in draft.graph.spatial_axes)
     return None if rows is None or columns is None else UpsamplingStep(policy, traits.upsampling, (rows, columns))

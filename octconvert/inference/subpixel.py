@@ -22,7 +22,7 @@ from octconvert.inference.program import (
     Step,
 )
 from octconvert.inference.resolution import is_pointwise, precision_of
-from octconvert.layers.spatial import TransposedWindow
+from octconvert.layers.window import TransposedWindow
 from octconvert.octave.geometry import ceil_div
 from octconvert.rules.traits import CONV, TRANSPOSED
 

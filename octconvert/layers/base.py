@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import keras
 from keras import activations, backend, constraints, initializers, ops, regularizers
 
 from octconvert.layers import reading
-from octconvert.layers.spatial import Window, channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
+from octconvert.layers.spatial import channel_axis, pad_or_crop, prepare_low, sizes, spatial_axes
 from octconvert.layers.tensors import Maps, Shapes, Tensor
-from octconvert.octave.geometry import Padding, Shape, Size, ceil_div
+from octconvert.layers.window import Window
+from octconvert.octave.geometry import Padding, Shape, Size, ceil_div, factors
 
 FEWEST_CHANNELS = 16
 """Of a strided 1x1 window's input: below that, TensorFlow's own gradient of it writes past its memory."""
@@ -24,8 +25,10 @@ def bias_is_misplaced(output_shape: Shape, data_format: str) -> bool:
     `keras.ops.add` on TensorFlow (Keras 3.15) hands what looks like a bias to ``tf.nn.bias_add``, and takes the last
     axis for the channels' where that is as long: in channels_first, on maps with as many columns as channels.
     """
-    channels, columns = output_shape[channel_axis(data_format)], output_shape[spatial_axes(data_format)[1]]
-    return data_format == "channels_first" and channels is not None and channels == columns != 1
+    if data_format == "channels_last":
+        return False
+    channels, columns = output_shape[1], output_shape[-1]
+    return channels is not None and channels == columns != 1
 
 
 def has_misplaced_bias(layer: keras.layers.Layer, output_shape: Shape) -> bool:
@@ -92,13 +95,15 @@ class OctaveWindowLayer(keras.layers.Layer):
     ``keywords``: `WindowKeywords`, and the initialiser, regulariser and constraint of the kernels.
     """
 
+    rank: ClassVar[int] = 2
+    """Spatial axes of the maps."""
     kernel_argument = "kernel"
     """Where the names of the arguments for the kernels begin: ``kernel_initializer`` ..."""
 
     def __init__(
         self,
         kernel_size: int | Sequence[int],
-        octave: int,
+        octave: int | Sequence[int],
         strides: int | Sequence[int],
         padding: Padding,
         data_format: str | None,
@@ -111,13 +116,13 @@ class OctaveWindowLayer(keras.layers.Layer):
         names = [f"{argument}_{kind}" for kind in _MODULES for argument in (self.kernel_argument, "bias")]
         choices = {name: keywords.pop(name, defaults.get(name)) for name in names}
         super().__init__(**keywords)
-        self.kernel_size = reading.pair_of(kernel_size, "kernel_size")
-        self.octave = reading.check_octave(octave)
-        self.strides = reading.pair_of(strides, "strides")
-        self.padding = reading.standard_padding(padding)
+        self.kernel_size = reading.by_axis(kernel_size, "kernel_size", self.rank)
+        self.octave = reading.check_octave(octave, self.rank)
+        self.strides = reading.by_axis(strides, "strides", self.rank)
+        self.padding = reading.standard_padding(padding, self.rank)
         self.data_format = reading.standard_data_format(data_format)
-        self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
-        self.dilation_rate = reading.pair_of(dilation_rate, "dilation_rate")
+        self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format, self.rank)
+        self.dilation_rate = reading.by_axis(dilation_rate, "dilation_rate", self.rank)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self._choices = tuple(choices)
@@ -131,9 +136,9 @@ class OctaveWindowLayer(keras.layers.Layer):
         return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding, self.octave)
 
     @property
-    def low_dilation(self) -> tuple[int, int]:
+    def low_dilation(self) -> tuple[int, ...]:
         """Dilation of the low window."""
-        return self.window.alignment(0, None).dilation, self.window.alignment(1, None).dilation
+        return tuple(self.window.alignment(axis, None).dilation for axis in range(self.rank))
 
     def map_shapes(self, input_shape: Shapes) -> tuple[Any, Any]:
         """Shapes of the (high, low) maps that are read; None for one that is not.
@@ -145,7 +150,7 @@ class OctaveWindowLayer(keras.layers.Layer):
 
     def _check_shapes(self, input_shape: Shapes) -> tuple[Any, Any]:
         high, low = self.map_shapes(input_shape)
-        reading.check_pair_shapes(self.name, high, low, self.octave, self.data_format)
+        reading.check_pair_shapes(self.name, high, low, self.octave, self.data_format, self.rank)
         if high is None:
             self.low_input.check(low)
         return high, low
@@ -153,23 +158,22 @@ class OctaveWindowLayer(keras.layers.Layer):
     def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor | None]:
         return self.low_input.maps(*reading.split_inputs(inputs, self.name))
 
-    def source_sizes(self, inputs: Maps) -> tuple[Size, Size]:
-        """(rows, columns) of the source's map: integers where known, else scalar tensors, None where symbolic."""
+    def source_sizes(self, inputs: Maps) -> tuple[Size, ...]:
+        """Of the source's map along its axes: integers where known, else scalar tensors, None where symbolic."""
         first, second = reading.split_inputs(inputs, self.name)
         own = sizes(first, self.data_format)
         return self.low_input.size_of(own, second) if self.low_input.whole_low else own
 
-    def source_size(self, input_shape: Shapes, run_size: Any = None) -> tuple[int | None, int | None]:
-        """(rows, columns) of the source's map that inputs of this shape hold or stand in for; None where open.
+    def source_size(self, input_shape: Shapes, run_size: Any = None) -> Shape:
+        """Of the source's map that inputs of this shape hold or stand in for; None where open.
 
         Args:
-            input_shape: of the inputs. With that of a tensor of rows and columns alone it is what the low map can stand
-                in for at most.
+            input_shape: of the inputs. With that of a tensor of sizes it is what the low map can stand in for at most.
             run_size: what that tensor holds.
         """
         first = reading.split_shapes(input_shape, self.name)[0]
-        rows, columns = (first[axis] for axis in spatial_axes(self.data_format))
-        return self.low_input.size_of((rows, columns), run_size) if self.low_input.whole_low else (rows, columns)
+        own = tuple(first[axis] for axis in spatial_axes(self.data_format, self.rank))
+        return self.low_input.size_of(own, run_size) if self.low_input.whole_low else own
 
     def _add_bias(self, name: str, channels: int) -> keras.Variable | None:
         return add_weight(self, name, (channels,), "bias") if self.use_bias and channels else None
@@ -180,13 +184,14 @@ class OctaveWindowLayer(keras.layers.Layer):
             return high, self.padding
         return pad_or_crop(high, self.padding, self.data_format), "valid"
 
-    def prepare_low(self, low: Tensor, high_sizes: tuple[Size, Size]) -> tuple[Tensor, Any]:
+    def prepare_low(self, low: Tensor, high_sizes: Sequence[Size]) -> tuple[Tensor, Any]:
         """(map, padding) for the operation on a low map that belongs to a high one of ``high_sizes``."""
         return prepare_low(low, high_sizes, self.window, self.data_format)
 
     def convolved(self, operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor) -> Tensor:
         """``operation(x, kernel)``, whose gradient is right on every processor: see `octconvert.layers.gradients`."""
-        affected = tuple(kernel.shape[:2]) == (1, 1) and max(self.strides) > 1 and kernel.shape[2] < FEWEST_CHANNELS
+        is_point = len(kernel.shape) == 4 and tuple(kernel.shape[:2]) == (1, 1)
+        affected = is_point and max(self.strides) > 1 and kernel.shape[2] < FEWEST_CHANNELS
         if not affected or backend.backend() != "tensorflow":
             return operation(x, kernel)
         from octconvert.layers.gradients import with_safe_gradient  # TensorFlow alone; the layers run on all backends
@@ -195,8 +200,8 @@ class OctaveWindowLayer(keras.layers.Layer):
 
     def _finish(self, x: Tensor, bias: Tensor | None) -> Tensor:
         if bias is not None:
-            shape = [1, 1, 1, 1]
-            shape[channel_axis(self.data_format)] = -1
+            shape = [1] * (self.rank + 2)
+            shape[channel_axis(self.data_format, self.rank)] = -1
             x = x + ops.reshape(bias, shape)
         return self.activation(x)
 
@@ -207,17 +212,17 @@ class OctaveWindowLayer(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shapes) -> Any:
         return self._output_shapes(input_shape, self.source_size(input_shape))
 
-    def _output_shapes(self, input_shape: Shapes, size: tuple[Size, Size]) -> Any:
+    def _output_shapes(self, input_shape: Shapes, size: Sequence[Size]) -> Any:
         """Shapes of the (high, low) outputs for a source map of ``size``; one without channels is left out."""
-        axes, shapes = spatial_axes(self.data_format), list[Shape]()
+        axes, shapes = spatial_axes(self.data_format, self.rank), list[Shape]()
         batch, channels = reading.split_shapes(input_shape, self.name)[0][0], self.output_channels(input_shape)
         outputs = [self.window.output(i, length) for i, length in enumerate(size)]
         if any(length is not None and length < 1 for length in outputs):
             raise ValueError(f"layer '{self.name}': a map of {size} is too small for its window")
-        for count, cell in zip(channels, (1, self.octave), strict=True):
+        for count, octave in zip(channels, (1, self.octave), strict=True):
             if count:
-                shape: list[int | None] = [batch, count, count, count]
-                for length, axis in zip(outputs, axes, strict=True):
+                shape: list[int | None] = [batch, *[count] * (self.rank + 1)]
+                for length, axis, cell in zip(outputs, axes, factors(octave, self.rank), strict=True):
                     shape[axis] = None if length is None else ceil_div(length, cell)
                 shapes.append(tuple(shape))
         return shapes if len(shapes) == 2 else shapes[0]

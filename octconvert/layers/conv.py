@@ -1,7 +1,8 @@
-"""`OctaveConv2D`: the octave convolution of Chen et al. 2019 (arXiv 1904.05049), section 3.2."""
+"""Octave convolutions (Chen et al. 2019, arXiv 1904.05049, section 3.2) of signals, images and volumes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Unpack
 
@@ -18,64 +19,30 @@ class WindowInput(NamedTuple):
 
     map: Tensor
     padding: Any
-    strides: tuple[int, int]
+    strides: tuple[int, ...]
 
 
 class ConvolutionKeywords(base.WindowKeywords, total=False):
-    """Keyword arguments of `OctaveConv2D`, as in ``keras.layers.Conv2D``."""
+    """Keyword arguments of octave convolutions, as in ``keras.layers.Conv2D``."""
 
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any
 
 
-@keras.saving.register_keras_serializable(package="octconvert")
-class OctaveConv2D(base.OctaveWindowLayer):
-    """2-D convolution between tensors that hold their channels at two resolutions.
-
-    ``high_out = act(HH * high + upsample(LH * low) + bias_high)`` and
-    ``low_out  = act(LL * low + HL * average_pool(high) + bias_low)`` (paper, equations 2-4): first the sum, then one
-    bias, then the activation. All four kernels together have the parameters of the plain convolution.
-
-    One tensor in makes it a *first* layer, ``[high, low]`` an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
-    layer that returns one tensor. ``ratio_out=1.0`` returns the low map alone, for a tensor that is whole-low; the
-    layer that reads that map has ``whole_low=True``, and the paths LH and LL only.
-
-    Args:
-        filters: channels of high and low output together.
-        kernel_size: integer or (rows, columns).
-        octave: factor between the resolutions, a power of two; 1 keeps one resolution.
-        ratio_out: share of the output channels that are low (alpha), 0..1; ``int(ratio_out * filters)`` channels.
-        strides: integer or (rows, columns).
-        padding: 'same', 'valid' or ``((top, bottom), (left, right))`` zeros (negative: crop) around the high map. The
-            low map is padded so that its cells stay under the positions they cover.
-        data_format: 'channels_last' or 'channels_first'; None is Keras' default.
-        dilation_rate: of the high window; the low one is ``max(1, dilation_rate / octave)``.
-        groups: every path is grouped.
-        whole_low: whether the one input is the low map of a tensor without high channels (alpha_in of 1).
-        high_size: (rows, columns) of the map that this low map stands in for; None: ``octave`` times the low map's.
-        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-        activity_regularizer, kernel_constraint, bias_constraint: as in ``keras.layers.Conv2D``. A fan-based initialiser
-            draws every path with the fan of the whole convolution.
-
-    Input: 4-D tensor, or a list of a high map (batch, rows, columns, channels) and a low map of
-    (batch, ceil(rows / octave), ceil(columns / octave), channels). Output: the same, list or single tensor.
-
-    Raises:
-        ValueError: ratio outside 0..1, octave not a power of two, channels unknown or not divisible by ``groups``,
-            two maps whose sizes do not fit ``octave``, a low map that does not fit ``high_size``.
-    """
+class OctaveConv(base.OctaveWindowLayer):
+    """An octave convolution of any rank; see `OctaveConv2D`, whose arguments it has."""
 
     def __init__(
         self,
         filters: int,
         kernel_size: int | Sequence[int],
-        octave: int = 2,
+        octave: int | Sequence[int] = 2,
         ratio_out: float = 0.5,
-        strides: int | Sequence[int] = (1, 1),
+        strides: int | Sequence[int] = 1,
         padding: Padding = "same",
         data_format: str | None = None,
-        dilation_rate: int | Sequence[int] = (1, 1),
+        dilation_rate: int | Sequence[int] = 1,
         groups: int = 1,
         **keywords: Unpack[ConvolutionKeywords],
     ):
@@ -85,7 +52,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     def build(self, input_shape: Shapes) -> None:
         high, low = self._check_shapes(input_shape)
-        axis = spatial.channel_axis(self.data_format)
+        axis = spatial.channel_axis(self.data_format, self.rank)
         self.high_channels, self.low_channels = (0 if shape is None else shape[axis] for shape in (high, low))
         for label, count in (("high", self.high_channels), ("low", self.low_channels)):
             if count % self.groups:
@@ -127,24 +94,24 @@ class OctaveConv2D(base.OctaveWindowLayer):
             outputs.append(self._finish(self._to_low(pooled, prepared), self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]
 
-    def _pooled(self, high: Tensor, size: tuple[Size, Size]) -> WindowInput:
+    def _pooled(self, high: Tensor, size: Sequence[Size]) -> WindowInput:
         """The high map at the low resolution; a stride that leaves cells out is pooled with it where it can be."""
         blocks = self.window.strided_blocks(size)
         if blocks is not None:
             pooled = ops.average_pool(high, blocks, blocks, "valid", self.data_format)
-            return WindowInput(pooled, "valid", (1, 1))
+            return WindowInput(pooled, "valid", (1,) * self.rank)
         pooled = spatial.pool_octave(high, self.octave, self.data_format)
         return WindowInput(*self.prepare_low(pooled, size), self.strides)
 
-    def _to_high(self, high: Tensor | None, low: WindowInput | None, size: tuple[Size, Size]) -> Tensor:
+    def _to_high(self, high: Tensor | None, low: WindowInput | None, size: Sequence[Size]) -> Tensor:
         total = None if high is None else self._high_conv(high, self.hh_kernel)
         if low is None:
             return total
         from_low = self._low_conv(low, self.lh_kernel)
         if total is not None:
             return spatial.add_upsampled(total, from_low, self.octave, self.data_format)
-        rows, columns = (self.window.output(axis, length) for axis, length in enumerate(size))
-        return spatial.upsample_to(from_low, self.octave, (rows, columns), self.data_format)
+        outputs = [self.window.output(axis, length) for axis, length in enumerate(size)]
+        return spatial.upsample_to(from_low, self.octave, outputs, self.data_format)
 
     def _to_low(self, pooled: WindowInput | None, low: WindowInput | None) -> Tensor:
         kernels = ((pooled, self.hl_kernel), (low, self.ll_kernel))
@@ -159,7 +126,7 @@ class OctaveConv2D(base.OctaveWindowLayer):
         return self._conv(low.map, kernel, low.strides, low.padding, self.low_dilation)
 
     def _conv(
-        self, x: Tensor, kernel: Tensor, strides: tuple[int, int], padding: str, dilation: tuple[int, int]
+        self, x: Tensor, kernel: Tensor, strides: tuple[int, ...], padding: str, dilation: tuple[int, ...]
     ) -> Tensor:
         def convolution(x: Tensor, kernel: Tensor) -> Tensor:
             return ops.conv(x, kernel, strides, padding, self.data_format, dilation)
@@ -171,22 +138,96 @@ class OctaveConv2D(base.OctaveWindowLayer):
 
     def macs(self, input_shape: Shapes) -> int:
         """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
-        axis, taps = spatial.channel_axis(self.data_format), self.kernel_size[0] * self.kernel_size[1]
+        axis, taps = spatial.channel_axis(self.data_format, self.rank), math.prod(self.kernel_size)
         positions, cells = self._window_places(self.source_size(input_shape))
         from_high, from_low = (0 if shape is None else shape[axis] for shape in self.map_shapes(input_shape))
         high_macs = positions * from_high * self.high_filters
         low_macs = cells * (from_low * self.filters + from_high * self.low_filters)
         return (high_macs + low_macs) * taps // self.groups
 
-    def _window_places(self, sizes: tuple[Size, Size]) -> tuple[int, int]:
-        """(positions of the high window, cells of the low one) for an input of ``sizes`` (rows, columns)."""
-        rows, columns = sizes
-        positions = self.window.output(0, rows) * self.window.output(1, columns)
-        return positions, self.window.low_outputs(0, rows) * self.window.low_outputs(1, columns)
+    def _window_places(self, sizes: Sequence[Size]) -> tuple[int, int]:
+        """(positions of the high window, cells of the low one) for an input of these sizes."""
+        positions = math.prod(self.window.output(axis, size) for axis, size in enumerate(sizes))
+        return positions, math.prod(self.window.low_outputs(axis, size) for axis, size in enumerate(sizes))
 
     def get_config(self) -> dict[str, Any]:
         own = {"filters": self.filters, "ratio_out": self.ratio_out, "groups": self.groups}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveConv1D(OctaveConv):
+    """1-D convolution between tensors that hold their channels at two resolutions in time.
+
+    Args: as `OctaveConv2D`, with one number where that has (rows, columns); ``padding`` may be ``((before, after),)``.
+
+    Input: 3-D tensor (batch, steps, channels), or a list of a high map and a low one of ceil(steps / octave) steps.
+    Output: the same, list or single tensor.
+
+    Raises:
+        ValueError: as `OctaveConv2D`.
+    """
+
+    rank = 1
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveConv2D(OctaveConv):
+    """2-D convolution between tensors that hold their channels at two resolutions.
+
+    ``high_out = act(HH * high + upsample(LH * low) + bias_high)`` and
+    ``low_out  = act(LL * low + HL * average_pool(high) + bias_low)`` (paper, equations 2-4): first the sum, then one
+    bias, then the activation. All four kernels together have the parameters of the plain convolution.
+
+    One tensor in makes it a *first* layer, ``[high, low]`` an *intermediate* one; ``ratio_out=0.0`` makes it a *last*
+    layer that returns one tensor. ``ratio_out=1.0`` returns the low map alone, for a tensor that is whole-low; the
+    layer that reads that map has ``whole_low=True``, and the paths LH and LL only.
+
+    Args:
+        filters: channels of high and low output together.
+        kernel_size: integer or (rows, columns).
+        octave: factor between the resolutions, a power of two; 1 keeps one resolution. Two numbers are for rows and
+            columns, (1, 2) keeps the rows.
+        ratio_out: share of the output channels that are low (alpha), 0..1; ``int(ratio_out * filters)`` channels.
+        strides: integer or (rows, columns).
+        padding: 'same', 'valid' or ``((top, bottom), (left, right))`` zeros (negative: crop) around the high map. The
+            low map is padded so that its cells stay under the positions they cover.
+        data_format: 'channels_last' or 'channels_first'; None is Keras' default.
+        dilation_rate: of the high window; the low one is ``max(1, dilation_rate / octave)``.
+        groups: every path is grouped.
+        whole_low: whether the one input is the low map of a tensor without high channels (alpha_in of 1).
+        high_size: (rows, columns) of the map that this low map stands in for; None: ``octave`` times the low map's.
+        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+        activity_regularizer, kernel_constraint, bias_constraint: as in ``keras.layers.Conv2D``. A fan-based initialiser
+            draws every path with the fan of the whole convolution.
+
+    Input: 4-D tensor, or a list of a high map (batch, rows, columns, channels) and a low map of
+    (batch, ceil(rows / octave), ceil(columns / octave), channels). Output: the same, list or single tensor.
+
+    Raises:
+        ValueError: ratio outside 0..1, octave not a power of two, channels unknown or not divisible by ``groups``,
+            two maps whose sizes do not fit ``octave``, a low map that does not fit ``high_size``.
+    """
+
+    rank = 2
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveConv3D(OctaveConv):
+    """3-D convolution between tensors that hold their channels at two resolutions; the low map has an eighth of the
+    positions.
+
+    Args: as `OctaveConv2D`, with (depth, rows, columns) where that has (rows, columns). ``octave=(1, 2, 2)`` keeps the
+        depth: the time of a video, or the slices of a volume that are far apart.
+
+    Input: 5-D tensor (batch, depth, rows, columns, channels), or a list of a high map and a low one. Output: the same,
+    list or single tensor.
+
+    Raises:
+        ValueError: as `OctaveConv2D`.
+    """
+
+    rank = 3
 
 
 class _PartOf:
@@ -196,4 +237,4 @@ class _PartOf:
         self.initializer, self.whole, self.ends = initializer, whole, ends
 
     def __call__(self, shape: Shape, dtype: Any = None, **kwargs: Any) -> Tensor:
-        return self.initializer(self.whole, dtype=dtype, **kwargs)[:, :, *self.ends]
+        return self.initializer(self.whole, dtype=dtype, **kwargs)[..., *self.ends]

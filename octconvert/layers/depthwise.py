@@ -1,7 +1,8 @@
-"""`OctaveDepthwiseConv2D`: a depthwise convolution of both maps of a pair (paper, section 3.3: HH and LL only)."""
+"""Depthwise convolutions of both maps of a pair (paper, section 3.3: HH and LL only)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -14,43 +15,27 @@ from octconvert.octave.geometry import Padding
 
 
 class DepthwiseKeywords(base.WindowKeywords, total=False):
-    """Keyword arguments of `OctaveDepthwiseConv2D`, as in ``keras.layers.DepthwiseConv2D``."""
+    """Keyword arguments of depthwise octave convolutions, as in ``keras.layers.DepthwiseConv2D``."""
 
     depthwise_initializer: Any
     depthwise_regularizer: Any
     depthwise_constraint: Any
 
 
-@keras.saving.register_keras_serializable(package="octconvert")
-class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
-    """Depthwise 2-D convolution of a pair: ``high`` and ``low`` each with their own kernels, nothing between them.
-
-    Args:
-        kernel_size: integer or (rows, columns).
-        octave: factor between the resolutions, a power of two.
-        strides, padding, dilation_rate, data_format, whole_low, high_size: as in `OctaveConv2D`.
-        depth_multiplier: output channels per input channel.
-        activation, use_bias, depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer,
-        activity_regularizer, depthwise_constraint, bias_constraint: as in ``keras.layers.DepthwiseConv2D``.
-
-    Input: ``[high, low]``, 4-D, or one tensor, which is convolved as it is. Output: the same, with
-    ``channels * depth_multiplier`` channels each.
-
-    Raises:
-        ValueError: as `OctaveConv2D`.
-    """
+class OctaveDepthwiseConv(base.OctaveWindowLayer):
+    """A depthwise octave convolution; see `OctaveDepthwiseConv2D`, whose arguments it has."""
 
     kernel_argument = "depthwise"
 
     def __init__(
         self,
         kernel_size: int | Sequence[int],
-        octave: int = 2,
-        strides: int | Sequence[int] = (1, 1),
+        octave: int | Sequence[int] = 2,
+        strides: int | Sequence[int] = 1,
         padding: Padding = "same",
         depth_multiplier: int = 1,
         data_format: str | None = None,
-        dilation_rate: int | Sequence[int] = (1, 1),
+        dilation_rate: int | Sequence[int] = 1,
         **keywords: Unpack[DepthwiseKeywords],
     ):
         super().__init__(kernel_size, octave, strides, padding, data_format, dilation_rate, **keywords)
@@ -59,7 +44,7 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         self.depth_multiplier = depth_multiplier
 
     def build(self, input_shape: Shapes) -> None:
-        axis = spatial.channel_axis(self.data_format)
+        axis = spatial.channel_axis(self.data_format, self.rank)
         shapes = self._check_shapes(input_shape)
         high_channels, low_channels = (0 if shape is None else shape[axis] for shape in shapes)
         self.hh_kernel = self._add_kernel("hh_kernel", high_channels)
@@ -85,11 +70,11 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
             outputs.append(self._finish(convolved, self.low_bias))
         return outputs if len(outputs) == 2 else outputs[0]
 
-    def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, int]) -> Tensor:
+    def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, ...]) -> Tensor:
         return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
 
     def output_channels(self, input_shape: Shapes) -> tuple[int, int]:
-        axis = spatial.channel_axis(self.data_format)
+        axis = spatial.channel_axis(self.data_format, self.rank)
         high, low = (
             0 if shape is None else shape[axis] * self.depth_multiplier for shape in self.map_shapes(input_shape)
         )
@@ -99,8 +84,44 @@ class OctaveDepthwiseConv2D(base.OctaveWindowLayer):
         """Multiply-accumulates (MACs) for one sample of ``input_shape`` (known sizes; list of two for a pair)."""
         output = self.compute_output_shape(input_shape)
         shapes = output if isinstance(output, list) else [output]
-        taps = self.kernel_size[0] * self.kernel_size[1]
-        return sum(shape[1] * shape[2] * shape[3] * taps for shape in shapes)
+        return sum(math.prod(shape[1:]) * math.prod(self.kernel_size) for shape in shapes)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveDepthwiseConv1D(OctaveDepthwiseConv):
+    """Depthwise 1-D convolution of a pair: ``high`` and ``low`` each with their own kernels, nothing between them.
+
+    Args: as `OctaveDepthwiseConv2D`, with one number where that has (rows, columns).
+
+    Input: ``[high, low]``, 3-D, or one tensor, which is convolved as it is. Output: the same.
+
+    Raises:
+        ValueError: as `OctaveConv1D`.
+    """
+
+    rank = 1
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveDepthwiseConv2D(OctaveDepthwiseConv):
+    """Depthwise 2-D convolution of a pair: ``high`` and ``low`` each with their own kernels, nothing between them.
+
+    Args:
+        kernel_size: integer or (rows, columns).
+        octave: factor between the resolutions, a power of two.
+        strides, padding, dilation_rate, data_format, whole_low, high_size: as in `OctaveConv2D`.
+        depth_multiplier: output channels per input channel.
+        activation, use_bias, depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer,
+        activity_regularizer, depthwise_constraint, bias_constraint: as in ``keras.layers.DepthwiseConv2D``.
+
+    Input: ``[high, low]``, 4-D, or one tensor, which is convolved as it is. Output: the same, with
+    ``channels * depth_multiplier`` channels each.
+
+    Raises:
+        ValueError: as `OctaveConv2D`.
+    """
+
+    rank = 2

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from octconvert.layers.spatial import TransposedWindow, Window
+from octconvert.layers.window import TransposedWindow, Window
 
 
 def fold_kernel(kernel: np.ndarray, window: Window | TransposedWindow, sizes: Sequence[int | None]) -> np.ndarray:

@@ -10,15 +10,18 @@ from keras import ops
 
 from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import Maps, Tensor
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import ceil_div, factors
 
 
 class _PairLayer(keras.layers.Layer):
-    """A layer without weights that reads a pair and knows its octave."""
+    """A layer without weights that reads a pair of maps, of any rank, and knows its octave."""
 
-    def __init__(self, octave: int = 2, data_format: str | None = None, **keywords: Unpack[base.LayerKeywords]):
+    def __init__(
+        self, octave: int | Sequence[int] = 2, data_format: str | None = None, **keywords: Unpack[base.LayerKeywords]
+    ):
         super().__init__(**keywords)
-        self.octave = reading.check_octave(octave)
+        rank = 2 if isinstance(octave, int) else len(octave)
+        self.octave = reading.check_octave(octave, rank)
         self.data_format = reading.standard_data_format(data_format)
 
     def get_config(self) -> dict[str, Any]:
@@ -41,7 +44,7 @@ class OctaveMerge(_PairLayer):
 
     def __init__(
         self,
-        octave: int = 2,
+        octave: int | Sequence[int] = 2,
         order: Iterable[int] | None = None,
         data_format: str | None = None,
         whole_low: bool = False,
@@ -50,7 +53,8 @@ class OctaveMerge(_PairLayer):
     ):
         super().__init__(octave, data_format, **keywords)
         self.order = None if order is None else [int(position) for position in order]
-        self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format)
+        rank = 2 if high_size is None else len(high_size)
+        self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format, rank)
 
     def _maps(self, inputs: Maps) -> tuple[Tensor | None, Tensor]:
         if self.low_input.whole_low:
@@ -65,23 +69,24 @@ class OctaveMerge(_PairLayer):
             )
         else:
             size = spatial.sizes(high, self.data_format)
-        axis = spatial.channel_axis(self.data_format)
+        axis = spatial.channel_axis(self.data_format, spatial.rank_of(low))
         low = spatial.upsample_to(low, self.octave, size, self.data_format)
         joined = low if high is None else ops.concatenate([high, low], axis=axis)
         return joined if self.order is None else ops.take(joined, self.order, axis=axis)
 
     def compute_output_spec(self, inputs: Maps) -> keras.KerasTensor:
         high, low = self._maps(inputs)
-        shape, axis = list(low.shape), spatial.channel_axis(self.data_format)
+        shape, axis = list(low.shape), spatial.channel_axis(self.data_format, spatial.rank_of(low))
         high_shape = None if high is None else tuple(high.shape)
-        reading.check_pair_shapes(self.name, high_shape, tuple(low.shape), self.octave, self.data_format)
-        axes = spatial.spatial_axes(self.data_format)
+        rank = spatial.rank_of(low)
+        reading.check_pair_shapes(self.name, high_shape, tuple(low.shape), self.octave, self.data_format, rank)
+        axes = spatial.spatial_axes(self.data_format, rank)
         if high_shape is None:
             self.low_input.check(tuple(low.shape))
             run_size = reading.split_inputs(inputs, self.name)[1]
-            size = self.low_input.size_of((shape[axes[0]], shape[axes[1]]), run_size)
+            size = self.low_input.size_of([shape[place] for place in axes], run_size)
         else:
-            size = (high_shape[axes[0]], high_shape[axes[1]])
+            size = tuple(high_shape[place] for place in axes)
             shape[axis] += high_shape[axis]
         for place, length in zip(axes, size, strict=True):
             shape[place] = length
@@ -101,14 +106,14 @@ class OctaveCrop(_PairLayer):
 
     def call(self, inputs: Maps) -> Tensor:
         high, low = reading.split_pair(inputs, self.name)
-        rows, columns = (ceil_div(size, self.octave) for size in spatial.sizes(high, self.data_format))
-        if self.data_format == "channels_last":
-            return low[:, :rows, :columns, :]
-        return low[:, :, :rows, :columns]
+        size = spatial.sizes(high, self.data_format)
+        cells = list(map(ceil_div, size, factors(self.octave, len(size))))
+        return spatial.crop_to(low, cells, self.data_format)
 
     def compute_output_spec(self, inputs: Maps) -> keras.KerasTensor:
         high, low = reading.split_pair(inputs, self.name)
-        shape = list(low.shape)
-        for axis in spatial.spatial_axes(self.data_format):
-            shape[axis] = None if high.shape[axis] is None else ceil_div(high.shape[axis], self.octave)
+        shape, rank = list(low.shape), spatial.rank_of(low)
+        axes = spatial.spatial_axes(self.data_format, rank)
+        for axis, block in zip(axes, factors(self.octave, rank), strict=True):
+            shape[axis] = None if high.shape[axis] is None else ceil_div(high.shape[axis], block)
         return keras.KerasTensor(tuple(shape), dtype=self.compute_dtype)

@@ -1,7 +1,8 @@
 """The steps of octave layers out of built-in Keras layers only, for models that load with plain Keras.
 
-Every function takes and returns Keras tensors of known rows and columns and names its layers after ``name``. Layers
-that only move values work in the tensor's own dtype: the global policy may be another than the model's.
+Every function takes and returns Keras tensors of known sizes and any rank, where it says nothing else, and names its
+layers after ``name``. Layers that only move values work in the tensor's own dtype: the global policy may be another
+than the model's.
 """
 
 from __future__ import annotations
@@ -14,48 +15,77 @@ import keras
 from keras import layers
 
 from octconvert.layers import base
-from octconvert.layers.spatial import Window, channel_axis, is_same, pools_by_two, reads_past_end, spatial_axes
+from octconvert.layers.spatial import channel_axis, rank_of, spatial_axes
 from octconvert.layers.tensors import Tensor
-from octconvert.octave.geometry import Alignment, Shape
+from octconvert.layers.window import Window, is_same, pools_by_two, reads_past_end
+from octconvert.octave.geometry import Alignment, Octave, Shape, factors
 
 
-def known_sizes(x: Tensor, data_format: str, name: str) -> tuple[int, int]:
-    """(rows, columns) of a Keras tensor; ValueError where they are unknown."""
-    rows, columns = (x.shape[axis] for axis in spatial_axes(data_format))
-    if rows is None or columns is None:
+def known_sizes(x: Tensor, data_format: str, name: str) -> tuple[int, ...]:
+    """Of a Keras tensor along its spatial axes; ValueError where one is unknown."""
+    rank = rank_of(x)
+    sizes = tuple(x.shape[axis] for axis in spatial_axes(data_format, rank))
+    if None in sizes:
+        what = {1: "steps", 2: "rows and columns", 3: "depth, rows and columns"}[rank]
         raise ValueError(
-            f"'{name}': built-in layers need known rows and columns, received {tuple(x.shape)}; use OctaveConv2D"
+            f"'{name}': built-in layers need known {what}, received {tuple(x.shape)}; use OctaveConv{rank}D"
         )
-    return rows, columns
+    return sizes
 
 
-def pool_octave(x: Tensor, octave: int, data_format: str, name: str) -> Tensor:
+_WITHOUT_DATA_FORMAT = ("Cropping1D", "UpSampling1D")
+
+
+def built_in(kind: str, value: Sequence[Any], x: Tensor, data_format: str, name: str, **arguments: Any) -> Tensor:
+    """``x`` behind a layer of Keras of its rank, in the dtype of ``x``.
+
+    Args:
+        kind: of the layer, without its rank: ``AveragePooling``.
+        value: the layer's first argument, one for each axis.
+
+    Raises:
+        ValueError: a 1-D layer without channels_first.
+    """
+    rank = rank_of(x)
+    layer = f"{kind}{rank}D"
+    if layer not in _WITHOUT_DATA_FORMAT:
+        arguments["data_format"] = data_format
+    elif data_format == "channels_first":
+        raise ValueError(f"'{name}': Keras' {layer} has no channels_first; use OctaveConv1D")
+    first = value[0] if rank == 1 else tuple(value)
+    return getattr(layers, layer)(first, name=name, dtype=x.dtype, **arguments)(x)
+
+
+def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str) -> Tensor:
     """The built-in twin of `octconvert.layers.spatial.pool_octave`; for unknown sizes too."""
-    if octave == 1:
+    rank = rank_of(x)
+    blocks = factors(octave, rank)
+    if max(blocks, default=1) == 1:
         return x
-    sizes = [x.shape[axis] for axis in spatial_axes(data_format)]
-    if None not in sizes and not any(size % octave for size in sizes):
-        return pool_blocks(x, (octave, octave), data_format, name)
-    steps = octave.bit_length() - 1
+    sizes = [x.shape[axis] for axis in spatial_axes(data_format, rank)]
+    if None not in sizes and not any(size % block for size, block in zip(sizes, blocks, strict=True)):
+        return pool_blocks(x, blocks, data_format, name)
+    steps = max(blocks).bit_length() - 1
     for step in range(steps):
         label = name if step == steps - 1 else f"{name}-{step + 1}"
-        x = layers.AveragePooling2D(2, padding="same", data_format=data_format, name=label, dtype=x.dtype)(x)
+        halves = [min(max(block >> step, 1), 2) for block in blocks]
+        x = built_in("AveragePooling", halves, x, data_format, label, padding="same")
     return x
 
 
-def pool_blocks(x: Tensor, blocks: tuple[int, int], data_format: str, name: str) -> Tensor:
-    """The averages of blocks of (rows, columns) that fill the map."""
-    return layers.AveragePooling2D(blocks, padding="valid", data_format=data_format, name=name, dtype=x.dtype)(x)
+def pool_blocks(x: Tensor, blocks: Sequence[int], data_format: str, name: str) -> Tensor:
+    """The averages of blocks that fill the map."""
+    return built_in("AveragePooling", blocks, x, data_format, name, padding="valid")
 
 
 def pad_or_crop(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, name: str) -> Tensor:
-    """ZeroPadding2D and Cropping2D by ((top, bottom), (left, right)); negative amounts crop."""
+    """ZeroPadding and Cropping by (before, after) along each axis; negative amounts crop."""
     cuts = tuple((max(-before, 0), max(-after, 0)) for before, after in pads)
     adds = tuple((max(before, 0), max(after, 0)) for before, after in pads)
     if any(map(any, cuts)):
-        x = layers.Cropping2D(cuts, data_format=data_format, name=f"{name}-crop", dtype=x.dtype)(x)
+        x = built_in("Cropping", cuts, x, data_format, f"{name}-crop")
     if any(map(any, adds)):
-        x = layers.ZeroPadding2D(adds, data_format=data_format, name=f"{name}-pad", dtype=x.dtype)(x)
+        x = built_in("ZeroPadding", adds, x, data_format, f"{name}-pad")
     return x
 
 
@@ -71,37 +101,39 @@ def biased(
     """
     if not base.bias_is_misplaced(output_shape, data_format):
         return convolution(x)
-    wider = pad_or_crop(x, ((0, 0), (0, stride)), data_format, f"{name}-wider")
-    return pad_or_crop(convolution(wider), ((0, 0), (0, -1)), data_format, name)
+    others = [(0, 0)] * (rank_of(x) - 1)
+    wider = pad_or_crop(x, [*others, (0, stride)], data_format, f"{name}-wider")
+    return pad_or_crop(convolution(wider), [*others, (0, -1)], data_format, name)
 
 
 def repeat_edges(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, name: str) -> Tensor:
     """Like `pad_or_crop`, with copies of the edge in place of zeros (a maximum is unchanged by them)."""
-    rows, columns = ((min(before, 0), min(after, 0)) for before, after in pads)
-    x = pad_or_crop(x, (rows, columns), data_format, name)
-    for i, axis in enumerate(spatial_axes(data_format)):
+    rank = rank_of(x)
+    x = pad_or_crop(x, [(min(before, 0), min(after, 0)) for before, after in pads], data_format, name)
+    for i, axis in enumerate(spatial_axes(data_format, rank)):
         size = x.shape[axis]
         parts = [x]
         for side, amount in enumerate(pads[i]):
             if amount > 0:
-                cut = [(0, 0), (0, 0)]
+                cut = [(0, 0)] * rank
                 cut[i] = (size - 1, 0) if side else (0, size - 1)
-                label = f"{name}-edge{i}{side}"
-                edge = layers.Cropping2D(tuple(cut), data_format=data_format, name=label, dtype=x.dtype)(x)
+                edge = built_in("Cropping", cut, x, data_format, f"{name}-edge{i}{side}")
                 parts = [*parts, *[edge] * amount] if side else [*[edge] * amount, *parts]
         if len(parts) > 1:
             x = layers.Concatenate(axis=axis, name=f"{name}-edges{i}", dtype=x.dtype)(parts)
     return x
 
 
-def upsample_to(x: Tensor, octave: int, size: tuple[int, int], data_format: str, name: str) -> Tensor:
-    """Nearest upsampling, cut at the end to ``size`` (rows, columns)."""
-    if octave == 1:
+def upsample_to(x: Tensor, octave: Octave, size: Sequence[int], data_format: str, name: str) -> Tensor:
+    """Nearest upsampling, cut at the end to ``size``."""
+    rank = rank_of(x)
+    blocks = factors(octave, rank)
+    if max(blocks, default=1) == 1:
         return x
-    rows, columns = size
-    x = layers.UpSampling2D(octave, data_format=data_format, interpolation="nearest", name=name, dtype=x.dtype)(x)
-    axes = spatial_axes(data_format)
-    return pad_or_crop(x, ((0, rows - x.shape[axes[0]]), (0, columns - x.shape[axes[1]])), data_format, name)
+    nearest = {"interpolation": "nearest"} if rank == 2 else {}
+    x = built_in("UpSampling", blocks, x, data_format, name, **nearest)
+    have = [x.shape[axis] for axis in spatial_axes(data_format, rank)]
+    return pad_or_crop(x, [(0, wanted - length) for wanted, length in zip(size, have, strict=True)], data_format, name)
 
 
 _SLOPE_OF_FUSED = 0.2
@@ -200,38 +232,39 @@ def prepare_low(
 ) -> tuple[Tensor, str]:
     """(map, padding) for a window operation on a low map, as `octconvert.layers.spatial.prepare_low`."""
     if all(pools_by_two(a, window) for a in alignments):
-        pool = layers.AveragePooling2D(2, 1, "same", data_format=data_format, name=f"{name}-align", dtype=x.dtype)
-        return pool(x), "valid"
+        twos = [2] * len(alignments)
+        return built_in("AveragePooling", twos, x, data_format, f"{name}-align", strides=1, padding="same"), "valid"
     cells = known_sizes(x, data_format, name)
     pads = tuple(a.padding(cells[i], outputs[i]) for i, a in enumerate(alignments))
     if allow_same and all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
         return x, "same"
     ends = [max(after, 0) if reads_past_end(a, window) else 0 for a, (_, after) in zip(alignments, pads, strict=True)]
-    x = repeat_edges(x, ((0, ends[0]), (0, ends[1])), data_format, name)
-    rows, columns = ((before, after - end) for (before, after), end in zip(pads, ends, strict=True))
-    x = pad_or_crop(x, (rows, columns), data_format, name)
+    x = repeat_edges(x, [(0, end) for end in ends], data_format, name)
+    x = pad_or_crop(
+        x, [(before, after - end) for (before, after), end in zip(pads, ends, strict=True)], data_format, name
+    )
     filters = [a.prefilter for a in alignments]
     return fixed_filter(x, filters, window.octave, data_format, f"{name}-align"), "valid"
 
 
-def fixed_filter(x: Tensor, filters: Sequence[Sequence[float]], octave: int, data_format: str, name: str) -> Tensor:
-    """Filters along rows and columns: average pooling, or the average of shifted maps (all weights are n / octave)."""
+def fixed_filter(x: Tensor, filters: Sequence[Sequence[float]], octave: Octave, data_format: str, name: str) -> Tensor:
+    """Filters along each axis: average pooling, or the average of shifted maps (all weights are n / octave)."""
     widths = tuple(map(len, filters))
-    if widths == (1, 1):
+    if max(widths) == 1:
         return x
     if is_box(filters):
-        return layers.AveragePooling2D(widths, 1, "valid", data_format=data_format, name=name, dtype=x.dtype)(x)
+        return built_in("AveragePooling", widths, x, data_format, name, strides=1, padding="valid")
+    blocks = factors(octave, rank_of(x))
     for i, width in enumerate(widths):
         if width == 1:
             continue
         parts = []
         for shift, weight in enumerate(filters[i]):
-            times = round(weight * octave)
+            times = round(weight * blocks[i])
             if times:
-                cut = [(0, 0), (0, 0)]
+                cut = [(0, 0)] * len(filters)
                 cut[i] = (shift, width - 1 - shift)
-                label = f"{name}{i}-shift{shift}"
-                part = layers.Cropping2D(tuple(cut), data_format=data_format, name=label, dtype=x.dtype)(x)
+                part = built_in("Cropping", cut, x, data_format, f"{name}{i}-shift{shift}")
                 parts += [part] * times
         x = layers.Average(name=f"{name}{i}", dtype=x.dtype)(parts)
     return x

@@ -1,4 +1,4 @@
-"""`octave_conv_2d`: the octave convolution out of built-in Keras layers only, for models that load with plain Keras."""
+"""The octave convolution out of built-in Keras layers only, for models that load with plain Keras."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from octconvert.layers.portable import (
     prepare_low,
     upsample_to,
 )
-from octconvert.layers.spatial import Window
 from octconvert.layers.tensors import Maps, Tensor
+from octconvert.layers.window import Window
 from octconvert.octave.geometry import Alignment, Padding
 from octconvert.octave.names import HH, HIGH, HL, LH, LL, LOW
 
@@ -29,9 +29,9 @@ def octave_conv_2d(
     inputs: Maps,
     filters: int,
     kernel_size: int | Sequence[int],
-    octave: int = 2,
+    octave: int | Sequence[int] = 2,
     ratio_out: float = 0.5,
-    strides: int | Sequence[int] = (1, 1),
+    strides: int | Sequence[int] = 1,
     padding: Padding = "same",
     *,
     name: str | None = None,
@@ -54,17 +54,81 @@ def octave_conv_2d(
     Raises:
         ValueError: as `OctaveConv2D`, and for unknown rows or columns.
     """
+    return _called(2, inputs, (filters, kernel_size, octave, ratio_out), name, strides, padding, arguments)
+
+
+def octave_conv_1d(
+    inputs: Maps,
+    filters: int,
+    kernel_size: int | Sequence[int],
+    octave: int | Sequence[int] = 2,
+    ratio_out: float = 0.5,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "same",
+    *,
+    name: str | None = None,
+    **arguments: Any,
+) -> Any:
+    """The function of `OctaveConv1D` out of Conv1D, AveragePooling1D, UpSampling1D, Add ... layers.
+
+    Args:
+        inputs: Keras tensor, or ``[high, low]``, of a known number of steps, in channels_last.
+        filters, kernel_size, octave, ratio_out, strides, padding, name, arguments: as `octave_conv_2d`.
+
+    Returns:
+        ``[high, low]``, or one tensor for ``ratio_out`` 0.0 or 1.0.
+
+    Raises:
+        ValueError: as `OctaveConv1D`, for an unknown number of steps, and for channels_first.
+    """
+    return _called(1, inputs, (filters, kernel_size, octave, ratio_out), name, strides, padding, arguments)
+
+
+def octave_conv_3d(
+    inputs: Maps,
+    filters: int,
+    kernel_size: int | Sequence[int],
+    octave: int | Sequence[int] = 2,
+    ratio_out: float = 0.5,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "same",
+    *,
+    name: str | None = None,
+    **arguments: Any,
+) -> Any:
+    """The function of `OctaveConv3D` out of Conv3D, AveragePooling3D, UpSampling3D, Add ... layers.
+
+    Args:
+        inputs: Keras tensor, or ``[high, low]``, of known depth, rows and columns.
+        filters, kernel_size, octave, ratio_out, strides, padding, name, arguments: as `octave_conv_2d`.
+
+    Returns:
+        ``[high, low]``, or one tensor for ``ratio_out`` 0.0 or 1.0.
+
+    Raises:
+        ValueError: as `OctaveConv3D`, and for unknown sizes.
+    """
+    return _called(3, inputs, (filters, kernel_size, octave, ratio_out), name, strides, padding, arguments)
+
+
+def _called(
+    rank: int,
+    inputs: Maps,
+    sizes: tuple[Any, ...],
+    name: str | None,
+    strides: int | Sequence[int],
+    padding: Padding,
+    arguments: dict[str, Any],
+) -> Any:
     name = name or f"octave_conv_{keras.backend.get_uid('octave_conv')}"
-    convolution = PortableConv(
-        name, filters, kernel_size, octave, ratio_out, strides=strides, padding=padding, **arguments
-    )
+    convolution = PortableConv(name, *sizes, strides=strides, padding=padding, **arguments, rank=rank)
     return convolution(inputs)
 
 
 class PortableConv:
     """The four paths as built-in layers; called once or, if ``shared``, more often and with maps of other sizes.
 
-    Arguments: as `octave_conv_2d`.
+    Arguments: as `octave_conv_2d`; ``rank``: spatial axes of the maps.
     """
 
     def __init__(
@@ -72,23 +136,24 @@ class PortableConv:
         name: str,
         filters: int,
         kernel_size: int | Sequence[int],
-        octave: int,
+        octave: int | Sequence[int],
         ratio_out: float,
+        *,
         shared: bool = False,
+        rank: int = 2,
         **arguments: Any,
     ):
-        self.name, self.shared = name, shared
-        strides = reading.pair_of(arguments.pop("strides"), "strides")
+        self.name, self.shared, self.rank = name, shared, rank
         self.window = Window(
-            reading.pair_of(kernel_size, "kernel_size"),
-            strides,
-            reading.pair_of(arguments.pop("dilation_rate", 1), "dilation_rate"),
-            reading.standard_padding(arguments.pop("padding")),
-            reading.check_octave(octave),
+            reading.by_axis(kernel_size, "kernel_size", rank),
+            reading.by_axis(arguments.pop("strides"), "strides", rank),
+            reading.by_axis(arguments.pop("dilation_rate", 1), "dilation_rate", rank),
+            reading.standard_padding(arguments.pop("padding"), rank),
+            reading.check_octave(octave, rank),
         )
         self.data_format = reading.standard_data_format(arguments.pop("data_format", None))
         whole_low, high_size = arguments.pop("whole_low", False), arguments.pop("high_size", None)
-        self.low_input = reading.LowInput(name, whole_low, high_size, octave, self.data_format)
+        self.low_input = reading.LowInput(name, whole_low, high_size, self.window.octave, self.data_format, rank)
         groups = arguments.pop("groups", 1)
         self.high_filters, self.low_filters = reading.divide_filters(name, filters, ratio_out, groups)
         self.activation, self.use_bias = arguments.pop("activation", None), arguments.pop("use_bias", True)
@@ -112,10 +177,10 @@ class PortableConv:
             results.append(self._low(pooled, prepared, alignments, label))
         return results if len(results) == 2 else results[0]
 
-    def _source_size(self, high: Tensor | None, low: Tensor | None) -> tuple[int, int]:
-        """(rows, columns) of the source's map; the inputs are checked."""
+    def _source_size(self, high: Tensor | None, low: Tensor | None) -> tuple[int, ...]:
+        """Of the source's map; the inputs are checked."""
         high_shape, low_shape = (None if x is None else tuple(x.shape) for x in (high, low))
-        reading.check_pair_shapes(self.name, high_shape, low_shape, self.window.octave, self.data_format)
+        reading.check_pair_shapes(self.name, high_shape, low_shape, self.window.octave, self.data_format, self.rank)
         if high is not None:
             return known_sizes(high, self.data_format, self.name)
         assert low is not None  # one of both is read
@@ -125,7 +190,7 @@ class PortableConv:
     def _pooled(
         self,
         high: Tensor,
-        size: tuple[int, int],
+        size: Sequence[int],
         alignments: Sequence[Alignment],
         outputs: Sequence[int],
         label: str,
@@ -133,7 +198,7 @@ class PortableConv:
         """The high map at the low resolution, as in `OctaveConv2D`; other calls may need the stride."""
         blocks = None if self.shared else self.window.strided_blocks(size)
         if blocks is not None:
-            return WindowInput(pool_blocks(high, blocks, self.data_format, f"{label}-pool"), "valid", (1, 1))
+            return WindowInput(pool_blocks(high, blocks, self.data_format, f"{label}-pool"), "valid", (1,) * self.rank)
         pooled = pool_octave(high, self.window.octave, self.data_format, f"{label}-pool")
         return self._prepare(pooled, alignments, outputs, f"{label}-pooled")
 
@@ -147,7 +212,7 @@ class PortableConv:
         high: Tensor | None,
         low: WindowInput | None,
         alignments: Sequence[Alignment],
-        size: tuple[int, int],
+        size: Sequence[int],
         label: str,
     ) -> Tensor:
         parts: list[Tensor] = []
@@ -160,8 +225,8 @@ class PortableConv:
         if low is not None:
             bias = self.use_bias and high is None
             part = self._low_path(LH, self.high_filters, low, alignments, label, bias)
-            rows, columns = (self.window.output(axis, length) for axis, length in enumerate(size))
-            parts.append(upsample_to(part, self.window.octave, (rows, columns), self.data_format, f"{label}-up"))
+            outputs = [self.window.output(axis, length) for axis, length in enumerate(size)]
+            parts.append(upsample_to(part, self.window.octave, outputs, self.data_format, f"{label}-up"))
         return self._activate(self._sum(parts, f"{label}-add{HIGH}"), f"{label}-act{HIGH}")
 
     def _low(
@@ -202,7 +267,7 @@ class PortableConv:
         bias: bool,
     ) -> Tensor:
         if path not in self.paths:
-            self.paths[path] = layers.Conv2D(
+            self.paths[path] = getattr(layers, f"Conv{self.rank}D")(
                 filters,
                 self.window.kernel,
                 strides=read.strides,
@@ -216,7 +281,7 @@ class PortableConv:
             return self.paths[path](read.map)
         layer = self.paths[path]
         shape = layer.compute_output_shape(read.map.shape)
-        return biased(layer, read.map, shape, read.strides[1], self.data_format, f"{label}{path}")
+        return biased(layer, read.map, shape, read.strides[-1], self.data_format, f"{label}{path}")
 
     def _activate(self, x: Tensor, name: str) -> Tensor:
         activation = keras.activations.get(self.activation)

@@ -10,15 +10,18 @@ from keras import backend
 
 from octconvert.layers.spatial import channel_axis, spatial_axes
 from octconvert.layers.tensors import Maps, Tensor
-from octconvert.octave.geometry import Padding, Shape, Size, ceil_div
+from octconvert.octave.geometry import Octave, Padding, Shape, Size, ceil_div, factors
 from octconvert.octave.split import low_channels
 
 
-def check_octave(octave: int) -> int:
-    """Octave must be a power of two (1 means: no change of resolution)."""
-    if not isinstance(octave, int) or octave < 1 or octave & (octave - 1):
-        raise ValueError(f"`octave` must be a power of two (1, 2, 4 ...), received: {octave!r}")
-    return octave
+def check_octave(octave: int | Sequence[int], rank: int = 2) -> Octave:
+    """Octave must be a power of two (1 means: no change of resolution), or one for each spatial axis."""
+    values = (octave,) if isinstance(octave, int) else tuple(octave) if isinstance(octave, (list, tuple)) else ()
+    are_powers = all(isinstance(each, int) and each > 0 and not each & (each - 1) for each in values)
+    if not are_powers or len(values) not in (1, rank):
+        many = f", or {rank} of them" if rank > 1 else ""
+        raise ValueError(f"`octave` must be a power of two (1, 2, 4 ...){many}, received: {octave!r}")
+    return values[0] if len(set(values)) == 1 else values
 
 
 def split_inputs(inputs: Maps, name: str) -> tuple[Any, Any | None]:
@@ -51,23 +54,28 @@ def split_shapes(shapes: Any, name: str) -> tuple[Any, Any | None]:
     return tuple(shapes), None
 
 
-def check_pair_shapes(name: str, high: Shape | None, low: Shape | None, octave: int, data_format: str) -> None:
-    """Raise ValueError unless ``high`` and ``low`` are 4-D, have channels, and sizes that fit ``octave``."""
-    axes, channels = spatial_axes(data_format), channel_axis(data_format)
+def check_pair_shapes(
+    name: str, high: Shape | None, low: Shape | None, octave: Octave, data_format: str, rank: int = 2
+) -> None:
+    """Raise ValueError unless ``high`` and ``low`` have this rank, channels, and sizes that fit ``octave``."""
+    axes, channels = spatial_axes(data_format, rank), channel_axis(data_format, rank)
     for label, shape in (("high", high), ("low", low)):
         if shape is None:
             continue
-        if len(shape) != 4:
-            raise ValueError(f"layer '{name}': the {label} input must be 4-D, received shape {tuple(shape)}")
+        if len(shape) != rank + 2:
+            raise ValueError(f"layer '{name}': the {label} input must be {rank + 2}-D, received shape {tuple(shape)}")
         if shape[channels] is None:
             raise ValueError(f"layer '{name}': the channel dimension of the {label} input is unknown: {tuple(shape)}")
     if high is not None and low is not None:
         _check_cells(name, tuple(high[axis] for axis in axes), tuple(low[axis] for axis in axes), octave)
 
 
-def _check_cells(name: str, size: Shape, cells: Shape, octave: int) -> None:
-    """Raise ValueError unless a low map of ``cells`` (rows, columns) belongs to a map of ``size`` (rows, columns)."""
-    expected = tuple(None if length is None else ceil_div(length, octave) for length in size)
+def _check_cells(name: str, size: Shape, cells: Shape, octave: Octave) -> None:
+    """Raise ValueError unless a low map of ``cells`` along its axes belongs to a map of ``size``."""
+    blocks = factors(octave, len(size))
+    expected = tuple(
+        None if length is None else ceil_div(length, block) for length, block in zip(size, blocks, strict=True)
+    )
     if any(None not in pair and pair[0] != pair[1] for pair in zip(expected, cells, strict=True)):
         raise ValueError(
             f"layer '{name}': a high map of {size} with octave={octave} needs a low map of {expected}, received {cells}"
@@ -78,16 +86,16 @@ class SizeTensor(keras.KerasTensor):
     """The symbolic output of an `octconvert.layers.OctaveSize`: shapes that follow from its value stay known.
 
     Args:
-        size: (rows, columns), None where open.
+        size: along each axis, (rows, columns) for images; None where open.
     """
 
-    def __init__(self, size: tuple[int | None, int | None]):
-        super().__init__((2,), dtype="int32")
+    def __init__(self, size: Shape):
+        super().__init__((len(size),), dtype="int32")
         self.size = size
 
 
-def held_size(tensor: keras.KerasTensor) -> tuple[int | None, int | None] | None:
-    """The (rows, columns) that a symbolic tensor holds, None where open; None where it is no tensor of them."""
+def held_size(tensor: keras.KerasTensor) -> Shape | None:
+    """The size that a symbolic tensor holds, None where open; None where it is no tensor of one."""
     return tensor.size if isinstance(tensor, SizeTensor) else None
 
 
@@ -99,21 +107,27 @@ class LowInput:
     Args:
         name: the layer's, for messages.
         whole_low: whether it is; else the only input is a high map.
-        high_size: (rows, columns) of the map that the low map stands in for; None, for both or for one of them:
-            ``octave`` times the low map's, or what the second input says.
+        high_size: of the map that the low map stands in for, (rows, columns) for images; None, for all or for one of
+            the axes: ``octave`` times the low map's, or what the second input says.
     """
 
     def __init__(
-        self, name: str, whole_low: bool, high_size: Sequence[int | None] | None, octave: int, data_format: str
+        self,
+        name: str,
+        whole_low: bool,
+        high_size: Sequence[int | None] | None,
+        octave: Octave,
+        data_format: str,
+        rank: int = 2,
     ):
         if high_size is not None and not whole_low:
             raise ValueError(f"layer '{name}': `high_size` belongs to `whole_low=True`")
-        self.name, self.octave, self.axes = name, octave, spatial_axes(data_format)
+        self.name, self.octave, self.axes = name, octave, spatial_axes(data_format, rank)
         self.whole_low = bool(whole_low)
-        self.high_size: tuple[int | None, int | None] | None = None
+        self.high_size: Shape | None = None
         if high_size is not None and any(length is not None for length in high_size):
-            pair_of([1 if length is None else length for length in high_size], "high_size")
-            self.high_size = (high_size[0], high_size[1])
+            by_axis([1 if length is None else length for length in high_size], "high_size", rank)
+            self.high_size = tuple(high_size)
 
     def maps(self, high: Any, low: Any) -> tuple[Any, Any]:
         """(high, low), of which one may be None, from what `split_inputs` or `split_shapes` returned."""
@@ -128,17 +142,18 @@ class LowInput:
         if self.high_size is not None:
             _check_cells(self.name, self.high_size, tuple(low[axis] for axis in self.axes), self.octave)
 
-    def size_of(self, cells: tuple[Size, Size], run_size: Any = None) -> tuple[Size, Size]:
-        """(rows, columns) of the map that a low map of ``cells`` stands in for; ``run_size``: the second input."""
+    def size_of(self, cells: Sequence[Size], run_size: Any = None) -> tuple[Size, ...]:
+        """Of the map that a low map of ``cells`` stands in for; ``run_size``: the second input."""
+        nothing = (None,) * len(cells)
         if isinstance(run_size, keras.KerasTensor):
-            run_size = held_size(run_size) or (None, None)
-        known = (None, None) if self.high_size is None else self.high_size
-        times = [None if count is None else count * self.octave for count in cells]
-        rows, columns = (
+            run_size = held_size(run_size) or nothing
+        known = nothing if self.high_size is None else self.high_size
+        blocks = factors(self.octave, len(cells))
+        times = [None if count is None else count * block for count, block in zip(cells, blocks, strict=True)]
+        return tuple(
             (times[axis] if run_size is None else run_size[axis]) if length is None else length
             for axis, length in enumerate(known)
         )
-        return rows, columns
 
 
 def _rank(tensor_or_shape: Any) -> int:
@@ -153,27 +168,33 @@ def standard_data_format(data_format: str | None) -> str:
     return data_format
 
 
-def pair_of(value: int | Sequence[int], name: str) -> tuple[int, int]:
-    """(rows, columns) from an integer or a sequence of two."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or any(not isinstance(v, int) or v < 1 for v in values):
-        raise ValueError(f"`{name}` must be a positive integer or two of them, received: {value!r}")
-    return values[0], values[1]
+def by_axis(value: int | Sequence[int], name: str, rank: int = 2) -> tuple[int, ...]:
+    """One number for each spatial axis, from an integer for all of them or a sequence."""
+    values = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(values) != rank or any(not isinstance(v, int) or v < 1 for v in values):
+        many = {1: "", 2: " or two of them", 3: " or three of them"}[rank]
+        raise ValueError(f"`{name}` must be a positive integer{many}, received: {value!r}")
+    return values
 
 
-def standard_padding(padding: Padding) -> Padding:
-    """'same', 'valid' or ((top, bottom), (left, right))."""
+_ZEROS = {1: "((before, after),)", 2: "((top, bottom), (left, right))", 3: "three of (before, after)"}
+
+
+def standard_padding(padding: Padding, rank: int = 2) -> Padding:
+    """'same', 'valid' or (before, after) for each spatial axis."""
+    message = f"`padding` must be 'same', 'valid' or {_ZEROS[rank]}, got {padding!r}"
     if isinstance(padding, str):
         padding = padding.lower()
         if padding not in ("same", "valid"):
-            raise ValueError(f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}")
+            raise ValueError(message)
         return padding
     try:
-        rows, columns = ((int(before), int(after)) for before, after in padding)
-        return rows, columns
+        pads = tuple((int(before), int(after)) for before, after in padding)
     except (TypeError, ValueError):
-        message = f"`padding` must be 'same', 'valid' or ((top, bottom), (left, right)), got {padding!r}"
         raise ValueError(message) from None
+    if len(pads) != rank:
+        raise ValueError(message)
+    return pads
 
 
 def divide_filters(name: str, filters: int, ratio_out: float, groups: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`OctaveSize`: rows and columns that a whole-low map stands in for, where they are open until the model runs."""
+"""`OctaveSize`: the size that a whole-low map stands in for, where it is open until the model runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from keras import ops
 
 from octconvert.layers import base, reading, spatial
 from octconvert.layers.tensors import Tensor
+from octconvert.layers.window import TransposedWindow, Window
 from octconvert.octave.geometry import Padding, Shape
 
 
@@ -41,22 +42,22 @@ class OctaveSize(keras.layers.Layer):
         **keywords: Unpack[base.LayerKeywords],
     ):
         super().__init__(**keywords)
-        self.kernel_size = reading.pair_of(kernel_size, "kernel_size")
-        self.strides = reading.pair_of(strides, "strides")
+        self.kernel_size = reading.by_axis(kernel_size, "kernel_size")
+        self.strides = reading.by_axis(strides, "strides")
         self.padding = reading.standard_padding(padding)
-        self.dilation_rate = reading.pair_of(dilation_rate, "dilation_rate")
+        self.dilation_rate = reading.by_axis(dilation_rate, "dilation_rate")
         self.output_padding: Any = None if output_padding is None else tuple(output_padding)
         self.transposed = transposed
         self.data_format = reading.standard_data_format(data_format)
 
     @property
-    def window(self) -> spatial.Window | spatial.TransposedWindow:
+    def window(self) -> Window | TransposedWindow:
         """The source's operation."""
         sizes = (self.kernel_size, self.strides, self.dilation_rate)
         if not self.transposed:
-            return spatial.Window(*sizes, self.padding, 1)
+            return Window(*sizes, self.padding, 1)
         assert isinstance(self.padding, str)  # of a transposed convolution
-        return spatial.TransposedWindow(*sizes, self.padding, self.output_padding, 1)
+        return TransposedWindow(*sizes, self.padding, self.output_padding, 1)
 
     def call(self, inputs: Tensor) -> Tensor:
         size = spatial.sizes(inputs, self.data_format) if len(inputs.shape) == 4 else (inputs[0], inputs[1])

@@ -44,7 +44,7 @@ class Tensor:
     dtype: str
     producer: int
     built_shape: Shape
-    size: tuple[int | None, int | None] | None = None
+    size: Shape | None = None
 
 
 @dataclass(frozen=True, eq=False)

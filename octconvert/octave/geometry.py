@@ -23,10 +23,17 @@ Size: TypeAlias = Any
 """Positions along an axis: an integer, a scalar tensor where it is known only when the model runs, or None."""
 Shape: TypeAlias = tuple[int | None, ...]
 """Of a tensor; None for an open dimension."""
-Pads: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
-"""Zeros around a map: ((top, bottom), (left, right)); negative amounts crop."""
+Octave: TypeAlias = int | tuple[int, ...]
+"""Factor between the resolutions: one number for all spatial axes, or one for each."""
+Pads: TypeAlias = tuple[tuple[int, int], ...]
+"""Zeros around a map: ((top, bottom), (left, right)), (before, after) for each axis; negative amounts crop."""
 Padding: TypeAlias = str | Pads
 """'same', 'valid' or explicit zeros."""
+
+
+def factors(octave: Octave, rank: int) -> tuple[int, ...]:
+    """One for each of the spatial axes."""
+    return (octave,) * rank if isinstance(octave, int) else octave
 
 
 def ceil_div(a: Size, b: int) -> Any:

@@ -10,7 +10,7 @@ from keras import KerasTensor, Layer, layers
 
 from octconvert.layers import OctaveDepthwiseConv2D, portable
 from octconvert.layers.kernels import fold_kernel
-from octconvert.layers.spatial import Window
+from octconvert.layers.window import Window
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.names import HIGH, LOW

@@ -15,7 +15,7 @@ from keras import layers
 from octconvert.layers import OctaveConv2D
 from octconvert.layers.kernels import fold_kernel, grouped_part
 from octconvert.layers.portable_conv import PortableConv
-from octconvert.layers.spatial import Window
+from octconvert.layers.window import Window
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div, output_size
 from octconvert.octave.names import HH, HL, LH, LL

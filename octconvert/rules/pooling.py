@@ -10,7 +10,7 @@ from typing import Any
 from keras import KerasTensor, layers
 
 from octconvert.layers import OctavePooling2D, portable
-from octconvert.layers.spatial import Window, is_same
+from octconvert.layers.window import Window, is_same
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import HIGH, LOW
@@ -93,8 +93,9 @@ def _one_window(call: Call, value: Pair, window: Window, build: Build) -> KerasT
     for axis, size in enumerate(value.size(build.graph.spatial_axes)):
         start = -window.before(axis, size)
         first, last = max(start, 0), min(start + window.kernel[axis], size)
-        low = (first // window.octave, ceil_div(last, window.octave))
-        crops.append((-low[0], low[1] - ceil_div(size, window.octave)))
+        cell = window.factor(axis)
+        low = (first // cell, ceil_div(last, cell))
+        crops.append((-low[0], low[1] - ceil_div(size, cell)))
         covered.append(low[1] - low[0])
     low = portable.pad_or_crop(value.low, crops, build.data_format, build.name(f"{call.operation.name}{LOW}-in"))
     return build.clone(call, LOW, {"pool_size": tuple(covered), "padding": "valid"})(low)

@@ -14,40 +14,40 @@ def same_pads(size, kernel, stride=1, dilation=1):
 
 
 def pads_of(padding, shape, kernel, stride=1, dilation=1):
-    """((top, bottom), (left, right)) of a padding for a map of ``shape`` (rows, columns)."""
+    """(before, after) along each axis of a padding for a map with these sizes."""
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * len(shape)
     if padding == "same":
         return tuple(same_pads(size, kernel, stride, dilation) for size in shape)
     return padding
 
 
-def conv(x, kernel, stride=1, pads=((0, 0), (0, 0)), dilation=1, groups=1):
-    """Plain convolution: zeros around, one product a tap. Negative pads crop."""
+def conv(x, kernel, stride=1, pads=None, dilation=1, groups=1):
+    """Plain convolution of any rank: zeros around, one product a tap. Negative pads crop."""
     x, kernel = np.asarray(x, "float64"), np.asarray(kernel, "float64")
-    for axis, (before, after) in enumerate(pads, start=1):
+    axes = range(1, x.ndim - 1)
+    for axis, (before, after) in zip(axes, pads or [(0, 0)] * len(axes), strict=True):
         x = np.take(x, range(max(-before, 0), x.shape[axis] - max(-after, 0)), axis)
-        amounts = [(0, 0)] * 4
+        amounts = [(0, 0)] * x.ndim
         amounts[axis] = (max(before, 0), max(after, 0))
         x = np.pad(x, amounts)
-    rows, columns, _, filters = kernel.shape
-    out = [(x.shape[1 + i] - (kernel.shape[i] - 1) * dilation - 1) // stride + 1 for i in (0, 1)]
+    sizes, filters = kernel.shape[:-2], kernel.shape[-1]
+    out = [(x.shape[axis] - (size - 1) * dilation - 1) // stride + 1 for axis, size in zip(axes, sizes, strict=True)]
     blocks = []
     for part, taps in zip(np.split(x, groups, -1), np.split(kernel, groups, -1), strict=True):
         total = np.zeros((len(x), *out, filters // groups))
-        for i in range(rows):
-            for j in range(columns):
-                cut_rows = slice(i * dilation, i * dilation + (out[0] - 1) * stride + 1, stride)
-                cut_columns = slice(j * dilation, j * dilation + (out[1] - 1) * stride + 1, stride)
-                total += part[:, cut_rows, cut_columns] @ taps[i, j]
+        for tap in np.ndindex(*sizes):
+            starts = [place * dilation for place in tap]
+            cuts = [slice(a, a + (n - 1) * stride + 1, stride) for a, n in zip(starts, out, strict=True)]
+            total += part[:, *cuts] @ taps[tap]
         blocks.append(total)
     return np.concatenate(blocks, -1)
 
 
 def pool(x, octave):
-    """Mean of octave x octave blocks that start at multiples of octave; partial blocks average what they have."""
+    """Mean of blocks that start at multiples of octave along each axis; partial blocks average what they have."""
     x = np.asarray(x, "float64")
-    for axis in (1, 2):
+    for axis in range(1, x.ndim - 1):
         cells = range(0, x.shape[axis], octave)
         parts = [np.take(x, range(i, min(i + octave, x.shape[axis])), axis).mean(axis, keepdims=True) for i in cells]
         x = np.concatenate(parts, axis)
@@ -55,16 +55,23 @@ def pool(x, octave):
 
 
 def upsample(x, octave, like):
-    """Nearest neighbour, cut at the end to the rows and columns of ``like``."""
-    x = np.asarray(x, "float64").repeat(octave, 1).repeat(octave, 2)
-    return x[:, : like.shape[1], : like.shape[2]]
+    """Nearest neighbour, cut at the end to the sizes of ``like``."""
+    x = np.asarray(x, "float64")
+    for axis in range(1, x.ndim - 1):
+        x = np.take(x.repeat(octave, axis), range(like.shape[axis]), axis)
+    return x
+
+
+def maps_of(*sizes, high=3, low=2, octave=2, batch=2, seed=0):
+    """A random pair whose sizes fit together, of any rank."""
+    generator = np.random.default_rng(seed)
+    shapes = (*sizes, high), (*(ceil_div(size, octave) for size in sizes), low)
+    return [generator.normal(size=(batch, *shape)).astype("float32") for shape in shapes]
 
 
 def maps(rows, columns, high=3, low=2, octave=2, batch=2, seed=0):
-    """A random pair whose sizes fit together."""
-    generator = np.random.default_rng(seed)
-    sizes = (rows, columns, high), (ceil_div(rows, octave), ceil_div(columns, octave), low)
-    return [generator.normal(size=(batch, *size)).astype("float32") for size in sizes]
+    """`maps_of` images."""
+    return maps_of(rows, columns, high=high, low=low, octave=octave, batch=batch, seed=seed)
 
 
 def first(x):

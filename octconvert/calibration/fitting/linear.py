@@ -20,7 +20,8 @@ from keras import ops
 from octconvert.calibration.fitting.transposed import TransposedInputs, turned
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.layers.reading import split_inputs
-from octconvert.layers.spatial import TransposedWindow, pad_or_crop, pool_octave
+from octconvert.layers.spatial import pad_or_crop, pool_octave
+from octconvert.layers.window import TransposedWindow
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.geometry import same_padding
 from octconvert.rules import traits_of

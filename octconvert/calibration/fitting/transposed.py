@@ -7,12 +7,14 @@ them back to front, with its input channels before its output channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
 
-from octconvert.layers.spatial import TransposedWindow, fit_transposed, pad_or_crop, sizes, spatial_axes
+from octconvert.layers.spatial import fit_transposed, pad_or_crop, sizes, spatial_axes
+from octconvert.layers.window import TransposedWindow
 from octconvert.model.tensors import BackendTensor
 
 
@@ -51,12 +53,11 @@ class TransposedInputs:
         reach = self._reach(self.low_dilation)
         return fit_transposed(self._spread(low, reach), size, self.window, self.data_format, reach), "valid"
 
-    def _reach(self, dilation: tuple[int, int]) -> tuple[int, int]:
+    def _reach(self, dilation: Sequence[int]) -> tuple[int, ...]:
         """Positions from the first tap of a kernel to its last one."""
-        rows, columns = ((taps - 1) * step for taps, step in zip(self.window.kernel, dilation, strict=True))
-        return rows, columns
+        return tuple((taps - 1) * step for taps, step in zip(self.window.kernel, dilation, strict=True))
 
-    def _spread(self, x: BackendTensor, reach: tuple[int, int]) -> BackendTensor:
+    def _spread(self, x: BackendTensor, reach: Sequence[int]) -> BackendTensor:
         """The map with zeros between its positions, and with those that a window reaches around it."""
         for axis, stride in zip(spatial_axes(self.data_format), self.window.strides, strict=True):
             if stride > 1:
