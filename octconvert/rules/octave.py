@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from octconvert.layers import OctaveConv2D, OctaveConv2DTranspose, OctaveDepthwiseConv2D, OctaveMerge
+from octconvert.layers import (
+    OctaveConv1D,
+    OctaveConv1DTranspose,
+    OctaveConv2D,
+    OctaveConv2DTranspose,
+    OctaveConv3D,
+    OctaveConv3DTranspose,
+    OctaveDepthwiseConv1D,
+    OctaveDepthwiseConv2D,
+    OctaveMerge,
+    OctavePooling1D,
+    OctavePooling3D,
+)
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.rules.base import Family
 from octconvert.rules.registry import register
@@ -22,6 +34,7 @@ from octconvert.rules.traits import (
     Traits,
 )
 
+_OTHER_RANK = Traits(no_inference_form="octave layers along one or three axes")
 TO_HIGH = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
 TO_LOW = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
 
@@ -88,11 +101,31 @@ class OctaveGroupNormalizationFamily(Family):
 
 
 @register
+class OtherRankFamily(Family):
+    """Octave convolutions and poolings along one or three axes."""
+
+    layers = (
+        OctaveConv1D,
+        OctaveConv3D,
+        OctaveConv1DTranspose,
+        OctaveConv3DTranspose,
+        OctaveDepthwiseConv1D,
+        OctavePooling1D,
+        OctavePooling3D,
+    )
+
+    def traits(self, operation: Any) -> Traits:
+        return _OTHER_RANK
+
+
+@register
 class OctaveMergeFamily(Family):
     """OctaveMerge: both maps as one tensor."""
 
     layers = (OctaveMerge,)
 
     def traits(self, operation: Any) -> Traits:
+        if any(len(tensor.shape) != 4 for node in operation._inbound_nodes for tensor in node.output_tensors):
+            return _OTHER_RANK
         order = None if operation.order is None else tuple(operation.order)
         return Traits(merge=PairMerge(operation.octave, order), data_format=operation.data_format)
