@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from octconvert.errors import InputError
-from octconvert.evaluation.labels import LabelFacts
+from octconvert.evaluation.labels import VOID, LabelFacts
 from octconvert.evaluation.metrics import MeasuredMetric, chosen_metrics
 from octconvert.evaluation.outputs import OutputForm
 from octconvert.model.execution import observe
@@ -30,10 +30,12 @@ class Evaluator:
     Attributes:
         samples: with labels.
         metrics: at least one, all of which fit the labels and the model's first output.
+        notes: on the labels.
     """
 
     samples: Samples
     metrics: tuple[MeasuredMetric, ...]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, graph: CallGraph, samples: Samples, metric: Any = None) -> Evaluator:
@@ -50,7 +52,8 @@ class Evaluator:
             raise InputError(f"{samples.origin}: holds no labels")
         form = OutputForm.of(graph, samples)
         facts = LabelFacts.of(samples.labels, form, samples.origin)
-        return cls(samples, chosen_metrics(metric, facts, form, samples.origin))
+        notes = (f"label {VOID} is no class of the model: such positions are left out",) if facts.has_void else ()
+        return cls(samples, chosen_metrics(metric, facts, form, samples.origin), notes)
 
     def measure(self, model: keras.Model) -> tuple[float, ...]:
         """The value of each metric for a model with the same inputs and outputs.

@@ -17,6 +17,8 @@ from octconvert.samples.inputs import fits
 
 Reader: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """A batch of labels -> the same as a metric takes them."""
+VOID = 255
+"""Label of positions that belong to no class, as in PASCAL VOC and Cityscapes."""
 _CLOSE = 1e-3
 """How far a sum of probabilities may be from 1."""
 
@@ -28,9 +30,10 @@ class LabelFacts:
     Attributes:
         shape: for one sample.
         whole: whether all are whole numbers.
-        least, most: of all.
+        least, most: of all, but for `VOID` where that is no class.
         one_hot: whether they are of the outputs' shape, with the sum 1 over the classes.
         varies: whether they are not the same for all samples.
+        has_void: whether some are `VOID`, beside the numbers of at least two classes.
     """
 
     shape: Shape
@@ -39,6 +42,7 @@ class LabelFacts:
     most: float
     one_hot: bool
     varies: bool
+    has_void: bool = False
 
     @classmethod
     def of(cls, labels: np.ndarray, form: OutputForm, origin: str) -> LabelFacts:
@@ -50,7 +54,7 @@ class LabelFacts:
         if not labels.size:
             raise InputError(f"{origin}: the labels are empty, of shape {labels.shape[1:]} for each sample")
         whole, one_hot = True, not form.is_single and fits(form.shape, labels.shape[1:])
-        least, most, varies = np.inf, -np.inf, False
+        least, most, most_of_others, varies = np.inf, -np.inf, -np.inf, False
         for part in pieces(labels, CHUNK):
             values = np.asarray(part, "float64")
             if not np.isfinite(values).all():
@@ -58,7 +62,11 @@ class LabelFacts:
             whole = whole and bool((values == np.rint(values)).all())
             varies = varies or bool((values != np.asarray(labels[0])).any())
             least, most = min(least, float(values.min())), max(most, float(values.max()))
+            most_of_others = max(most_of_others, float(values.max(initial=-np.inf, where=values != VOID)))
             one_hot = one_hot and bool((np.abs(values.sum(form.axis + 1) - 1) < _CLOSE).all())
+        last = VOID if len(form.shape) == 1 or form.classes is None else form.classes - 1
+        if most == VOID and 1 <= most_of_others <= last < VOID:
+            return cls(labels.shape[1:], whole, least, most_of_others, one_hot, varies, has_void=True)
         return cls(labels.shape[1:], whole, least, most, one_hot, varies)
 
     def within(self, least: float, most: float) -> bool:

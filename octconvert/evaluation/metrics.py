@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from octconvert.errors import InputError, UsageError, one_line
-from octconvert.evaluation.labels import LabelFacts, class_reader, flag_reader, misfit, value_reader
+from octconvert.evaluation.labels import VOID, LabelFacts, class_reader, flag_reader, misfit, value_reader
 from octconvert.evaluation.outputs import OutputForm
 from octconvert.evaluation.tallies import Gathered, Share, Streamed, Tally, area_under_curve, decibels
 from octconvert.loading.custom_objects import parse_custom_object
@@ -114,7 +114,13 @@ def _classes(facts: LabelFacts, form: OutputForm) -> Prepare:
     reader = class_reader(facts, form)
     if reader is None:
         raise _no_classes(facts, form)
-    return lambda labels, outputs: (reader(labels), form.predicted(outputs))
+
+    def classes(labels: np.ndarray, outputs: np.ndarray) -> Prepared:
+        labels, predicted = reader(labels), form.predicted(outputs)
+        counted = labels != VOID if facts.has_void else ...
+        return labels[counted], predicted[counted]
+
+    return classes
 
 
 def _no_classes(facts: LabelFacts, form: OutputForm) -> Misfit:

@@ -65,7 +65,7 @@ class SourceEvaluation:
                 raise InputError(f"{samples.origin}: {metric.name} of the source is {value}")
         count = len(graph.outputs)
         others = (f"of {count} outputs the first one is evaluated",) if count > 1 else ()
-        return cls(evaluator, _name_of(options.evaluate), before, (*samples.notes, *others))
+        return cls(evaluator, _name_of(options.evaluate), before, (*samples.notes, *evaluator.notes, *others))
 
     @property
     def is_accuracy(self) -> bool:

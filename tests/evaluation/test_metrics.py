@@ -221,3 +221,20 @@ def test_as_many_outputs_as_samples():
     for count in (5, 7):
         with pytest.raises(InputError, match="not one output for each sample"):
             own.values([np.zeros((count, 3), "float32")])
+
+
+@pytest.mark.parametrize("metric, expected", [("mean-iou", 7 / 12), ("pixel-accuracy", 0.75)])
+def test_positions_without_a_class_are_left_out(metric, expected):
+    """255 stands for them in the usual data sets."""
+    labels = np.zeros((6, 4, 5), "uint8")
+    labels[:, :2], labels[:, :, 4] = 1, 255
+    outputs = np.zeros((6, 4, 5, 3))
+    outputs[:, :1, :, 1] = 1  # one of the two rows of class 1, none of class 0
+    assert values(MAPS, labels, outputs, metric)[metric] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("form", ["MAPS", "MASK"])
+def test_a_mask_of_0_and_255_is_no_map_with_positions_to_leave_out(form):
+    labels = 255 * (MAP_NUMBERS > 0)
+    with pytest.raises(InputError, match="from 0 to 255"):
+        evaluator(FORMS[form], labels)
