@@ -72,7 +72,7 @@ def calibrate(
         timing: of conversions, for ``target_time``.
 
     Raises:
-        InputError, UsageError: the data can not be used, or a target is out of reach.
+        InputError, UsageError: the data can not be used, a target is out of reach, or nothing can be chosen.
     """
     plain = planned.with_options(portable=False)  # the same function, in layers that can be fitted
     try:
@@ -81,8 +81,12 @@ def calibrate(
         base = _base(run, plain)
         run.notice(f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less")
     except NotPossible as error:
+        if settings.searches:
+            raise UsageError(str(error)) from None
         return _uncalibrated(planned, progress, str(error))
     except OutOfTime:
+        if settings.searches:
+            raise UsageError(_too_slow(settings)) from None
         budget = f"a budget of {settings.seconds:g} s (`calibration_budget`)"
         return _uncalibrated(planned, progress, f"the model takes too long for {budget}")
     state = State(base.planned.with_options(weights=plain.options.weights), base=base)
@@ -104,6 +108,10 @@ def _built(run: Run, state: State, plain: Planned) -> State:
     return trusted(run, state, plain)
 
 
+def _too_slow(settings: CalibrationOptions) -> str:
+    return f"calibration_budget {settings.seconds:g}: the model takes too long to choose in it"
+
+
 def prepared_plan(
     planned: Planned, settings: CalibrationOptions, progress: Progress, timing: Timing | None = None
 ) -> Plan:
@@ -115,7 +123,7 @@ def prepared_plan(
     try:
         run = replace(start(planned.graph, settings, progress), timing=timing)
     except OutOfTime:
-        raise UsageError(f"calibration_budget {settings.seconds:g}: the model takes too long to choose in it") from None
+        raise UsageError(_too_slow(settings)) from None
     except NotPossible as error:
         raise UsageError(str(error)) from None
     if settings.max_drop is not None:

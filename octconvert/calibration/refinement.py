@@ -265,7 +265,7 @@ class WholeBatches(keras.utils.PyDataset):
         axes: the rows and columns of images that are flipped and shifted; None: they are not.
     """
 
-    def __init__(self, samples: Samples, size: int, seed: int, axes: tuple[int, int] | None = None):
+    def __init__(self, samples: Samples, size: int, seed: int, axes: tuple[int, ...] | None = None):
         super().__init__()
         self._samples, self._size, self._axes = samples, min(size, samples.count), axes
         self._rng = np.random.default_rng(seed)

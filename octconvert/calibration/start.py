@@ -57,6 +57,8 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
         OutOfTime: the source itself is too slow.
         InputError, UsageError: the data can not be used.
     """
+    if graph.rank != 2:
+        raise NotPossible(f"a {graph.rank}-D model: only models of images are calibrated so far")
     budget = Budget(settings.seconds, settings.clock)
     progress("calibrate: samples", 0, 0)
     sized, costs = measure(graph)

@@ -18,8 +18,10 @@ LARGEST_FACTOR = 4
 
 def resizes(traits: Traits) -> bool:
     """Whether a layer with these traits may have a step of its own."""
-    is_average = traits.pooling is not None and traits.pooling.kind == "average"
-    return is_average or traits.padding is not None or 1 < traits.upsampling <= LARGEST_FACTOR
+    pooling, padding = traits.pooling, traits.padding
+    is_average = pooling is not None and pooling.kind == "average" and len(pooling.size) == 2
+    is_padding = padding is not None and len(padding) == 2
+    return is_average or is_padding or 1 < traits.upsampling <= LARGEST_FACTOR
 
 
 def resized(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:

@@ -13,13 +13,13 @@ def fold_kernel(kernel: np.ndarray, window: Window | TransposedWindow, sizes: Se
     """The kernel that does at low resolution what ``kernel`` does at high (least squares under nearest upsampling).
 
     Args:
-        kernel: (rows, columns, ...).
+        kernel: (rows, columns, ...), an axis for each spatial one.
         window: the source's operation.
-        sizes: (rows, columns) of the source's input map; None where unknown.
+        sizes: of the source's input map along them; None where unknown.
     """
-    rows, columns = (window.alignment(axis, size).matrix for axis, size in enumerate(sizes))
-    folded = np.tensordot(rows, kernel, axes=(1, 0))
-    folded = np.moveaxis(np.tensordot(columns, folded, axes=(1, 1)), 0, 1)
+    folded = kernel
+    for axis, size in enumerate(sizes):
+        folded = np.moveaxis(np.tensordot(window.alignment(axis, size).matrix, folded, axes=(1, axis)), 0, axis)
     return folded.astype(kernel.dtype)
 
 

@@ -124,7 +124,7 @@ def repeat_edges(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, n
     return x
 
 
-def upsample_to(x: Tensor, octave: Octave, size: Sequence[int], data_format: str, name: str) -> Tensor:
+def upsample_to(x: Tensor, octave: Octave, size: Sequence[Any], data_format: str, name: str) -> Tensor:
     """Nearest upsampling, cut at the end to ``size``."""
     rank = rank_of(x)
     blocks = factors(octave, rank)

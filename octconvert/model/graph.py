@@ -102,6 +102,8 @@ class CallGraph:
         consumers: tensor number -> calls that read it, in order, once for each use.
         exits: tensor numbers of the outputs of nested models.
         every: (`Call.chain`, id of Keras tensor) -> tensor number, for all calls of nested models.
+        rank: spatial axes of its maps, 2 for images: those of its convolutions. In a model with convolutions of several
+            ranks the maps are those of the 2-D ones, else of the most.
     """
 
     model: Any
@@ -116,18 +118,34 @@ class CallGraph:
     data_format: str
     exits: frozenset[int]
     every: dict[tuple[tuple[Any, ...], int], int]
+    rank: int = 2
 
     @property
     def channel_axis(self) -> int:
-        return 3 if self.data_format == "channels_last" else 1
+        """Of maps."""
+        return self.rank + 1 if self.data_format == "channels_last" else 1
 
     @property
-    def spatial_axes(self) -> tuple[int, int]:
-        return (1, 2) if self.data_format == "channels_last" else (2, 3)
+    def spatial_axes(self) -> tuple[int, ...]:
+        """Of maps: rows and columns of images."""
+        first = 1 if self.data_format == "channels_last" else 2
+        return tuple(range(first, first + self.rank))
+
+    def is_map(self, shape: Shape) -> bool:
+        """Whether a tensor of this shape has positions and channels."""
+        return len(shape) == self.rank + 2
+
+    def axis_of_channels(self, shape: Shape) -> int:
+        """Of a map; the last axis of any other tensor."""
+        return self.channel_axis if self.is_map(shape) else len(shape) - 1
+
+    def size_of(self, shape: Shape) -> Shape:
+        """Of a map along its spatial axes, (rows, columns) for images; None where open."""
+        return tuple(shape[axis] for axis in self.spatial_axes)
 
     def is_vector(self, shape: Shape) -> bool:
         """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
-        return len(shape) == 2 or (len(shape) == 4 and all(shape[axis] == 1 for axis in self.spatial_axes))
+        return len(shape) == 2 or (self.is_map(shape) and set(self.size_of(shape)) == {1})
 
     def producer(self, tensor: int) -> Call:
         """The call whose output a tensor is."""

@@ -86,6 +86,7 @@ class GraphReader:
             self._data_format(),
             frozenset(self.exits),
             self.every,
+            self._rank(),
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -186,6 +187,12 @@ class GraphReader:
     def _data_format(self) -> str:
         formats = (getattr(call.operation, "data_format", None) for call in self.calls)
         return next((value for value in formats if value), "channels_last")
+
+    def _rank(self) -> int:
+        """Of the convolutions, which have the attribute in Keras."""
+        layers = {id(call.operation): call.operation for call in self.calls if hasattr(call.operation, "kernel_size")}
+        ranks = Counter(getattr(layer, "rank", 2) for layer in layers.values())
+        return 2 if 2 in ranks or not ranks else max(ranks, key=ranks.__getitem__)
 
     def _network(self) -> tuple[nx.MultiDiGraph, dict[int, tuple[Call, ...]]]:
         network = nx.MultiDiGraph()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from octconvert.octave.geometry import Pads, Size
+from octconvert.octave.geometry import Pads, Shape
 from octconvert.octave.names import HIGH, LOW
 
 
@@ -51,12 +51,12 @@ class ChannelSplit:
     Attributes:
         mask: boolean array (channels,), true where a channel is low.
         octave: factor between the two resolutions; 1 for tensors without extent (vectors, 1x1 maps).
-        size: (rows, columns) of the source's map, None where open; None for a tensor without extent.
+        size: of the source's map, (rows, columns) for images, None where open; None for a tensor without extent.
     """
 
     mask: np.ndarray
     octave: int
-    size: tuple[int | None, int | None] | None = None
+    size: Shape | None = None
 
     @cached_property
     def high(self) -> np.ndarray:
@@ -80,7 +80,7 @@ class ChannelSplit:
         return bool(self.mask.all())
 
     @property
-    def odd_size(self) -> tuple[int | None, int | None] | None:
+    def odd_size(self) -> Shape | None:
         """``size`` where it does not follow from that of the low map, as ``octave`` times it; else None."""
         if self.octave == 1 or self.size is None:
             return None
@@ -162,9 +162,8 @@ class Pair:
         """What an octave layer reads: the tensors, and ``run_size`` if there is one."""
         return self.tensors if self.run_size is None else [*self.tensors, self.run_size]
 
-    def size(self, axes: Sequence[int]) -> tuple[Size, Size]:
-        """(rows, columns) of the source's map without ``pads``, as far as they are known; ``axes``: of both."""
+    def size(self, axes: Sequence[int]) -> Shape:
+        """Of the source's map without ``pads``, as far as it is known; ``axes``: the spatial ones."""
         if self.high is None and self.split.size is not None:
             return self.split.size
-        rows, columns = (self.tensors[0].shape[axis] for axis in axes)  # vectors and octave 1 have one resolution
-        return rows, columns
+        return tuple(self.tensors[0].shape[axis] for axis in axes)  # vectors and octave 1 have one resolution

@@ -32,7 +32,7 @@ def on_smaller_images(
     Returns:
         None where the model takes other things than images, works at no other size, or ``converted`` is not cheaper.
     """
-    if len(source.inputs) != 1 or len(shape) != 3:
+    if len(source.inputs) != 1 or len(shape) != 3 or source.rank != 2:
         return None
     own, most = (_macs(graph, shape) for graph in (source, build_graph(converted)))
     found = _largest(source, shape, most) if own and most and most < own else None

@@ -58,8 +58,7 @@ class TracedFlow:
         return self.graph.is_vector(self.shape(argument))
 
     def sizes_known(self) -> bool:
-        shape = self.graph.tensors[self.call.inputs[0]].built_shape
-        return None not in [shape[axis] for axis in self.graph.spatial_axes]
+        return None not in self.graph.size_of(self.graph.tensors[self.call.inputs[0]].built_shape)
 
     def produce(self, channels: int, blocks: int = 1) -> tuple[np.ndarray | None, str]:
         reason = self.refused
@@ -79,6 +78,8 @@ class TracedFlow:
         self.ledger.balance(self.call, channels, blocks)
 
     def portable_refusal(self) -> str:
+        if self.options.portable and self.graph.rank != 2:
+            return "built-in layers (`portable`) replace 2-D layers only"
         if self.options.portable and not self.sizes_known():
             return "built-in layers (`portable`) need known rows and columns; give `input_shape`"
         return ""
@@ -115,9 +116,9 @@ class _NoNumbers:
 
 def too_small(graph: CallGraph, shape: Shape, min_size: int) -> str:
     """Why a map of this shape stays plain for its size; empty where it need not."""
-    if len(shape) != 4 or graph.is_vector(shape):
+    if not graph.is_map(shape) or graph.is_vector(shape):
         return ""
-    rows, columns = (shape[axis] for axis in graph.spatial_axes)
-    if all(size is None or size >= min_size for size in (rows, columns)):
+    sizes = graph.size_of(shape)
+    if all(size is None or size >= min_size for size in sizes):
         return ""
-    return f"{rows}x{columns} map, below min_size {min_size}"
+    return f"{'x'.join(map(str, sizes))} map, below min_size {min_size}"

@@ -134,7 +134,7 @@ def _changes_resolution(call: Call, traced: Traced) -> bool:
     """Whether the output is a map of other rows and columns than the input, by more than a border."""
     graph, pooling = traced.graph, traits_of(call.operation).pooling
     before, after = (graph.tensors[tensor].shape for tensor in (call.inputs[0], call.outputs[0]))
-    if len(before) != 4 or len(after) != 4 or graph.is_vector(after):
+    if not graph.is_map(before) or not graph.is_map(after) or graph.is_vector(after):
         return False
     if pooling is not None and max(pooling.strides) > 1:
         return True

@@ -194,8 +194,7 @@ def _split(graph: CallGraph, tensor: int, mask: np.ndarray, octave: int) -> Chan
     entry = graph.tensors[tensor]
     if graph.is_vector(entry.shape):
         return ChannelSplit(mask, 1)
-    rows, columns = (entry.built_shape[axis] for axis in graph.spatial_axes)
-    return ChannelSplit(mask, octave, (rows, columns))
+    return ChannelSplit(mask, octave, graph.size_of(entry.built_shape))
 
 
 def _layout(traced: Traced, problem: Problem, low: np.ndarray, decisions: Decisions) -> Layout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -82,11 +83,8 @@ def small_maps(graph: CallGraph, min_size: int) -> dict[object, str]:
 
 
 def _positions(graph: CallGraph, shape: Shape) -> int:
-    """Rows times columns of a map; open sizes count as large ones, all else as one position."""
-    if len(shape) != 4:
-        return 1
-    rows, columns = (shape[axis] or _OPEN_SIZE for axis in graph.spatial_axes)
-    return rows * columns
+    """Of a map; open sizes count as large ones, all else as one position."""
+    return math.prod(size or _OPEN_SIZE for size in graph.size_of(shape)) if graph.is_map(shape) else 1
 
 
 _OPEN_SIZE = 224
@@ -127,6 +125,8 @@ def _trace_call(
     rule = rule_of(call, options.elementwise) if call.kind == OPERATION else None
     if rule is None:
         return stop(call, f"no rule for {call.class_name}") if reads_pair else None
+    if graph.rank not in rule.ranks:
+        return stop(call, f"no rule for {call.class_name} in {graph.rank}-D models") if reads_pair else None
     if not reads_pair and not rule.produces:
         return None
     refused, merged = decisions.plain_output.get(call.key, ""), decisions.plain_input.get(call.key)

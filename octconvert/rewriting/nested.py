@@ -112,10 +112,10 @@ class NestedModels:
 
     def _pair_inputs(self, tensor: KerasTensor, shape: Shape, split: ChannelSplit) -> list[KerasTensor]:
         graph, inputs = self._context.graph, []
-        channel_axis = graph.channel_axis if len(shape) == 4 else len(shape) - 1
+        channel_axis = graph.axis_of_channels(shape)
         for suffix, channels, cell in split.parts:
             part = list(shape)
-            if len(part) == 4:
+            if graph.is_map(shape):
                 for axis in graph.spatial_axes:
                     size = part[axis]
                     part[axis] = None if size is None else ceil_div(size, cell)

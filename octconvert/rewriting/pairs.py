@@ -61,8 +61,8 @@ class Pairs:
         """The plain map of a tensor that is whole-low."""
         low, split = pair.low, pair.split
         if self._portable:
-            rows, columns = pair.size(self._graph.spatial_axes)
-            return portable.upsample_to(low, split.octave, (rows, columns), self._data_format, f"{label}-up")
+            size = pair.size(self._graph.spatial_axes)
+            return portable.upsample_to(low, split.octave, size, self._data_format, f"{label}-up")
         keywords = {"whole_low": True, "high_size": split.odd_size, "dtype": low.dtype, "name": label}
         return OctaveMerge(split.octave, None, self._data_format, **keywords)(pair.inputs)
 
@@ -88,11 +88,11 @@ class Pairs:
             (before // octave, _low_after(length, cell, before, after, octave))
             for length, cell, (before, after) in zip(size, cells, value.pads, strict=True)
         )
-        rows, columns = (
+        padded = tuple(
             None if length is None else length + before + after
             for length, (before, after) in zip(size, value.pads, strict=True)
         )
-        base, split = _base_name(value), replace(value.split, size=(rows, columns))
+        base, split = _base_name(value), replace(value.split, size=padded)
         amounts = {HIGH: value.pads, LOW: low_pads}
         tensors = [
             portable.pad_or_crop(tensor, amounts[suffix], self._data_format, self._names.name(f"{base}-shift{suffix}"))
@@ -105,7 +105,7 @@ class Pairs:
         tensors = self.settled(value).tensors
         if len(tensors) == 1:
             return tensors[0]
-        axis = self._graph.channel_axis if len(tensors[0].shape) == 4 else len(tensors[0].shape) - 1
+        axis = self._graph.axis_of_channels(tensors[0].shape)
         return layers.Concatenate(axis=axis, name=self._names.name(name), dtype=tensors[0].dtype)(tensors)
 
 

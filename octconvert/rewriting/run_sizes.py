@@ -50,8 +50,8 @@ class RunSizes:
             if isinstance(value, Pair):
                 if value.run_size is not None:
                     return value.run_size, value.pads
-                if value.high is not None and len(value.high.shape) == 4:
+                if value.high is not None and self._graph.is_map(value.high.shape):
                     return value.high, value.pads
-            elif len(value.shape) == 4 and not self._graph.is_vector(value.shape):
+            elif self._graph.is_map(value.shape) and not self._graph.is_vector(value.shape):
                 return value, None
         raise ValueError("no map says what rows and columns its output has")

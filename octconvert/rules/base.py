@@ -53,6 +53,10 @@ def carry(channels: np.ndarray | None) -> Trace:
     return Trace((channels,))
 
 
+ANY_RANK = (1, 2, 3)
+"""`Rule.ranks` of a rule for signals, images and volumes."""
+
+
 class Family:
     """A family of layers and what is known about it: subclass it, and decorate with `octconvert.rules.register`.
 
@@ -75,10 +79,12 @@ class Rule(Family):
     Attributes:
         produces: whether its output may become a pair although its input is plain.
         leaves_padding: whether the output is the input with padding that the next window applies (`Pair.pads`).
+        ranks: spatial axes of the maps that it works for: 2 for images, 1 for signals, 3 for volumes.
     """
 
     produces: ClassVar[bool] = False
     leaves_padding: ClassVar[bool] = False
+    ranks: ClassVar[tuple[int, ...]] = (2,)
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
         """Whether the call counts as a convolution ("k of n converted")."""

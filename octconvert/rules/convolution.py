@@ -17,7 +17,7 @@ from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce
-from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.octave_convolution import CONV_ARGUMENTS, octave_convolution, refusal
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
@@ -27,9 +27,10 @@ from octconvert.rules.vectors import vector_layer
 
 @register
 class ConvolutionRule(Rule):
-    """Conv2D, grouped or not; one group a channel is a depthwise convolution."""
+    """Conv2D, grouped or not; one group a channel is a depthwise convolution. Conv1D and Conv3D in their own models."""
 
-    layers = (layers.Conv2D,)
+    ranks = ANY_RANK
+    layers = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
     produces = True
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
@@ -37,7 +38,7 @@ class ConvolutionRule(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, channels = call.operation, flow.channels()
-        reason = refusal(call, flow)
+        reason = _other_rank(layer, flow) or refusal(call, flow)
         if reason:
             return stop(call, reason)
         if depthwise.is_depthwise(layer, flow.shape()[flow.graph.channel_axis]):
@@ -70,6 +71,18 @@ class ConvolutionRule(Rule):
         if layer.groups > 1:
             return None
         return keras.ops.convert_to_numpy(layer.kernel).astype("float64").reshape(-1, *layer.kernel.shape[2:])
+
+
+def _other_rank(layer: Any, flow: Flow) -> str:
+    """Why a convolution stays plain for its rank; empty where it need not."""
+    rank = flow.graph.rank
+    if layer.rank != rank:
+        return f"{type(layer).__name__}: the {rank}-D convolutions of this model are converted"
+    if layer.padding == "causal":
+        return "causal: a low cell covers the next position as well"
+    if rank != 2 and layer.groups > 1:
+        return f"grouped {rank}-D convolution"
+    return ""
 
 
 def _arguments(layer: layers.Conv2D) -> Config:

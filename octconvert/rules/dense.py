@@ -13,7 +13,7 @@ from keras import Layer, layers, ops
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules.activations import linear_part, produce
-from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.octave_convolution import CONV_ARGUMENTS, octave_convolution
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
@@ -25,12 +25,14 @@ from octconvert.rules.vectors import vector_layer
 class DenseRule(Rule):
     """Dense on a map (a 1x1 convolution, and counted as one), on (batch, channels) or on a 1x1 map."""
 
+    ranks = ANY_RANK
     layers = (layers.Dense,)
     produces = True
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
         shape = graph.tensors[call.inputs[0]].shape
-        return len(shape) == 4 and graph.channel_axis == 3 and not graph.is_vector(shape)
+        is_last = graph.channel_axis == len(shape) - 1
+        return graph.rank == 2 and graph.is_map(shape) and is_last and not graph.is_vector(shape)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, convolution = call.operation, self.is_convolution(call, flow.graph)
@@ -65,7 +67,7 @@ def _refusal(call: Call, flow: Flow, convolution: bool) -> str:
         if layer.kernel_constraint is not None:
             return "its kernel constraint expects two axes"
         return flow.portable_refusal()
-    on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
+    on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == len(flow.shape()) - 1
     vectors = flow.is_vector() and flow.graph.is_vector(flow.output_shape())
     return "" if on_channels and vectors else "Dense over another axis than the channels"
 

@@ -14,7 +14,7 @@ from keras import layers
 
 from octconvert.model.graph import Call
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import Traits
@@ -28,6 +28,8 @@ def _seed(call: Call) -> int:
 
 class _IdentityRule(Rule):
     """The common part: at inference the layer is the identity."""
+
+    ranks = ANY_RANK
 
     def affine(self, call: Call) -> tuple[np.ndarray, np.ndarray] | None:
         return np.ones(1), np.zeros(1)

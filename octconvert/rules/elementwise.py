@@ -15,7 +15,7 @@ from keras import layers
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import Call
 from octconvert.rules.activations import activated, activation_name, elementwise, rectifier_limit, refusal
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import OutputActivation, Traits
@@ -46,13 +46,16 @@ def class_names(table: dict[str, str]) -> tuple[str, ...]:
 class ElementwiseRule(Rule):
     """Activation layers without weights, noise of every kind, Identity, and raw unary operations."""
 
+    ranks = ANY_RANK
     layers: ClassVar[tuple[type, ...]] = (
         layers.ReLU,
         layers.LeakyReLU,
         layers.ELU,
         layers.GaussianDropout,
         layers.GaussianNoise,
+        layers.SpatialDropout1D,
         layers.SpatialDropout2D,
+        layers.SpatialDropout3D,
         layers.ActivityRegularization,
         layers.Identity,
     )
@@ -144,6 +147,7 @@ class RescalingRule(ElementwiseRule):
 class PReLURule(Rule):
     """PReLU: slopes are cut with the channels; where each position has its own, those of low channels are averaged."""
 
+    ranks = ANY_RANK
     layers: ClassVar[tuple[type, ...]] = (layers.PReLU,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -151,13 +155,14 @@ class PReLURule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         split, alpha = build.pair_split(call), keras.ops.convert_to_numpy(call.operation.alpha)
-        axis = build.graph.channel_axis - 1 if alpha.ndim == 3 else 0
+        axis, of_maps = build.graph.axis_of_channels((None, *alpha.shape)) - 1, build.graph.is_map((None, *alpha.shape))
 
         def weights(channels: np.ndarray) -> list[np.ndarray]:
             part = alpha if alpha.shape[axis] == 1 else alpha.take(channels, axis=axis)
-            return [_pooled(part, split.octave, build.data_format) if channels is split.low else part]
+            pooled = of_maps and channels is split.low
+            return [_pooled(part, split.octave, build.data_format) if pooled else part]
 
-        if alpha.ndim == 3 and split.octave > 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
+        if of_maps and split.octave > 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
             build.note(f"'{call.name}' has slopes for each position; those of low channels are averaged")
         build.account(call, alpha.size - sum(weights(part.channels)[0].size for part in split.parts))
         return [build.dual(call, values, weights)]
@@ -165,6 +170,4 @@ class PReLURule(Rule):
 
 def _pooled(part: np.ndarray, octave: int, data_format: str) -> np.ndarray:
     """Slopes (without batch axis) at the low resolution."""
-    if part.ndim != 3:
-        return part
     return keras.ops.convert_to_numpy(pool_octave(keras.ops.convert_to_tensor(part[None]), octave, data_format))[0]

@@ -17,7 +17,7 @@ from octconvert.layers import portable
 from octconvert.model.graph import Call, Shape
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.protocols import Arguments, Build, Flow, Value
 from octconvert.rules.registry import register
@@ -31,6 +31,7 @@ class ElementwiseJoinRule(Rule):
     both, averaged down for the low map.
     """
 
+    ranks = ANY_RANK
     layers = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
     operations = class_names(
         {
@@ -93,7 +94,12 @@ class ElementwiseJoinRule(Rule):
         fitted = []
         for i, value in enumerate(values):
             shape = build.source_shape(call, i)
-            if isinstance(value, Pair) or split.octave == 1 or len(shape) != 4 or build.graph.is_vector(shape):
+            if (
+                isinstance(value, Pair)
+                or split.octave == 1
+                or not build.graph.is_map(shape)
+                or build.graph.is_vector(shape)
+            ):
                 fitted.append(value)
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
@@ -174,13 +180,14 @@ def cut_constants(args: list[Any], kwargs: dict[str, Any], channels: np.ndarray)
 
 
 def _channel_axis(flow: Flow, shape: Shape) -> int:
-    return flow.graph.channel_axis if len(shape) == 4 else len(shape) - 1
+    return flow.graph.axis_of_channels(shape)
 
 
 def _goes_to_both(flow: Flow, argument: int) -> bool:
     """Whether a plain tensor fits both maps: it has one channel, or none, and a map can be averaged."""
     shape, dtype = flow.shape(argument), flow.graph.tensors[flow.call.inputs[argument]].dtype
-    if len(shape) not in (0, 4) or (len(shape) == 4 and shape[flow.graph.channel_axis] != 1):
+    is_map = flow.graph.is_map(shape)
+    if (shape and not is_map) or (is_map and shape[flow.graph.channel_axis] != 1):
         return False
     return len(shape) == 0 or flow.graph.is_vector(shape) or "float" in dtype
 
@@ -193,6 +200,7 @@ def _producer(flow: Flow, argument: int) -> str:
 class ConcatenationRule(Rule):
     """Concatenate along the channels: high maps with high maps, low with low; a plain tensor is all high."""
 
+    ranks = ANY_RANK
     layers = (layers.Concatenate,)
     operations = ("keras.src.ops.numpy.Concatenate",)
 

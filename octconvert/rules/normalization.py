@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from octconvert.model.graph import Call
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
@@ -18,12 +18,12 @@ from octconvert.rules.registry import register
 class BatchNormalizationRule(Rule):
     """BatchNormalization over the channel axis: each map has its own statistics of its own channels."""
 
+    ranks = ANY_RANK
     layers = (layers.BatchNormalization,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         axis = call.operation.axis % len(flow.shape())
-        expected = flow.graph.channel_axis if len(flow.shape()) == 4 else len(flow.shape()) - 1
-        if axis != expected:
+        if axis != flow.graph.axis_of_channels(flow.shape()):
             return stop(call, f"normalises axis {axis}, not the channels")
         return carry(flow.channels())
 

@@ -1,4 +1,4 @@
-"""Any 2-D convolution of a pair or a plain tensor -> an octave convolution, for the rules of convolution-like layers.
+"""Any convolution of a pair or a plain tensor -> an octave convolution, for the rules of convolution-like layers.
 
 The kernel is cut (and, for ``weights="fold"``, folded) into the paths HH, HL, LH and LL (paper, equations 2-4).
 """
@@ -12,11 +12,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.layers import OctaveConv2D
+from octconvert.layers import OctaveConv1D, OctaveConv2D, OctaveConv3D
+from octconvert.layers.conv import OctaveConv
 from octconvert.layers.kernels import fold_kernel, grouped_part
 from octconvert.layers.portable_conv import PortableConv
 from octconvert.layers.window import Window
-from octconvert.model.graph import Call
+from octconvert.model.graph import Call, Shape
 from octconvert.octave.geometry import ceil_div, output_size
 from octconvert.octave.names import HH, HL, LH, LL
 from octconvert.octave.split import ChannelSplit, Pair
@@ -24,6 +25,7 @@ from octconvert.rules.activations import activated, produce, without_layer
 from octconvert.rules.base import Trace, stop
 from octconvert.rules.protocols import Build, Config, Flow, Value
 
+_BY_RANK: dict[int, type[OctaveConv]] = {1: OctaveConv1D, 2: OctaveConv2D, 3: OctaveConv3D}
 Kernel: TypeAlias = keras.Variable | np.ndarray
 
 CONV_ARGUMENTS = (
@@ -88,7 +90,7 @@ def octave_convolution(
     tensors = value.inputs if isinstance(value, Pair) else value
     kernel = call.operation.kernel if kernel is None else kernel
 
-    def fill(layer: OctaveConv2D | PortableConv) -> None:
+    def fill(layer: OctaveConv | PortableConv) -> None:
         _move_weights(call, layer, value, out, build, config, kernel)
 
     outputs = build.filled(call, "octave", lambda: _make_layer(call, build, config), fill)(tensors)
@@ -102,9 +104,10 @@ def low_input(value: Value) -> Config:
     return {"whole_low": True, "high_size": value.split.odd_size}
 
 
-def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv2D | PortableConv:
+def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv | PortableConv:
     if not build.options.portable:
-        return build.make(OctaveConv2D, {**config, "name": build.own_name(call.operation.name)})
+        layer_class = _BY_RANK[build.graph.rank]
+        return build.make(layer_class, {**config, "name": build.own_name(call.operation.name)})
     if config.pop("activity_regularizer", None) is not None:
         build.note(
             f"'{call.name}' loses its activity regularizer: `portable` models have no layer for the whole output"
@@ -116,7 +119,10 @@ def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv2D | Port
 def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> tuple[Value, Config]:
     """``stride_mode="pool"``: average pooling by the stride, then stride 1, where that keeps the output size."""
     strides = tuple(config["strides"])
-    if build.options.stride_mode != "pool" or strides == (1, 1):
+    if build.options.stride_mode != "pool" or max(strides) == 1:
+        return value, config
+    if build.graph.rank != 2:
+        build.note(f"'{call.name}' keeps its stride: `stride_mode` is for 2-D models")
         return value, config
     sizes = _source_size(value, build)
     pads = value.pads if isinstance(value, Pair) and value.pads is not None else config["padding"]
@@ -138,26 +144,25 @@ def _pool_by(call: Call, value: Value, build: Build, strides: tuple[int, ...]) -
 
     if not isinstance(value, Pair):
         return pooled(value)
-    rows, columns = (
-        size if size is None else ceil_div(size, stride)
-        for size, stride in zip(_source_size(value, build), strides, strict=True)
+    size = tuple(
+        length if length is None else ceil_div(length, stride)
+        for length, stride in zip(_source_size(value, build), strides, strict=True)
     )
-    split = replace(value.split, size=(rows, columns))
+    split = replace(value.split, size=size)
     parts = [pooled(part, each.suffix) for part, each in zip(value.tensors, split.parts, strict=True)]
     return Pair.of(parts, split)
 
 
-def _source_size(value: Value, build: Build) -> tuple[int | None, int | None]:
-    """(rows, columns) of the source's map; None where open."""
-    axes = build.graph.spatial_axes
+def _source_size(value: Value, build: Build) -> Shape:
+    """Of the source's map along its axes; None where open."""
     if isinstance(value, Pair):
-        return value.size(axes)
-    return value.shape[axes[0]], value.shape[axes[1]]
+        return value.size(build.graph.spatial_axes)
+    return build.graph.size_of(value.shape)
 
 
 def _move_weights(
     call: Call,
-    layer: OctaveConv2D | PortableConv,
+    layer: OctaveConv | PortableConv,
     value: Value,
     out: ChannelSplit | None,
     build: Build,

@@ -1,4 +1,4 @@
-"""Convolution over one or three axes -> the same, plain: low maps have half the rows and columns of 2-D maps.
+"""Separable, depthwise and transposed convolutions over one or three axes -> the same, plain.
 
 They are counted as convolutions that are not converted.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from keras import layers
 
 from octconvert.model.graph import Call, CallGraph
-from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.protocols import Flow
 from octconvert.rules.registry import register
 from octconvert.rules.separable import separable_traits
@@ -19,23 +19,22 @@ from octconvert.rules.traits import CONV, DEPTHWISE, TRANSPOSED, Traits, convolu
 
 @register
 class OtherRankRule(Rule):
-    """Conv1D, Conv3D, and their separable, depthwise and transposed forms."""
+    """The 1-D and 3-D forms of SeparableConv2D, DepthwiseConv2D and Conv2DTranspose."""
 
     layers = (
-        layers.Conv1D,
-        layers.Conv3D,
         layers.SeparableConv1D,
         layers.DepthwiseConv1D,
         layers.Conv1DTranspose,
         layers.Conv3DTranspose,
     )
+    ranks = ANY_RANK
     produces = True
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
         return True
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        return stop(call, f"{call.class_name}: only 2-D convolutions are converted")
+        return stop(call, f"{call.class_name}: only its 2-D form is converted")
 
     def traits(self, operation: Any) -> Traits:
         if isinstance(operation, layers.SeparableConv1D):

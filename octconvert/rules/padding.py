@@ -12,23 +12,24 @@ from typing import Any
 from keras import layers
 
 from octconvert.model.graph import OPERATION, Call, CallGraph
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register, traits_of
 from octconvert.rules.traits import Traits
 
-Amounts = tuple[tuple[int, int], tuple[int, int]]
+Amounts = tuple[tuple[int, int], ...]
 
 
 class _ShiftRule(Rule):
     """The common part. ``cuts``: whether the layer removes positions."""
 
+    ranks = ANY_RANK
     cuts = False
     leaves_padding = True
 
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
-        """((top, bottom), (left, right)), negative where the map is cut; None where it pads in another way."""
+        """(before, after) along each axis, negative where the map is cut; None where it pads in another way."""
         raise NotImplementedError
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -46,10 +47,10 @@ class _ShiftRule(Rule):
         (value,), amounts = values, self.amounts(call, build.graph)
         if value.pads is not None and any(min(pair) < 0 for pair in value.pads):
             value = build.settled(value)
-        pads = value.pads or ((0, 0), (0, 0))
         assert amounts is not None  # else the trace would have stopped
-        rows, columns = ((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
-        return [replace(value, pads=(rows, columns))]
+        pads = value.pads or ((0, 0),) * len(amounts)
+        total = tuple((a + b, c + d) for (a, c), (b, d) in zip(pads, amounts, strict=True))
+        return [replace(value, pads=total)]
 
 
 def _is_cut(call: Call, flow: Flow) -> bool:
@@ -88,36 +89,45 @@ def _takes_padding(flow: Flow, call: Call, consumer: Call) -> bool:
 
 @register
 class ZeroPaddingRule(_ShiftRule):
-    """ZeroPadding2D."""
+    """ZeroPadding2D and its 1-D and 3-D forms."""
 
-    layers = (layers.ZeroPadding2D,)
+    layers = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
-        return call.operation.padding if call.operation.data_format == graph.data_format else None
+        return _of_rank(_by_axis(call.operation.padding), call, graph)
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(data_format=operation.data_format, padding=operation.padding, channelwise=True)
+        return Traits(data_format=operation.data_format, padding=_by_axis(operation.padding), channelwise=True)
+
+
+def _by_axis(amounts: Any) -> Amounts:
+    """(before, after) for each axis; the 1-D layers have one pair alone."""
+    return (tuple(amounts),) if isinstance(amounts[0], int) else tuple(tuple(each) for each in amounts)
+
+
+def _of_rank(amounts: Amounts, call: Call, graph: CallGraph) -> Amounts | None:
+    """The amounts where they are for the model's maps; else None."""
+    data_format = getattr(call.operation, "data_format", "channels_last")
+    return amounts if len(amounts) == graph.rank and data_format == graph.data_format else None
 
 
 @register
 class CroppingRule(_ShiftRule):
-    """Cropping2D."""
+    """Cropping2D and its 1-D and 3-D forms."""
 
-    layers = (layers.Cropping2D,)
+    layers = (layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
     cuts = True
 
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
-        if call.operation.data_format != graph.data_format:
-            return None
-        return _cut(call.operation)
+        return _of_rank(_cut(call.operation), call, graph)
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(data_format=operation.data_format, padding=_cut(operation), channelwise=True)
+        data_format = getattr(operation, "data_format", "channels_last")
+        return Traits(data_format=data_format, padding=_cut(operation), channelwise=True)
 
 
-def _cut(layer: layers.Cropping2D) -> Amounts:
-    (top, bottom), (left, right) = layer.cropping
-    return (-top, -bottom), (-left, -right)
+def _cut(layer: Any) -> Amounts:
+    return tuple((-before, -after) for before, after in _by_axis(layer.cropping))
 
 
 @register
@@ -128,15 +138,14 @@ class CenterCropRule(_ShiftRule):
     cuts = True
 
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
-        if call.operation.data_format != graph.data_format:
+        if call.operation.data_format != graph.data_format or graph.rank != 2:
             return None
         source, target = (graph.tensors[number].shape for number in (call.inputs[0], call.outputs[0]))
         sizes = [(source[axis], target[axis]) for axis in graph.spatial_axes]
         cuts = [0 if size is None or kept is None else size - kept for size, kept in sizes]
         if None in [size for size, _ in sizes] or min(cuts) < 0:
             return None
-        rows, columns = ((-(cut // 2), cut // 2 - cut) for cut in cuts)
-        return rows, columns
+        return tuple((-(cut // 2), cut // 2 - cut) for cut in cuts)
 
     def traits(self, operation: Any) -> Traits:
         return Traits(data_format=operation.data_format, channelwise=True)
@@ -151,9 +160,8 @@ class RawPaddingRule(_ShiftRule):
     def amounts(self, call: Call, graph: CallGraph) -> Amounts | None:
         widths, arguments = call.operation.pad_width, call.node.arguments
         value = arguments.kwargs.get("constant_values") or (arguments.args[1:] or (0,))[0]
-        if len(widths) != 4 or call.operation.mode != "constant" or (value not in (None, 0)):
+        if len(widths) != graph.rank + 2 or call.operation.mode != "constant" or (value not in (None, 0)):
             return None
         if any(any(widths[axis]) for axis in (0, graph.channel_axis)):
             return None
-        rows, columns = ((int(widths[axis][0]), int(widths[axis][1])) for axis in graph.spatial_axes)
-        return rows, columns
+        return tuple((int(widths[axis][0]), int(widths[axis][1])) for axis in graph.spatial_axes)

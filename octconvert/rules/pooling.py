@@ -9,26 +9,34 @@ from typing import Any
 
 from keras import KerasTensor, layers
 
-from octconvert.layers import OctavePooling2D, portable
+from octconvert.layers import OctavePooling1D, OctavePooling2D, OctavePooling3D, portable
+from octconvert.layers.pooling import OctavePooling
 from octconvert.layers.window import Window, is_same
 from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.octave_convolution import low_input
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import PoolingTraits, Traits
 
+_MAX = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+_AVERAGE = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
+_BY_RANK: dict[int, type[OctavePooling]] = {1: OctavePooling1D, 2: OctavePooling2D, 3: OctavePooling3D}
+
 
 @register
 class PoolingRule(Rule):
-    """MaxPooling2D and AveragePooling2D: a low map is padded, cropped or filtered first where windows would not fit."""
+    """Max and average pooling: a low map is padded, cropped or filtered first where windows would not fit."""
 
-    layers = (layers.MaxPooling2D, layers.AveragePooling2D)
+    ranks = ANY_RANK
+    layers = (*_MAX, *_AVERAGE)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
+        if not flow.graph.is_map(flow.shape()) or len(call.operation.pool_size) != flow.graph.rank:
+            return stop(call, f"pools no {flow.graph.rank}-D map")
         if call.operation.data_format != flow.graph.data_format or flow.is_vector():
             return stop(call, "pools a 1x1 map" if flow.is_vector() else "pools in another data format")
         if flow.portable_refusal():
@@ -40,12 +48,14 @@ class PoolingRule(Rule):
         if value.pads is not None and layer.padding != "valid":
             value = build.settled(value)
         padding = layer.padding if value.pads is None else value.pads
-        window = Window(tuple(layer.pool_size), tuple(layer.strides), (1, 1), padding, value.split.octave)
+        ones = (1,) * build.graph.rank
+        window = Window(tuple(layer.pool_size), tuple(layer.strides), ones, padding, value.split.octave)
         known = None not in value.size(build.graph.spatial_axes)
-        if not known and (value.high is not None or value.split.octave > 1):
+        to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
+        by_layer = not known or (build.graph.rank != 2 and not to_one)
+        if by_layer and (value.high is not None or value.split.octave > 1):
             return [_unknown_sizes(call, value, window, build)]
         outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
-        to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
         if not known:
             low = _as_source(call, value, LOW, build)  # it has the source's resolution
         else:
@@ -54,7 +64,7 @@ class PoolingRule(Rule):
         return [Pair.of([*outputs, low], build.pair_split(call))]
 
     def traits(self, operation: Any) -> Traits:
-        kind = "max" if isinstance(operation, layers.MaxPooling2D) else "average"
+        kind = "max" if isinstance(operation, _MAX) else "average"
         windows = (tuple(operation.pool_size), tuple(operation.strides), operation.padding)
         return Traits(pooling=PoolingTraits(kind, *windows), data_format=operation.data_format, channelwise=True)
 
@@ -62,8 +72,8 @@ class PoolingRule(Rule):
 def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pair:
     """The maps pooled by one layer, which aligns the windows when it is called."""
     layer = call.operation
-    mode = "max" if isinstance(layer, layers.MaxPooling2D) else "mean"
-    pooling = OctavePooling2D(
+    mode = "max" if isinstance(layer, _MAX) else "mean"
+    pooling = _BY_RANK[build.graph.rank](
         mode,
         window.kernel,
         window.strides,
@@ -91,6 +101,7 @@ def _one_window(call: Call, value: Pair, window: Window, build: Build) -> KerasT
     """The low cells under the one window, pooled."""
     crops, covered = [], []
     for axis, size in enumerate(value.size(build.graph.spatial_axes)):
+        assert size is not None  # the caller has looked
         start = -window.before(axis, size)
         first, last = max(start, 0), min(start + window.kernel[axis], size)
         cell = window.factor(axis)
@@ -125,11 +136,21 @@ def _known_sizes(call: Call, value: Pair, window: Window, build: Build) -> Keras
 
 @register
 class GlobalPoolingRule(Rule):
-    """GlobalAveragePooling2D and GlobalMaxPooling2D."""
+    """Global average and max pooling."""
 
-    layers = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    ranks = ANY_RANK
+    layers = (
+        layers.GlobalAveragePooling1D,
+        layers.GlobalAveragePooling2D,
+        layers.GlobalAveragePooling3D,
+        layers.GlobalMaxPooling1D,
+        layers.GlobalMaxPooling2D,
+        layers.GlobalMaxPooling3D,
+    )
 
     def trace(self, call: Call, flow: Flow) -> Trace:
+        if not flow.graph.is_map(flow.shape()):
+            return stop(call, f"pools no {flow.graph.rank}-D map")
         if call.operation.data_format != flow.graph.data_format:
             return stop(call, "pools in another data format")
         return Trace((flow.channels(),), gains=True)

@@ -15,7 +15,7 @@ from octconvert.model.graph import Call
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.names import LOW
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import Traits
@@ -23,28 +23,43 @@ from octconvert.rules.traits import Traits
 
 @register
 class UpSamplingRule(Rule):
-    """UpSampling2D: both maps grow by the same factor; the low one is cut where the high size is odd."""
+    """UpSampling: both maps grow by the same factor; the low one is cut where the high size is odd."""
 
-    layers = (layers.UpSampling2D,)
+    ranks = ANY_RANK
+    layers = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        if call.operation.data_format != flow.graph.data_format:
+        if not flow.graph.is_map(flow.shape()):
+            return stop(call, f"upsamples no {flow.graph.rank}-D map")
+        if _data_format(call.operation) != flow.graph.data_format:
             return stop(call, "another data format")
         if flow.portable_refusal():
             return stop(call, flow.portable_refusal())
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
-        octave, size = build.pair_split(call).octave, call.operation.size
+        octave, size = build.pair_split(call).octave, _factors(call.operation)
         if values[0].split.octave == octave:
             return [fitted(call, build.dual(call, values), build)]
-        low = {"size": tuple(ceil_div(factor, octave) for factor in size)}  # of a 1x1 map
+        fewer = tuple(ceil_div(factor, octave) for factor in size)  # of a 1x1 map
+        low = {"size": fewer if len(fewer) > 1 else fewer[0]}
         return [build.dual(call, values, changes=(None, low))]
 
     def traits(self, operation: Any) -> Traits:
-        rows, columns = operation.size
-        repeats = operation.interpolation == "nearest" and rows == columns
-        return Traits(data_format=operation.data_format, upsampling=rows if repeats else 0, channelwise=True)
+        size = _factors(operation)
+        repeats = getattr(operation, "interpolation", "nearest") == "nearest" and len(size) == 2 and len(set(size)) == 1
+        return Traits(
+            data_format=_data_format(operation), upsampling=size[0] if repeats else 0, channelwise=len(size) == 2
+        )
+
+
+def _factors(layer: Any) -> tuple[int, ...]:
+    return (layer.size,) if isinstance(layer.size, int) else tuple(layer.size)
+
+
+def _data_format(layer: Any) -> str:
+    """The 1-D layer has none."""
+    return getattr(layer, "data_format", "channels_last")
 
 
 def fitted(call: Call, pair: Pair, build: Build) -> Pair:

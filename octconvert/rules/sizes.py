@@ -24,6 +24,8 @@ def size_window(call: Call, graph: CallGraph, pads: Pads | None = None) -> dict[
     Returns:
         None where the output has other rows and columns than an `OctaveSize` can compute.
     """
+    if graph.rank != 2:
+        return None
     if call.kind == BOUNDARY:
         return {}
     window = _window(call)
@@ -86,5 +88,5 @@ def _open(call: Call, graph: CallGraph) -> tuple[bool, bool]:
     """Which of rows and columns are open in the call's first map."""
     shapes = (graph.tensors[tensor].built_shape for tensor in call.inputs)
     first = next((shape for shape in shapes if len(shape) == 4 and not graph.is_vector(shape)), (1, 1, 1, 1))
-    rows, columns = (first[axis] is None for axis in graph.spatial_axes)
+    rows, columns = (size is None for size in graph.size_of(first))
     return rows, columns

@@ -165,10 +165,10 @@ class Traits:
 
     @property
     def window_padding(self) -> str:
-        """'same' or 'valid' where a window moves over rows and columns of the map that is read; else empty."""
+        """'same' or 'valid' where a window moves over the map that is read; else empty."""
         if self.stages:
             first = self.stages[0]
-            return first.padding if first.is_planar and first.kind in (CONV, DEPTHWISE) else ""
+            return first.padding if first.strides and first.kind in (CONV, DEPTHWISE) else ""
         return "" if self.pooling is None else self.pooling.padding
 
 

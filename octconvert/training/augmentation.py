@@ -30,7 +30,7 @@ def flip_and_shift(images: tf.Tensor, share: float = SHARE) -> tf.Tensor:
 
 
 def flipped_and_shifted(
-    images: np.ndarray, rng: np.random.Generator, axes: tuple[int, int], share: float = SHARE
+    images: np.ndarray, rng: np.random.Generator, axes: tuple[int, ...], share: float = SHARE
 ) -> np.ndarray:
     """The same of an array, on every backend of Keras; ``axes``: the rows and the columns."""
     flips = rng.random(len(images)) < 0.5

@@ -28,6 +28,9 @@ from octconvert.layers import (
     octave_conv_3d,
     octave_dual,
 )
+from octconvert.layers.kernels import fold_kernel
+from octconvert.layers.spatial import prepare_low
+from octconvert.layers.window import Window
 
 CONV = {1: OctaveConv1D, 2: OctaveConv2D, 3: OctaveConv3D}
 PORTABLE = {1: octave_conv_1d, 3: octave_conv_3d}
@@ -288,3 +291,20 @@ def test_a_form_for_inference_leaves_them_as_they_are(rank):
     data = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
     close(octconvert.for_inference(model)(data), model(data))
     assert octconvert.diff(model, model).before.macs > 0
+
+
+@pytest.mark.parametrize(("rank", "size"), [(1, (16,)), (3, (8, 12, 8))])
+@pytest.mark.parametrize(("kernel_size", "strides"), [(3, 1), (5, 1), (3, 2), (1, 2)])
+def test_a_folded_kernel_does_at_the_low_resolution_what_the_kernel_does(rank, size, kernel_size, strides):
+    """On an upsampled map: the mean of the source's outputs over a cell is the low output, but for the borders."""
+    cells = np.random.default_rng(0).normal(size=(2, *(length // 2 for length in size), 3))
+    kernel = np.random.default_rng(1).normal(size=(*(kernel_size,) * rank, 3, 4))
+    window = Window((kernel_size,) * rank, (strides,) * rank, (1,) * rank, "same", 2)
+    source = upsample(cells, 2, np.zeros((2, *size, 3)))
+    pads = pads_of("same", size, kernel_size, strides)
+    expected = pool(conv(source, kernel, strides, pads), 2)
+    low, padding = prepare_low(keras.ops.convert_to_tensor(cells.astype("float32")), size, window, "channels_last")
+    own = pads_of(padding, low.shape[1:-1], kernel_size, strides)
+    actual = conv(low, fold_kernel(kernel, window, size), strides, own)
+    inside = (slice(None), *(slice(1, -1),) * rank)
+    close(actual[inside], expected[inside])
