@@ -82,7 +82,7 @@ def calibrate(
         run.notice(f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less")
     except NotPossible as error:
         if settings.searches:
-            raise UsageError(str(error)) from None
+            raise UsageError(f"alphas can not be chosen: {error}") from None
         return _uncalibrated(planned, progress, str(error))
     except OutOfTime:
         if settings.searches:
