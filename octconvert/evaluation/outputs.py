@@ -36,7 +36,7 @@ class OutputForm:
         """
         sized = _at_size_of(graph, samples)
         shape = tuple(sized.tensors[sized.outputs[0]].shape[1:]) or (1,)
-        axis = graph.channel_axis - 1 if len(shape) == 3 else len(shape) - 1
+        axis = graph.axis_of_channels((None, *shape)) - 1
         activation = traits_of(value_maker(graph, graph.outputs[0]).operation).activation
         is_probability = activation is not None and activation.name == "sigmoid"
         form = cls(shape, axis, is_probability)

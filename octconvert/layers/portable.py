@@ -190,7 +190,7 @@ def merge(high: Tensor, low: Tensor, octave: int, order: Iterable[int] | None, d
     if octave > 1:
         low = upsample_to(low, octave, known_sizes(high, data_format, name), data_format, f"{name}-up")
     parts = [high, low] if order is None else _runs(high, low, order, data_format, name)
-    return layers.Concatenate(axis=channel_axis(data_format), name=name, dtype=high.dtype)(parts)
+    return layers.Concatenate(axis=channel_axis(data_format, rank_of(high)), name=name, dtype=high.dtype)(parts)
 
 
 def _runs(high: Tensor, low: Tensor, order: Iterable[int], data_format: str, name: str) -> list[Tensor]:

@@ -12,9 +12,14 @@ import keras
 from hypothesis import strategies as st
 from keras import layers, ops
 
-SIZES = ((16, 16), (15, 18), (13, 13), (21, 10), (9, 11))
-OTHER_SIZES = ((24, 16), (17, 23))
-"""Rows and columns at which models with open sizes are run."""
+SIZES = {
+    1: ((32,), (27,), (13,), (40,), (18,)),
+    2: ((16, 16), (15, 18), (13, 13), (21, 10), (9, 11)),
+    3: ((8, 8, 8), (9, 7, 10), (6, 11, 8), (7, 7, 7), (8, 12, 5)),
+}
+"""By the number of spatial axes."""
+OTHER_SIZES = {1: ((48,), (23,)), 2: ((24, 16), (17, 23)), 3: ((8, 10, 12), (9, 7, 11))}
+"""At which models with open sizes are run."""
 MOST_CHANNELS = 48
 
 
@@ -23,10 +28,11 @@ class Graph:
     """What a model is built from.
 
     Attributes:
-        size: index of the input's size; open: whether the model leaves rows and columns open.
+        size: index of the input's size; open: whether the model leaves it open.
         first: whether channels come first.
         head: index of what ends the model.
         steps: (name in `STEPS`, four numbers that choose) one after the other.
+        rank: spatial axes; channels come last where they are not two.
     """
 
     size: int
@@ -34,35 +40,41 @@ class Graph:
     first: bool
     head: int
     steps: tuple[tuple[str, tuple[int, int, int, int]], ...]
+    rank: int = 2
 
 
 class Site:
     """Where a step builds: the data format, what is kept for skips and outputs, and how layers are made for it."""
 
     def __init__(self, graph: Graph):
-        self.first = graph.first
+        self.rank, self.first = graph.rank, graph.first and graph.rank == 2
         # Open channels_first models are different ones from size to size: where a map happens to have as many columns
         # as channels, Keras adds the bias to the columns.
-        self.bias = not (graph.first and graph.open)
-        self.format = "channels_first" if graph.first else "channels_last"
-        self.axis = 1 if graph.first else 3
+        self.bias = not (self.first and graph.open)
+        self.format = "channels_first" if self.first else "channels_last"
+        self.axis = 1 if self.first else self.rank + 1
         self.skips: list = []
         self.outputs: list = []
         self.inputs: list = []
 
+    def of(self, name: str):
+        """The layer class of this rank."""
+        return getattr(layers, f"{name}{self.rank}D")
+
     def sizes(self, x):
-        return x.shape[2:] if self.first else x.shape[1:3]
+        return x.shape[2:] if self.first else x.shape[1:-1]
 
     def channels(self, x) -> int:
         return x.shape[self.axis]
 
     def conv(self, x, filters, kernel=3, **more):
         arguments = {"padding": "same", "data_format": self.format, "use_bias": self.bias, **more}
-        return layers.Conv2D(filters, kernel, **arguments)(x)
+        return self.of("Conv")(filters, kernel, **arguments)(x)
 
-    def fits(self, x, rows: int, columns: int | None = None) -> bool:
-        sizes = self.sizes(x)
-        return all(have is None or have >= want for have, want in zip(sizes, (rows, columns or rows), strict=True))
+    def fits(self, x, *sizes: int) -> bool:
+        """Whether the map has these sizes at least, one for all axes or one for each."""
+        wanted = sizes if len(sizes) > 1 else sizes * self.rank
+        return all(have is None or have >= want for have, want in zip(self.sizes(x), wanted, strict=True))
 
 
 def pick(options, number: int):
@@ -74,8 +86,10 @@ def pick(options, number: int):
 
 def convolution(site, x, a, b, c, d):
     kernel = pick((3, 1, 2, 4, 5, 7, (1, 7), (7, 1), (3, 2)), a)
-    rows, columns = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-    padding = "valid" if b % 3 == 2 and site.fits(x, rows, columns) else "same"
+    if isinstance(kernel, tuple) and site.rank != 2:
+        kernel = (1, *kernel)[-site.rank :]
+    sizes = kernel if isinstance(kernel, tuple) else (kernel,)
+    padding = "valid" if b % 3 == 2 and site.fits(x, *sizes) else "same"
     activation = pick((None, "relu", "tanh", "sigmoid"), d)
     return site.conv(x, pick((8, 4, 6, 2, 12, 5), c), kernel, strides=pick((1, 1, 2, 3), b), padding=padding,
                      activation=activation)  # fmt: skip
@@ -86,16 +100,19 @@ def dilated(site, x, a, b, c, d):
 
 
 def grouped(site, x, a, b, c, d):
-    groups = next(g for g in (pick((2, 4, 3), a), 2, 1) if site.channels(x) % g == 0)
+    wanted = (pick((2, 4, 3), a), 2, 1) if site.rank == 2 else (1,)  # TensorFlow has no others on a CPU
+    groups = next(g for g in wanted if site.channels(x) % g == 0)
     return site.conv(x, 12, pick((3, 1), b), groups=groups, strides=pick((1, 2), c))
 
 
 def one_group_a_channel(site, x, a, b, c, d):
     channels = site.channels(x)
-    return site.conv(x, channels * pick((1, 2), a), 3, groups=channels)
+    return site.conv(x, channels * pick((1, 2), a), 3, groups=channels if site.rank == 2 else 1)
 
 
 def depthwise(site, x, a, b, c, d):
+    if site.rank != 2:
+        return convolution(site, x, a, b, c, d)
     kernel = pick((3, 5, 2), a)
     padding = "valid" if c % 2 and site.fits(x, kernel) else "same"
     arguments = {"depth_multiplier": pick((1, 1, 2), d), "data_format": site.format, "use_bias": site.bias}
@@ -103,45 +120,53 @@ def depthwise(site, x, a, b, c, d):
 
 
 def separable(site, x, a, b, c, d):
+    if site.rank == 3:
+        return convolution(site, x, a, b, c, d)
     arguments = {"data_format": site.format, "use_bias": site.bias, "padding": "same"}
-    return layers.SeparableConv2D(pick((8, 4), a), pick((3, 5), b), strides=pick((1, 2), c), **arguments)(x)
+    return site.of("SeparableConv")(pick((8, 4), a), pick((3, 5), b), strides=pick((1, 2), c), **arguments)(x)
 
 
 def transposed(site, x, a, b, c, d):
     arguments = {"data_format": site.format, "use_bias": site.bias, "padding": pick(("same", "valid"), c)}
-    return layers.Conv2DTranspose(pick((8, 4, 6), d), pick((2, 3, 4, 5), a), pick((2, 1), b), **arguments)(x)
+    transposed_layer = getattr(layers, f"Conv{site.rank}DTranspose")
+    return transposed_layer(pick((8, 4, 6), d), pick((2, 3, 4, 5), a), pick((2, 1), b), **arguments)(x)
 
 
 def pooling(site, x, a, b, c, d):
     size = pick((2, 3), a)
     padding = "valid" if c % 2 and site.fits(x, size) else "same"
-    kind = pick((layers.MaxPooling2D, layers.AveragePooling2D), d)
+    kind = site.of(pick(("MaxPooling", "AveragePooling"), d))
     return kind(size, pick((2, 1, 3), b), padding, data_format=site.format)(x)
 
 
 def upsampling(site, x, a, b, c, d):
+    if site.rank != 2:
+        return site.of("UpSampling")(pick((2, 3, 2), a))(x)
     interpolation = pick(("nearest", "bilinear"), b)
     return layers.UpSampling2D(pick((2, 3, (1, 2)), a), site.format, interpolation)(x)
 
 
 def resizing(site, x, a, b, c, d):
+    if site.rank != 2:
+        return x
     return layers.Resizing(pick((12, 9, 16), a), pick((12, 7), b), data_format=site.format)(x)
 
 
 def padding(site, x, a, b, c, d):
     amounts = pick((1, 2, ((0, 1), (0, 1)), ((1, 0), (2, 1))), a)
-    x = layers.ZeroPadding2D(amounts, site.format)(x)
+    x = layers.ZeroPadding2D(amounts, site.format)(x) if site.rank == 2 else site.of("ZeroPadding")(1 + a % 2)(x)
     if b % 3 == 0:
         return site.conv(x, 8, 3, padding="valid", strides=pick((1, 2), c))
     if b % 3 == 1:
-        return layers.MaxPooling2D(3, 2, data_format=site.format)(x)
+        return site.of("MaxPooling")(3, 2, data_format=site.format)(x)
     return x
 
 
 def cropping(site, x, a, b, c, d):
     if not site.fits(x, 8):
         return x
-    x = layers.Cropping2D(pick((1, 2, ((0, 1), (1, 0))), a), site.format)(x)
+    amounts = pick((1, 2, ((0, 1), (1, 0))), a)
+    x = layers.Cropping2D(amounts, site.format)(x) if site.rank == 2 else site.of("Cropping")(1 + a % 2)(x)
     return site.conv(x, 6, 3, padding="valid") if b % 2 else x
 
 
@@ -159,16 +184,16 @@ def normalisation(site, x, a, b, c, d):
 
 
 def activation(site, x, a, b, c, d):
-    shared = [2, 3] if site.first else [1, 2]
+    shared = [2, 3] if site.first else list(range(1, site.rank + 1))
     makers = (
         layers.ReLU,
         lambda: layers.PReLU(shared_axes=shared),
         layers.LeakyReLU,
         lambda: layers.Activation("hard_silu"),
         lambda: layers.Dropout(0.3),
-        lambda: layers.SpatialDropout2D(0.3, data_format=site.format),
+        lambda: site.of("SpatialDropout")(0.3, **({} if site.rank == 1 else {"data_format": site.format})),
         lambda: layers.GaussianNoise(0.1),
-        lambda: layers.Dropout(0.3, noise_shape=(None, 1, 1, 1)),
+        lambda: layers.Dropout(0.3, noise_shape=(None, *(1,) * (site.rank + 1))),
     )
     return pick(makers, a)()(x)
 
@@ -192,23 +217,23 @@ def strided_residual(site, x, a, b, c, d):
     if a % 2:
         shortcut = site.conv(x, 8, 1, strides=2)
     else:
-        shortcut = site.conv(layers.AveragePooling2D(2, 2, "same", data_format=site.format)(x), 8, 1)
+        shortcut = site.conv(site.of("AveragePooling")(2, 2, "same", data_format=site.format)(x), 8, 1)
     return layers.Add()([shortcut, y])
 
 
 def branches(site, x, a, b, c, d):
     parts = [site.conv(x, pick((4, 2, 6), a + i), pick((1, 3, (1, 3)), b + i)) for i in range(1 + c % 3)]
-    parts.append(x if d % 2 else site.conv(layers.AveragePooling2D(3, 1, "same", data_format=site.format)(x), 4, 1))
+    parts.append(x if d % 2 else site.conv(site.of("AveragePooling")(3, 1, "same", data_format=site.format)(x), 4, 1))
     return layers.Concatenate(axis=site.axis)(parts)
 
 
 def gate(site, x, a, b, c, d):
     channels = site.channels(x)
-    pool = pick((layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D), b)
+    pool = site.of(pick(("GlobalAveragePooling", "GlobalMaxPooling"), b))
     if a % 2:
         g = layers.Dense(4, "relu")(pool(data_format=site.format)(x))
         g = layers.Dense(channels, pick(("sigmoid", "hard_sigmoid"), c))(g)
-        g = layers.Reshape((channels, 1, 1) if site.first else (1, 1, channels))(g)
+        g = layers.Reshape((channels, 1, 1) if site.first else (*(1,) * site.rank, channels))(g)
     else:
         g = site.conv(pool(keepdims=True, data_format=site.format)(x), 4, 1, activation="relu")
         g = site.conv(g, channels, 1, activation="sigmoid")
@@ -222,7 +247,7 @@ def attention_map(site, x, a, b, c, d):
 def pooled_branch(site, x, a, b, c, d):
     """The image-level branch of DeepLab."""
     sizes = site.sizes(x)
-    if None in sizes:
+    if None in sizes or site.rank != 2:
         return x
     g = site.conv(layers.GlobalAveragePooling2D(keepdims=True, data_format=site.format)(x), 4, 1)
     up = layers.UpSampling2D(tuple(sizes), site.format) if a % 2 else layers.Resizing(*sizes, data_format=site.format)
@@ -243,7 +268,7 @@ def raw(site, x, a, b, c, d):
 
 
 def shared(site, x, a, b, c, d):
-    again = layers.Conv2D(site.channels(x), 3, padding="same", data_format=site.format, use_bias=False)
+    again = site.of("Conv")(site.channels(x), 3, padding="same", data_format=site.format, use_bias=False)
     norm, relu = layers.BatchNormalization(axis=site.axis), layers.ReLU()
     for _ in range(2 + a % 2):
         x = relu(norm(again(x)))
@@ -253,7 +278,7 @@ def shared(site, x, a, b, c, d):
 def nested(site, x, a, b, c, d):
     shape = tuple(x.shape[1:])
     if a % 3 == 0:
-        shape = (shape[0], None, None) if site.first else (None, None, shape[2])
+        shape = (shape[0], None, None) if site.first else (*(None,) * site.rank, shape[-1])
     inner = keras.Input(shape)
     y = site.conv(inner, site.channels(x), 3, activation="relu")
     y = pick((residual, normalisation, gate, activation), b)(site, y, c, d, a, b)
@@ -264,7 +289,7 @@ def nested(site, x, a, b, c, d):
 
 def down(site, x, a, b, c, d):
     site.skips.append(x)
-    return layers.MaxPooling2D(2, padding="same", data_format=site.format)(site.conv(x, 8))
+    return site.of("MaxPooling")(2, padding="same", data_format=site.format)(site.conv(x, 8))
 
 
 def up(site, x, a, b, c, d):
@@ -276,7 +301,8 @@ def up(site, x, a, b, c, d):
     if None not in (*want, *have):
         if any(h < w for h, w in zip(have, want, strict=True)):
             return x
-        x = layers.Cropping2D(tuple((0, h - w) for h, w in zip(have, want, strict=True)), site.format)(x)
+        cuts = tuple((0, h - w) for h, w in zip(have, want, strict=True))
+        x = site.of("Cropping")(*((cuts, site.format) if site.rank > 1 else cuts))(x)
     elif want != have:
         return x
     return layers.Concatenate(axis=site.axis)([skip, x])
@@ -309,19 +335,20 @@ _NUMBERS = st.tuples(*[st.integers(0, 11)] * 4)
 _STEP = st.tuples(st.sampled_from(["convolution", *STEPS]), _NUMBERS)
 graphs = st.builds(
     Graph,
-    size=st.integers(0, len(SIZES) - 1),
+    size=st.integers(0, len(SIZES[2]) - 1),
     open=st.sampled_from([False, False, False, True]),
     first=st.sampled_from([False, False, False, False, True]),
     head=st.integers(0, 4),
     steps=st.lists(_STEP, min_size=1, max_size=7).map(tuple),
+    rank=st.sampled_from([2, 2, 2, 2, 2, 1, 3]),
 )
 
 
 def build(graph: Graph):
     """The Keras model of a description. Steps that would make a map too small or too wide are passed over."""
     site = Site(graph)
-    rows, columns = (None, None) if graph.open else SIZES[graph.size]
-    inputs = keras.Input((3, rows, columns) if graph.first else (rows, columns, 3))
+    size = (None,) * site.rank if graph.open else SIZES[site.rank][graph.size]
+    inputs = keras.Input((3, *size) if site.first else (*size, 3))
     x = site.conv(inputs, 8)
     for name, numbers in graph.steps:
         inputs_before = list(site.inputs)
@@ -340,8 +367,8 @@ def _head(site, x, number: int):
     if number == 0:
         return site.conv(x, 4, 1)
     if number == 1:
-        return layers.Dense(5)(layers.GlobalMaxPooling2D(data_format=site.format)(x))
+        return layers.Dense(5)(site.of("GlobalMaxPooling")(data_format=site.format)(x))
     if number == 2:
         return x
-    x = layers.GlobalAveragePooling2D(data_format=site.format)(site.conv(x, 8, 3, activation="relu"))
+    x = site.of("GlobalAveragePooling")(data_format=site.format)(site.conv(x, 8, 3, activation="relu"))
     return layers.Dense(5, "softmax" if number == 3 else None)(x)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import cycle
 
 import keras
@@ -43,8 +44,7 @@ def samples(graph: Graph, model, size) -> list:
     """One batch for each input."""
     rng = np.random.default_rng(0)
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    rows, columns = size
-    opened = (3, rows, columns) if graph.first else (rows, columns, 3)
+    opened = (3, *size) if graph.first and graph.rank == 2 else (*size, 3)
     shapes = [tuple(b if a is None else a for a, b in zip(shape, opened, strict=True)) for shape in shapes]
     return [rng.standard_normal((2, *shape)).astype("float32") for shape in shapes]
 
@@ -81,7 +81,7 @@ def check(graph: Graph, alphas: list[float], forms: Forms, tmp_path) -> Counter:
     keras.backend.clear_session()
     model = build(graph)
     randomise(model)
-    sizes = [SIZES[graph.size], *(OTHER_SIZES if graph.open else ())]
+    sizes = [SIZES[graph.rank][graph.size], *(OTHER_SIZES[graph.rank] if graph.open else ())]
     cases = [(inputs, expected_of(model, inputs)) for inputs in (samples(graph, model, size) for size in sizes)]
     cases = [(inputs, expected) for inputs, expected in cases if expected is not None]
     if not cases:
@@ -116,6 +116,18 @@ def check(graph: Graph, alphas: list[float], forms: Forms, tmp_path) -> Counter:
     plan = halved.plan
     whole_low = [entry for entry in plan.convolutions if entry.alpha_out == 1]
     return Counter(converted=len(plan.converted), convolutions=len(plan.convolutions), whole_low=len(whole_low))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [1, 3])
+def test_signals_and_volumes(rank, tmp_path_factory):
+    @seed(rank)
+    @settings(max_examples=EXAMPLES // 2, **SETTINGS)
+    @given(graph=graphs, alphas=ALPHAS, forms=FORMS)
+    def checked(graph, alphas, forms):
+        check(replace(graph, rank=rank), alphas, forms, tmp_path_factory.mktemp("graph"))
+
+    checked()
 
 
 @settings(max_examples=2, derandomize=True, **SETTINGS)

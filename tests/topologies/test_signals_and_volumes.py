@@ -1,11 +1,13 @@
 """Networks of signals, volumes and videos: the octave=1 oracle, saving, and what they cost at alpha one half."""
 
 import keras
+import numpy as np
 import pytest
 from keras import Input, Model, layers
 from oracle import assert_oracle, ends, example, largest_difference, reasons, run
 
 import octconvert
+from octconvert.calibration.data.generator import range_samples
 
 SIZES, ODD_SIZES = {1: (48,), 3: (8, 12, 8)}, {1: (45,), 3: (7, 9, 10)}
 
@@ -153,3 +155,10 @@ def test_what_is_left_out_is_said():
     assert not portable.plan.converted and "`portable`" in repr(reasons(portable))
     whole = octconvert.convert(resnet(3, (None,) * 3), min_size=1, calibration=False, alpha=1.0, strict=False)
     assert "whole-low, and what its rows" in repr((reasons(whole), ends(whole)))
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_samples_for_ranges_have_the_shape_of_the_input(rank):
+    """As 8-bit exports need them."""
+    (samples,) = range_samples(unet(rank, SIZES[rank]), "int8")
+    assert samples.shape[1:] == (*SIZES[rank], 2) and np.isfinite(samples).all()

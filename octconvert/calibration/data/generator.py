@@ -159,7 +159,7 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     specs = [sized.tensors[number] for number in sized.inputs]
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
-    images = [image_like(graph, i) for i in range(len(specs))]
+    images = [graph.rank == 2 and image_like(graph, i) for i in range(len(specs))]
     shares = [pace.part(1 / (len(images) - i)) for i in range(len(images))]
     requested = settings.input_range
     ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
@@ -194,12 +194,15 @@ def synthetic_supply(graph: CallGraph, settings: CalibrationOptions, count: int,
 def _parts(
     graph: CallGraph, shape: tuple[int, ...], count: int, value_range: InputRange | None, seed: int
 ) -> Iterator[np.ndarray]:
-    """One input of the samples, a few at a time; the frames of a video are images that have nothing in common."""
-    if len(shape) == 5:
+    """One input of the samples, a few at a time; the frames of a video are images that have nothing in common.
+
+    White noise where it is neither images nor a video for a model of images.
+    """
+    if len(shape) == 5 and graph.rank == 2:
         batch, steps, *frame = shape
         yield from _videos(_parts(graph, (batch, *frame), count * steps, value_range, seed), steps)
         return
-    if len(shape) != 4:
+    if len(shape) != 4 or graph.rank != 2:
         yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
         return
     rows, columns = (shape[axis] for axis in graph.spatial_axes)
