@@ -10,7 +10,7 @@ from octconvert.costs.cost import cost_of
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
-from octconvert.model.shapes import SAMPLE_SIZES, with_known_sizes
+from octconvert.model.shapes import sample_sizes, with_known_sizes
 from octconvert.rules import traits_of
 from octconvert.system import memory
 from octconvert.text.words import extent
@@ -32,7 +32,7 @@ def runnable_graph(model: keras.Model) -> CallGraph:
     """
     graph = build_graph(model)
     try:
-        sized = with_known_sizes(graph, SAMPLE_SIZES)
+        sized = with_known_sizes(graph, sample_sizes(graph))
     except InputError:  # it works at no usual size; the code that needs one raises
         return graph
     batch = max((sized.tensors[number].shape[0] or 1 for number in sized.inputs), default=1)

@@ -10,7 +10,7 @@ import numpy as np
 from octconvert.model.execution import run
 from octconvert.model.graph import CallGraph, Tensor
 from octconvert.model.graph_reader import build_graph
-from octconvert.model.shapes import SAMPLE_SIZES, with_known_sizes
+from octconvert.model.shapes import sample_sizes, with_known_sizes
 
 LARGE = (1.0, 255.0)
 """Least and largest value of inputs for a model whose outputs are not finite for 0..1."""
@@ -22,7 +22,8 @@ def example_inputs(model: keras.Model | CallGraph, seed: int = 0, batch: int = 1
     ``batch``: how many, where the model does not fix that.
     """
     rng = np.random.default_rng(seed)
-    graph = with_known_sizes(model if isinstance(model, CallGraph) else build_graph(model), SAMPLE_SIZES)
+    graph = model if isinstance(model, CallGraph) else build_graph(model)
+    graph = with_known_sizes(graph, sample_sizes(graph))
     return [_sample(rng, graph.tensors[number], batch) for number in graph.inputs]
 
 

@@ -17,6 +17,7 @@ ASSUMED_SIZES = (224, 256, 299, 331, 512)
 """Rows and columns taken where the model leaves them open: the first at which it works."""
 SAMPLE_SIZES = (64, 96, 128, 224, 256, 331, 512)
 """The same for test inputs, which are as small as the model allows."""
+_VOLUME_SIZES = (16, 32)
 
 
 def with_input_shapes(graph: CallGraph, shapes: Iterable[Sequence[int | None]]) -> CallGraph:
@@ -63,6 +64,12 @@ def _bounded(tensor: keras.KerasTensor, boundary: Shape | None) -> keras.KerasTe
     if boundary is None:
         return tensor
     return keras.KerasTensor(_common(tuple(tensor.shape), boundary), dtype=tensor.dtype)
+
+
+def sample_sizes(graph: CallGraph) -> tuple[int, ...]:
+    """`SAMPLE_SIZES`; small ones first for volumes and videos that leave all of their sizes open."""
+    shapes = (graph.tensors[number].shape[1:] for number in graph.inputs)
+    return (*_VOLUME_SIZES, *SAMPLE_SIZES) if any(shape.count(None) > 2 for shape in shapes) else SAMPLE_SIZES
 
 
 def with_known_sizes(graph: CallGraph, candidates: Iterable[int]) -> CallGraph:

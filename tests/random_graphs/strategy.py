@@ -21,6 +21,8 @@ SIZES = {
 OTHER_SIZES = {1: ((48,), (23,)), 2: ((24, 16), (17, 23)), 3: ((8, 10, 12), (9, 7, 11))}
 """At which models with open sizes are run."""
 MOST_CHANNELS = 48
+LARGEST = {1: 48, 2: 48, 3: 14}
+"""Side of a map at most: TensorFlow unfolds volumes to convolve them on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,13 @@ class Site:
     def channels(self, x) -> int:
         return x.shape[self.axis]
 
+    def kernel(self, size):
+        """A kernel of (rows, columns) for this rank."""
+        return (1, *size)[-self.rank :] if isinstance(size, tuple) else size
+
     def conv(self, x, filters, kernel=3, **more):
         arguments = {"padding": "same", "data_format": self.format, "use_bias": self.bias, **more}
-        return self.of("Conv")(filters, kernel, **arguments)(x)
+        return self.of("Conv")(filters, self.kernel(kernel), **arguments)(x)
 
     def fits(self, x, *sizes: int) -> bool:
         """Whether the map has these sizes at least, one for all axes or one for each."""
@@ -86,8 +92,7 @@ def pick(options, number: int):
 
 def convolution(site, x, a, b, c, d):
     kernel = pick((3, 1, 2, 4, 5, 7, (1, 7), (7, 1), (3, 2)), a)
-    if isinstance(kernel, tuple) and site.rank != 2:
-        kernel = (1, *kernel)[-site.rank :]
+    kernel = site.kernel(kernel)
     sizes = kernel if isinstance(kernel, tuple) else (kernel,)
     padding = "valid" if b % 3 == 2 and site.fits(x, *sizes) else "same"
     activation = pick((None, "relu", "tanh", "sigmoid"), d)
@@ -354,7 +359,7 @@ def build(graph: Graph):
         inputs_before = list(site.inputs)
         y = STEPS[name](site, x, *numbers)
         sizes = [size for size in site.sizes(y) if size is not None]
-        if site.channels(y) <= MOST_CHANNELS and all(3 <= size <= 48 for size in sizes):
+        if site.channels(y) <= MOST_CHANNELS and all(3 <= size <= LARGEST[site.rank] for size in sizes):
             x = y
         else:
             site.inputs = inputs_before
