@@ -37,6 +37,10 @@ try:
     sys.path[:], sys.argv[:] = pickle.load(orders)
     from octconvert.cli.supervision.worker import main
 except BaseException as error:
+    import os
+    folder = os.environ.get("TMPDIR", "")
+    if os.path.basename(folder).startswith("octconvert-") and not os.listdir(folder):
+        os.rmdir(folder)  # the parent was killed before it sent anything
     message = f"{type(error).__name__}: {error}"
     sys.exit(f"octconvert: the process that does the work can not be started: {message}")
 main(orders)

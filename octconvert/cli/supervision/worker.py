@@ -31,9 +31,9 @@ def main(orders: BinaryIO) -> NoReturn:
     reports = _Reports(descriptor)
     temporaries.listen(reports.send)
     interrupts.listen(partial(reports.send, "keeps"))
-    _end_with_parent(orders.fileno())
     signals = _InterruptOnSignal(reports)
     with temporaries.temporary(folder) if folder is not None else contextlib.nullcontext():
+        _end_with_parent(orders.fileno())  # which may have gone by now: the folder is known first
         try:
             signals.install()
             code = _perform(task, reports)
