@@ -9,7 +9,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code, see `octconvert.cli.app.main`."""
     try:
         from octconvert.cli.app import main as run
-    except KeyboardInterrupt:
-        print("octconvert: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        from octconvert.cli.outcome import explain
+
+        sys.exit(explain(error, (), (), debug=False))
     run(argv)

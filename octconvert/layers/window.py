@@ -23,8 +23,27 @@ def known(*values: Size) -> bool:
     return all(isinstance(value, int) for value in values)
 
 
+class _OfAxes:
+    """What both kinds of windows derive from their axes."""
+
+    kernel: tuple[int, ...]
+    octave: Octave
+
+    def output(self, axis: int, size: Size) -> Any:
+        """Positions of the source's output along ``axis``."""
+        raise NotImplementedError
+
+    def factor(self, axis: int) -> int:
+        """Positions of the high map along ``axis`` under one cell."""
+        return factors(self.octave, len(self.kernel))[axis]
+
+    def low_outputs(self, axis: int, size: Size) -> Any:
+        """Cells of the low output along ``axis``: ceil(output / octave)."""
+        return ceil_div(self.output(axis, size), self.factor(axis))
+
+
 @dataclass(frozen=True)
-class Window:
+class Window(_OfAxes):
     """A window operation of the source model over the spatial axes; all tuples have a value for each of them.
 
     ``padding`` is 'same', 'valid' or (before, after) for each axis; negative amounts crop.
@@ -35,10 +54,6 @@ class Window:
     dilation: tuple[int, ...]
     padding: Padding
     octave: Octave
-
-    def factor(self, axis: int) -> int:
-        """Positions of the high map along ``axis`` under one cell."""
-        return factors(self.octave, len(self.kernel))[axis]
 
     def _axis_padding(self, axis: int) -> str | tuple[int, int]:
         return self.padding if isinstance(self.padding, str) else self.padding[axis]
@@ -75,10 +90,6 @@ class Window:
     def filtered(self, sizes: Iterable[Size]) -> bool:
         """Whether a low map of a high map of ``sizes`` may need a fixed filter in front of the window."""
         return any(a.prefilter != (1.0,) for axis, size in enumerate(sizes) for a in self.variants(axis, size))
-
-    def low_outputs(self, axis: int, size: Size) -> Any:
-        """Cells of the low output along ``axis``: ceil(output / octave)."""
-        return ceil_div(self.output(axis, size), self.factor(axis))
 
     def strided_blocks(self, sizes: Sequence[Size]) -> tuple[int, ...] | None:
         """Sizes of the blocks whose averages are all that the path from a high map to a low one reads.
@@ -117,7 +128,7 @@ def pools_by_two(a: Alignment, window: Window) -> bool:
 
 
 @dataclass(frozen=True)
-class TransposedWindow:
+class TransposedWindow(_OfAxes):
     """The window of a transposed convolution: every position is spread over ``kernel`` positions, ``strides`` apart.
 
     Spread over cells and seen from cells, source tap ``d`` of position ``octave * i + phase`` lies
@@ -133,10 +144,6 @@ class TransposedWindow:
     padding: str
     output_padding: tuple[int, ...] | None
     octave: Octave
-
-    def factor(self, axis: int) -> int:
-        """Positions of the high map along ``axis`` under one cell."""
-        return factors(self.octave, len(self.kernel))[axis]
 
     def _span(self, axis: int) -> int:
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
@@ -158,10 +165,6 @@ class TransposedWindow:
     def alignment(self, axis: int, size: Size) -> Alignment:
         """Of the low window; the same for every ``size``."""
         return align(self.kernel[axis], self.strides[axis], self.dilation[axis], self.before(axis), self.factor(axis))
-
-    def low_outputs(self, axis: int, size: Size) -> Any:
-        """Cells of the low output along ``axis``."""
-        return ceil_div(self.output(axis, size), self.factor(axis))
 
     def strided_blocks(self, sizes: Sequence[Size]) -> None:
         """There are none: its stride leaves nothing out."""

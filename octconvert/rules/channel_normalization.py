@@ -32,7 +32,7 @@ def _axes(layer: Any) -> list[int]:
 def _refusal(call: Call, flow: Flow) -> str:
     """Why the layer does not normalise the channels alone."""
     rank = len(flow.shape())
-    channels = flow.graph.channel_axis if rank == 4 else rank - 1
+    channels = flow.graph.axis_of_channels(flow.shape())
     axes = [axis % rank for axis in _axes(call.operation)]
     if axes != [channels]:
         return f"normalises axes {axes}, not the channels alone"

@@ -155,7 +155,8 @@ class PReLURule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         split, alpha = build.pair_split(call), keras.ops.convert_to_numpy(call.operation.alpha)
-        axis, of_maps = build.graph.axis_of_channels((None, *alpha.shape)) - 1, build.graph.is_map((None, *alpha.shape))
+        shape = (None, *alpha.shape)
+        axis, of_maps = build.graph.axis_of_channels(shape) - 1, build.graph.is_map(shape)
 
         def weights(channels: np.ndarray) -> list[np.ndarray]:
             part = alpha if alpha.shape[axis] == 1 else alpha.take(channels, axis=axis)

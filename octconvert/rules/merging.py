@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from octconvert.layers import portable
-from octconvert.model.graph import Call, Shape
+from octconvert.model.graph import Call
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
@@ -50,7 +50,7 @@ class ElementwiseJoinRule(Rule):
             return stop(call, "Keras may add the vector to the columns, in channels_first")
         channels = [flow.channels(i) for i in range(len(call.inputs))]
         arrays = [numbers for numbers in channels if numbers is not None]
-        width = len(flow.output_shape()) and flow.output_shape()[_channel_axis(flow, flow.output_shape())]
+        width = len(flow.output_shape()) and flow.output_shape()[flow.graph.axis_of_channels(flow.output_shape())]
         for i, numbers in enumerate(channels):
             if numbers is None and not _goes_to_both(flow, i):
                 return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
@@ -146,7 +146,7 @@ def _refused_constant(call: Call, flow: Flow) -> str:
         except Exception:  # whatever it is
             return f"joins a {type(value).__name__}"
         extents = [axis - array.ndim for axis in range(array.ndim) if array.shape[axis] != 1]
-        channels = _channel_axis(flow, shape) - len(shape)
+        channels = flow.graph.axis_of_channels(shape) - len(shape)
         if extents not in ([], [channels]):
             return f"joins a constant array of shape {array.shape}, which has more axes than that of the channels"
     return ""
@@ -179,10 +179,6 @@ def cut_constants(args: list[Any], kwargs: dict[str, Any], channels: np.ndarray)
     return [cut(value) for value in args], {key: cut(value) for key, value in kwargs.items()}
 
 
-def _channel_axis(flow: Flow, shape: Shape) -> int:
-    return flow.graph.axis_of_channels(shape)
-
-
 def _goes_to_both(flow: Flow, argument: int) -> bool:
     """Whether a plain tensor fits both maps: it has one channel, or none, and a map can be averaged."""
     shape, dtype = flow.shape(argument), flow.graph.tensors[flow.call.inputs[argument]].dtype
@@ -207,7 +203,7 @@ class ConcatenationRule(Rule):
     def trace(self, call: Call, flow: Flow) -> Trace:
         rank = len(flow.output_shape())
         axis = call.operation.axis % rank if call.operation.axis is not None else None
-        if axis != _channel_axis(flow, flow.output_shape()):
+        if axis != flow.graph.axis_of_channels(flow.output_shape()):
             return stop(call, f"joins along axis {axis}, not the channels")
         parts = []
         for i in range(len(call.inputs)):

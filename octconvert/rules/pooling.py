@@ -52,9 +52,9 @@ class PoolingRule(Rule):
         window = Window(tuple(layer.pool_size), tuple(layer.strides), ones, padding, value.split.octave)
         known = None not in value.size(build.graph.spatial_axes)
         to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
-        by_layer = not known or (build.graph.rank != 2 and not to_one)
-        if by_layer and (value.high is not None or value.split.octave > 1):
-            return [_unknown_sizes(call, value, window, build)]
+        is_layer = not known or (build.graph.rank != 2 and not to_one)
+        if is_layer and (value.high is not None or value.split.octave > 1):
+            return [_by_layer(call, value, window, build)]
         outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
         if not known:
             low = _as_source(call, value, LOW, build)  # it has the source's resolution
@@ -69,7 +69,7 @@ class PoolingRule(Rule):
         return Traits(pooling=PoolingTraits(kind, *windows), data_format=operation.data_format, channelwise=True)
 
 
-def _unknown_sizes(call: Call, value: Pair, window: Window, build: Build) -> Pair:
+def _by_layer(call: Call, value: Pair, window: Window, build: Build) -> Pair:
     """The maps pooled by one layer, which aligns the windows when it is called."""
     layer = call.operation
     mode = "max" if isinstance(layer, _MAX) else "mean"

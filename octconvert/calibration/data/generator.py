@@ -159,7 +159,7 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     specs = [sized.tensors[number] for number in sized.inputs]
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
-    images = [graph.rank == 2 and image_like(graph, i) for i in range(len(specs))]
+    images = [image_like(graph, i) for i in range(len(specs))]
     shares = [pace.part(1 / (len(images) - i)) for i in range(len(images))]
     requested = settings.input_range
     ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
@@ -198,12 +198,12 @@ def _parts(
 
     White noise where it is neither images nor a video for a model of images.
     """
-    if len(shape) == 5 and graph.rank == 2:
+    if graph.rank != 2 or len(shape) not in (4, 5):
+        yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
+        return
+    if len(shape) == 5:
         batch, steps, *frame = shape
         yield from _videos(_parts(graph, (batch, *frame), count * steps, value_range, seed), steps)
-        return
-    if len(shape) != 4 or graph.rank != 2:
-        yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
         return
     rows, columns = (shape[axis] for axis in graph.spatial_axes)
     channels = shape[graph.channel_axis]

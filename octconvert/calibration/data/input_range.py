@@ -32,10 +32,11 @@ from octconvert.model.graph import CallGraph
 
 
 def image_like(graph: CallGraph, input_index: int = 0) -> bool:
-    """Whether a model input takes images, or videos of them: 4-D or 5-D, floating point, 1 or 3 channels."""
+    """Whether an input of a 2-D model takes images, or videos of them: 4-D or 5-D, floating point, 1 or 3 channels."""
     tensor = graph.tensors[graph.inputs[input_index]]
     shape = of_frames(tensor.shape)
-    return len(shape) == 4 and "float" in tensor.dtype and shape[graph.channel_axis] in (1, 3)
+    is_image = graph.rank == 2 and len(shape) == 4
+    return is_image and "float" in tensor.dtype and shape[graph.channel_axis] in (1, 3)
 
 
 def find_range(
