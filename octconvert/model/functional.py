@@ -18,19 +18,6 @@ def functional_of(operation: Operation) -> Functional | None:
     return None
 
 
-def time_distributed_model(node: KerasNode) -> Functional | None:
-    """The Functional model in a `TimeDistributed` that the node calls; None for any other call.
-
-    One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.
-    """
-    wrapper = node.operation
-    if type(wrapper) is not keras.layers.TimeDistributed or len(node.arguments.keras_tensors) != 1:
-        return None
-    inside = functional_of(wrapper.layer)
-    one_tensor = inside is not None and len(inside.inputs) == len(inside.outputs) == 1
-    return inside if one_tensor and node.arguments.kwargs.get("mask") is None else None
-
-
 def node_of(tensor: KerasTensor) -> KerasNode:
     """The Keras node that a Keras tensor comes from."""
     history = tensor._keras_history

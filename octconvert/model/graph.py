@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
+from keras.src.models.functional import Functional
+
+from octconvert.model.functional import functional_of
+from octconvert.model.opening import Opened
 
 Shape = tuple[int | None, ...]
 
@@ -104,6 +108,7 @@ class CallGraph:
         every: (`Call.chain`, id of Keras tensor) -> tensor number, for all calls of nested models.
         rank: spatial axes of its maps, 2 for images: those of its convolutions. In a model with convolutions of several
             ranks the maps are those of the 2-D ones, else of the most.
+        opened: id of a layer that hides calls of others -> the model that it is, or why it is left as it is.
     """
 
     model: Any
@@ -119,6 +124,7 @@ class CallGraph:
     exits: frozenset[int]
     every: dict[tuple[tuple[Any, ...], int], int]
     rank: int = 2
+    opened: Mapping[int, Opened] = field(default_factory=dict)
 
     @property
     def channel_axis(self) -> int:
@@ -146,6 +152,11 @@ class CallGraph:
     def is_vector(self, shape: Shape) -> bool:
         """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
         return len(shape) == 2 or (self.is_map(shape) and set(self.size_of(shape)) == {1})
+
+    def inside(self, operation: Any) -> Functional | None:
+        """The model that an operation is: a nested one, or a layer opened; None for any other."""
+        block = self.opened.get(id(operation))
+        return functional_of(operation) if block is None else block.model
 
     def producer(self, tensor: int) -> Call:
         """The call whose output a tensor is."""

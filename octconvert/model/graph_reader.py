@@ -15,8 +15,10 @@ from keras.src.ops.operation import Operation
 from octconvert.errors import InputError
 from octconvert.layers.reading import held_size
 from octconvert.layers.time import FoldTime, UnfoldTime
-from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order, time_distributed_model
+from octconvert.model.call_arguments import tensors_read
+from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
+from octconvert.model.opening import Opened, opened, time_distributed_model
 from octconvert.model.shapes import with_input_shapes
 
 ModelPath = tuple[str, ...]
@@ -61,6 +63,7 @@ class GraphReader:
         self.every: dict[tuple[tuple[Any, ...], int], int] = {}
         self.chain: tuple[Any, ...] = ()
         self.timed: tuple[int, ...] = ()
+        self.opened: dict[int, Opened] = {}
 
     def read(self, functional: Functional) -> CallGraph:
         inputs, values = [], {}
@@ -87,6 +90,7 @@ class GraphReader:
             frozenset(self.exits),
             self.every,
             self._rank(),
+            self.opened,
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -114,6 +118,11 @@ class GraphReader:
         inside = time_distributed_model(node) if self.open_time else None
         if inside is not None:
             return self._enter_time_distributed(node, inside, path, values)
+        block = opened(node)
+        if block is not None:
+            self.opened[id(node.operation)] = block
+        if block is not None and block.model is not None:
+            return self._walk_inside(node, block.model, path, [values[id(tensor)] for tensor in tensors_read(node)])
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)

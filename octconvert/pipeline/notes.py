@@ -8,7 +8,7 @@ import re
 import keras
 
 from octconvert.calibration.calibrate import Calibrated
-from octconvert.model.graph import OPERATION, CallGraph
+from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.names import HH, HL, LH
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.pipeline.source import Source
@@ -58,20 +58,21 @@ def slower(bench: Bench) -> list[str]:
 
 def unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
     """Notes on layers without a rule that contain convolutions: wrappers of Keras, layers of other packages."""
-    wrappers: dict[str, str] = {}
-    others: dict[str, str] = {}
+    notes: dict[str, dict[str, str]] = {}
     for call in graph.calls:
         is_layer = call.kind == OPERATION and isinstance(call.operation, keras.layers.Layer)
         if is_layer and rule_of(call, elementwise) is None:
             inner = call.operation._flatten_layers(include_self=False)
             if any(getattr(find_rule(layer), "produces", False) for layer in inner):
-                kind = wrappers if isinstance(call.operation, keras.layers.Wrapper) else others
-                kind[call.layer_name] = call.class_name
-    notes = {
-        "contains a convolution that stays as it is: no pair goes through a wrapper": wrappers,
-        "may contain convolutions, which can not be seen from outside; it stays as it is": others,
-    }
-    return [f"{_first_and_count(names)} {note}" for note, names in notes.items() if names]
+                notes.setdefault(_why_unseen(graph, call), {})[call.layer_name] = call.class_name
+    return [f"{_first_and_count(names)} {note}" for note, names in notes.items()]
+
+
+def _why_unseen(graph: CallGraph, call: Call) -> str:
+    if id(call.operation) in graph.opened:
+        reason = graph.opened[id(call.operation)].reason
+        return f"may contain convolutions, which can not be seen from outside; it stays as it is ({reason})"
+    return "contains a convolution that stays as it is: no pair goes through it"
 
 
 def _first_and_count(classes: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ A nested model takes and returns the two tensors of each pair one after the othe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,8 +15,10 @@ import keras
 from keras import KerasTensor, tree
 from keras.src.models.functional import Functional
 
-from octconvert.model.functional import functional_of, nested_arguments
+from octconvert.model.call_arguments import tensors_read
+from octconvert.model.functional import nested_arguments
 from octconvert.model.graph import Shape
+from octconvert.model.opening import time_distributed_model
 from octconvert.octave.geometry import ceil_div
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting.context import RewriteContext
@@ -54,22 +57,40 @@ class NestedModels:
         operation, pairs = node.operation, self._context.pairs
         if id(operation) not in self._models:
             self._models[id(operation)] = self._build(operation, nested, (*path, operation.name))
+            self._note_losses(operation, nested)
         built = self._models[id(operation)]
         flat: list[KerasTensor] = []
-        for tensor, split in zip(nested_arguments(nested, node), built.inputs, strict=True):
+        is_opened = id(operation) in self._context.graph.opened
+        read = tensors_read(node) if is_opened else nested_arguments(nested, node)
+        for tensor, split in zip(read, built.inputs, strict=True):
             value = values[id(tensor)]
             flat += [pairs.plain(value)] if split is None else pairs.settled(value).inputs
-        kwargs = {key: value for key, value in node.arguments.kwargs.items() if key != "inputs"}
+        kept = {"training"} if is_opened else set(node.arguments.kwargs) - {"inputs"}
+        kwargs = {key: value for key, value in node.arguments.kwargs.items() if key in kept}
         outputs = built.model(
             flat if any(built.inputs) else tree.pack_sequence_as(nested._inputs_struct, flat), **kwargs
         )
         return _regroup(tree.flatten(outputs), built.outputs)
 
+    def _note_losses(self, operation: Any, nested: Functional) -> None:
+        """What of an opened layer is not in the model that it becomes."""
+        block = self._context.graph.opened.get(id(operation))
+        if block is None:
+            return
+        kept = {id(weight) for weight in nested.weights}
+        lost = [weight for weight in operation.weights if id(weight) not in kept]
+        self._context.record.parameter_changes["opened", id(operation)] = sum(math.prod(w.shape) for w in lost)
+        if lost or not block.trains_alike:
+            self._context.note(
+                f"'{operation.name}' ({type(operation).__name__}) does more in training than at inference, and was replaced "
+                "by what it does at inference"
+            )
+
     def call_time_distributed(self, node: Any, path: Path, values: Values) -> list[Value]:
         """The rewritten model inside a `TimeDistributed`, in the same wrapper."""
         wrapper = node.operation
         if id(wrapper) not in self._timed:
-            inside = functional_of(wrapper.layer)
+            inside = time_distributed_model(node)
             assert inside is not None  # the graph was read from it
             model = self._build(wrapper.layer, inside, (*path, wrapper.name), plain_ends=True).model
             self._timed[id(wrapper)] = keras.layers.TimeDistributed(

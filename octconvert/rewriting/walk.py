@@ -14,8 +14,9 @@ from keras import KerasTensor, tree
 from keras.src.models.functional import Functional
 
 from octconvert.errors import OctconvertError, RewriteError, first_line
-from octconvert.model.functional import functional_of, nodes_in_order, time_distributed_model
+from octconvert.model.functional import functional_of, nodes_in_order
 from octconvert.model.graph import Call
+from octconvert.model.opening import time_distributed_model
 from octconvert.octave.split import Pair
 from octconvert.rewriting.context import RewriteContext, arguments
 from octconvert.rewriting.names import layer_name
@@ -76,7 +77,7 @@ class Walk:
         for node in nodes_in_order(functional):
             if node.is_input or id(node.outputs[0]) in values:
                 continue
-            nested = functional_of(node.operation)
+            nested = self._context.graph.inside(node.operation)
             if nested is not None:
                 outputs = self._nested.call(node, nested, path, values)
             elif time_distributed_model(node) is not None:

@@ -63,10 +63,13 @@ class Family:
     Attributes:
         layers: the layer classes it covers; subclasses that keep their ``call`` count too.
         operations: full names of the raw operations it covers, such as ``keras.src.ops.numpy.Add``.
+        opened: whether the layers' ``call`` is read as calls of other layers (`octconvert.model.opening`), where they
+            have no rule.
     """
 
     layers: ClassVar[tuple[type, ...]] = ()
     operations: ClassVar[tuple[str, ...]] = ()
+    opened: ClassVar[bool] = False
 
     def traits(self, operation: Any) -> Traits:
         """What costs, forms for inference, calibration and training need to know of a layer or raw operation."""

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from octconvert.errors import OctconvertError, first_line
+from octconvert.model import opening
 from octconvert.rules.activations import activation_name
 from octconvert.rules.base import Family, Rule
 from octconvert.rules.traits import OutputActivation, Traits
@@ -20,6 +21,8 @@ from octconvert.rules.traits import OutputActivation, Traits
 ENTRY_POINTS = "octconvert.rules"
 Entry = TypeVar("Entry", bound=Family)
 Registered = TypeVar("Registered", bound=type)
+_OWN = ("keras", "octconvert")
+"""Packages whose layers are known: what has no rule among these ends a pair."""
 _KEPT = ("call", "convolution_op")
 """Methods by which a subclass computes what its base computes."""
 
@@ -73,7 +76,7 @@ def register(family_class: Registered) -> Registered:
     family = family_class()
     if isinstance(family, Rule):
         _RULES.add(family)
-    if family_class.traits is not Family.traits:
+    if family_class.traits is not Family.traits or family.opened:
         _TRAITS.add(family)
     return family_class
 
@@ -93,6 +96,19 @@ def find_rule(operation: Any) -> Rule | None:
     """
     load_entry_points()
     return _RULES.find(operation)
+
+
+def may_open(operation: Any) -> bool:
+    """Whether an operation's calls of other layers are looked for (`octconvert.model.opening`).
+
+    Those of other packages that no rule knows, and those of Keras whose traits say so.
+    """
+    load_entry_points()
+    if _RULES.find(operation) is not None:
+        return False
+    family = _TRAITS.find(operation)
+    is_foreign = type(operation).__module__.split(".")[0] not in _OWN
+    return is_foreign if family is None else family.opened
 
 
 def traits_of(operation: Any, changed_call: bool = False) -> Traits:
@@ -127,3 +143,6 @@ def load_entry_points() -> None:
             raise OctconvertError(
                 f"the rules '{entry.name}' of package {package} can not be loaded: {first_line(error)}"
             ) from error
+
+
+opening.decide_by(may_open)

@@ -1,0 +1,242 @@
+"""Layers that hide calls of other layers, opened: their ``call`` is traced into a Functional model.
+
+A layer of another package, or a subclassed block, runs other layers in its ``call``, where the call graph can not see
+them. Most such methods also run on Keras tensors. What they call then is a Functional model of the same layers, with
+the same variables. It is used only if its outputs on random inputs are those of the layer.
+
+Which layers are opened is decided by the rules (`decide_by`): those of other packages that no rule knows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import ml_dtypes
+import numpy as np
+from keras import tree
+from keras.src import backend
+from keras.src.models.functional import Functional
+from keras.src.ops.node import Node as KerasNode
+
+from octconvert.errors import first_line
+from octconvert.model.call_arguments import CallArguments, Spec, arguments_of
+from octconvert.model.functional import functional_of, nodes_in_order
+
+MOST_NUMBERS = 2**28
+"""Numbers in all tensors of a layer that is run to compare its outputs, at most."""
+MOST_CONSTANTS = 2**14
+"""Numbers in an array among the arguments of a traced call, at most: they are written into the configuration."""
+BATCH, OPEN_SIZES = 2, (32, 64, 7)
+"""Samples to compare outputs on, and what an open size is then: the first that the layer works at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A layer as the Functional model that its ``call`` is; or why it can not be one.
+
+    Attributes:
+        model: of the layer's own layers; its inputs are the different tensors of a call, in order. None: the layer
+            stays closed.
+        reason: why, in words.
+        trains_alike: whether it calls the same layers in training.
+    """
+
+    model: Functional | None
+    reason: str = ""
+    trains_alike: bool = True
+
+
+class CanNotOpen(Exception):
+    """The message is the reason."""
+
+
+_may_open: Callable[[Any], bool] = lambda operation: False  # noqa: E731
+_cache: WeakKeyDictionary[Any, tuple[Any, Opened]] = WeakKeyDictionary()
+"""Layer -> the signature it was opened for, and the result: each trace adds a node to every layer inside."""
+
+
+def decide_by(may_open: Callable[[Any], bool]) -> None:
+    """Set the function that decides which operations are opened."""
+    global _may_open
+    _may_open = may_open
+
+
+def opened(node: KerasNode) -> Opened | None:
+    """The layer that a node calls, opened for all its calls; None where it is none to be opened."""
+    layer = node.operation
+    if not isinstance(layer, keras.layers.Layer) or not _may_open(layer):
+        return None
+    if any(backend.get_keras_mask(tensor) is not None for tensor in node.arguments.keras_tensors):
+        return Opened(None, "it reads a mask")
+    arguments = arguments_of(layer._inbound_nodes)
+    return Opened(None, "its calls have different arguments") if arguments is None else _once(layer, arguments)
+
+
+def time_distributed_model(node: KerasNode) -> Functional | None:
+    """The Functional model, or opened layer, in a `TimeDistributed` that the node calls; None for any other call.
+
+    One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.
+    """
+    wrapper = node.operation
+    if type(wrapper) is not keras.layers.TimeDistributed or len(node.arguments.keras_tensors) != 1:
+        return None
+    inside = functional_of(wrapper.layer)
+    if inside is None and _may_open(wrapper.layer):
+        (tensor,) = node.arguments.keras_tensors
+        step = Spec((None, *tensor.shape[2:]), str(tensor.dtype))
+        inside = _once(wrapper.layer, CallArguments.of((_input(step),), {})).model
+    one_tensor = inside is not None and len(inside.inputs) == len(inside.outputs) == 1
+    return inside if one_tensor and node.arguments.kwargs.get("mask") is None else None
+
+
+def opened_model(model: keras.Model, inputs: Any) -> Opened:
+    """A subclassed model, opened; ``inputs``: the structure of Keras tensors that it is called with."""
+    return _open(model, CallArguments.of((inputs,), {}))
+
+
+def _once(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
+    known, result = _cache.get(layer, (None, Opened(None)))
+    if known != arguments.signature:
+        result = _open(layer, arguments)
+        _cache[layer] = arguments.signature, result
+    return result
+
+
+def _open(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
+    try:
+        with _unchanged(layer, keeps_calls=False):
+            in_training = _kinds(layer, arguments, training=True)
+        with _unchanged(layer, keeps_calls=True):
+            traced = _traced(layer, arguments, training=None)
+            _check_arguments(layer, traced)
+            _check_outputs(layer, arguments, traced)
+    except CanNotOpen as reason:
+        return Opened(None, str(reason))
+    except Exception as error:  # whatever the layer's own code raises on Keras tensors
+        return Opened(None, f"its call does not run on Keras tensors: {first_line(error)}")
+    return Opened(traced, "", in_training == _sequence(traced))
+
+
+@contextmanager
+def _unchanged(layer: keras.layers.Layer, keeps_calls: bool) -> Iterator[None]:
+    """Whatever a ``call`` writes is taken back: attributes, weights, losses, and calls of layers where it fails."""
+    inside = layer._flatten_layers()
+    attributes, losses = dict(vars(layer)), len(layer._losses)
+    counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in inside]
+    values = [(weight, np.array(weight)) for weight in layer.variables]
+    kept = False
+    try:
+        yield
+        if len(layer._losses) > losses:
+            raise CanNotOpen("it adds a loss of its own")
+        if keeps_calls and any(_differs(*each) for each in values):
+            raise CanNotOpen("it changes its weights when it is called")
+        kept = keeps_calls
+    finally:
+        del layer._losses[losses:]
+        vars(layer).update(attributes)
+        for weight, value in values:
+            if _differs(weight, value):
+                weight.assign(value)
+        if not kept:
+            for each, inbound, outbound in counts:
+                del each._inbound_nodes[inbound:], each._outbound_nodes[outbound:]
+
+
+def _differs(weight: keras.Variable, value: np.ndarray) -> bool:
+    return not np.array_equal(keras.ops.convert_to_numpy(weight), value)
+
+
+def _input(spec: Spec) -> keras.KerasTensor:
+    return keras.Input(batch_shape=spec.shape, dtype=spec.dtype)
+
+
+def _traced(layer: keras.layers.Layer, arguments: CallArguments, training: bool | None) -> Functional:
+    inputs = [_input(spec) for spec in arguments.specs]
+    read = [layer.dtype_policy.convert_input(x, layer.autocast, layer.input_dtype) for x in inputs]
+    args, kwargs = arguments.filled(read)
+    parameter = inspect.signature(layer.call).parameters.get("training")
+    if parameter is not None and (training or kwargs.get("training") is None):
+        kwargs["training"] = training if training or parameter.default is None else False
+    outputs = layer.call(*args, **kwargs)
+    if not all(backend.is_keras_tensor(output) for output in tree.flatten(outputs)):
+        raise CanNotOpen("its outputs do not follow from its inputs alone")
+    return Functional(inputs, outputs, name=layer.name)
+
+
+def _kinds(layer: keras.layers.Layer, arguments: CallArguments, training: bool) -> list[str] | None:
+    """What it calls in training; None where that can not be traced."""
+    try:
+        return _sequence(_traced(layer, arguments, training))
+    except Exception:  # random numbers, moving averages ...: not what is computed at inference
+        return None
+
+
+def _sequence(traced: Functional) -> list[str]:
+    return [f"{type(node.operation).__module__}.{type(node.operation).__name__}" for node in nodes_in_order(traced)]
+
+
+def _check_arguments(layer: keras.layers.Layer, traced: Functional) -> None:
+    """Weights are those of layers, and arrays are small."""
+    for node in nodes_in_order(traced):
+        for value in tree.flatten((node.arguments.args, node.arguments.kwargs)):
+            if not backend.is_keras_tensor(value) and math.prod(getattr(value, "shape", ())) > MOST_CONSTANTS:
+                raise CanNotOpen(f"its call holds an array of {math.prod(value.shape):,} numbers")
+    known = {id(weight) for weight in traced.weights}
+    for each in layer._flatten_layers():
+        for weight in each._trainable_variables:
+            if id(weight) not in known:
+                raise CanNotOpen(f"it computes with the weight '{weight.name}' itself, not by a layer")
+
+
+def _check_outputs(layer: keras.layers.Layer, arguments: CallArguments, traced: Functional) -> None:
+    failure: Exception = CanNotOpen("it works at no usual size")
+    is_open = any(None in spec.shape[1:] for spec in arguments.specs)
+    for size in OPEN_SIZES if is_open else OPEN_SIZES[:1]:
+        _check_size(traced, size)
+        tensors = [_random(spec, size) for spec in arguments.specs]
+        args, kwargs = arguments.filled(tensors)
+        try:
+            expected = tree.flatten(layer(*args, **kwargs))
+        except Exception as error:  # of a size that it does not work at
+            failure = error
+            continue
+        outputs = tree.flatten(traced(tensors if len(tensors) > 1 else tensors[0]))
+        if len(outputs) != len(expected) or not all(map(_same, expected, outputs)):
+            raise CanNotOpen("its outputs are not those of the layers that it calls")
+        return
+    raise failure
+
+
+def _check_size(traced: Functional, size: int) -> None:
+    tensors = [tensor for node in nodes_in_order(traced) for tensor in node.outputs]
+    numbers = sum(BATCH * math.prod(size if axis is None else axis for axis in x.shape[1:]) for x in tensors)
+    if numbers > MOST_NUMBERS:
+        raise CanNotOpen(f"its tensors hold {numbers:,} numbers, too many to compare its outputs")
+
+
+def _random(spec: Spec, size: int) -> Any:
+    rng = np.random.default_rng(0)
+    batch = spec.shape[:1] and (spec.shape[0] or BATCH,)
+    shape = (*batch, *(size if axis is None else axis for axis in spec.shape[1:]))
+    values = rng.standard_normal(shape) if "float" in spec.dtype else rng.integers(0, 2, shape)
+    return keras.ops.convert_to_tensor(values, dtype=spec.dtype)
+
+
+def _same(expected: Any, output: Any) -> bool:
+    if tuple(expected.shape) != tuple(output.shape) or expected.dtype != output.dtype:
+        return False
+    dtype = backend.standardize_dtype(expected.dtype)
+    first, second = (np.asarray(keras.ops.convert_to_numpy(x)).astype("float64") for x in (expected, output))
+    if not np.isfinite(first).all() or not np.isfinite(second).all():
+        return False
+    scale = float(np.abs(first).max(initial=0.0))
+    allowed = math.sqrt(ml_dtypes.finfo(dtype).eps) if "float" in dtype else 0.0
+    return float(np.abs(first - second).max(initial=0.0)) <= allowed * scale
