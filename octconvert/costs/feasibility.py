@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import keras
 
@@ -23,14 +24,14 @@ STEPS = 10_000
 """Steps that a layer takes one by one, each with operations of its own."""
 
 
-def runnable_graph(model: keras.Model) -> CallGraph:
-    """The model's call graph.
+def runnable_graph(model: keras.Model, closed: Collection[str] = ()) -> CallGraph:
+    """The model's call graph; ``closed``: see `octconvert.model.graph_reader.build_graph`.
 
     Raises:
         InputError: The model is subclassed; or one run on one sample needs more memory than there is, because a size in
             its architecture is far from any real one or ``input_shape`` is too large.
     """
-    graph = build_graph(model)
+    graph = build_graph(model, closed=closed)
     try:
         sized = with_known_sizes(graph, sample_sizes(graph))
     except InputError:  # it works at no usual size; the code that needs one raises

@@ -6,6 +6,7 @@ another of that name is taken. The source is at hand here, so the copy gets the 
 
 from __future__ import annotations
 
+import inspect
 import types
 from typing import Any
 
@@ -23,7 +24,7 @@ _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer
 
 def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
     """The configuration of a layer, with objects in the place of the names of objects and of code."""
-    config = layer.get_config()
+    config = _own_config(layer)
     if isinstance(layer, keras.layers.Lambda):
         kept = {"function": layer.function, "mask": layer.mask, "arguments": layer.arguments}
         return {**config, **kept, "output_shape": layer._output_shape}
@@ -32,6 +33,17 @@ def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
         own["activation"] = standard(own.get("activation"))
         config = {**config, **{key: value for key, value in own.items() if isinstance(value, _OBJECTS)}}
     return put_back(config, layer)
+
+
+def _own_config(layer: keras.layers.Layer) -> dict[str, Any]:
+    """``get_config``; Keras has none for an Identity that was created with a policy of dtypes."""
+    try:
+        return layer.get_config()
+    except NotImplementedError:
+        parameters = list(inspect.signature(type(layer).__init__).parameters.values())
+        if any(each.kind is not each.VAR_KEYWORD for each in parameters[1:]):
+            raise
+        return {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
 
 
 def _takes_objects(layer_class: Any) -> bool:

@@ -26,8 +26,8 @@ def run_call(call: Call, values: dict[int, object]) -> None:
     elif call.kind == OPERATION:
         tensors = {id(t): values[n] for t, n in zip(call.node.arguments.keras_tensors, call.inputs, strict=True)}
         args, kwargs = call.node.arguments.fill_in(tensors)
-        if kwargs.get("training"):  # written down where a model was built in training; `predict` overrides it as well
-            kwargs["training"] = False
+        if isinstance(call.operation, keras.layers.Layer):  # as `predict` does, whatever is written down in the model
+            kwargs = {**kwargs, "training": False}
         values.update(zip(call.outputs, tree.flatten(_called(call, args, kwargs)), strict=True))
 
 

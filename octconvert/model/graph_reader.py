@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 import keras
@@ -18,15 +18,19 @@ from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.model.call_arguments import tensors_read
 from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
-from octconvert.model.opening import Opened, opened, time_distributed_model
+from octconvert.model.opening import Opened, goes_by, opened, time_distributed_model
 from octconvert.model.shapes import with_input_shapes
 
 ModelPath = tuple[str, ...]
 """Names of the nested models that a call lies in."""
 
 
-def build_graph(model: keras.Model, open_time: bool = True) -> CallGraph:
-    """Read a model into a `CallGraph`; ``open_time``: with the calls inside each `TimeDistributed`.
+def build_graph(model: keras.Model, open_time: bool = True, closed: Collection[str] = ()) -> CallGraph:
+    """Read a model into a `CallGraph`.
+
+    Args:
+        open_time: with the calls inside each `TimeDistributed`.
+        closed: classes and names of layers whose calls of others are not read (`octconvert.model.opening`).
 
     Raises:
         InputError: the model is subclassed (its layers can not be seen from outside), or a Sequential without input
@@ -35,7 +39,7 @@ def build_graph(model: keras.Model, open_time: bool = True) -> CallGraph:
     functional = functional_of(model)
     if functional is None:
         raise InputError(_refusal(model))
-    return GraphReader(model, open_time).read(functional)
+    return GraphReader(model, open_time, closed).read(functional)
 
 
 def _refusal(model: Any) -> str:
@@ -52,8 +56,8 @@ def _refusal(model: Any) -> str:
 class GraphReader:
     """Collects calls and tensors while walking through the model and its nested models."""
 
-    def __init__(self, model: keras.Model, open_time: bool):
-        self.model, self.open_time = model, open_time
+    def __init__(self, model: keras.Model, open_time: bool, closed: Collection[str]):
+        self.model, self.open_time, self.closed = model, open_time, closed
         self.calls: list[Call] = []
         self.tensors: list[Tensor] = []
         self.values: dict[tuple[tuple[str, ...], int], int] = {}
@@ -118,14 +122,22 @@ class GraphReader:
         inside = time_distributed_model(node) if self.open_time else None
         if inside is not None:
             return self._enter_time_distributed(node, inside, path, values)
-        block = opened(node)
+        block = self._opened(node, path)
         if block is not None:
-            self.opened[id(node.operation)] = block
-        if block is not None and block.model is not None:
-            return self._walk_inside(node, block.model, path, [values[id(tensor)] for tensor in tensors_read(node)])
+            return self._walk_inside(node, block, path, [values[id(tensor)] for tensor in tensors_read(node)])
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
+
+    def _opened(self, node: KerasNode, path: ModelPath) -> Functional | None:
+        """The model that a layer is, if it is one whose calls of others are read."""
+        if goes_by(node.operation, "/".join((*path, node.operation.name)), self.closed):
+            return None
+        block = opened(node)
+        if block is None:
+            return None
+        self.opened[id(node.operation)] = block
+        return block.model
 
     def _enter(self, node: KerasNode, nested: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:
         arguments = nested_arguments(nested, node)

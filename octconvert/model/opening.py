@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +66,15 @@ def decide_by(may_open: Callable[[Any], bool]) -> None:
     """Set the function that decides which operations are opened."""
     global _may_open
     _may_open = may_open
+
+
+def goes_by(operation: Any, path: str, names: Collection[str]) -> bool:
+    """Whether one of ``names`` is the class, the registered class ("package>Name"), the name or the path of a layer."""
+    if not names:
+        return False
+    cls = type(operation)
+    own = {cls.__name__, keras.saving.get_registered_name(cls), operation.name, path}
+    return not own.isdisjoint(names)
 
 
 def opened(node: KerasNode) -> Opened | None:
@@ -204,11 +213,11 @@ def _check_outputs(layer: keras.layers.Layer, arguments: CallArguments, traced: 
         tensors = [_random(spec, size) for spec in arguments.specs]
         args, kwargs = arguments.filled(tensors)
         try:
-            expected = tree.flatten(layer(*args, **kwargs))
+            expected = tree.flatten(layer(*args, **{**kwargs, "training": False}))
         except Exception as error:  # of a size that it does not work at
             failure = error
             continue
-        outputs = tree.flatten(traced(tensors if len(tensors) > 1 else tensors[0]))
+        outputs = tree.flatten(traced(tensors, training=False))
         if len(outputs) != len(expected) or not all(map(_same, expected, outputs)):
             raise CanNotOpen("its outputs are not those of the layers that it calls")
         return

@@ -24,10 +24,10 @@ from octconvert.pipeline import notes
 from octconvert.pipeline.bench import bench
 from octconvert.pipeline.conversion import Conversion
 from octconvert.pipeline.evaluating import SourceEvaluation, reason_of
-from octconvert.pipeline.planning import calibrates, check_converts, choose, plan_source, times_of, timing_of
+from octconvert.pipeline.planning import calibrates, check_converts, choose, read_and_plan, times_of, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
 from octconvert.pipeline.smaller_images import on_smaller_images
-from octconvert.pipeline.source import Source, read_source
+from octconvert.pipeline.source import Source
 from octconvert.planning.planned import Planned
 from octconvert.results.bench import Bench
 from octconvert.results.report import Check, Evaluation
@@ -48,10 +48,7 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
     timing = timing_of(request.deployment) if request.is_timed else None
     if request.delivery.output is not None:
         check_model_target(request.delivery.output, overwrite=request.delivery.overwrite)
-    progress("read", 0, 1)
-    source = read_source(model, request.loading)
-    progress("plan", 0, 1)
-    planned = plan_source(source, request)
+    source, planned = read_and_plan(model, request, progress)
     check_converts(source, TimedPlan(planned), request)
     if request.delivery.output is not None and runtime is None:  # the form for inference may not need the operations
         check_holds(Path(request.delivery.output), source.graph)

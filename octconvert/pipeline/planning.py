@@ -32,8 +32,8 @@ def plan(arguments: Mapping[str, Any]) -> Plan:
     model, progress = arguments.pop("model_or_path"), arguments.pop("progress", silent)
     request = ConversionRequest.of(arguments)
     timing = timing_of(request.deployment) if request.is_timed else None
-    source = read_source(model, request.loading)
-    planned = choose(plan_source(source, request), request, timing, progress).planned
+    source, planned = read_and_plan(model, request, silent)
+    planned = choose(planned, request, timing, progress).planned
     options = request.calibration
     if options is None or not (options.data is not None or options.searches) or not calibrates(planned):
         return planned.plan
@@ -42,20 +42,31 @@ def plan(arguments: Mapping[str, Any]) -> Plan:
     return prepared_plan(planned, options, progress, times)
 
 
-def plan_source(source: Source, request: ConversionRequest) -> Planned:
-    """Plan a model by the options or the plan of the request.
+def read_and_plan(model_or_path: Any, request: ConversionRequest, progress: Progress) -> tuple[Source, Planned]:
+    """Read a model and plan it by the options or the plan of the request.
 
     Raises:
-        UsageError: the plan can not be read, or does not fit the model.
+        InputError: the model can not be read, or one run of it does not fit into the memory.
+        UsageError: the plan can not be read, or does not fit the model; so does ``input_shape``.
     """
-    if request.plan is None:
-        assert request.rewriting is not None  # one of them there is
-        return Planned.from_options(source.graph, request.rewriting)
-    if isinstance(request.plan, Plan):
-        return Planned.from_plan(source.graph, request.plan)
-    if not isinstance(request.plan, (str, os.PathLike)):
-        raise UsageError(f"plan takes a Plan or the path of one, received {shown(request.plan)}")
-    return Planned.from_plan(source.graph, Plan.from_file(os.fspath(request.plan)), str(request.plan))
+    plan, options = _given(request.plan), request.rewriting
+    progress("read", 0, 1)
+    named = options.elementwise if plan is None and options is not None else getattr(plan, "elementwise", ())
+    source = read_source(model_or_path, request.loading, named)
+    progress("plan", 0, 1)
+    if plan is None:
+        assert options is not None  # one of them there is
+        return source, Planned.from_options(source.graph, options)
+    path = (str(request.plan),) if plan is not request.plan else ()
+    return source, Planned.from_plan(source.graph, plan, *path)
+
+
+def _given(plan: Any) -> Plan | None:
+    if plan is None or isinstance(plan, Plan):
+        return plan
+    if not isinstance(plan, (str, os.PathLike)):
+        raise UsageError(f"plan takes a Plan or the path of one, received {shown(plan)}")
+    return Plan.from_file(os.fspath(plan))
 
 
 def check_converts(source: Source, chosen: TimedPlan, request: ConversionRequest) -> None:

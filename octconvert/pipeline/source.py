@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,16 @@ class Source:
         return inputs_and_outputs, finite.check_source(self.graph, inputs_and_outputs, self.label)
 
 
-def read_source(model_or_path: Any, options: LoadingOptions) -> Source:
-    """Read a model and its calls.
+def read_source(model_or_path: Any, options: LoadingOptions, closed: Collection[str] = ()) -> Source:
+    """Read a model and its calls; ``closed``: see `octconvert.model.graph_reader.build_graph`.
 
     Raises:
         InputError: it can not be read, or one run of it does not fit into the memory.
         UsageError: ``input_shape`` does not fit the model.
     """
     loaded = read_model(model_or_path, options)
-    return Source(loaded.model, runnable_graph(loaded.model), label_of(model_or_path, loaded.model), loaded.repairs)
+    graph, label = runnable_graph(loaded.model, closed), label_of(model_or_path, loaded.model)
+    return Source(loaded.model, graph, label, loaded.repairs)
 
 
 def read_model(model_or_path: Any, options: LoadingOptions) -> loading.Loaded:

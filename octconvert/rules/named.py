@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from octconvert.model.graph import Call
+from octconvert.model.opening import goes_by
 from octconvert.rules.base import Rule, Trace, stop
 from octconvert.rules.merging import ElementwiseJoinRule
 from octconvert.rules.protocols import Build, Flow, Value
@@ -24,11 +25,7 @@ def rule_of(call: Call, elementwise: Collection[str] = ()) -> Rule | None:
 
 def is_named(call: Call, names: Collection[str]) -> bool:
     """Whether one of ``names`` is the class, the registered class ("package>Name") or the layer's own name or path."""
-    if not names:
-        return False
-    cls = type(call.operation)
-    own = {cls.__name__, keras.saving.get_registered_name(cls), call.operation.name, call.layer_name}
-    return not own.isdisjoint(names)
+    return goes_by(call.operation, call.layer_name, names)
 
 
 class NamedElementwiseRule(ElementwiseJoinRule):
