@@ -14,6 +14,7 @@ from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLaye
 from octconvert.layers.pooling import OctavePooling1D, OctavePooling2D, OctavePooling3D
 from octconvert.layers.portable_conv import octave_conv_1d, octave_conv_2d, octave_conv_3d
 from octconvert.layers.size import OctaveSize
+from octconvert.layers.weight import WeightTensor
 
 __all__ = [
     "OctaveConv1D",
@@ -32,6 +33,7 @@ __all__ = [
     "OctavePooling2D",
     "OctavePooling3D",
     "OctaveSize",
+    "WeightTensor",
     "octave_conv_1d",
     "octave_conv_2d",
     "octave_conv_3d",

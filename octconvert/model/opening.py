@@ -26,6 +26,7 @@ from keras.src.models.functional import Functional
 from keras.src.ops.node import Node as KerasNode
 
 from octconvert.errors import first_line
+from octconvert.layers.weight import WeightTensor
 from octconvert.model.call_arguments import CallArguments, Spec, arguments_of
 from octconvert.model.functional import functional_of, nodes_in_order
 
@@ -174,10 +175,23 @@ def _traced(layer: keras.layers.Layer, arguments: CallArguments, training: bool 
     parameter = inspect.signature(layer.call).parameters.get("training")
     if parameter is not None and (training or kwargs.get("training") is None):
         kwargs["training"] = training if training or parameter.default is None else False
-    outputs = layer.call(*args, **kwargs)
+    attributes = dict(vars(layer))
+    try:
+        _replace_weights(layer, inputs[0])
+        outputs = layer.call(*args, **kwargs)
+    finally:
+        vars(layer).update(attributes)
     if not all(backend.is_keras_tensor(output) for output in tree.flatten(outputs)):
         raise CanNotOpen("its outputs do not follow from its inputs alone")
     return Functional(inputs, outputs, name=layer.name)
+
+
+def _replace_weights(layer: keras.layers.Layer, like: Any) -> None:
+    """Put tensors in the place of the layer's own weights, which no layer in it holds."""
+    own = {id(weight) for weight in (*layer._trainable_variables, *layer._non_trainable_variables)}
+    for name, value in list(vars(layer).items()):
+        if id(value) in own:
+            vars(layer)[name] = WeightTensor.of(value, layer.dtype_policy)(like)
 
 
 def _kinds(layer: keras.layers.Layer, arguments: CallArguments, training: bool) -> list[str] | None:

@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from keras.src.ops.numpy import Take  # it has no public name
 
 from octconvert.layers import portable
-from octconvert.model.graph import Call
+from octconvert.model.graph import Call, CallGraph, Shape
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
@@ -28,7 +29,7 @@ class ElementwiseJoinRule(Rule):
     """Add, Multiply ... of pairs: their channels are split alike, then joined map by map.
 
     A (batch, 1, 1, channels) gate is a pair of vectors and joins both maps. A plain tensor with one channel goes to
-    both, averaged down for the low map.
+    both, averaged down for the low map; one with a number for each channel is cut.
     """
 
     ranks = ANY_RANK
@@ -52,7 +53,7 @@ class ElementwiseJoinRule(Rule):
         arrays = [numbers for numbers in channels if numbers is not None]
         width = len(flow.output_shape()) and flow.output_shape()[flow.graph.axis_of_channels(flow.output_shape())]
         for i, numbers in enumerate(channels):
-            if numbers is None and not _goes_to_both(flow, i):
+            if numbers is None and not _goes_to_both(flow, i) and _own_axis(flow.shape(i), flow.output_shape(), flow.graph) is None:
                 return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
             if numbers is not None and (len(numbers) != width or len(flow.shape(i)) != len(flow.output_shape())):
                 return stop(call, "joins tensors of different numbers of channels")
@@ -91,22 +92,32 @@ class ElementwiseJoinRule(Rule):
     ) -> Pair:
         """The call on both maps; a plain input with one channel is averaged down for the low map."""
         split = build.pair_split(call)
-        fitted = []
-        for i, value in enumerate(values):
-            shape = build.source_shape(call, i)
-            if (
-                isinstance(value, Pair)
-                or split.octave == 1
-                or not build.graph.is_map(shape)
-                or build.graph.is_vector(shape)
-            ):
-                fitted.append(value)
-            else:
-                name = build.name(f"{call.operation.name}-pool{i}")
-                pooled = portable.pool_octave(value, build.octave, build.data_format, name)
-                fitted.append(Pair(None if split.whole_low else value, pooled, split))
+        fitted = [value if isinstance(value, Pair) else _fitted(call, i, value, build) for i, value in enumerate(values)]
         constants = None if isinstance(call.operation, keras.layers.Layer) else cut_constants
         return build.dual(call, fitted, weights, constants=constants)
+
+
+def _fitted(call: Call, argument: int, value: keras.KerasTensor, build: Build) -> Value:
+    """A plain input for both maps: cut with the channels, or averaged down for the low map."""
+    split, shape, output = build.pair_split(call), build.source_shape(call, argument), build.graph.tensors[call.outputs[0]]
+    axis = _own_axis(shape, output.shape, build.graph)
+    if axis is not None and shape[axis] != 1:
+        names = {part.suffix: build.name(f"{call.operation.name}-cut{argument}{part.suffix}") for part in split.parts}
+        cut = [Take(axis=axis, name=names[part.suffix])(value, part.channels.tolist()) for part in split.parts]
+        return Pair.of(cut, split)
+    if split.octave == 1 or not build.graph.is_map(shape) or build.graph.is_vector(shape):
+        return value
+    name = build.name(f"{call.operation.name}-pool{argument}")
+    pooled = portable.pool_octave(value, build.octave, build.data_format, name)
+    return Pair(None if split.whole_low else value, pooled, split)
+
+
+def _own_axis(shape: Shape, output: Shape, graph: CallGraph) -> int | None:
+    """The axis of the channels in an operand that has no extent beside them and the samples; else None."""
+    missing, channels = len(output) - len(shape), graph.axis_of_channels(output)
+    axis = channels - missing
+    alone = all(size == 1 for i, size in enumerate(shape) if i != axis and i + missing > 0)
+    return axis if alone and axis >= 0 and shape[axis] in (1, output[channels]) else None
 
 
 def _is_whole_low(pair: Pair) -> bool:

@@ -1,0 +1,63 @@
+"""`WeightTensor`: a weight as a tensor that operations read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import keras
+from keras import ops
+
+from octconvert.layers.base import LayerKeywords
+from octconvert.layers.tensors import Tensor
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class WeightTensor(keras.layers.Layer):
+    """The weight of a layer that computed with it by itself, as ``x * self.scale`` in its ``call``.
+
+    Args:
+        shape: of the weight.
+        weight_dtype: of the weight; None: that of the layer's policy.
+        trains: whether training changes it.
+
+    Input: any tensor; it is not read, but layers take their place in a model by their inputs. Output: the weight, of
+    ``shape``, without a batch axis.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        weight_dtype: str | None = None,
+        trains: bool = True,
+        **keywords: Unpack[LayerKeywords],
+    ):
+        super().__init__(**keywords)
+        self.shape, self.weight_dtype, self.trains = tuple(shape), weight_dtype, trains
+        self.value: keras.Variable | None = None
+
+    @classmethod
+    def of(cls, weight: keras.Variable, dtype_policy: Any) -> WeightTensor:
+        """The layer that shares a variable."""
+        layer = cls(weight.shape, weight.dtype, weight.trainable, name=weight.name, dtype=dtype_policy)
+        layer.value, layer.built = weight, True
+        return layer
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weight; shared ones are there already."""
+        if self.value is None:
+            self.value = self.add_weight(
+                shape=self.shape, initializer="zeros", dtype=self.weight_dtype, trainable=self.trains, name="value"
+            )
+
+    def call(self, inputs: Any) -> Tensor:
+        return ops.convert_to_tensor(self.value)
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        is_float = self.weight_dtype is None or "float" in self.weight_dtype
+        dtype = self.compute_dtype if is_float and self.autocast else self.weight_dtype
+        return keras.KerasTensor(self.shape, dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"shape": self.shape, "weight_dtype": self.weight_dtype, "trains": self.trains}
+        return {**super().get_config(), **own}
