@@ -16,7 +16,7 @@ PACKAGES = {
     "unet": ("keras_unet_collection", "keras-unet-collection"),
     "ic": ("classification_models", "image-classifiers"),
 }
-ELEMENTWISE = {"kimm": ("LayerScale", "LearnableAffine")}
+ELEMENTWISE: dict[str, tuple[str, ...]] = {}
 """Layers of a package that act on each channel and position alone, as a user would name them."""
 KIMM = (
     "ConvMixer736D32 ConvNeXtAtto DenseNet161 EfficientNetLiteB0 EfficientNetV2S GhostNetW100 GhostNetV2W100 "
