@@ -108,7 +108,7 @@ def time_distributed_model(node: KerasNode) -> Functional | None:
 
 def opened_model(model: keras.Model, inputs: Any) -> Opened:
     """A subclassed model, opened; ``inputs``: the structure of Keras tensors that it is called with."""
-    return _open(model, CallArguments.of((inputs,), {}))
+    return _once(model, CallArguments.of((inputs,), {}))
 
 
 def _once(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
@@ -183,7 +183,9 @@ def _traced(layer: keras.layers.Layer, arguments: CallArguments, training: bool 
         vars(layer).update(attributes)
     if not all(backend.is_keras_tensor(output) for output in tree.flatten(outputs)):
         raise CanNotOpen("its outputs do not follow from its inputs alone")
-    return Functional(inputs, outputs, name=layer.name)
+    (structure, *others), _ = arguments.filled(inputs)
+    is_whole = not others and len(tree.flatten(structure)) == len(inputs)  # with a list of one, calls with it warn
+    return Functional(structure if is_whole else inputs, outputs, name=layer.name)
 
 
 def _replace_weights(layer: keras.layers.Layer, like: Any) -> None:
@@ -231,7 +233,7 @@ def _check_outputs(layer: keras.layers.Layer, arguments: CallArguments, traced: 
         except Exception as error:  # of a size that it does not work at
             failure = error
             continue
-        outputs = tree.flatten(traced(tensors, training=False))
+        outputs = tree.flatten(traced(tree.pack_sequence_as(traced._inputs_struct, tensors), training=False))
         if len(outputs) != len(expected) or not all(map(_same, expected, outputs)):
             raise CanNotOpen("its outputs are not those of the layers that it calls")
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from keras import tree
 
 from octconvert import loading
 from octconvert.costs.feasibility import runnable_graph
@@ -18,9 +19,11 @@ from octconvert.model.copying import finalize, renamed
 from octconvert.model.examples import Example, example
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
+from octconvert.model.opening import opened_model
 from octconvert.options.arguments import path_of
 from octconvert.options.limits import shown
 from octconvert.options.loading import LoadingOptions
+from octconvert.rewriting.compilation import carry_compilation
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ def read_model(model_or_path: Any, options: LoadingOptions) -> loading.Loaded:
     """
     if isinstance(model_or_path, loading.Loaded):
         return model_or_path
-    loaded = _loaded(model_or_path, options)
+    loaded = _opened(_loaded(model_or_path, options), options.input_shape)
     if options.input_shape is None:
         return loaded
     return replace(loaded, model=with_input_shape(loaded.model, options.input_shape))
@@ -87,6 +90,34 @@ def _loaded(model_or_path: Any, options: LoadingOptions) -> loading.Loaded:
     if not isinstance(model_or_path, keras.Model):
         raise InputError(f"expected a Keras model or the path of one, received {shown(model_or_path)}")
     return loading.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
+
+
+def _opened(loaded: loading.Loaded, input_shape: tuple[int, ...] | None) -> loading.Loaded:
+    """A subclassed model as the functional one of the layers that it calls, compiled as it is.
+
+    Raises:
+        InputError: its input shape is not known, or its ``call`` can not be traced.
+    """
+    model = loaded.model
+    if functional_of(model) is not None or isinstance(model, keras.Sequential):
+        return loaded
+    label = f"model '{model.name}' is subclassed ({type(model).__name__})"
+    shapes = (None, *input_shape) if input_shape is not None else _built_for(model)
+    if shapes is None:
+        raise InputError(f"{label}, and its input shape is not known: give `input_shape` (rows, columns, channels)")
+    block = opened_model(model, tree.map_shape_structure(lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes))
+    if block.model is None:
+        raise InputError(f"{label}: its calls can not be read ({block.reason}); rebuild it with the functional API")
+    notes = carry_compilation(model, block.model, {})
+    lost = [] if block.model.compiled else notes
+    class_note = f"the subclassed model ({type(model).__name__}) was read as the layers that it calls at inference"
+    return replace(loaded, model=block.model, repairs=(*loaded.repairs, class_note, *lost))
+
+
+def _built_for(model: keras.Model) -> Any:
+    """The shape, or structure of shapes, that a model was called with; None where it was not, or with several."""
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    return next(iter(shapes.values())) if len(shapes) == 1 else None
 
 
 def label_of(model_or_path: Any, model: Any) -> str:
