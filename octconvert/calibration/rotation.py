@@ -153,7 +153,9 @@ def rotated(planned: Planned, groups: list[LinearGroup], moments: dict[int, Mome
     layers = {item.call.index: item.layer for item in copy.layers}
     for group in groups:
         _rotate(layout, group, moments, lambda call: layers[call.index])
-    return planned.following(replace(planned.plan, model=copy.model.name), build_graph(copy.model, closed=planned.options.elementwise))
+    return planned.following(
+        replace(planned.plan, model=copy.model.name), build_graph(copy.model, closed=planned.options.elementwise)
+    )
 
 
 def basis(layout: Layout, group: LinearGroup, moments: dict[int, Moments]) -> tuple[np.ndarray, np.ndarray]:

@@ -51,12 +51,15 @@ class WeightTensor(keras.layers.Layer):
             )
 
     def call(self, inputs: Any) -> Tensor:
-        return ops.convert_to_tensor(self.value)
+        return ops.cast(ops.convert_to_tensor(self.value), self._output_dtype())
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(self.shape, dtype=self._output_dtype())
+
+    def _output_dtype(self) -> str:
+        """Layers compute with their weights in the dtype of their policy, but for integers."""
         is_float = self.weight_dtype is None or "float" in self.weight_dtype
-        dtype = self.compute_dtype if is_float and self.autocast else self.weight_dtype
-        return keras.KerasTensor(self.shape, dtype=dtype)
+        return str(self.compute_dtype if is_float else self.weight_dtype)
 
     def get_config(self) -> dict[str, Any]:
         own = {"shape": self.shape, "weight_dtype": self.weight_dtype, "trains": self.trains}

@@ -22,6 +22,9 @@ from octconvert.model.known_functions import standard
 _OBJECTS = (types.FunctionType, constraints.Constraint, initializers.Initializer, regularizers.Regularizer)
 
 
+_EVERY_LAYER_HAS = ("name", "trainable", "dtype", "autocast", "activity_regularizer")
+
+
 def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
     """The configuration of a layer, with objects in the place of the names of objects and of code."""
     config = _own_config(layer)
@@ -36,12 +39,12 @@ def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
 
 
 def _own_config(layer: keras.layers.Layer) -> dict[str, Any]:
-    """``get_config``; Keras has none for an Identity that was created with a policy of dtypes."""
+    """``get_config``; Keras has none for a layer without a constructor of its own that has a policy of dtypes."""
     try:
         return layer.get_config()
     except NotImplementedError:
         parameters = list(inspect.signature(type(layer).__init__).parameters.values())
-        if any(each.kind is not each.VAR_KEYWORD for each in parameters[1:]):
+        if any(each.kind is not each.VAR_KEYWORD and each.name not in _EVERY_LAYER_HAS for each in parameters[1:]):
             raise
         return {"name": layer.name, "trainable": layer.trainable, "dtype": layer.dtype_policy.name}
 

@@ -39,7 +39,12 @@ def build_graph(model: keras.Model, open_time: bool = True, closed: Collection[s
     functional = functional_of(model)
     if functional is None:
         raise InputError(_refusal(model))
-    return GraphReader(model, open_time, closed).read(functional)
+    different: set[int] = set()
+    while True:
+        try:
+            return GraphReader(model, open_time, closed, different).read(functional)
+        except _OpenedTwice as error:  # as two models, which could not share their weights
+            different.add(error.layer)
 
 
 def _refusal(model: Any) -> str:
@@ -53,11 +58,19 @@ def _refusal(model: Any) -> str:
     )
 
 
+class _OpenedTwice(Exception):
+    """A layer is called in two ways; ``layer``: its id."""
+
+    def __init__(self, layer: int):
+        super().__init__()
+        self.layer = layer
+
+
 class GraphReader:
     """Collects calls and tensors while walking through the model and its nested models."""
 
-    def __init__(self, model: keras.Model, open_time: bool, closed: Collection[str]):
-        self.model, self.open_time, self.closed = model, open_time, closed
+    def __init__(self, model: keras.Model, open_time: bool, closed: Collection[str], different: Collection[int]):
+        self.model, self.open_time, self.closed, self.different = model, open_time, closed, different
         self.calls: list[Call] = []
         self.tensors: list[Tensor] = []
         self.values: dict[tuple[tuple[str, ...], int], int] = {}
@@ -107,7 +120,7 @@ class GraphReader:
         for node in nodes_in_order(functional):
             if node.is_input or id(node.outputs[0]) in values:
                 continue
-            numbers = self._visit(node, path, values)
+            numbers = self._visit(node, functional, path, values)
             for tensor, number in zip(node.outputs, numbers, strict=True):
                 values[id(tensor)] = number
                 if first:
@@ -115,28 +128,32 @@ class GraphReader:
         self.every.update({(self.chain, key): number for key, number in values.items()})
         return values
 
-    def _visit(self, node: KerasNode, path: ModelPath, values: dict[int, int]) -> list[int]:
+    def _visit(self, node: KerasNode, functional: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
         inside = time_distributed_model(node) if self.open_time else None
         if inside is not None:
             return self._enter_time_distributed(node, inside, path, values)
-        block = self._opened(node, path)
+        block = self._opened(node, functional, path)
         if block is not None:
             return self._walk_inside(node, block, path, [values[id(tensor)] for tensor in tensors_read(node)])
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
 
-    def _opened(self, node: KerasNode, path: ModelPath) -> Functional | None:
+    def _opened(self, node: KerasNode, functional: Functional, path: ModelPath) -> Functional | None:
         """The model that a layer is, if it is one whose calls of others are read."""
-        if goes_by(node.operation, "/".join((*path, node.operation.name)), self.closed):
+        layer, key = node.operation, id(node.operation)
+        if goes_by(layer, "/".join((*path, layer.name)), self.closed):
             return None
-        block = opened(node)
+        block = (
+            Opened(None, "its calls have different arguments") if key in self.different else opened(layer, functional)
+        )
         if block is None:
             return None
-        self.opened[id(node.operation)] = block
+        if self.opened.setdefault(key, block).model is not block.model:
+            raise _OpenedTwice(key)
         return block.model
 
     def _enter(self, node: KerasNode, nested: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:

@@ -60,7 +60,7 @@ class CanNotOpen(Exception):
 
 _may_open: Callable[[Any], bool] = lambda operation: False  # noqa: E731
 _cache: WeakKeyDictionary[Any, tuple[Any, Opened]] = WeakKeyDictionary()
-"""Layer -> the signature it was opened for, and the result: each trace adds a node to every layer inside."""
+"""Layer -> the signature it was opened for, and the result."""
 
 
 def decide_by(may_open: Callable[[Any], bool]) -> None:
@@ -78,14 +78,15 @@ def goes_by(operation: Any, path: str, names: Collection[str]) -> bool:
     return not own.isdisjoint(names)
 
 
-def opened(node: KerasNode) -> Opened | None:
-    """The layer that a node calls, opened for all its calls; None where it is none to be opened."""
-    layer = node.operation
+def opened(layer: Any, functional: Functional) -> Opened | None:
+    """A layer that a model calls, opened for all its calls; None where it is none to be opened."""
     if not isinstance(layer, keras.layers.Layer) or not _may_open(layer):
         return None
-    if any(backend.get_keras_mask(tensor) is not None for tensor in node.arguments.keras_tensors):
+    calls = {id(node): node for node in (*layer._inbound_nodes, *nodes_in_order(functional)) if node.operation is layer}
+    tensors = (tensor for node in calls.values() for tensor in node.arguments.keras_tensors)
+    if any(backend.get_keras_mask(tensor) is not None for tensor in tensors):
         return Opened(None, "it reads a mask")
-    arguments = arguments_of(layer._inbound_nodes)
+    arguments = arguments_of(list(calls.values()))
     return Opened(None, "its calls have different arguments") if arguments is None else _once(layer, arguments)
 
 
@@ -121,12 +122,14 @@ def _once(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
 
 def _open(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
     try:
-        with _unchanged(layer, keeps_calls=False):
-            in_training = _kinds(layer, arguments, training=True)
-        with _unchanged(layer, keeps_calls=True):
+        with _unchanged(layer):
+            in_training = _kinds(layer, arguments)
+        with _unchanged(layer) as changed:
             traced = _traced(layer, arguments, training=None)
             _check_arguments(layer, traced)
             _check_outputs(layer, arguments, traced)
+            if changed():
+                raise CanNotOpen("it changes its weights when it is called")
     except CanNotOpen as reason:
         return Opened(None, str(reason))
     except Exception as error:  # whatever the layer's own code raises on Keras tensors
@@ -135,33 +138,35 @@ def _open(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
 
 
 @contextmanager
-def _unchanged(layer: keras.layers.Layer, keeps_calls: bool) -> Iterator[None]:
-    """Whatever a ``call`` writes is taken back: attributes, weights, losses, and calls of layers where it fails."""
-    inside = layer._flatten_layers()
+def _unchanged(layer: keras.layers.Layer) -> Iterator[Callable[[], bool]]:
+    """Whatever a ``call`` writes is taken back: attributes, weights, losses, and that other layers were called.
+
+    Yields:
+        A function that says whether weights differ from before.
+    """
     attributes, losses = dict(vars(layer)), len(layer._losses)
-    counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in inside]
-    values = [(weight, np.array(weight)) for weight in layer.variables]
-    kept = False
+    counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in layer._flatten_layers()]
+    values = [(weight, _value(weight)) for weight in layer.variables]
     try:
-        yield
+        yield lambda: any(_differs(*each) for each in values)
         if len(layer._losses) > losses:
             raise CanNotOpen("it adds a loss of its own")
-        if keeps_calls and any(_differs(*each) for each in values):
-            raise CanNotOpen("it changes its weights when it is called")
-        kept = keeps_calls
     finally:
         del layer._losses[losses:]
         vars(layer).update(attributes)
         for weight, value in values:
             if _differs(weight, value):
                 weight.assign(value)
-        if not kept:
-            for each, inbound, outbound in counts:
-                del each._inbound_nodes[inbound:], each._outbound_nodes[outbound:]
+        for each, inbound, outbound in counts:
+            del each._inbound_nodes[inbound:], each._outbound_nodes[outbound:]
+
+
+def _value(weight: keras.Variable) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(weight))
 
 
 def _differs(weight: keras.Variable, value: np.ndarray) -> bool:
-    return not np.array_equal(keras.ops.convert_to_numpy(weight), value)
+    return _value(weight).tobytes() != value.tobytes()
 
 
 def _input(spec: Spec) -> keras.KerasTensor:
@@ -196,10 +201,10 @@ def _replace_weights(layer: keras.layers.Layer, like: Any) -> None:
             vars(layer)[name] = WeightTensor.of(value, layer.dtype_policy)(like)
 
 
-def _kinds(layer: keras.layers.Layer, arguments: CallArguments, training: bool) -> list[str] | None:
+def _kinds(layer: keras.layers.Layer, arguments: CallArguments) -> list[str] | None:
     """What it calls in training; None where that can not be traced."""
     try:
-        return _sequence(_traced(layer, arguments, training))
+        return _sequence(_traced(layer, arguments, training=True))
     except Exception:  # random numbers, moving averages ...: not what is computed at inference
         return None
 
@@ -249,8 +254,8 @@ def _check_size(traced: Functional, size: int) -> None:
 
 def _random(spec: Spec, size: int) -> Any:
     rng = np.random.default_rng(0)
-    batch = spec.shape[:1] and (spec.shape[0] or BATCH,)
-    shape = (*batch, *(size if axis is None else axis for axis in spec.shape[1:]))
+    sizes = (BATCH, *[size] * len(spec.shape))
+    shape = tuple(size if axis is None else axis for axis, size in zip(spec.shape, sizes, strict=False))
     values = rng.standard_normal(shape) if "float" in spec.dtype else rng.integers(0, 2, shape)
     return keras.ops.convert_to_tensor(values, dtype=spec.dtype)
 

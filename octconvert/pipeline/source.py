@@ -105,7 +105,9 @@ def _opened(loaded: loading.Loaded, input_shape: tuple[int, ...] | None) -> load
     shapes = (None, *input_shape) if input_shape is not None else _built_for(model)
     if shapes is None:
         raise InputError(f"{label}, and its input shape is not known: give `input_shape` (rows, columns, channels)")
-    block = opened_model(model, tree.map_shape_structure(lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes))
+    block = opened_model(
+        model, tree.map_shape_structure(lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes)
+    )
     if block.model is None:
         raise InputError(f"{label}: its calls can not be read ({block.reason}); rebuild it with the functional API")
     notes = carry_compilation(model, block.model, {})

@@ -82,8 +82,8 @@ class NestedModels:
         self._context.record.parameter_changes["opened", id(operation)] = sum(math.prod(w.shape) for w in lost)
         if lost or not block.trains_alike:
             self._context.note(
-                f"'{operation.name}' ({type(operation).__name__}) does more in training than at inference, and was replaced "
-                "by what it does at inference"
+                f"'{operation.name}' ({type(operation).__name__}) does more in training than at inference, and was "
+                "replaced by what it does at inference"
             )
 
     def call_time_distributed(self, node: Any, path: Path, values: Values) -> list[Value]:

@@ -53,7 +53,11 @@ class ElementwiseJoinRule(Rule):
         arrays = [numbers for numbers in channels if numbers is not None]
         width = len(flow.output_shape()) and flow.output_shape()[flow.graph.axis_of_channels(flow.output_shape())]
         for i, numbers in enumerate(channels):
-            if numbers is None and not _goes_to_both(flow, i) and _own_axis(flow.shape(i), flow.output_shape(), flow.graph) is None:
+            if (
+                numbers is None
+                and not _goes_to_both(flow, i)
+                and _own_axis(flow.shape(i), flow.output_shape(), flow.graph) is None
+            ):
                 return stop(call, f"joins a pair with the plain tensor of '{_producer(flow, i)}'")
             if numbers is not None and (len(numbers) != width or len(flow.shape(i)) != len(flow.output_shape())):
                 return stop(call, "joins tensors of different numbers of channels")
@@ -91,15 +95,20 @@ class ElementwiseJoinRule(Rule):
         weights: Callable[[np.ndarray], list[np.ndarray]] | None = None,
     ) -> Pair:
         """The call on both maps; a plain input with one channel is averaged down for the low map."""
-        split = build.pair_split(call)
-        fitted = [value if isinstance(value, Pair) else _fitted(call, i, value, build) for i, value in enumerate(values)]
+        fitted = [
+            value if isinstance(value, Pair) else _fitted(call, i, value, build) for i, value in enumerate(values)
+        ]
         constants = None if isinstance(call.operation, keras.layers.Layer) else cut_constants
         return build.dual(call, fitted, weights, constants=constants)
 
 
 def _fitted(call: Call, argument: int, value: keras.KerasTensor, build: Build) -> Value:
     """A plain input for both maps: cut with the channels, or averaged down for the low map."""
-    split, shape, output = build.pair_split(call), build.source_shape(call, argument), build.graph.tensors[call.outputs[0]]
+    split, shape, output = (
+        build.pair_split(call),
+        build.source_shape(call, argument),
+        build.graph.tensors[call.outputs[0]],
+    )
     axis = _own_axis(shape, output.shape, build.graph)
     if axis is not None and shape[axis] != 1:
         names = {part.suffix: build.name(f"{call.operation.name}-cut{argument}{part.suffix}") for part in split.parts}

@@ -101,14 +101,17 @@ def find_rule(operation: Any) -> Rule | None:
 def may_open(operation: Any) -> bool:
     """Whether an operation's calls of other layers are looked for (`octconvert.model.opening`).
 
-    Those of other packages that no rule knows, and those of Keras whose traits say so.
+    Those of other packages that no rule knows, but for convolutions with a ``call`` of their own; and those of Keras
+    whose family says so.
     """
     load_entry_points()
     if _RULES.find(operation) is not None:
         return False
     family = _TRAITS.find(operation)
+    if family is not None:
+        return family.opened
     is_foreign = type(operation).__module__.split(".")[0] not in _OWN
-    return is_foreign if family is None else family.opened
+    return is_foreign and not traits_of(operation, changed_call=True).stages
 
 
 def traits_of(operation: Any, changed_call: bool = False) -> Traits:

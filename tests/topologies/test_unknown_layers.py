@@ -1,8 +1,8 @@
 """Layers the rewriter knows nothing of: the pair is merged before them, and the report says which and why."""
 
 import keras
-import numpy as np
 import pytest
+import tensorflow as tf
 from keras import Input, Model, Sequential, layers
 from oracle import assert_oracle, ends, reasons, roles
 
@@ -15,7 +15,7 @@ class Scale(layers.Layer):
         self.factor = self.add_weight(shape=(shape[-1],), name="factor")
 
     def call(self, x):
-        return x * self.factor
+        return tf.multiply(x, self.factor)  # which does not run on Keras tensors
 
 
 class Unregistered(layers.Layer):
@@ -40,7 +40,7 @@ class PlainSubclass(layers.Conv2D):
 
 
 def by_offset(offset):
-    return lambda x: x + offset
+    return lambda x: tf.add(x, offset)
 
 
 def conv(x, name=None, filters=8):
@@ -65,7 +65,7 @@ UNKNOWN = {
     "LayerNormalization of maps": (lambda x: layers.LayerNormalization(axis=(1, 2, 3))(x), "normalises axes [1, 2, 3]"),
     "UnitNormalization of rows": (lambda x: layers.UnitNormalization(axis=1)(x), "normalises axes [1]"),
     "Softmax": (lambda x: layers.Softmax()(x), "no rule for Softmax"),
-    "Lambda": (lambda x: layers.Lambda(lambda t: t * 2 + 1)(x), "no rule for Lambda"),
+    "Lambda": (lambda x: layers.Lambda(lambda t: tf.add(t, 1.0))(x), "no rule for Lambda"),
     "Lambda with a closure": (lambda x: layers.Lambda(by_offset(3.0))(x), "no rule for Lambda"),
     "custom": (lambda x: Scale()(x), "no rule for Scale"),
     "subclass with its own call": (lambda x: CleverConv(8, 3)(x), "no rule for CleverConv"),
@@ -120,34 +120,6 @@ def test_layer_that_can_not_be_copied_is_named():
     x = Unregistered(by_offset(1.0), name="mine")(conv(inputs))
     with pytest.raises(octconvert.OctconvertError, match="'mine'"):
         octconvert.convert(Model(inputs, x), calibration=False)
-
-
-def test_subclassed_model_is_refused():
-    class Mine(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.conv = layers.Conv2D(4, 3)
-
-        def call(self, x):
-            return self.conv(x)
-
-    model = Mine()
-    model(np.zeros((1, 8, 8, 3), "float32"))
-    with pytest.raises(octconvert.InputError, match="subclassed") as caught:
-        octconvert.convert(model, calibration=False)
-    assert "\n" not in str(caught.value)
-
-
-def test_subclassed_model_as_a_layer_is_unknown():
-    class Block(keras.Model):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.conv = layers.Conv2D(8, 3, padding="same")
-
-        def call(self, x):
-            return self.conv(x)
-
-    assert_oracle(around(lambda x: Block()(x)), converted=4)
 
 
 def test_sequential_without_input_shape_is_refused():
