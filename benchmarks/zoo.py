@@ -147,7 +147,8 @@ def named(label: str) -> tuple[str, ...]:
 
 
 def randomise(model):
-    """Random weights of a useful size, BatchNormalization statistics too: activations neither vanish nor grow."""
+    """Random weights of a useful size; activations neither vanish nor grow: large ones in gates would make any rounding
+    a large difference."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -162,7 +163,22 @@ def randomise(model):
             value = 0.3 * rng.standard_normal(shape)
         if "float" in weight.dtype:
             weight.assign(value)
+    measure_statistics(model)
     return model
+
+
+def measure_statistics(model) -> None:
+    """BatchNormalization's statistics are those of random samples."""
+    import keras
+    from octconvert.model import examples
+
+    norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(keras.tree.pack_sequence_as(model._inputs_struct, examples.example_inputs(model, batch=4)), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def summary(result) -> dict:

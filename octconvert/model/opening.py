@@ -183,7 +183,8 @@ def _traced(layer: keras.layers.Layer, arguments: CallArguments, training: bool 
     attributes = dict(vars(layer))
     try:
         _replace_weights(layer, inputs[0])
-        outputs = layer.call(*args, **kwargs)
+        with _at_any_shape(layer):
+            outputs = layer.call(*args, **kwargs)
     finally:
         vars(layer).update(attributes)
     if not all(backend.is_keras_tensor(output) for output in tree.flatten(outputs)):
@@ -191,6 +192,20 @@ def _traced(layer: keras.layers.Layer, arguments: CallArguments, training: bool 
     (structure, *others), _ = arguments.filled(inputs)
     is_whole = not others and len(tree.flatten(structure)) == len(inputs)  # with a list of one, calls with it warn
     return Functional(structure if is_whole else inputs, outputs, name=layer.name)
+
+
+@contextmanager
+def _at_any_shape(layer: keras.layers.Layer) -> Iterator[None]:
+    """Models inside take Keras tensors of other shapes than they were built with, as they take real tensors."""
+    models = filter(None, map(functional_of, layer._flatten_layers(include_self=False)))
+    shapes = {id(tensor): (tensor, tensor._shape) for model in models for tensor in model.inputs}
+    try:
+        for tensor, shape in shapes.values():
+            tensor._shape = (None,) * len(shape)
+        yield
+    finally:
+        for tensor, shape in shapes.values():
+            tensor._shape = shape
 
 
 def _replace_weights(layer: keras.layers.Layer, like: Any) -> None:
