@@ -13,6 +13,7 @@ from octconvert.layers import (
     OctaveConv3DTranspose,
     OctaveDepthwiseConv1D,
     OctaveDepthwiseConv2D,
+    OctaveDepthwiseConv3D,
     OctaveMerge,
     OctavePooling1D,
     OctavePooling3D,
@@ -110,6 +111,7 @@ class OtherRankFamily(Family):
         OctaveConv1DTranspose,
         OctaveConv3DTranspose,
         OctaveDepthwiseConv1D,
+        OctaveDepthwiseConv3D,
         OctavePooling1D,
         OctavePooling3D,
     )

@@ -50,6 +50,11 @@ CONV_ARGUMENTS = (
 
 def refusal(call: Call, flow: Flow) -> str:
     """Why a convolution can not be rewritten at all."""
+    layer, rank = call.operation, flow.graph.rank
+    if getattr(layer, "rank", rank) != rank:
+        return f"{type(layer).__name__}: the {rank}-D convolutions of this model are converted"
+    if getattr(layer, "padding", "") == "causal":
+        return "causal: a low cell covers the next position as well"
     data_format = getattr(call.operation, "data_format", flow.graph.data_format)
     if data_format != flow.graph.data_format:
         return f"{data_format} in a {flow.graph.data_format} model"
@@ -121,9 +126,6 @@ def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> 
     strides = tuple(config["strides"])
     if build.options.stride_mode != "pool" or max(strides) == 1:
         return value, config
-    if build.graph.rank != 2:
-        build.note(f"'{call.name}' keeps its stride: `stride_mode` is for 2-D models")
-        return value, config
     sizes = _source_size(value, build)
     pads = value.pads if isinstance(value, Pair) and value.pads is not None else config["padding"]
     for axis, size in enumerate(sizes):
@@ -133,14 +135,14 @@ def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> 
             build.note(f"'{call.name}' keeps its stride: pooling would change its output size")
             return value, config
     pooled = _pool_by(call, value, build, strides)
-    return pooled, {**config, "strides": (1, 1), "padding": "same"}
+    return pooled, {**config, "strides": (1,) * len(strides), "padding": "same"}
 
 
 def _pool_by(call: Call, value: Value, build: Build, strides: tuple[int, ...]) -> Value:
     def pooled(part: keras.KerasTensor, suffix: str = "") -> keras.KerasTensor:
         name = build.name(f"{call.operation.name}-stride{suffix}")
         options = {"padding": "same", "data_format": build.data_format, "name": name, "dtype": part.dtype}
-        return layers.AveragePooling2D(strides, **options)(part)
+        return getattr(layers, f"AveragePooling{build.graph.rank}D")(strides, **options)(part)
 
     if not isinstance(value, Pair):
         return pooled(value)

@@ -278,7 +278,14 @@ def first_pair():
 
 
 def test_they_are_public():
-    for name in ("OctaveConv1D", "OctaveConv3D", "OctaveDepthwiseConv1D", "octave_conv_1d", "octave_conv_3d"):
+    for name in (
+        "OctaveConv1D",
+        "OctaveConv3D",
+        "OctaveDepthwiseConv1D",
+        "OctaveDepthwiseConv3D",
+        "octave_conv_1d",
+        "octave_conv_3d",
+    ):
         assert name in octconvert.__all__ and getattr(octconvert, name).__doc__
 
 
