@@ -17,7 +17,7 @@ from keras import layers
 from octconvert.layers import base
 from octconvert.layers.spatial import channel_axis, rank_of, spatial_axes
 from octconvert.layers.tensors import Tensor
-from octconvert.layers.window import Window, is_same, pools_by_two, reads_past_end
+from octconvert.layers.window import Window, is_same, pools_by_two, repeats_ends
 from octconvert.octave.geometry import Alignment, Octave, Shape, factors
 
 
@@ -56,12 +56,14 @@ def built_in(kind: str, value: Sequence[Any], x: Tensor, data_format: str, name:
     return getattr(layers, layer)(first, name=name, dtype=x.dtype, **arguments)(x)
 
 
-def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str) -> Tensor:
+def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str, causal: bool = False) -> Tensor:
     """The built-in twin of `octconvert.layers.spatial.pool_octave`; for unknown sizes too."""
     rank = rank_of(x)
     blocks = factors(octave, rank)
     if max(blocks, default=1) == 1:
         return x
+    if causal:
+        return pool_blocks(_with_first(x, blocks[0] - 1, data_format, name), blocks, data_format, name)
     sizes = [x.shape[axis] for axis in spatial_axes(data_format, rank)]
     if None not in sizes and not any(size % block for size, block in zip(sizes, blocks, strict=True)):
         return pool_blocks(x, blocks, data_format, name)
@@ -71,6 +73,14 @@ def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str) -> Tenso
         halves = [min(max(block >> step, 1), 2) for block in blocks]
         x = built_in("AveragePooling", halves, x, data_format, label, padding="same")
     return x
+
+
+def _with_first(x: Tensor, count: int, data_format: str, name: str) -> Tensor:
+    """``count`` copies of the first position of a signal in front of it."""
+    axis = spatial_axes(data_format, 1)[0]
+    first = x[(slice(None),) * axis + (slice(0, 1),)]
+    first._keras_history.operation.name = f"{name}-first"
+    return layers.Concatenate(axis=axis, name=f"{name}-front", dtype=x.dtype)([*[first] * count, x])
 
 
 def pool_blocks(x: Tensor, blocks: Sequence[int], data_format: str, name: str) -> Tensor:
@@ -238,7 +248,7 @@ def prepare_low(
     pads = tuple(a.padding(cells[i], outputs[i]) for i, a in enumerate(alignments))
     if allow_same and all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
         return x, "same"
-    ends = [max(after, 0) if reads_past_end(a, window) else 0 for a, (_, after) in zip(alignments, pads, strict=True)]
+    ends = [max(after, 0) if repeats_ends(a, window) else 0 for a, (_, after) in zip(alignments, pads, strict=True)]
     x = repeat_edges(x, [(0, end) for end in ends], data_format, name)
     x = pad_or_crop(
         x, [(before, after - end) for (before, after), end in zip(pads, ends, strict=True)], data_format, name

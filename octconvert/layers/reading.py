@@ -197,6 +197,19 @@ def standard_padding(padding: Padding, rank: int = 2) -> Padding:
     return pads
 
 
+def causal_padding(kernel_size: Sequence[int], dilation_rate: Sequence[int]) -> Padding:
+    """What Keras' padding 'causal' is in other words: all zeros in front; 'valid' where there are none."""
+    before = (kernel_size[0] - 1) * dilation_rate[0]
+    return ((before, 0),) if before else "valid"
+
+
+def check_causal(name: str, causal: bool, rank: int) -> bool:
+    """Causal cells are those of signals; ValueError for maps of another rank."""
+    if causal and rank != 1:
+        raise ValueError(f"layer '{name}': causal cells are for 1-D layers, this is a {rank}-D one")
+    return bool(causal)
+
+
 def divide_filters(name: str, filters: int, ratio_out: float, groups: int) -> tuple[int, int]:
     """(high, low) filters of an octave convolution; ValueError where the arguments make no sense."""
     if not isinstance(filters, int) or filters < 1:

@@ -18,7 +18,7 @@ from octconvert.model.graph import Call, CallGraph
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce
 from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
-from octconvert.rules.octave_convolution import CONV_ARGUMENTS, octave_convolution, refusal
+from octconvert.rules.octave_convolution import CONV_ARGUMENTS, explicit_padding, octave_convolution, refusal
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import CONV, Traits, convolution_stage, convolution_traits
@@ -77,4 +77,4 @@ def _arguments(layer: Layer) -> Config:
     """Arguments of the octave layer that the convolution has, too."""
     config = config_of(layer)
     kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
-    return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": layer.padding}
+    return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": explicit_padding(layer)}

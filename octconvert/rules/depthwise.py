@@ -18,7 +18,7 @@ from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, refusal, without_layer
 from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
-from octconvert.rules.octave_convolution import low_input
+from octconvert.rules.octave_convolution import cells, explicit_padding, low_input
 from octconvert.rules.octave_convolution import refusal as convolution_refusal
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
@@ -98,6 +98,7 @@ def depthwise_config(layer: Layer) -> Config:
     config = config_of(layer)
     kept = {key: config[key] for key in _ARGUMENTS if key in config}
     prefix = "depthwise" if "depthwise_initializer" in config else "kernel"
+    kept["padding"] = explicit_padding(layer)
     kept |= {f"depthwise_{kind}": config[f"{prefix}_{kind}"] for kind in _KINDS}
     return {**kept, "depth_multiplier": _depthwise_kernel(layer).shape[-1]}
 
@@ -157,7 +158,7 @@ def _name(layer: Layer, suffix: str, build: Build) -> str:
 def _window(value: Pair, build: Build, config: Config) -> Window:
     padding = config["padding"] if value.pads is None else value.pads
     sizes = (tuple(config["kernel_size"]), tuple(config["strides"]), tuple(config["dilation_rate"]))
-    return Window(*sizes, padding, build.octave)
+    return Window(*sizes, padding, build.octave, build.causal)
 
 
 def _low_kernel(value: Pair, build: Build, window: Window, kernel: np.ndarray) -> np.ndarray:
@@ -170,7 +171,7 @@ def _octave(
     call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
 ) -> list[KerasTensor] | KerasTensor:
     window = _window(value, build, config)
-    config = {**config, "padding": window.padding, "octave": build.octave, **low_input(value)}
+    config = {**config, "padding": window.padding, **cells(build), **low_input(value)}
 
     def fill(layer: OctaveDepthwiseConv) -> None:
         low_kernel = _low_kernel(value, build, window, kernel)

@@ -161,7 +161,7 @@ class PReLURule(Rule):
         def weights(channels: np.ndarray) -> list[np.ndarray]:
             part = alpha if alpha.shape[axis] == 1 else alpha.take(channels, axis=axis)
             pooled = of_maps and channels is split.low
-            return [_pooled(part, split.octave, build.data_format) if pooled else part]
+            return [_pooled(part, split.octave, build) if pooled else part]
 
         if of_maps and split.octave > 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
             build.note(f"'{call.name}' has slopes for each position; those of low channels are averaged")
@@ -169,6 +169,7 @@ class PReLURule(Rule):
         return [build.dual(call, values, weights)]
 
 
-def _pooled(part: np.ndarray, octave: int, data_format: str) -> np.ndarray:
+def _pooled(part: np.ndarray, octave: int, build: Build) -> np.ndarray:
     """Slopes (without batch axis) at the low resolution."""
-    return keras.ops.convert_to_numpy(pool_octave(keras.ops.convert_to_tensor(part[None]), octave, data_format))[0]
+    slopes = keras.ops.convert_to_tensor(part[None])
+    return keras.ops.convert_to_numpy(pool_octave(slopes, octave, build.data_format, build.causal))[0]

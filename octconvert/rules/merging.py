@@ -103,7 +103,7 @@ class ElementwiseJoinRule(Rule):
                 fitted.append(value)
             else:
                 name = build.name(f"{call.operation.name}-pool{i}")
-                pooled = portable.pool_octave(value, build.octave, build.data_format, name)
+                pooled = portable.pool_octave(value, build.octave, build.data_format, name, build.causal)
                 fitted.append(Pair(None if split.whole_low else value, pooled, split))
         constants = None if isinstance(call.operation, keras.layers.Layer) else cut_constants
         return build.dual(call, fitted, weights, constants=constants)

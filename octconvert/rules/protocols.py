@@ -116,6 +116,7 @@ class Build(Protocol):
         options: what the user requested; ``portable``, ``weights`` and ``stride_mode`` matter here.
         data_format: of the maps, 'channels_last' or 'channels_first'.
         octave: factor between the high and the low resolution of maps.
+        causal: whether low cells are causal ones (`octconvert.octave.geometry`).
     """
 
     @property
@@ -129,6 +130,9 @@ class Build(Protocol):
 
     @property
     def octave(self) -> int: ...
+
+    @property
+    def causal(self) -> bool: ...
 
     # -- the plan and the source --
 

@@ -16,7 +16,7 @@ from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, without_layer
 from octconvert.rules.base import ANY_RANK, Rule, Trace
-from octconvert.rules.octave_convolution import CONV_ARGUMENTS, cut_paths, low_input, trace_of_map
+from octconvert.rules.octave_convolution import CONV_ARGUMENTS, cells, cut_paths, low_input, trace_of_map
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import TRANSPOSED, Traits, convolution_stage, convolution_traits
@@ -51,7 +51,7 @@ class TransposedConvolutionRule(Rule):
         config = {
             **kept,
             "output_padding": layer.output_padding,
-            "octave": build.octave,
+            **cells(build),
             "ratio_out": 0.0 if out is None else out.alpha,
             **low_input(value),
             "name": build.own_name(layer.name),
