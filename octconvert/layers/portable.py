@@ -205,8 +205,7 @@ def merge(high: Tensor, low: Tensor, octave: int, order: Iterable[int] | None, d
 
 def _runs(high: Tensor, low: Tensor, order: Iterable[int], data_format: str, name: str) -> list[Tensor]:
     """Runs of channels that are neighbours in both orders, cut out of high and low, in the order of the output."""
-    axis = channel_axis(data_format)
-    width = high.shape[axis]
+    width = high.shape[channel_axis(data_format, rank_of(high))]
     runs: list[list[int]] = []
     for position in map(int, order):
         if runs and position == runs[-1][1] and position != width:
@@ -222,9 +221,14 @@ def _runs(high: Tensor, low: Tensor, order: Iterable[int], data_format: str, nam
 
 def channels(x: Tensor, start: int, stop: int, data_format: str, name: str) -> Tensor:
     """Channels start..stop of ``x``; with the other data format Cropping2D crops the channel axis."""
-    width = x.shape[channel_axis(data_format)]
+    axis = channel_axis(data_format, rank_of(x))
+    width = x.shape[axis]
     if (start, stop) == (0, width):
         return x
+    if rank_of(x) != 2:
+        part = x[(slice(None),) * axis + (slice(start, stop),)]
+        part._keras_history.operation.name = name
+        return part
     cut = (start, width - stop)
     if data_format == "channels_last":
         return layers.Cropping2D(((0, 0), cut), data_format="channels_first", name=name, dtype=x.dtype)(x)

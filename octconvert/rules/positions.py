@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from octconvert.model.graph import Call
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
+from octconvert.rules.causality import is_causal
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.reductions import normalized_axes
 from octconvert.rules.registry import register
@@ -28,16 +29,19 @@ def _not_whole(sizes: list[int | None], cell: int) -> str:
 class FlipRule(Rule):
     """``keras.ops.flip``: along the channels; along rows and columns where they are whole low cells."""
 
+    ranks = ANY_RANK
     operations = ("keras.src.ops.numpy.Flip",)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         channels, shape = flow.channels(), flow.shape()
         assert channels is not None  # called only where the input may be a pair
-        axes, own = normalized_axes(call, len(shape)), flow.graph.channel_axis if len(shape) == 4 else 1
+        axes, own = normalized_axes(call, len(shape)), flow.graph.axis_of_channels(shape)
         if 0 in axes:
             return stop(call, "flips the batch axis")
         flipped = [] if flow.is_vector() else [axis for axis in axes if axis != own]
         reason = _not_whole([shape[axis] for axis in flipped], flow.options.octave)
+        if flipped and is_causal(flow.graph):
+            reason = "a causal signal, whose low cells end at the positions that they replace"
         if reason:
             return stop(call, f"flips {reason}")
         return carry(channels[::-1] if own in axes else channels)

@@ -1,8 +1,8 @@
 """The rules at other ranks than two: every kind of convolution between octave layers; models of several ranks."""
 
 import pytest
-from keras import Input, Model, layers
-from oracle import assert_oracle, example, reasons, roles
+from keras import Input, Model, layers, ops
+from oracle import assert_oracle, ends, example, reasons, roles
 
 import octconvert
 
@@ -94,3 +94,89 @@ def test_strides_become_pooling(rank):
     pooled = octconvert.convert(model, min_size=1, calibration=False, stride_mode="pool").model
     assert pooled.output_shape == model.output_shape
     assert {type(layer).__name__ for layer in pooled.layers} >= {f"AveragePooling{rank}D"}
+
+
+def gate(x, rank, by_operation=False):
+    """Squeeze and excite."""
+    channels = x.shape[-1]
+    if by_operation:
+        y = ops.mean(x, axis=tuple(range(1, rank + 1)), keepdims=True)
+    else:
+        y = layers.Reshape((*(1,) * rank, channels))(of(rank, "GlobalAveragePooling")()(x))
+    y = layers.Dense(4, activation="relu")(y) if by_operation else of(rank, "Conv")(4, 1, activation="relu")(y)
+    return layers.Multiply()([x, layers.Dense(channels, activation="sigmoid")(y)])
+
+
+def normalization(mean=(0.1,) * 8, variance=(2.0,) * 8):
+    return layers.Normalization(axis=-1, mean=mean, variance=variance)
+
+
+def einsum_dense(rank):
+    source = "bcd" if rank == 1 else "bcdef"
+    equation = f"{source},{source[-1]}z->{source[:-1]}z"
+    return layers.EinsumDense(equation, (*[None] * rank, 8), bias_axes="z")
+
+
+STEPS = {
+    "LayerNormalization": lambda x, rank: layers.LayerNormalization()(x),
+    "RMSNormalization": lambda x, rank: layers.RMSNormalization()(x),
+    "UnitNormalization": lambda x, rank: layers.UnitNormalization()(x),
+    "GroupNormalization": lambda x, rank: layers.GroupNormalization(4)(x),
+    "one group": lambda x, rank: layers.GroupNormalization(1)(x),
+    "instances": lambda x, rank: layers.GroupNormalization(-1)(x),
+    "Normalization": lambda x, rank: normalization()(x),
+    "Rescaling": lambda x, rank: layers.Rescaling(0.5, 0.1)(x),
+    "Dense": lambda x, rank: layers.Dense(8, activation="relu")(x),
+    "EinsumDense": lambda x, rank: einsum_dense(rank)(x),
+    "gate": lambda x, rank: gate(x, rank),
+    "gate by operation": lambda x, rank: gate(x, rank, by_operation=True),
+    "attention": lambda x, rank: x * ops.sigmoid(ops.mean(x, axis=-1, keepdims=True)),
+    "sum over positions": lambda x, rank: x * ops.tanh(ops.sum(x, axis=tuple(range(1, rank + 1)), keepdims=True)),
+    "run of channels": lambda x, rank: x[..., 2:6],
+    "halves": lambda x, rank: ops.multiply(*ops.split(x, 2, axis=-1)),
+    "raw pooling": lambda x, rank: ops.average_pool(ops.max_pool(x, 2, 1, padding="same"), 2, padding="same"),
+    "repeat": lambda x, rank: ops.repeat(x, 2, axis=1),
+    "flip": lambda x, rank: ops.flip(x, axis=-1),
+    "normalize": lambda x, rank: ops.normalize(x, axis=-1),
+    "SpatialDropout": lambda x, rank: of(rank, "SpatialDropout")(0.1)(x),
+}
+NEED_SIZES = {"attention", "sum over positions"}
+
+
+@pytest.mark.quick("1-LayerNormalization", "3-gate", "1-halves")
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("rank", [1, 3])
+def test_steps_between_octave_layers(rank, step):
+    def model(size):
+        inputs = Input((*size, 3))
+        x = of(rank, "Conv")(8, 3, padding="same", activation="relu", name="a")(inputs)
+        x = of(rank, "Conv")(4, 3, padding="same", name="b")(STEPS[step](x, rank))
+        return Model(inputs, layers.Dense(3)(of(rank, "GlobalAveragePooling")()(x)))
+
+    result = assert_oracle(model(SIZES[rank]))
+    assert roles(result)["a"] == "first" and roles(result)["b"] == "intermediate"
+    assert {role for name, role in roles(result).items() if "gate" not in step} <= {"first", "intermediate"}
+    if step not in NEED_SIZES:
+        opened = model((None,) * rank)
+        result = assert_oracle(opened, inputs=example(opened, 13 if rank == 1 else 6))
+        assert roles(result)["b"] == "intermediate"
+
+
+@pytest.mark.parametrize(
+    ("rank", "key"), [(1, (slice(None), -1)), (1, (slice(None), 5)), (3, (slice(None), 2, -1, -2))]
+)
+def test_one_position_of_a_pair(rank, key):
+    inputs = Input((*SIZES[rank], 3))
+    x = of(rank, "Conv")(8, 3, padding="same", name="a")(inputs)
+    x = of(rank, "Conv")(8, 3, padding="same", name="b")(x)
+    result = assert_oracle(Model(inputs, layers.Dense(3)(x[key])), converted=2)
+    assert roles(result)["b"] == "intermediate"
+
+
+def test_the_last_step_of_an_open_signal():
+    inputs = Input((None, 3))
+    x = layers.Conv1D(8, 3, padding="causal")(layers.Conv1D(8, 3, padding="causal")(inputs))
+    model = Model(inputs, layers.Dense(3)(x[:, -1]))
+    assert_oracle(model, converted=2, inputs=example(model, 13))
+    other = Model(inputs, layers.Dense(3)(x[:, -3]))
+    assert "depends on the open size" in repr(ends(assert_oracle(other, inputs=example(model, 13))))
