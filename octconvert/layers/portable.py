@@ -195,9 +195,11 @@ def _producer(x: Tensor) -> tuple[Any, Sequence[Tensor]]:
     return history.operation, node.arguments.keras_tensors
 
 
-def merge(high: Tensor, low: Tensor, octave: int, order: Iterable[int] | None, data_format: str, name: str) -> Tensor:
+def merge(
+    high: Tensor, low: Tensor, octave: Octave, order: Iterable[int] | None, data_format: str, name: str
+) -> Tensor:
     """The built-in twin of `OctaveMerge`."""
-    if octave > 1:
+    if octave != 1:
         low = upsample_to(low, octave, known_sizes(high, data_format, name), data_format, f"{name}-up")
     parts = [high, low] if order is None else _runs(high, low, order, data_format, name)
     return layers.Concatenate(axis=channel_axis(data_format, rank_of(high)), name=name, dtype=high.dtype)(parts)

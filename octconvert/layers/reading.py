@@ -10,7 +10,7 @@ from keras import backend
 
 from octconvert.layers.spatial import channel_axis, spatial_axes
 from octconvert.layers.tensors import Maps, Tensor
-from octconvert.octave.geometry import Octave, Padding, Shape, Size, ceil_div, factors
+from octconvert.octave.geometry import Octave, Padding, Shape, Size, ceil_div, factors, normal_octave
 from octconvert.octave.split import low_channels
 
 
@@ -21,7 +21,7 @@ def check_octave(octave: int | Sequence[int], rank: int = 2) -> Octave:
     if not are_powers or len(values) not in (1, rank):
         many = f", or {rank} of them" if rank > 1 else ""
         raise ValueError(f"`octave` must be a power of two (1, 2, 4 ...){many}, received: {octave!r}")
-    return values[0] if len(set(values)) == 1 else values
+    return normal_octave(values)
 
 
 def split_inputs(inputs: Maps, name: str) -> tuple[Any, Any | None]:

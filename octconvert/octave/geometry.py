@@ -41,6 +41,11 @@ def factors(octave: Octave, rank: int) -> tuple[int, ...]:
     return (octave,) * rank if isinstance(octave, int) else octave
 
 
+def normal_octave(octave: Octave) -> Octave:
+    """One number where all axes have the same."""
+    return octave if isinstance(octave, int) or len(set(octave)) > 1 else octave[0]
+
+
 def ceil_div(a: Size, b: int) -> Any:
     """``ceil(a / b)`` for integers and for integer tensors."""
     return -(-a // b)

@@ -40,7 +40,7 @@ class RewriteContext:
         self.pairs = Pairs(planned, self.names)
         self._mover = WeightMover(planned.options.weights == "fresh")
         self._layers = NewLayers(planned, self.names, self._mover, self.record, tuned)
-        if self.causal and self.octave > 1:
+        if self.causal and self.octave != 1:
             self.note(
                 "the model is causal: low cells end at the position that they replace, so nothing reads later inputs"
             )

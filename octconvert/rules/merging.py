@@ -111,7 +111,7 @@ class ElementwiseJoinRule(Rule):
 
 def _is_whole_low(pair: Pair) -> bool:
     """Whether it is one map at the low resolution, with no padding left to be applied."""
-    return pair.high is None and pair.pads is None and pair.split.octave > 1
+    return pair.high is None and pair.pads is None and pair.split.octave != 1
 
 
 def _may_add_to_columns(call: Call, flow: Flow) -> bool:

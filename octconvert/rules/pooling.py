@@ -54,7 +54,7 @@ class PoolingRule(Rule):
         known = None not in value.size(build.graph.spatial_axes)
         to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
         is_layer = not known or (build.graph.rank != 2 and not to_one)
-        if is_layer and (value.high is not None or value.split.octave > 1):
+        if is_layer and (value.high is not None or value.split.octave != 1):
             return [_by_layer(call, value, window, build)]
         outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
         if not known:

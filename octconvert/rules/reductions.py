@@ -14,7 +14,7 @@ from keras import KerasTensor, ops
 
 from octconvert.layers import portable
 from octconvert.model.graph import Call
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import ceil_div, factors
 from octconvert.octave.split import Pair
 from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.elementwise import class_names
@@ -75,18 +75,20 @@ class ReductionRule(Rule):
             return [_over_channels(call, values[0], build)]
         (value,) = values
         value = build.settled(value)
-        if value.split.octave > 1 and call.class_name in ("Mean", "Sum"):
+        if value.split.octave != 1 and call.class_name in ("Mean", "Sum"):
             value = replace(value, low=_weighted(call, value, build))
         return [build.dual(call, [value])]
 
 
 def _weighted(call: Call, value: Pair, build: Build) -> KerasTensor:
     """The low map, each cell weighted by its number of positions: the last cells of odd sizes have fewer."""
-    axes, low, octave = build.graph.spatial_axes, value.low, value.split.octave
-    sizes = value.size(axes)
+    axes, low = build.graph.spatial_axes, value.low
+    sizes, cells = value.size(axes), factors(value.split.octave, len(axes))
     if None in sizes:
         return low  # a mean, where the border has little weight
-    counts = [np.minimum(octave, size - octave * np.arange(ceil_div(size, octave))) for size in sizes]
+    counts = [
+        np.minimum(cell, size - cell * np.arange(ceil_div(size, cell))) for size, cell in zip(sizes, cells, strict=True)
+    ]
     weights = functools.reduce(np.multiply.outer, counts).astype("float32")
     if call.class_name == "Mean":
         weights /= weights.mean()
@@ -123,7 +125,7 @@ def _over_channels(call: Call, value: Pair, build: Build) -> KerasTensor:
         _named(function(part, axis=axis, keepdims=True), call, each.suffix, build)
         for part, each in zip(value.tensors, split.parts, strict=True)
     ]
-    if split.octave > 1:
+    if split.octave != 1:
         reduced[-1] = _upsampled(call, reduced[-1], value, build)
     joined = reduced[0] if len(reduced) == 1 else _named(_JOINED[name](*reduced), call, "-join", build)
     if name == "Mean":

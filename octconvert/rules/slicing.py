@@ -13,6 +13,7 @@ import numpy as np
 
 from octconvert.layers import portable
 from octconvert.model.graph import Call, CallGraph
+from octconvert.octave.geometry import Octave, factors
 from octconvert.octave.split import Pair
 from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.protocols import Arguments, Build, Flow, Value
@@ -123,16 +124,17 @@ def _takes_position(call: Call, graph: CallGraph) -> bool:
     return all(isinstance(part, int) if i in places else part == slice(None) for i, part in enumerate(parts))
 
 
-def _low_position(call: Call, graph: CallGraph, octave: int) -> tuple[Any, ...] | None:
+def _low_position(call: Call, graph: CallGraph, octave: Octave) -> tuple[Any, ...] | None:
     """The same key for the low map; None where the cell is not known before the model runs."""
     tensor = graph.tensors[call.inputs[0]]
     parts = _expanded(call, len(tensor.shape))
-    for axis, size in zip(graph.spatial_axes, graph.size_of(tensor.built_shape), strict=True):
+    sizes, cells = graph.size_of(tensor.built_shape), factors(octave, graph.rank)
+    for axis, size, cell in zip(graph.spatial_axes, sizes, cells, strict=True):
         place = parts[axis]
         if place < -1 and size is None:
             return None
         if place != -1:  # the last cell is above the last position, whatever the size
-            parts[axis] = (place if place >= 0 or size is None else size + place) // octave
+            parts[axis] = (place if place >= 0 or size is None else size + place) // cell
     return tuple(parts)
 
 
