@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # editors, type checkers and the API reference: the names of 
     from octconvert.layers import OctaveConv3D as OctaveConv3D
     from octconvert.layers import OctaveDepthwiseConv1D as OctaveDepthwiseConv1D
     from octconvert.layers import OctaveDepthwiseConv2D as OctaveDepthwiseConv2D
+    from octconvert.layers import OctaveDepthwiseConv3D as OctaveDepthwiseConv3D
     from octconvert.layers import octave_conv_1d as octave_conv_1d
     from octconvert.layers import octave_conv_2d as octave_conv_2d
     from octconvert.layers import octave_conv_3d as octave_conv_3d
@@ -43,6 +44,7 @@ _PUBLIC = {
     "OctaveConv3D": "octconvert.layers",
     "OctaveDepthwiseConv1D": "octconvert.layers",
     "OctaveDepthwiseConv2D": "octconvert.layers",
+    "OctaveDepthwiseConv3D": "octconvert.layers",
     "octave_conv_1d": "octconvert.layers",
     "octave_conv_2d": "octconvert.layers",
     "octave_conv_3d": "octconvert.layers",

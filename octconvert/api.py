@@ -37,7 +37,7 @@ def convert(
     model_or_path: Any,
     alpha: float = RewritingOptions.alpha,
     *,
-    octave: int = RewritingOptions.octave,
+    octave: int | tuple[int, ...] = RewritingOptions.octave,
     alpha_map: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
     interior: float | None = None,
     include: Iterable[str] = (),
@@ -82,7 +82,8 @@ def convert(
         model_or_path: a Functional or Sequential Keras model (it is not changed), or an .h5 / .keras file.
         alpha: share of the channels that become low, from 0 to 1 (paper, section 3.1). At 1 a tensor is whole-low: one
             map at the low resolution.
-        octave: factor between the two resolutions, a power of two up to 64; 1 changes no resolution: the same function.
+        octave: factor between the two resolutions, a power of two up to 64, or one for each axis: (1, 2, 2) keeps
+            the time of a video. 1 changes no resolution: the same function.
         alpha_map: regular expressions on layer names, each with the alpha of the tied groups that it matches; the first
             match counts.
         interior: alpha of the tensors inside residual blocks, inverted bottlenecks, dense blocks and the like, where

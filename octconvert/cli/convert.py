@@ -18,6 +18,7 @@ from octconvert.cli.parameters import (
     ListingParameters,
     LoadingParameters,
     flag,
+    octave_of,
     option,
     sizes,
     typed,
@@ -63,7 +64,7 @@ class RewritingParameters:
             **vars(self),
             "alpha_map": _alpha_map(self.alpha_map),
             "min_size": whole_number(self.min_size),
-            "octave": whole_number(self.octave),
+            "octave": octave_of(self.octave),
         }
         return typed(values)
 

@@ -154,6 +154,13 @@ def whole_number(text: str | None) -> Any:
         return text
 
 
+def octave_of(text: str | None) -> Any:
+    """2, or (1, 2, 2) for '1,2,2'."""
+    if text is None or "," not in text:
+        return whole_number(text)
+    return tuple(map(whole_number, text.split(",")))
+
+
 def sizes(text: str | None) -> tuple[int, ...] | None:
     """'224,224,3' or '224x224x3'."""
     if text is None:

@@ -18,6 +18,8 @@ def summary(options: Mapping[str, object]) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, tuple | list) and value and all(isinstance(each, int) for each in value):
+        return ",".join(map(str, value))
     if isinstance(value, tuple | list):
         return " ".join("=".join(map(str, v)) if isinstance(v, tuple | list) else str(v) for v in value) or "none"
     if isinstance(value, bool):

@@ -25,7 +25,7 @@ from octconvert.inference.program import (
 )
 from octconvert.layers.portable import is_box
 from octconvert.layers.reading import split_inputs
-from octconvert.layers.window import is_same, pools_by_two, reads_past_end
+from octconvert.layers.window import is_same, pools_by_two, repeats_ends
 from octconvert.model.graph import Call
 from octconvert.octave import names
 from octconvert.octave.geometry import ceil_div
@@ -144,7 +144,7 @@ class _OctavePaths:
         pads = [a.padding(low_sizes[i], self._cells[i]) for i, a in enumerate(alignments)]
         if all(is_same(a, low_sizes[i], pads[i]) for i, a in enumerate(alignments)):
             return node, "same"
-        counts = [max(pads[i][1], 0) if reads_past_end(a, window) else 0 for i, a in enumerate(alignments)]
+        counts = [max(pads[i][1], 0) if repeats_ends(a, window) else 0 for i, a in enumerate(alignments)]
         if any(counts):
             node = self._add(EndRepeatingStep(self._policy, (counts[0], counts[1])), [node], f"end-{label}")
         rows, columns = ((before, after - counts[i]) for i, (before, after) in enumerate(pads))

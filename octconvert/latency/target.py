@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from octconvert.latency.groups import PartTimes
 from octconvert.latency.objective import SOURCE, check_sized
 from octconvert.latency.stopwatch import Stopwatch
 from octconvert.latency.timing import WHOLE, PartTimer
+from octconvert.octave.geometry import factors
 from octconvert.options.timing import BenchSettings
 from octconvert.planning.planned import Planned
 from octconvert.rewriting import rewrite
@@ -137,7 +139,7 @@ class ConversionTimes:
         (source,) = self._medians({SOURCE: planned.graph.model})
         precision = f" in {settings.quantize}" if settings.quantize else ""
         unit = f"the source's time on {runtime}{precision}"
-        self._estimated = TimeCosts(times, source / 1e3, unit, 1 / planned.options.octave**2)
+        self._estimated = TimeCosts(times, source / 1e3, unit, 1 / math.prod(factors(planned.options.octave, 2)))
         self._measured: list[tuple[np.ndarray, float]] = []
 
     def costs(self) -> Costs:

@@ -7,7 +7,7 @@ same steps out of built-in layers. Signals (1D), images (2D) and volumes (3D) ha
 
 from octconvert.layers.conv import OctaveConv1D, OctaveConv2D, OctaveConv3D
 from octconvert.layers.conv_transpose import OctaveConv1DTranspose, OctaveConv2DTranspose, OctaveConv3DTranspose
-from octconvert.layers.depthwise import OctaveDepthwiseConv1D, OctaveDepthwiseConv2D
+from octconvert.layers.depthwise import OctaveDepthwiseConv1D, OctaveDepthwiseConv2D, OctaveDepthwiseConv3D
 from octconvert.layers.dual import octave_dual
 from octconvert.layers.merge import OctaveCrop, OctaveMerge
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
@@ -26,6 +26,7 @@ __all__ = [
     "OctaveCrop",
     "OctaveDepthwiseConv1D",
     "OctaveDepthwiseConv2D",
+    "OctaveDepthwiseConv3D",
     "OctaveGroupNormalization",
     "OctaveLayerNormalization",
     "OctaveMerge",

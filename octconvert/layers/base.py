@@ -78,6 +78,7 @@ class LayerKeywords(TypedDict, total=False):
 class WindowKeywords(LayerKeywords, total=False):
     """Keyword arguments of every octave layer with a window: `LowInput`, and as in ``keras.layers.Conv2D``."""
 
+    causal: bool
     whole_low: bool
     high_size: Sequence[int | None] | None
     activation: Any
@@ -112,6 +113,7 @@ class OctaveWindowLayer(keras.layers.Layer):
     ):
         activation, use_bias = keywords.pop("activation", None), keywords.pop("use_bias", True)
         whole_low, high_size = keywords.pop("whole_low", False), keywords.pop("high_size", None)
+        causal = keywords.pop("causal", False)
         defaults = {f"{self.kernel_argument}_initializer": "glorot_uniform", "bias_initializer": "zeros"}
         names = [f"{argument}_{kind}" for kind in _MODULES for argument in (self.kernel_argument, "bias")]
         choices = {name: keywords.pop(name, defaults.get(name)) for name in names}
@@ -119,10 +121,13 @@ class OctaveWindowLayer(keras.layers.Layer):
         self.kernel_size = reading.by_axis(kernel_size, "kernel_size", self.rank)
         self.octave = reading.check_octave(octave, self.rank)
         self.strides = reading.by_axis(strides, "strides", self.rank)
+        self.dilation_rate = reading.by_axis(dilation_rate, "dilation_rate", self.rank)
+        if self.rank == 1 and padding == "causal":
+            padding, causal = reading.causal_padding(self.kernel_size, self.dilation_rate), True
         self.padding = reading.standard_padding(padding, self.rank)
+        self.causal = reading.check_causal(self.name, causal, self.rank)
         self.data_format = reading.standard_data_format(data_format)
         self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format, self.rank)
-        self.dilation_rate = reading.by_axis(dilation_rate, "dilation_rate", self.rank)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self._choices = tuple(choices)
@@ -133,7 +138,7 @@ class OctaveWindowLayer(keras.layers.Layer):
     @property
     def window(self) -> Any:  # a `Window`, or a `TransposedWindow`
         """The source operation that the low paths follow."""
-        return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding, self.octave)
+        return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding, self.octave, self.causal)
 
     @property
     def low_dilation(self) -> tuple[int, ...]:
@@ -250,4 +255,5 @@ class OctaveWindowLayer(keras.layers.Layer):
             "high_size": self.low_input.high_size,
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
         }
-        return {**super().get_config(), **own, **choices_config(self, self._choices)}
+        causal = {"causal": self.causal} if self.rank == 1 else {}
+        return {**super().get_config(), **own, **causal, **choices_config(self, self._choices)}

@@ -100,7 +100,7 @@ class OctaveConv(base.OctaveWindowLayer):
         if blocks is not None:
             pooled = ops.average_pool(high, blocks, blocks, "valid", self.data_format)
             return WindowInput(pooled, "valid", (1,) * self.rank)
-        pooled = spatial.pool_octave(high, self.octave, self.data_format)
+        pooled = spatial.pool_octave(high, self.octave, self.data_format, self.causal)
         return WindowInput(*self.prepare_low(pooled, size), self.strides)
 
     def _to_high(self, high: Tensor | None, low: WindowInput | None, size: Sequence[Size]) -> Tensor:
@@ -159,7 +159,11 @@ class OctaveConv(base.OctaveWindowLayer):
 class OctaveConv1D(OctaveConv):
     """1-D convolution between tensors that hold their channels at two resolutions in time.
 
-    Args: as `OctaveConv2D`, with one number where that has (rows, columns); ``padding`` may be ``((before, after),)``.
+    Args: as `OctaveConv2D`, with one number where that has (rows, columns); ``padding`` may be ``((before, after),)``
+        or 'causal', as in ``keras.layers.Conv1D``.
+        causal: whether low cells are causal: cell ``i`` covers the ``octave`` positions up to ``octave * i``, so that
+            no output reads a later input than the plain layer's would. Padding 'causal' implies it. All layers that
+            hand low maps to one another must agree in it.
 
     Input: 3-D tensor (batch, steps, channels), or a list of a high map and a low one of ceil(steps / octave) steps.
     Output: the same, list or single tensor.

@@ -42,7 +42,7 @@ class OctaveConvTranspose(OctaveConv):
         """The source operation that the low paths follow."""
         assert isinstance(self.padding, str)  # see the constructor
         sizes = (self.kernel_size, self.strides, self.dilation_rate)
-        return TransposedWindow(*sizes, self.padding, self.output_padding, self.octave)
+        return TransposedWindow(*sizes, self.padding, self.output_padding, self.octave, self.causal)
 
     def _kernel_ends(self, rows: End, columns: End) -> tuple[End, End]:
         return columns, rows

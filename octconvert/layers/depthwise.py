@@ -71,7 +71,10 @@ class OctaveDepthwiseConv(base.OctaveWindowLayer):
         return outputs if len(outputs) == 2 else outputs[0]
 
     def _conv(self, x: Tensor, kernel: Tensor, padding: str, dilation: tuple[int, ...]) -> Tensor:
-        return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
+        if self.rank < 3:
+            return ops.depthwise_conv(x, kernel, self.strides, padding, self.data_format, dilation)
+        grouped = ops.reshape(kernel, (*self.kernel_size, 1, -1))  # Keras has no depthwise convolution of volumes
+        return ops.conv(x, grouped, self.strides, padding, self.data_format, dilation)
 
     def output_channels(self, input_shape: Shapes) -> tuple[int, int]:
         axis = spatial.channel_axis(self.data_format, self.rank)
@@ -125,3 +128,18 @@ class OctaveDepthwiseConv2D(OctaveDepthwiseConv):
     """
 
     rank = 2
+
+
+@keras.saving.register_keras_serializable(package="octconvert")
+class OctaveDepthwiseConv3D(OctaveDepthwiseConv):
+    """Depthwise 3-D convolution of a pair: ``high`` and ``low`` each with their own kernels, nothing between them.
+
+    Args: as `OctaveDepthwiseConv2D`, with (depth, rows, columns) where that has (rows, columns).
+
+    Input: ``[high, low]``, 5-D, or one tensor, which is convolved as it is. Output: the same.
+
+    Raises:
+        ValueError: as `OctaveConv3D`.
+    """
+
+    rank = 3

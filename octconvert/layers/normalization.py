@@ -34,7 +34,7 @@ class _PairNormalization(keras.layers.Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        octave: int = 2,
+        octave: int | Sequence[int] = 2,
         data_format: str | None = None,
         dtype: Any = None,
         name: str | None = None,
@@ -46,7 +46,7 @@ class _PairNormalization(keras.layers.Layer):
         if unknown:
             raise TypeError(f"layer '{self.name}': unexpected argument {unknown[0]!r}")
         self.epsilon, self.center, self.scale = epsilon, center, scale
-        self.octave = reading.check_octave(octave)
+        self.octave = reading.check_octave(octave, 1 if isinstance(octave, int) else len(octave))
         self.data_format = reading.standard_data_format(data_format)
         self.autocast = False
         base.set_choices(self, {**_CHOICES, **choices})
@@ -65,7 +65,7 @@ class _PairNormalization(keras.layers.Layer):
 
     def _axis(self, rank: int) -> int:
         """Channel axis of a map or of a (batch, channels) vector."""
-        return spatial.channel_axis(self.data_format) if rank == 4 else rank - 1
+        return spatial.channel_axis(self.data_format, rank - 2) if rank > 2 else rank - 1
 
     def _inputs(self, inputs: Maps) -> tuple[Tensor, Tensor]:
         high, low = reading.split_pair(inputs, self.name)
@@ -89,8 +89,9 @@ class _PairNormalization(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Maps) -> list[keras.KerasTensor]:
         high, low = reading.split_pair(inputs, self.name)
-        if len(high.shape) == 4:
-            reading.check_pair_shapes(self.name, tuple(high.shape), tuple(low.shape), self.octave, self.data_format)
+        if len(high.shape) > 2:
+            shapes, rank = (tuple(high.shape), tuple(low.shape)), spatial.rank_of(high)
+            reading.check_pair_shapes(self.name, *shapes, self.octave, self.data_format, rank)
         return [keras.KerasTensor(tuple(part.shape), dtype=self.compute_dtype) for part in (high, low)]
 
     def get_config(self) -> dict[str, Any]:
@@ -113,20 +114,21 @@ class OctaveLayerNormalization(_PairNormalization):
         center, scale: whether there is a shift (beta) and a gain (gamma) for each channel.
         octave: factor between the resolutions.
         data_format: 'channels_last' or 'channels_first'; None is Keras' default.
+        causal: of signals, as in `OctaveConv1D`.
         gamma_initializer, beta_initializer, gamma_regularizer, beta_regularizer, gamma_constraint, beta_constraint:
             as in ``keras.layers.LayerNormalization``.
 
-    Input: ``[high, low]``, maps, or (batch, channels) vectors with octave=1. Output: the same shapes.
+    Input: ``[high, low]``, maps of any rank, or (batch, channels) vectors with octave=1. Output: the same shapes.
 
     Raises:
         ValueError: unknown ``mode``, one tensor in place of a pair, or maps whose sizes do not fit ``octave``.
     """
 
-    def __init__(self, mode: str = "layer", *args: Any, **keywords: Any):
+    def __init__(self, mode: str = "layer", *args: Any, causal: bool = False, **keywords: Any):
         if mode not in MODES:
             raise ValueError(f"`mode` must be one of {', '.join(MODES)}, received: {mode!r}")
         super().__init__(*args, **keywords)
-        self.mode = mode
+        self.mode, self.causal = mode, causal
 
     def call(self, inputs: Maps) -> list[Tensor]:
         parts: Sequence[Tensor] = self._inputs(inputs)
@@ -143,11 +145,12 @@ class OctaveLayerNormalization(_PairNormalization):
     def _shared(self, parts: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
         """Sums over all channels divided by ``count``, at both resolutions: maps of one channel."""
         high, low = (ops.sum(part, axis=self._axis(len(part.shape)), keepdims=True) / count for part in parts)
-        pooled = spatial.pool_octave(high, self.octave, self.data_format)
+        pooled = spatial.pool_octave(high, self.octave, self.data_format, self.causal)
         return spatial.add_upsampled(high, low, self.octave, self.data_format), pooled + low
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mode": self.mode}
+        causal = {"causal": True} if self.causal else {}
+        return {**super().get_config(), "mode": self.mode, **causal}
 
 
 @keras.saving.register_keras_serializable(package="octconvert")
@@ -162,7 +165,7 @@ class OctaveGroupNormalization(_PairNormalization):
         epsilon, center, scale, gamma_*, beta_*: as in ``keras.layers.GroupNormalization``.
         octave, data_format: as in `OctaveConv2D`.
 
-    Input: ``[high, low]``, maps, or (batch, channels) vectors with octave=1. Output: the same shapes.
+    Input: ``[high, low]``, maps of any rank, or (batch, channels) vectors with octave=1. Output: the same shapes.
 
     Raises:
         ValueError: numbers of channels that do not add up to those of the maps.
@@ -204,7 +207,7 @@ class OctaveGroupNormalization(_PairNormalization):
     def _channel_means(self, part: Tensor) -> Tensor:
         if len(part.shape) == 2:
             return part
-        return ops.mean(part, axis=spatial.spatial_axes(self.data_format))
+        return ops.mean(part, axis=spatial.spatial_axes(self.data_format, spatial.rank_of(part)))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "high_channels": self.high_channels, "low_channels": self.low_channels}

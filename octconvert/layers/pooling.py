@@ -14,6 +14,12 @@ from octconvert.layers.window import Window
 from octconvert.octave.geometry import Octave, Padding, Shape, Size, ceil_div, factors
 
 
+class PoolingKeywords(base.LayerKeywords, total=False):
+    """Further keyword arguments of octave poolings."""
+
+    causal: bool
+
+
 class OctavePooling(keras.layers.Layer):
     """Pooling of any rank; see `OctavePooling2D`, whose arguments it has."""
 
@@ -29,8 +35,9 @@ class OctavePooling(keras.layers.Layer):
         data_format: str | None = None,
         whole_low: bool = False,
         high_size: Sequence[int | None] | None = None,
-        **keywords: Unpack[base.LayerKeywords],
+        **keywords: Unpack[PoolingKeywords],
     ):
+        causal = keywords.pop("causal", False)
         super().__init__(**keywords)
         if mode not in ("max", "mean"):
             raise ValueError(f"`mode` must be 'max' or 'mean', received: {mode!r}")
@@ -39,13 +46,14 @@ class OctavePooling(keras.layers.Layer):
         self.strides = self.pool_size if strides is None else reading.by_axis(strides, "strides", self.rank)
         self.padding = reading.standard_padding(padding, self.rank)
         self.octave = reading.check_octave(octave, self.rank)
+        self.causal = reading.check_causal(self.name, causal, self.rank)
         self.data_format = reading.standard_data_format(data_format)
         self.low_input = reading.LowInput(self.name, whole_low, high_size, self.octave, self.data_format, self.rank)
 
     @property
     def window(self) -> Window:
         """The source's pooling window."""
-        return Window(self.pool_size, self.strides, (1,) * self.rank, self.padding, self.octave)
+        return Window(self.pool_size, self.strides, (1,) * self.rank, self.padding, self.octave, self.causal)
 
     def call(self, inputs: Maps) -> Any:
         if self.low_input.whole_low:
@@ -111,6 +119,7 @@ class OctavePooling(keras.layers.Layer):
             "data_format": self.data_format,
             "whole_low": self.low_input.whole_low,
             "high_size": self.low_input.high_size,
+            **({"causal": self.causal} if self.rank == 1 else {}),
         }
 
 
@@ -118,7 +127,8 @@ class OctavePooling(keras.layers.Layer):
 class OctavePooling1D(OctavePooling):
     """Pool both maps of a pair, 3-D each, the low one with its windows where the high one's are.
 
-    Args, input, output: as `OctavePooling2D`, with one number where that has (rows, columns).
+    Args, input, output: as `OctavePooling2D`, with one number where that has (rows, columns); ``causal`` as in
+    `OctaveConv1D`.
     """
 
     rank = 1

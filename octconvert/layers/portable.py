@@ -17,7 +17,7 @@ from keras import layers
 from octconvert.layers import base
 from octconvert.layers.spatial import channel_axis, rank_of, spatial_axes
 from octconvert.layers.tensors import Tensor
-from octconvert.layers.window import Window, is_same, pools_by_two, reads_past_end
+from octconvert.layers.window import Window, is_same, pools_by_two, repeats_ends
 from octconvert.octave.geometry import Alignment, Octave, Shape, factors
 
 
@@ -56,12 +56,14 @@ def built_in(kind: str, value: Sequence[Any], x: Tensor, data_format: str, name:
     return getattr(layers, layer)(first, name=name, dtype=x.dtype, **arguments)(x)
 
 
-def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str) -> Tensor:
+def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str, causal: bool = False) -> Tensor:
     """The built-in twin of `octconvert.layers.spatial.pool_octave`; for unknown sizes too."""
     rank = rank_of(x)
     blocks = factors(octave, rank)
     if max(blocks, default=1) == 1:
         return x
+    if causal:
+        return pool_blocks(_with_first(x, blocks[0] - 1, data_format, name), blocks, data_format, name)
     sizes = [x.shape[axis] for axis in spatial_axes(data_format, rank)]
     if None not in sizes and not any(size % block for size, block in zip(sizes, blocks, strict=True)):
         return pool_blocks(x, blocks, data_format, name)
@@ -71,6 +73,14 @@ def pool_octave(x: Tensor, octave: Octave, data_format: str, name: str) -> Tenso
         halves = [min(max(block >> step, 1), 2) for block in blocks]
         x = built_in("AveragePooling", halves, x, data_format, label, padding="same")
     return x
+
+
+def _with_first(x: Tensor, count: int, data_format: str, name: str) -> Tensor:
+    """``count`` copies of the first position of a signal in front of it."""
+    axis = spatial_axes(data_format, 1)[0]
+    first = x[(slice(None),) * axis + (slice(0, 1),)]
+    first._keras_history.operation.name = f"{name}-first"
+    return layers.Concatenate(axis=axis, name=f"{name}-front", dtype=x.dtype)([*[first] * count, x])
 
 
 def pool_blocks(x: Tensor, blocks: Sequence[int], data_format: str, name: str) -> Tensor:
@@ -185,9 +195,11 @@ def _producer(x: Tensor) -> tuple[Any, Sequence[Tensor]]:
     return history.operation, node.arguments.keras_tensors
 
 
-def merge(high: Tensor, low: Tensor, octave: int, order: Iterable[int] | None, data_format: str, name: str) -> Tensor:
+def merge(
+    high: Tensor, low: Tensor, octave: Octave, order: Iterable[int] | None, data_format: str, name: str
+) -> Tensor:
     """The built-in twin of `OctaveMerge`."""
-    if octave > 1:
+    if octave != 1:
         low = upsample_to(low, octave, known_sizes(high, data_format, name), data_format, f"{name}-up")
     parts = [high, low] if order is None else _runs(high, low, order, data_format, name)
     return layers.Concatenate(axis=channel_axis(data_format, rank_of(high)), name=name, dtype=high.dtype)(parts)
@@ -195,8 +207,7 @@ def merge(high: Tensor, low: Tensor, octave: int, order: Iterable[int] | None, d
 
 def _runs(high: Tensor, low: Tensor, order: Iterable[int], data_format: str, name: str) -> list[Tensor]:
     """Runs of channels that are neighbours in both orders, cut out of high and low, in the order of the output."""
-    axis = channel_axis(data_format)
-    width = high.shape[axis]
+    width = high.shape[channel_axis(data_format, rank_of(high))]
     runs: list[list[int]] = []
     for position in map(int, order):
         if runs and position == runs[-1][1] and position != width:
@@ -212,9 +223,14 @@ def _runs(high: Tensor, low: Tensor, order: Iterable[int], data_format: str, nam
 
 def channels(x: Tensor, start: int, stop: int, data_format: str, name: str) -> Tensor:
     """Channels start..stop of ``x``; with the other data format Cropping2D crops the channel axis."""
-    width = x.shape[channel_axis(data_format)]
+    axis = channel_axis(data_format, rank_of(x))
+    width = x.shape[axis]
     if (start, stop) == (0, width):
         return x
+    if rank_of(x) != 2:
+        part = x[(slice(None),) * axis + (slice(start, stop),)]
+        part._keras_history.operation.name = name
+        return part
     cut = (start, width - stop)
     if data_format == "channels_last":
         return layers.Cropping2D(((0, 0), cut), data_format="channels_first", name=name, dtype=x.dtype)(x)
@@ -238,7 +254,7 @@ def prepare_low(
     pads = tuple(a.padding(cells[i], outputs[i]) for i, a in enumerate(alignments))
     if allow_same and all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
         return x, "same"
-    ends = [max(after, 0) if reads_past_end(a, window) else 0 for a, (_, after) in zip(alignments, pads, strict=True)]
+    ends = [max(after, 0) if repeats_ends(a, window) else 0 for a, (_, after) in zip(alignments, pads, strict=True)]
     x = repeat_edges(x, [(0, end) for end in ends], data_format, name)
     x = pad_or_crop(
         x, [(before, after - end) for (before, after), end in zip(pads, ends, strict=True)], data_format, name

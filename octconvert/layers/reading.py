@@ -10,7 +10,7 @@ from keras import backend
 
 from octconvert.layers.spatial import channel_axis, spatial_axes
 from octconvert.layers.tensors import Maps, Tensor
-from octconvert.octave.geometry import Octave, Padding, Shape, Size, ceil_div, factors
+from octconvert.octave.geometry import Octave, Padding, Shape, Size, ceil_div, factors, normal_octave
 from octconvert.octave.split import low_channels
 
 
@@ -21,7 +21,7 @@ def check_octave(octave: int | Sequence[int], rank: int = 2) -> Octave:
     if not are_powers or len(values) not in (1, rank):
         many = f", or {rank} of them" if rank > 1 else ""
         raise ValueError(f"`octave` must be a power of two (1, 2, 4 ...){many}, received: {octave!r}")
-    return values[0] if len(set(values)) == 1 else values
+    return normal_octave(values)
 
 
 def split_inputs(inputs: Maps, name: str) -> tuple[Any, Any | None]:
@@ -195,6 +195,19 @@ def standard_padding(padding: Padding, rank: int = 2) -> Padding:
     if len(pads) != rank:
         raise ValueError(message)
     return pads
+
+
+def causal_padding(kernel_size: Sequence[int], dilation_rate: Sequence[int]) -> Padding:
+    """What Keras' padding 'causal' is in other words: all zeros in front; 'valid' where there are none."""
+    before = (kernel_size[0] - 1) * dilation_rate[0]
+    return ((before, 0),) if before else "valid"
+
+
+def check_causal(name: str, causal: bool, rank: int) -> bool:
+    """Causal cells are those of signals; ValueError for maps of another rank."""
+    if causal and rank != 1:
+        raise ValueError(f"layer '{name}': causal cells are for 1-D layers, this is a {rank}-D one")
+    return bool(causal)
 
 
 def divide_filters(name: str, filters: int, ratio_out: float, groups: int) -> tuple[int, int]:

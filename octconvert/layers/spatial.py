@@ -13,7 +13,7 @@ from typing import Any
 from keras import ops
 
 from octconvert.layers.tensors import Tensor
-from octconvert.layers.window import TransposedWindow, Window, is_same, known, pools_by_two, reads_past_end
+from octconvert.layers.window import TransposedWindow, Window, is_same, known, pools_by_two, repeats_ends
 from octconvert.octave.geometry import Octave, Size, ceil_div, factors
 
 MOST_BROADCAST = 2
@@ -47,8 +47,10 @@ def _cut(x: Tensor, cuts: Mapping[int, slice]) -> Tensor:
     return x[tuple(cuts.get(axis, slice(None)) for axis in range(len(x.shape)))]
 
 
-def pool_octave(x: Tensor, octave: Octave, data_format: str) -> Tensor:
+def pool_octave(x: Tensor, octave: Octave, data_format: str, causal: bool = False) -> Tensor:
     """Average blocks of ``octave`` positions along each axis; the last, partial block averages what it has.
+
+    ``causal``: the blocks end at positions 0, ``octave``, 2 * ``octave`` ...: the first is the partial one.
 
     Keras' own 'same' would centre the blocks for octave > 2, so unknown and odd sizes are halved step by step, which
     keeps cell ``i`` on positions ``octave * i`` and up. (A last block of three at octave 4 is thus the average of a
@@ -57,6 +59,10 @@ def pool_octave(x: Tensor, octave: Octave, data_format: str) -> Tensor:
     blocks = factors(octave, rank_of(x))
     if max(blocks, default=1) == 1:
         return x
+    if causal:  # copies of the first position: the first block averages that alone
+        for axis, block in enumerate(blocks):
+            x = _repeat_ends(x, axis, (block - 1, 0), data_format)
+        return ops.average_pool(x, blocks, blocks, "valid", data_format)
     have = sizes(x, data_format)
     if known(*have) and all(size % block == 0 for size, block in zip(have, blocks, strict=True)):
         return ops.average_pool(x, blocks, blocks, "valid", data_format)
@@ -147,9 +153,9 @@ def prepare_low(
         if allow_same and all(is_same(a, cells[i], pads[i]) for i, a in enumerate(alignments)):
             return x, "same"
         for i, a in enumerate(alignments):
-            if reads_past_end(a, window):
-                x = _repeat_end(x, i, pads[i][1], data_format)
-                pads[i] = (pads[i][0], min(pads[i][1], 0))
+            if repeats_ends(a, window):
+                x = _repeat_ends(x, i, pads[i], data_format)
+                pads[i] = (min(pads[i][0], 0), min(pads[i][1], 0))
         x = pad_or_crop(x, pads, data_format, value)
         filters = [a.prefilter for a in alignments]
     else:
@@ -174,13 +180,13 @@ def pad_or_crop(x: Tensor, pads: Sequence[tuple[int, int]], data_format: str, va
     return ops.pad(x, amounts, constant_values=value) if any(map(any, amounts)) else x
 
 
-def _repeat_end(x: Tensor, axis: int, count: int, data_format: str) -> Tensor:
-    """Append ``count`` copies of what is last along a spatial axis."""
-    if count <= 0:
+def _repeat_ends(x: Tensor, axis: int, counts: tuple[int, int], data_format: str) -> Tensor:
+    """Add copies of what is first and last along a spatial axis, so many before and after."""
+    if max(counts) <= 0:
         return x
     dimension = spatial_axes(data_format, rank_of(x))[axis]
-    last = _cut(x, {dimension: slice(-1, None)})
-    return ops.concatenate([x, *[last] * count], axis=dimension)
+    first, last = (_cut(x, {dimension: end}) for end in (slice(0, 1), slice(-1, None)))
+    return ops.concatenate([*[first] * counts[0], x, *[last] * counts[1]], axis=dimension)
 
 
 def _fit_unknown(
@@ -204,15 +210,15 @@ def _fit_unknown(
             columns = zip(*table, strict=True)
             weights = tuple(ops.take(ops.convert_to_tensor(column, dtype=x.dtype), before) for column in columns)
     span = (a.kernel - 1) * a.dilation + widest
-    if reads_past_end(a, window):
-        x = _repeat_end(x, axis, widest - 1, data_format)
+    front = max(0, *(-v.first for v in variants))
+    repeated = (front, widest - 1) if repeats_ends(a, window) else (0, 0)
+    x = _repeat_ends(x, axis, repeated, data_format)
     reach = span + 2 * a.stride + window.kernel[axis] * window.dilation[axis]
     if not isinstance(window.padding, str):
         reach += max(window.padding[axis][1], 0)
-    front = max(0, *(-v.first for v in variants))
     back = max(0, *(v.first for v in variants)) + reach
     pads = [(0, 0)] * rank_of(x)
-    pads[axis] = (front, back)
+    pads[axis] = (front - repeated[0], back)
     x = pad_or_crop(x, pads, data_format, value)
     length = a.stride * (window.low_outputs(axis, size) - 1) + span
     dimension = spatial_axes(data_format, rank_of(x))[axis]

@@ -46,7 +46,8 @@ class _OfAxes:
 class Window(_OfAxes):
     """A window operation of the source model over the spatial axes; all tuples have a value for each of them.
 
-    ``padding`` is 'same', 'valid' or (before, after) for each axis; negative amounts crop.
+    ``padding`` is 'same', 'valid' or (before, after) for each axis; negative amounts crop. ``causal``: whether low
+    cells are causal ones (`octconvert.octave.geometry`).
     """
 
     kernel: tuple[int, ...]
@@ -54,6 +55,7 @@ class Window(_OfAxes):
     dilation: tuple[int, ...]
     padding: Padding
     octave: Octave
+    causal: bool = False
 
     def _axis_padding(self, axis: int) -> str | tuple[int, int]:
         return self.padding if isinstance(self.padding, str) else self.padding[axis]
@@ -77,15 +79,23 @@ class Window(_OfAxes):
     def alignment(self, axis: int, size: int | None) -> Alignment:
         """Where the low window stands along ``axis`` when the source's input has ``size`` positions."""
         before = self.before(axis, size)
-        return align(self.kernel[axis], self.strides[axis], self.dilation[axis], before, self.factor(axis))
+        return self._aligned(axis, before)
+
+    def _aligned(self, axis: int, before: int) -> Alignment:
+        """For so many zeros in front."""
+        kernel, stride, dilation = self.kernel[axis], self.strides[axis], self.dilation[axis]
+        cell = self.factor(axis)
+        if not self.causal:
+            return align(kernel, stride, dilation, before, cell)
+        most = ((kernel - 1) * dilation - before) // cell
+        return align(kernel, stride, dilation, before + (stride - 1) * (cell - 1), cell, most=most)
 
     def variants(self, axis: int, size: Size) -> list[Alignment]:
         """Every alignment that a run may need along ``axis``, by the zeros in front; one where ``size`` is known."""
         if known(size) or self.padding != "same" or self.strides[axis] == 1:
             return [self.alignment(axis, size if known(size) else None)]
-        kernel, stride, dilation = self.kernel[axis], self.strides[axis], self.dilation[axis]
-        most = (kernel - 1) * dilation // 2
-        return [align(kernel, stride, dilation, before, self.factor(axis)) for before in range(most + 1)]
+        most = (self.kernel[axis] - 1) * self.dilation[axis] // 2
+        return [self._aligned(axis, before) for before in range(most + 1)]
 
     def filtered(self, sizes: Iterable[Size]) -> bool:
         """Whether a low map of a high map of ``sizes`` may need a fixed filter in front of the window."""
@@ -103,8 +113,8 @@ class Window(_OfAxes):
         blocks = tuple(self.factor(axis) * stride for axis, stride in enumerate(self.strides))
         for axis, (size, block, stride) in enumerate(zip(sizes, blocks, self.strides, strict=True)):
             alignment = self.alignment(axis, size)
-            averages = alignment.prefilter == (1 / stride,) * stride and reads_past_end(alignment, self)
-            if not averages or size % block:
+            averages = alignment.prefilter == (1 / stride,) * stride and repeats_ends(alignment, self)
+            if not averages or alignment.first or size % block:
                 return None
         return blocks
 
@@ -114,17 +124,18 @@ def is_same(a: Alignment, cells: int, pads: tuple[int, int]) -> bool:
     return a.prefilter == (1.0,) and pads == same_padding(cells, a.kernel, a.stride, a.dilation)
 
 
-def reads_past_end(a: Alignment, window: Window) -> bool:
-    """Whether cells behind the map's end belong to no position of the source's output (one position, no padding).
+def repeats_ends(a: Alignment, window: Window) -> bool:
+    """Whether cells outside the map belong to no position of the source's output (one position, no padding).
 
-    They are then repeated, so that the fixed filter averages what there is. Anywhere else they are zeros of the source.
+    The last (of causal cells the first) is then repeated, so that the fixed filter averages what there is. For any
+    other window they are zeros of the source.
     """
-    return a.kernel == 1 and a.first == 0 and isinstance(window.padding, str)
+    return a.kernel == 1 and isinstance(window.padding, str)
 
 
 def pools_by_two(a: Alignment, window: Window) -> bool:
     """Whether the fixed filter is what an average pooling of two with 'same' padding and stride 1 does."""
-    return reads_past_end(a, window) and a.prefilter == (0.5, 0.5)
+    return repeats_ends(a, window) and a.first == 0 and a.prefilter == (0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,7 @@ class TransposedWindow(_OfAxes):
     padding: str
     output_padding: tuple[int, ...] | None
     octave: Octave
+    causal: bool = False
 
     def _span(self, axis: int) -> int:
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
@@ -164,7 +176,11 @@ class TransposedWindow(_OfAxes):
 
     def alignment(self, axis: int, size: Size) -> Alignment:
         """Of the low window; the same for every ``size``."""
-        return align(self.kernel[axis], self.strides[axis], self.dilation[axis], self.before(axis), self.factor(axis))
+        kernel, stride, dilation = self.kernel[axis], self.strides[axis], self.dilation[axis]
+        before, cell = self.before(axis), self.factor(axis)
+        if not self.causal:
+            return align(kernel, stride, dilation, before, cell)
+        return align(kernel, stride, dilation, before + (stride - 1) * (cell - 1), cell, least=-(before // cell))
 
     def strided_blocks(self, sizes: Sequence[Size]) -> None:
         """There are none: its stride leaves nothing out."""

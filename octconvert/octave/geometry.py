@@ -7,6 +7,11 @@ zeros padded in front reads source position ``s * j + d - p`` for output ``j`` a
 the ``octave`` phases. `Alignment` holds what follows from that: which cells the window starts at, whether a fixed
 filter is needed in front of it, and the matrix that turns the source taps into the low ones.
 
+**Causal cells.** Where no output may read later positions, cell ``i`` covers the positions
+``octave * i - octave + 1 .. octave * i``, and position ``t`` reads cell ``t // octave``: upsampling and all sizes stay
+as they are. With ``p + (s - 1) * (octave - 1)`` in the place of ``p`` the sum above holds for these cells, but a window
+must not reach a cell that ends behind the last position it reads: offsets are at most ``floor((k - 1 - p) / octave)``.
+
 Everything here is plain arithmetic on integers; no layer, no tensor.
 """
 
@@ -34,6 +39,11 @@ Padding: TypeAlias = str | Pads
 def factors(octave: Octave, rank: int) -> tuple[int, ...]:
     """One for each of the spatial axes."""
     return (octave,) * rank if isinstance(octave, int) else octave
+
+
+def normal_octave(octave: Octave) -> Octave:
+    """One number where all axes have the same."""
+    return octave if isinstance(octave, int) or len(set(octave)) > 1 else octave[0]
 
 
 def ceil_div(a: Size, b: int) -> Any:
@@ -107,22 +117,47 @@ def _window_start(kernel: int, stride: int, dilation: int, before: int, octave: 
     return math.floor(centre - (kernel - 1) * low_dilation / 2 + 0.5)
 
 
+def _within(taps: dict[int, np.ndarray], least: int | None, most: int | None) -> dict[int, np.ndarray]:
+    """The same coefficients, those of cells outside of ``least`` .. ``most`` moved to the nearest cell inside."""
+    moved: dict[int, np.ndarray] = {}
+    for offset, row in taps.items():
+        offset = offset if least is None else max(offset, least)
+        offset = offset if most is None else min(offset, most)
+        moved[offset] = moved.get(offset, 0) + row
+    return moved
+
+
 @functools.cache
-def align(kernel: int, stride: int, dilation: int, before: int, octave: int) -> Alignment:
+def align(
+    kernel: int,
+    stride: int,
+    dilation: int,
+    before: int,
+    octave: int,
+    least: int | None = None,
+    most: int | None = None,
+) -> Alignment:
     """The `Alignment` of an axis with ``kernel`` taps, and ``before`` zeros padded in front of the source map.
+
+    ``least``, ``most``: offsets of the first and of the last cell that the window may reach, None where any; what the
+    source reads from cells beyond them is read from these.
 
     The folded kernel fits in ``kernel`` taps for every stride-1 convolution with ``kernel > 1`` and for every usual
     strided one. Where it does not (1x1 with a stride or an odd explicit padding, 2x2 with both) a fixed averaging
     filter goes in front: "pool by the stride, then 1x1". That keeps the parameter count of the source.
     """
-    taps = _fold_taps(kernel, stride, dilation, before, octave)
+    taps = _within(_fold_taps(kernel, stride, dilation, before, octave), least, most)
     low, high = min(taps), max(taps)
     low_dilation = max(1, round(dilation / octave)) if kernel > 1 else 1
     if low_dilation == 1 and high - low + 1 > kernel and (kernel == 1 or dilation == 1):
-        return _align_with_prefilter(taps, kernel, stride, before, octave)
+        return _align_with_prefilter(taps, kernel, stride, octave, most)
     start = _window_start(kernel, stride, dilation, before, octave, low_dilation)
     if low_dilation == 1 and high - low < kernel:  # keep every folded tap inside the window
         start = min(max(start, high - kernel + 1), low)
+    if least is not None:
+        start = max(start, least)
+    if most is not None:
+        start = min(start, most - (kernel - 1) * low_dilation)
     matrix = np.zeros((kernel, kernel))
     for offset, row in taps.items():
         nearest = math.floor((offset - start) / low_dilation + 0.5)
@@ -130,13 +165,16 @@ def align(kernel: int, stride: int, dilation: int, before: int, octave: int) -> 
     return Alignment(kernel, stride, start, low_dilation, (1.0,), 0, matrix)
 
 
-def _align_with_prefilter(taps: dict[int, np.ndarray], kernel: int, stride: int, before: int, octave: int) -> Alignment:
+def _align_with_prefilter(
+    taps: dict[int, np.ndarray], kernel: int, stride: int, octave: int, most: int | None
+) -> Alignment:
     """Split the folded taps into a fixed filter and ``kernel`` taps (exact wherever the stride has such a factor)."""
-    filter_taps = _fold_taps(1, stride, 1, before if kernel == 1 else 0, octave)
+    filter_taps = taps if kernel == 1 else _fold_taps(1, stride, 1, 0, octave)
     filter_start = min(filter_taps)
     weights = np.array([filter_taps.get(t, np.zeros(1))[0] for t in range(filter_start, max(filter_taps) + 1)])
-    start = min(taps) - filter_start
-    offsets = range(min(taps), min(taps) + kernel + len(weights) - 1)
+    length = kernel + len(weights) - 1
+    first = min(taps) if most is None else min(min(taps), most - length + 1)
+    start, offsets = first - filter_start, range(first, first + length)
     folded = np.array([taps.get(t, np.zeros(kernel)) for t in offsets])
     lost = sum((row for t, row in taps.items() if t not in offsets), np.zeros(kernel))
     folded[-1] += lost

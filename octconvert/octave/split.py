@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from octconvert.octave.geometry import Pads, Shape
+from octconvert.octave.geometry import Octave, Pads, Shape, factors
 from octconvert.octave.names import HIGH, LOW
 
 
@@ -36,12 +36,12 @@ class SplitPart(NamedTuple):
     Attributes:
         suffix: of the names of its layers, '-H' or '-L'.
         channels: source indices, ascending.
-        cell: source positions along each axis that one of its positions covers.
+        cell: source positions along each axis that one of its positions covers, or one number for each axis.
     """
 
     suffix: str
     channels: np.ndarray
-    cell: int
+    cell: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +50,13 @@ class ChannelSplit:
 
     Attributes:
         mask: boolean array (channels,), true where a channel is low.
-        octave: factor between the two resolutions; 1 for tensors without extent (vectors, 1x1 maps).
+        octave: factor between the two resolutions, or one for each axis; 1 for tensors without extent (vectors, 1x1
+            maps).
         size: of the source's map, (rows, columns) for images, None where open; None for a tensor without extent.
     """
 
     mask: np.ndarray
-    octave: int
+    octave: Octave
     size: Shape | None = None
 
     @cached_property
@@ -84,12 +85,13 @@ class ChannelSplit:
         """``size`` where it does not follow from that of the low map, as ``octave`` times it; else None."""
         if self.octave == 1 or self.size is None:
             return None
-        return self.size if any(length is None or length % self.octave for length in self.size) else None
+        cells = factors(self.octave, len(self.size))
+        return self.size if any(n is None or n % cell for n, cell in zip(self.size, cells, strict=True)) else None
 
     @property
     def has_run_size(self) -> bool:
         """Whether a tensor says the rows and columns, because they are open and no high map has them."""
-        return self.whole_low and self.octave > 1 and None in (self.size or ())
+        return self.whole_low and self.octave != 1 and None in (self.size or ())
 
     @property
     def channels(self) -> int:

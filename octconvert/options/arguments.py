@@ -184,7 +184,7 @@ def _range(name: str, value: Any) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
-def _octave(name: str, value: Any) -> int:
+def _octave(name: str, value: Any) -> int | tuple[int, ...]:
     return limits.octave(value)
 
 

@@ -23,6 +23,8 @@ WHOLE: dict[str, tuple[int, int]] = {
     "steps_per_epoch": (1, 10**9),
 }
 """Name -> the least and the most, both allowed."""
+MOST_AXES = 3
+"""Axes that an option can have a number for each of."""
 DYNAMIC = "dynamic"
 """The batch of an export that is left open."""
 REAL: dict[str, tuple[float, float, str]] = {
@@ -62,16 +64,24 @@ def one_of(names: Sequence[str], name: str, option: str) -> str:
     return name
 
 
-def octave(value: Any) -> int:
-    """``value`` as an int, where it is a power of two in the range of octaves.
+def octave(value: Any) -> int | tuple[int, ...]:
+    """``value`` as an int, or as a tuple of them, where it is a power of two in the range of octaves or several.
 
     Raises:
         UsageError: it is not.
     """
+    factors = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not 0 < len(factors) <= MOST_AXES or not all(map(_is_octave, factors)):
+        most = WHOLE["octave"][1]
+        raise UsageError(
+            f"`octave` must be a power of two (1, 2, 4 ... {most}), or one for each axis, received {shown(value)}"
+        )
+    return tuple(map(int, factors)) if isinstance(value, (tuple, list)) else int(value)
+
+
+def _is_octave(value: Any) -> bool:
     least, most = WHOLE["octave"]
-    if not _is_whole(value) or not least <= int(value) <= most or int(value) & (int(value) - 1):
-        raise UsageError(f"`octave` must be a power of two (1, 2, 4 ... {most}), received {shown(value)}")
-    return int(value)
+    return _is_whole(value) and least <= int(value) <= most and not int(value) & (int(value) - 1)
 
 
 def real(name: str, value: Any) -> float:

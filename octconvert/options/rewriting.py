@@ -29,7 +29,9 @@ class RewritingOptions:
     """
 
     alpha: float = option(0.5, "share of the channels that become low, from 0 to 1 (one low map, no high one)")
-    octave: int = option(2, "factor between the two resolutions, a power of two; 1 changes no resolution")
+    octave: int | tuple[int, ...] = option(
+        2, "factor between the two resolutions, a power of two, or one for each axis; 1 changes no resolution"
+    )
     alpha_map: tuple[tuple[str, float], ...] = option((), "another alpha for the layers whose name matches")
     interior: float | None = option(
         None, "another alpha for the tensors inside blocks, which a skip connection leads around"

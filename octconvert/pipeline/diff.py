@@ -8,6 +8,7 @@ from typing import Any
 
 from octconvert.costs.cost import measure
 from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.octave.geometry import Octave
 from octconvert.octave.names import HL, LH, LL, LOW
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
@@ -103,5 +104,5 @@ def _paths(layer: Any) -> list[tuple[str, str]]:
     return [path for path in paths if getattr(layer, f"{''.join(path)}_kernel", None) is not None]
 
 
-def _octave_of(graph: CallGraph, parts: list[Call]) -> int:
+def _octave_of(graph: CallGraph, parts: list[Call]) -> Octave:
     return next((call.operation.octave for call in parts if hasattr(call.operation, "octave")), 2)

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from octconvert.costs.macs import call_macs
 from octconvert.model.graph import OPERATION, CallGraph, Shape
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import Octave, ceil_div, factors
 from octconvert.octave.names import PARTS
 from octconvert.octave.split import ChannelSplit
 
@@ -44,9 +44,11 @@ def map_sizes(graph: CallGraph, shape: Shape) -> Shape:
     return (*graph.size_of(shape), shape[graph.channel_axis]) if graph.is_map(shape) else tuple(shape[1:])
 
 
-def part_shape(graph: CallGraph, shape: Shape, channels: int, octave: int) -> Shape | None:
+def part_shape(graph: CallGraph, shape: Shape, channels: int, octave: Octave) -> Shape | None:
     """(rows, columns, channels) of one map of a pair; None where it has no channels."""
-    sizes = (None if size is None else ceil_div(size, octave) for size in map_sizes(graph, shape)[:-1])
+    size = map_sizes(graph, shape)[:-1]
+    cells = factors(octave, len(size))
+    sizes = (None if length is None else ceil_div(length, cell) for length, cell in zip(size, cells, strict=True))
     return (*sizes, channels) if channels else None
 
 

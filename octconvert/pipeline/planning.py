@@ -95,7 +95,7 @@ def times_of(
 
 def calibrates(planned: Planned) -> bool:
     """Whether there is anything to calibrate: with octave=1 the function is unchanged."""
-    return planned.converts and planned.options.octave > 1 and planned.options.weights != "fresh"
+    return planned.converts and planned.options.octave != 1 and planned.options.weights != "fresh"
 
 
 def timing_of(options: DeploymentOptions) -> BenchSettings:

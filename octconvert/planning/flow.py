@@ -114,11 +114,13 @@ class _NoNumbers:
         raise LookupError("balance")
 
 
-def too_small(graph: CallGraph, shape: Shape, min_size: int) -> str:
-    """Why a map of this shape stays plain for its size; empty where it need not."""
+def too_small(graph: CallGraph, shape: Shape, options: RewritingOptions) -> str:
+    """Why a map of this shape stays plain for its size along the axes that are divided; empty where it need not."""
     if not graph.is_map(shape) or graph.is_vector(shape):
         return ""
     sizes = graph.size_of(shape)
-    if all(size is None or size >= min_size for size in sizes):
+    kept = isinstance(options.octave, tuple) and [cell == 1 for cell in options.octave]
+    divided = [size for i, size in enumerate(sizes) if not (kept and kept[i])]
+    if all(size is None or size >= options.min_size for size in divided):
         return ""
-    return f"{'x'.join(map(str, sizes))} map, below min_size {min_size}"
+    return f"{'x'.join(map(str, sizes))} map, below min_size {options.min_size}"

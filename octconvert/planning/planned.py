@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
+from octconvert.octave.geometry import normal_octave
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.layout import Layout
 from octconvert.planning.layouts import layout_from_options, layout_from_plan
 from octconvert.planning.plans import plan_of
 from octconvert.results.plan import Plan
+from octconvert.text.words import plural
+
+_AXES = {1: "steps", 2: "rows and columns", 3: "depth, rows and columns"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +37,12 @@ class Planned:
 
     @classmethod
     def from_options(cls, graph: CallGraph, options: RewritingOptions) -> Planned:
-        """Plan a model by the user's options."""
+        """Plan a model by the user's options.
+
+        Raises:
+            UsageError: they do not fit the model.
+        """
+        options = _fitted(options, graph)
         return cls.of(layout_from_options(graph, options), options)
 
     @classmethod
@@ -45,7 +55,8 @@ class Planned:
         Raises:
             UsageError: the plan does not fit the model.
         """
-        return cls.of(layout_from_plan(graph, plan, where=where), plan.options())
+        options = _fitted(plan.options(), graph, f"{where}: ")
+        return cls.of(layout_from_plan(graph, replace(plan, octave=options.octave), where=where), options)
 
     @classmethod
     def of(cls, layout: Layout, options: RewritingOptions) -> Planned:
@@ -56,6 +67,13 @@ class Planned:
     def graph(self) -> CallGraph:
         """The calls of the model that is rewritten."""
         return self.layout.graph
+
+    @property
+    def octave(self) -> int:
+        """For calibration, which is for one factor along all axes."""
+        octave = self.options.octave
+        assert isinstance(octave, int)
+        return octave
 
     @property
     def converts(self) -> bool:
@@ -84,3 +102,18 @@ class Planned:
         plain_calls = {**self.plain_calls, **(calls or {})}
         layout = layout_from_plan(self.graph, self.plan, plain_calls, plain_outputs=outputs)
         return replace(Planned.of(layout, self.options), plain_calls=plain_calls)
+
+
+def _fitted(options: RewritingOptions, graph: CallGraph, where: str = "") -> RewritingOptions:
+    """The options with one octave where all axes have the same.
+
+    Raises:
+        UsageError: there are not as many octaves as the model's maps have axes; the message begins with ``where``.
+    """
+    octave = options.octave
+    if isinstance(octave, tuple) and len(octave) != graph.rank:
+        raise UsageError(
+            f"{where}`octave` {','.join(map(str, octave))} has {plural(len(octave), 'number')}, "
+            f"but the maps of '{graph.model.name}' have {_AXES[graph.rank]}"
+        )
+    return replace(options, octave=normal_octave(octave))

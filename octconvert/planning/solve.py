@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from octconvert.model.graph import OPERATION, Call, CallGraph, same_key
+from octconvert.octave.geometry import Octave
 from octconvert.octave.split import ChannelSplit, low_channels
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.layout import Decisions, Layout
@@ -109,7 +110,7 @@ def _not_whole_low(traced: Traced, low: np.ndarray, options: RewritingOptions) -
     """Tensor -> why it can not be whole-low, as it would be: no high map says what its rows and columns are."""
     graph, octave = traced.graph, options.octave
     splits = {tensor: _split(graph, tensor, low[numbers], octave) for tensor, numbers in traced.channels.items()}
-    whole = {tensor: split for tensor, split in splits.items() if split.whole_low and split.octave > 1}
+    whole = {tensor: split for tensor, split in splits.items() if split.whole_low and split.octave != 1}
     refused = {
         tensor: OPEN_SIZE
         for tensor, split in whole.items()
@@ -189,7 +190,7 @@ def _refusal(index: int, group: TiedProducers, facts: _Facts, choose: Choose) ->
     return "" if any(low_channels(alpha, run) for run in group.runs) else NO_LOW_CHANNEL
 
 
-def _split(graph: CallGraph, tensor: int, mask: np.ndarray, octave: int) -> ChannelSplit:
+def _split(graph: CallGraph, tensor: int, mask: np.ndarray, octave: Octave) -> ChannelSplit:
     """The split of a tensor; vectors and 1x1 maps have one resolution."""
     entry = graph.tensors[tensor]
     if graph.is_vector(entry.shape):

@@ -36,7 +36,7 @@ class Problem:
 
     @classmethod
     def of(cls, graph: CallGraph, options: RewritingOptions, choose: Choose) -> Problem:
-        return cls(graph, options, small_maps(graph, options.min_size), choose)
+        return cls(graph, options, small_maps(graph, options), choose)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Traced:
         return trace is not None and trace.reads
 
 
-def small_maps(graph: CallGraph, min_size: int) -> dict[object, str]:
+def small_maps(graph: CallGraph, options: RewritingOptions) -> dict[object, str]:
     """Call key -> why its map is too small for a pair.
 
     A layer that is called on maps of several sizes (a head on all levels of a pyramid) has one set of weights and one
@@ -72,7 +72,7 @@ def small_maps(graph: CallGraph, min_size: int) -> dict[object, str]:
     for call in graph.calls:
         if call.kind == OPERATION:
             shape = graph.tensors[call.outputs[0]].shape
-            counted[call.key].append((_positions(graph, shape), too_small(graph, shape, min_size)))
+            counted[call.key].append((_positions(graph, shape), too_small(graph, shape, options)))
     reasons = {}
     for key, calls in counted.items():
         small = [(positions, reason) for positions, reason in calls if reason]
@@ -144,8 +144,8 @@ def _trace_call(
 
 def _shrinks(call: Call, problem: Problem, channels: Mapping[int, np.ndarray]) -> str:
     """Why a pair ends where its map gets too small. One that was too small before is that of a shared layer."""
-    graph, min_size = problem.graph, problem.options.min_size
+    graph, options = problem.graph, problem.options
     before = [graph.tensors[tensor].shape for tensor in call.inputs if tensor in channels]
-    if any(too_small(graph, shape, min_size) for shape in before):
+    if any(too_small(graph, shape, options) for shape in before):
         return ""
-    return too_small(graph, graph.tensors[call.outputs[0]].shape, min_size)
+    return too_small(graph, graph.tensors[call.outputs[0]].shape, options)

@@ -41,7 +41,9 @@ def _parsed(hint: Any, value: Any, where: str, key: str) -> Any:
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
             return None
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+        choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
+        of_lists = [choice for choice in choices if typing.get_origin(choice) is tuple]
+        hint = (of_lists if of_lists and isinstance(value, list) else choices)[0]
     if dataclasses.is_dataclass(hint):
         return read_value(typing.cast(type, hint), value, f"{where}: {key}")
     if typing.get_origin(hint) is tuple:

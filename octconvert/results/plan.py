@@ -123,7 +123,7 @@ class Plan(Shown):
     """
 
     model: str
-    octave: int
+    octave: int | tuple[int, ...]
     min_size: int
     stride_mode: str
     weights: str

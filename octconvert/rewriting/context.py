@@ -18,6 +18,7 @@ from octconvert.rewriting.new_layers import NewLayers, TunedWeights
 from octconvert.rewriting.pairs import Pairs
 from octconvert.rewriting.record import Record
 from octconvert.rewriting.weights import WeightMover
+from octconvert.rules.causality import is_causal
 from octconvert.rules.protocols import Arguments, Changes, NewCallable, Value, Weights
 
 
@@ -34,10 +35,15 @@ class RewriteContext:
         self.planned, self.record = planned, Record()
         self.graph, self.options = planned.graph, planned.options
         self.data_format, self.octave = planned.graph.data_format, planned.options.octave
+        self.causal = is_causal(planned.graph)
         self.names = Names(planned.layout)
         self.pairs = Pairs(planned, self.names)
         self._mover = WeightMover(planned.options.weights == "fresh")
         self._layers = NewLayers(planned, self.names, self._mover, self.record, tuned)
+        if self.causal and self.octave != 1:
+            self.note(
+                "the model is causal: low cells end at the position that they replace, so nothing reads later inputs"
+            )
         self._uses = Counter(call.key for call in planned.graph.calls)
 
     # -- the plan and the source --

@@ -19,7 +19,7 @@ from octconvert.model.call_arguments import tensors_read
 from octconvert.model.functional import nested_arguments
 from octconvert.model.graph import Shape
 from octconvert.model.opening import time_distributed_model
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import ceil_div, factors
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting.context import RewriteContext
 from octconvert.rewriting.names import layer_name
@@ -137,9 +137,9 @@ class NestedModels:
         for suffix, channels, cell in split.parts:
             part = list(shape)
             if graph.is_map(shape):
-                for axis in graph.spatial_axes:
+                for axis, block in zip(graph.spatial_axes, factors(cell, graph.rank), strict=True):
                     size = part[axis]
-                    part[axis] = None if size is None else ceil_div(size, cell)
+                    part[axis] = None if size is None else ceil_div(size, block)
             part[channel_axis] = len(channels)
             inputs.append(keras.Input(batch_shape=tuple(part), dtype=tensor.dtype, name=layer_name(tensor) + suffix))
         if split.has_run_size:

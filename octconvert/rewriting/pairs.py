@@ -9,7 +9,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from octconvert.layers import OctaveMerge, portable
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import ceil_div, factors
 from octconvert.octave.names import HIGH, LOW, SUFFIXES
 from octconvert.octave.split import Pair
 from octconvert.planning.planned import Planned
@@ -81,12 +81,13 @@ class Pairs:
         """The pair with pending padding applied (planning made sure that it lines up)."""
         if value.pads is None:
             return value
-        octave, axes = value.split.octave, self._graph.spatial_axes
+        axes = self._graph.spatial_axes
+        blocks = factors(value.split.octave, len(axes))
         size = value.size(axes)
         cells = [value.low.shape[axis] for axis in axes]
         low_pads = tuple(
-            (before // octave, _low_after(length, cell, before, after, octave))
-            for length, cell, (before, after) in zip(size, cells, value.pads, strict=True)
+            (before // block, _low_after(length, cell, before, after, block))
+            for length, cell, (before, after), block in zip(size, cells, value.pads, blocks, strict=True)
         )
         padded = tuple(
             None if length is None else length + before + after

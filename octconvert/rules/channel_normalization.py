@@ -17,7 +17,7 @@ from octconvert.layers import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
@@ -42,6 +42,7 @@ def _refusal(call: Call, flow: Flow) -> str:
 class _JointNormalizationRule(Rule):
     """The common part; ``arguments`` are those of the new layer besides the source's own."""
 
+    ranks = ANY_RANK
     arguments: ClassVar[dict[str, Any]] = {}
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -56,7 +57,8 @@ class _JointNormalizationRule(Rule):
 
     def make(self, call: Call, build: Build) -> Layer:
         """The layer for the call."""
-        return build.make(OctaveLayerNormalization, {**_common(call, build), **self.arguments})
+        causal = {"causal": True} if build.causal else {}
+        return build.make(OctaveLayerNormalization, {**_common(call, build), **causal, **self.arguments})
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         value, split = build.settled(values[0]), build.pair_split(call)

@@ -1,7 +1,7 @@
-"""Conv2D of a pair or a plain tensor -> octave convolution.
+"""Conv1D, Conv2D or Conv3D of a pair or a plain tensor -> octave convolution.
 
 A convolution is where a channel split may change: it takes any input split, and its output split is free. One group a
-channel makes it a depthwise convolution, which carries the split. A Conv2D of a 1x1 map stays a Conv2D, with its
+channel makes it a depthwise convolution, which carries the split. One of a 1x1 map stays what it is, with its
 kernel's channels gathered into the order of the joined pair.
 """
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import Layer, layers
 
 from octconvert.model.copying import config_of
 from octconvert.model.graph import Call, CallGraph
 from octconvert.rules import depthwise
 from octconvert.rules.activations import activated, linear_part, produce
 from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
-from octconvert.rules.octave_convolution import CONV_ARGUMENTS, octave_convolution, refusal
+from octconvert.rules.octave_convolution import CONV_ARGUMENTS, explicit_padding, octave_convolution, refusal
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import CONV, Traits, convolution_stage, convolution_traits
@@ -27,7 +27,7 @@ from octconvert.rules.vectors import vector_layer
 
 @register
 class ConvolutionRule(Rule):
-    """Conv2D, grouped or not; one group a channel is a depthwise convolution. Conv1D and Conv3D in their own models."""
+    """A convolution, grouped or not; one group a channel is a depthwise convolution."""
 
     ranks = ANY_RANK
     layers = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
@@ -38,7 +38,7 @@ class ConvolutionRule(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, channels = call.operation, flow.channels()
-        reason = _other_rank(layer, flow) or refusal(call, flow)
+        reason = refusal(call, flow)
         if reason:
             return stop(call, reason)
         if depthwise.is_depthwise(layer, flow.shape()[flow.graph.channel_axis]):
@@ -73,20 +73,8 @@ class ConvolutionRule(Rule):
         return keras.ops.convert_to_numpy(layer.kernel).astype("float64").reshape(-1, *layer.kernel.shape[2:])
 
 
-def _other_rank(layer: Any, flow: Flow) -> str:
-    """Why a convolution stays plain for its rank; empty where it need not."""
-    rank = flow.graph.rank
-    if layer.rank != rank:
-        return f"{type(layer).__name__}: the {rank}-D convolutions of this model are converted"
-    if layer.padding == "causal":
-        return "causal: a low cell covers the next position as well"
-    if rank != 2 and layer.groups > 1:
-        return f"grouped {rank}-D convolution"
-    return ""
-
-
-def _arguments(layer: layers.Conv2D) -> Config:
-    """Arguments of the octave layer that the Conv2D has, too."""
+def _arguments(layer: Layer) -> Config:
+    """Arguments of the octave layer that the convolution has, too."""
     config = config_of(layer)
     kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
-    return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": layer.padding}
+    return {**kept, "filters": layer.filters, "kernel_size": layer.kernel_size, "padding": explicit_padding(layer)}

@@ -32,7 +32,7 @@ class DenseRule(Rule):
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
         shape = graph.tensors[call.inputs[0]].shape
         is_last = graph.channel_axis == len(shape) - 1
-        return graph.rank == 2 and graph.is_map(shape) and is_last and not graph.is_vector(shape)
+        return graph.is_map(shape) and is_last and not graph.is_vector(shape)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         layer, convolution = call.operation, self.is_convolution(call, flow.graph)
@@ -46,7 +46,8 @@ class DenseRule(Rule):
         if not self.is_convolution(call, build.graph):
             return [vector_layer(call, values[0], build.split(call), build, "units")]
         layer = call.operation
-        kernel = ops.convert_to_numpy(layer.kernel)[None, None]
+        kernel = ops.convert_to_numpy(layer.kernel)
+        kernel = kernel.reshape(*(1,) * build.graph.rank, *kernel.shape)
         return [octave_convolution(call, values[0], build.split(call), build, _as_convolution(layer, build), kernel)]
 
     def linear_output(self, call: Call, part: str, inputs: list[Any]) -> Any:
@@ -73,9 +74,9 @@ def _refusal(call: Call, flow: Flow, convolution: bool) -> str:
 
 
 def _as_convolution(layer: Layer, build: Build) -> Config:
-    """Arguments of the Conv2D that computes the same as the Dense."""
+    """Arguments of the convolution that computes the same as the Dense."""
     config = config_of(layer)
     kept = {key: config[key] for key in CONV_ARGUMENTS if key in config}
-    ones = {key: (1, 1) for key in ("kernel_size", "strides", "dilation_rate")}
+    ones = {key: (1,) * build.graph.rank for key in ("kernel_size", "strides", "dilation_rate")}
     size = {"filters": layer.kernel.shape[-1], "use_bias": layer.bias is not None}
     return {**kept, **ones, **size, "groups": 1, "padding": "same", "data_format": build.data_format}

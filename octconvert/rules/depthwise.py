@@ -1,4 +1,4 @@
-"""DepthwiseConv2D of a pair -> OctaveDepthwiseConv2D: every channel stays in its map, so the split is carried."""
+"""Depthwise convolution of a pair -> the same of each map: every channel stays in its map, so the split is carried."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, Layer, layers
 
-from octconvert.layers import OctaveDepthwiseConv2D, portable
+from octconvert.layers import OctaveDepthwiseConv1D, OctaveDepthwiseConv2D, OctaveDepthwiseConv3D, portable
+from octconvert.layers.depthwise import OctaveDepthwiseConv
 from octconvert.layers.kernels import fold_kernel
 from octconvert.layers.window import Window
 from octconvert.model.copying import config_of
@@ -16,8 +17,9 @@ from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.names import HIGH, LOW
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, linear_part, refusal, without_layer
-from octconvert.rules.base import Rule, Trace, stop
-from octconvert.rules.octave_convolution import low_input
+from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
+from octconvert.rules.octave_convolution import cells, explicit_padding, low_input
+from octconvert.rules.octave_convolution import refusal as convolution_refusal
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
 from octconvert.rules.traits import DEPTHWISE, Traits, convolution_stage, convolution_traits
@@ -37,19 +39,26 @@ _ARGUMENTS = [
     "dtype",
     "trainable",
 ]
+_SOURCE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_BY_RANK: dict[int, type[OctaveDepthwiseConv]] = {
+    1: OctaveDepthwiseConv1D,
+    2: OctaveDepthwiseConv2D,
+    3: OctaveDepthwiseConv3D,
+}
 _KINDS = ("initializer", "regularizer", "constraint")
 
 
 def is_depthwise(layer: Layer, channels: int | None) -> bool:
-    """Whether a convolution is depthwise: a DepthwiseConv2D, or a Conv2D with one group a channel."""
-    return isinstance(layer, layers.DepthwiseConv2D) or (channels is not None and layer.groups == channels > 1)
+    """Whether a convolution is depthwise: a DepthwiseConv2D, or a Conv2D with one group a channel; at any rank."""
+    return isinstance(layer, _SOURCE) or (channels is not None and layer.groups == channels > 1)
 
 
 @register
 class DepthwiseConvolutionRule(Rule):
-    """DepthwiseConv2D with any depth multiplier."""
+    """DepthwiseConv1D and DepthwiseConv2D with any depth multiplier."""
 
-    layers = (layers.DepthwiseConv2D,)
+    ranks = ANY_RANK
+    layers = _SOURCE
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
         return True
@@ -72,11 +81,11 @@ def trace(call: Call, flow: Flow) -> Trace:
     layer, channels = call.operation, flow.channels()
     if channels is None:
         return Trace((None,), reads=False)
-    if layer.data_format != flow.graph.data_format:
-        return stop(call, f"{layer.data_format} in a {flow.graph.data_format} model")
+    reason = convolution_refusal(call, flow)
+    if reason:
+        return stop(call, reason)
     multiplier = (flow.output_shape()[flow.graph.channel_axis] or 0) // len(channels)
-    reason = flow.bias_refusal() or flow.portable_refusal()
-    reason = reason or refusal(layer.activation, flow, multiplier * len(channels))
+    reason = refusal(layer.activation, flow, multiplier * len(channels))
     if reason:
         return stop(call, reason)
     if flow.is_vector():
@@ -85,20 +94,21 @@ def trace(call: Call, flow: Flow) -> Trace:
 
 
 def depthwise_config(layer: Layer) -> Config:
-    """Arguments of an OctaveDepthwiseConv2D from a DepthwiseConv2D, or a Conv2D with one group a channel."""
+    """Arguments of a depthwise octave convolution from a depthwise one, or one with one group a channel."""
     config = config_of(layer)
     kept = {key: config[key] for key in _ARGUMENTS if key in config}
     prefix = "depthwise" if "depthwise_initializer" in config else "kernel"
+    kept["padding"] = explicit_padding(layer)
     kept |= {f"depthwise_{kind}": config[f"{prefix}_{kind}"] for kind in _KINDS}
     return {**kept, "depth_multiplier": _depthwise_kernel(layer).shape[-1]}
 
 
 def _depthwise_kernel(layer: Layer) -> np.ndarray:
-    """(rows, columns, channels, multiplier); a grouped kernel is (rows, columns, 1, channels * multiplier)."""
+    """(..., channels, multiplier); a grouped kernel is (..., 1, channels * multiplier)."""
     kernel = keras.ops.convert_to_numpy(layer.kernel)
-    if isinstance(layer, layers.DepthwiseConv2D):
+    if isinstance(layer, _SOURCE):
         return kernel
-    return kernel.reshape(*kernel.shape[:2], layer.groups, -1)
+    return kernel.reshape(*kernel.shape[:-2], layer.groups, -1)
 
 
 def rewrite(
@@ -115,9 +125,9 @@ def rewrite(
         call: of the source model.
         value: that the convolution reads.
         build: of the rewriter.
-        config: arguments of the DepthwiseConv2D that computes the same; None takes the layer's.
+        config: arguments of the depthwise convolution that computes the same; None takes the layer's.
         suffix: of the new layer's name.
-        kernel: of that DepthwiseConv2D; None takes the layer's.
+        kernel: of that depthwise convolution; None takes the layer's.
     """
     layer = call.operation
     config = without_layer(depthwise_config(layer), layer) if config is None else config
@@ -136,8 +146,8 @@ def rewrite(
 def _carried(value: Pair, build: Build, config: Config, multiplier: int) -> ChannelSplit:
     """Split of the output, of which a separable convolution's source has no tensor."""
     window, size = _window(value, build, config), value.size(build.graph.spatial_axes)
-    rows, columns = (window.output(axis, length) for axis, length in enumerate(size))
-    return ChannelSplit(np.repeat(value.split.mask, multiplier), value.split.octave, (rows, columns))
+    size = tuple(window.output(axis, length) for axis, length in enumerate(size))
+    return ChannelSplit(np.repeat(value.split.mask, multiplier), value.split.octave, size)
 
 
 def _name(layer: Layer, suffix: str, build: Build) -> str:
@@ -148,7 +158,7 @@ def _name(layer: Layer, suffix: str, build: Build) -> str:
 def _window(value: Pair, build: Build, config: Config) -> Window:
     padding = config["padding"] if value.pads is None else value.pads
     sizes = (tuple(config["kernel_size"]), tuple(config["strides"]), tuple(config["dilation_rate"]))
-    return Window(*sizes, padding, build.octave)
+    return Window(*sizes, padding, build.octave, build.causal)
 
 
 def _low_kernel(value: Pair, build: Build, window: Window, kernel: np.ndarray) -> np.ndarray:
@@ -161,25 +171,26 @@ def _octave(
     call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
 ) -> list[KerasTensor] | KerasTensor:
     window = _window(value, build, config)
-    config = {**config, "padding": window.padding, "octave": build.octave, **low_input(value)}
+    config = {**config, "padding": window.padding, **cells(build), **low_input(value)}
 
-    def fill(layer: OctaveDepthwiseConv2D) -> None:
+    def fill(layer: OctaveDepthwiseConv) -> None:
         low_kernel = _low_kernel(value, build, window, kernel)
-        values = {"hh_kernel": kernel[:, :, value.split.high], "ll_kernel": low_kernel[:, :, value.split.low]}
+        values = {"hh_kernel": kernel[..., value.split.high, :], "ll_kernel": low_kernel[..., value.split.low, :]}
         if bias is not None:
             numbers = keras.ops.convert_to_numpy(bias)
             values |= {"high_bias": numbers[out.high], "low_bias": numbers[out.low]}
         build.assign(layer, values)
 
-    layer = build.filled(call, "depthwise", lambda: build.make(OctaveDepthwiseConv2D, config), fill)
+    layer = build.filled(call, "depthwise", lambda: build.make(_BY_RANK[build.graph.rank], config), fill)
     return layer(value.inputs)
 
 
 def _plain(call: Call, value: KerasTensor, build: Build, config: Config, kernel: np.ndarray) -> KerasTensor:
-    def fill(layer: layers.DepthwiseConv2D) -> None:
+    def fill(layer: Layer) -> None:
         build.set_weights(layer, [build.tuned(call, "depthwise").get("kernel", kernel)])
 
-    return build.filled(call, "depthwise", lambda: build.make(layers.DepthwiseConv2D, config), fill)(value)
+    layer_class = layers.DepthwiseConv1D if build.graph.rank == 1 else layers.DepthwiseConv2D
+    return build.filled(call, "depthwise", lambda: build.make(layer_class, config), fill)(value)
 
 
 def _portable(

@@ -14,6 +14,7 @@ from keras import layers
 
 from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import Call
+from octconvert.octave.geometry import Octave
 from octconvert.rules.activations import activated, activation_name, elementwise, rectifier_limit, refusal
 from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
@@ -161,14 +162,15 @@ class PReLURule(Rule):
         def weights(channels: np.ndarray) -> list[np.ndarray]:
             part = alpha if alpha.shape[axis] == 1 else alpha.take(channels, axis=axis)
             pooled = of_maps and channels is split.low
-            return [_pooled(part, split.octave, build.data_format) if pooled else part]
+            return [_pooled(part, split.octave, build) if pooled else part]
 
-        if of_maps and split.octave > 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
+        if of_maps and split.octave != 1 and any(alpha.shape[a - 1] > 1 for a in build.graph.spatial_axes):
             build.note(f"'{call.name}' has slopes for each position; those of low channels are averaged")
         build.account(call, alpha.size - sum(weights(part.channels)[0].size for part in split.parts))
         return [build.dual(call, values, weights)]
 
 
-def _pooled(part: np.ndarray, octave: int, data_format: str) -> np.ndarray:
+def _pooled(part: np.ndarray, octave: Octave, build: Build) -> np.ndarray:
     """Slopes (without batch axis) at the low resolution."""
-    return keras.ops.convert_to_numpy(pool_octave(keras.ops.convert_to_tensor(part[None]), octave, data_format))[0]
+    slopes = keras.ops.convert_to_tensor(part[None])
+    return keras.ops.convert_to_numpy(pool_octave(slopes, octave, build.data_format, build.causal))[0]

@@ -117,7 +117,7 @@ def _fitted(call: Call, argument: int, value: keras.KerasTensor, build: Build) -
     if split.octave == 1 or not build.graph.is_map(shape) or build.graph.is_vector(shape):
         return value
     name = build.name(f"{call.operation.name}-pool{argument}")
-    pooled = portable.pool_octave(value, build.octave, build.data_format, name)
+    pooled = portable.pool_octave(value, build.octave, build.data_format, name, build.causal)
     return Pair(None if split.whole_low else value, pooled, split)
 
 
@@ -131,7 +131,7 @@ def _own_axis(shape: Shape, output: Shape, graph: CallGraph) -> int | None:
 
 def _is_whole_low(pair: Pair) -> bool:
     """Whether it is one map at the low resolution, with no padding left to be applied."""
-    return pair.high is None and pair.pads is None and pair.split.octave > 1
+    return pair.high is None and pair.pads is None and pair.split.octave != 1
 
 
 def _may_add_to_columns(call: Call, flow: Flow) -> bool:

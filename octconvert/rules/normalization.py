@@ -54,11 +54,13 @@ class BatchNormalizationRule(Rule):
 class NormalizationRule(Rule):
     """Normalization with one mean and variance for each channel, or one for all."""
 
+    ranks = ANY_RANK
     layers = (layers.Normalization,)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        layer = call.operation
-        if layer.invert or not set(layer.axis or ()) <= {flow.graph.channel_axis, -1}:
+        layer, shape = call.operation, flow.shape()
+        axes = {axis % len(shape) for axis in layer.axis or ()}
+        if layer.invert or not axes <= {flow.graph.axis_of_channels(shape)}:
             return stop(call, "normalises more than the channels")
         return carry(flow.channels())
 

@@ -13,6 +13,7 @@ from octconvert.layers import (
     OctaveConv3DTranspose,
     OctaveDepthwiseConv1D,
     OctaveDepthwiseConv2D,
+    OctaveDepthwiseConv3D,
     OctaveMerge,
     OctavePooling1D,
     OctavePooling3D,
@@ -35,6 +36,7 @@ from octconvert.rules.traits import (
 )
 
 _OTHER_RANK = Traits(no_inference_form="octave layers along one or three axes")
+_OWN_FACTORS = Traits(no_inference_form="octave layers with a factor for each axis")
 TO_HIGH = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
 TO_LOW = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
 
@@ -62,6 +64,8 @@ class OctaveDepthwiseFamily(Family):
 
 def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_low: tuple[OctavePath, ...]) -> Traits:
     """With the paths and outputs that this layer has."""
+    if isinstance(layer.octave, tuple):
+        return _OWN_FACTORS
     outputs = []
     for resolution, paths, bias in ((HIGH, to_high, "high_bias"), (LOW, to_low, "low_bias")):
         present = tuple(path for path in paths if getattr(layer, path.kernel, None) is not None)
@@ -110,6 +114,7 @@ class OtherRankFamily(Family):
         OctaveConv1DTranspose,
         OctaveConv3DTranspose,
         OctaveDepthwiseConv1D,
+        OctaveDepthwiseConv3D,
         OctavePooling1D,
         OctavePooling3D,
     )
@@ -127,5 +132,7 @@ class OctaveMergeFamily(Family):
     def traits(self, operation: Any) -> Traits:
         if any(len(tensor.shape) != 4 for node in operation._inbound_nodes for tensor in node.output_tensors):
             return _OTHER_RANK
+        if isinstance(operation.octave, tuple):
+            return _OWN_FACTORS
         order = None if operation.order is None else tuple(operation.order)
         return Traits(merge=PairMerge(operation.octave, order), data_format=operation.data_format)

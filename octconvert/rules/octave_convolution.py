@@ -10,15 +10,16 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-from keras import layers
+from keras import Layer, layers
 
 from octconvert.layers import OctaveConv1D, OctaveConv2D, OctaveConv3D
 from octconvert.layers.conv import OctaveConv
 from octconvert.layers.kernels import fold_kernel, grouped_part
 from octconvert.layers.portable_conv import PortableConv
+from octconvert.layers.reading import causal_padding
 from octconvert.layers.window import Window
 from octconvert.model.graph import Call, Shape
-from octconvert.octave.geometry import ceil_div, output_size
+from octconvert.octave.geometry import Padding, ceil_div, output_size
 from octconvert.octave.names import HH, HL, LH, LL
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rules.activations import activated, produce, without_layer
@@ -50,6 +51,9 @@ CONV_ARGUMENTS = (
 
 def refusal(call: Call, flow: Flow) -> str:
     """Why a convolution can not be rewritten at all."""
+    layer, rank = call.operation, flow.graph.rank
+    if getattr(layer, "rank", rank) != rank:
+        return f"{type(layer).__name__}: the {rank}-D convolutions of this model are converted"
     data_format = getattr(call.operation, "data_format", flow.graph.data_format)
     if data_format != flow.graph.data_format:
         return f"{data_format} in a {flow.graph.data_format} model"
@@ -86,7 +90,7 @@ def octave_convolution(
             config = {**config, "padding": value.pads}
         else:
             value = build.settled(value)
-    config |= {"octave": build.octave, "ratio_out": 0.0 if out is None else out.alpha, **low_input(value)}
+    config |= {**cells(build), "ratio_out": 0.0 if out is None else out.alpha, **low_input(value)}
     tensors = value.inputs if isinstance(value, Pair) else value
     kernel = call.operation.kernel if kernel is None else kernel
 
@@ -95,6 +99,18 @@ def octave_convolution(
 
     outputs = build.filled(call, "octave", lambda: _make_layer(call, build, config), fill)(tensors)
     return activated(call, outputs if out is None else Pair.of(outputs, out), build)
+
+
+def explicit_padding(layer: Layer) -> Padding:
+    """Padding of a convolution, 'causal' as zeros in front."""
+    if layer.padding != "causal":
+        return layer.padding
+    return causal_padding(layer.kernel_size, layer.dilation_rate)
+
+
+def cells(build: Build) -> Config:
+    """The entries of an octave layer's configuration that say which positions a low cell covers."""
+    return {"octave": build.octave, **({"causal": True} if build.causal else {})}
 
 
 def low_input(value: Value) -> Config:
@@ -121,8 +137,8 @@ def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> 
     strides = tuple(config["strides"])
     if build.options.stride_mode != "pool" or max(strides) == 1:
         return value, config
-    if build.graph.rank != 2:
-        build.note(f"'{call.name}' keeps its stride: `stride_mode` is for 2-D models")
+    if build.causal:
+        build.note(f"'{call.name}' keeps its stride: pooling would read later inputs")
         return value, config
     sizes = _source_size(value, build)
     pads = value.pads if isinstance(value, Pair) and value.pads is not None else config["padding"]
@@ -133,14 +149,14 @@ def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> 
             build.note(f"'{call.name}' keeps its stride: pooling would change its output size")
             return value, config
     pooled = _pool_by(call, value, build, strides)
-    return pooled, {**config, "strides": (1, 1), "padding": "same"}
+    return pooled, {**config, "strides": (1,) * len(strides), "padding": "same"}
 
 
 def _pool_by(call: Call, value: Value, build: Build, strides: tuple[int, ...]) -> Value:
     def pooled(part: keras.KerasTensor, suffix: str = "") -> keras.KerasTensor:
         name = build.name(f"{call.operation.name}-stride{suffix}")
         options = {"padding": "same", "data_format": build.data_format, "name": name, "dtype": part.dtype}
-        return layers.AveragePooling2D(strides, **options)(part)
+        return getattr(layers, f"AveragePooling{build.graph.rank}D")(strides, **options)(part)
 
     if not isinstance(value, Pair):
         return pooled(value)
@@ -228,6 +244,7 @@ def _low_kernel(value: Value, build: Build, config: Config, kernel: np.ndarray) 
         tuple(config["dilation_rate"]),
         config["padding"],
         build.octave,
+        build.causal,
     )
     return fold_kernel(kernel, window, _source_size(value, build))
 

@@ -12,6 +12,7 @@ from typing import Any
 from keras import layers
 
 from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.octave.geometry import factors
 from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.named import rule_of
 from octconvert.rules.protocols import Build, Flow, Value
@@ -37,7 +38,8 @@ class _ShiftRule(Rule):
         if amounts is None or flow.is_vector():
             return stop(call, "pads or crops something else than rows and columns of a map by zeros")
         producer = flow.graph.producer(call.inputs[0])
-        whole_cells = all(before % flow.options.octave == 0 for before, _ in amounts)
+        cells = factors(flow.options.octave, len(amounts))
+        whole_cells = all(before % cell == 0 for (before, _), cell in zip(amounts, cells, strict=True))
         taken = not _is_cut(producer, flow) and _taken(flow, call)
         if taken or (whole_cells and flow.sizes_known()):
             return carry(flow.channels())

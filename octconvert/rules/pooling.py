@@ -49,11 +49,12 @@ class PoolingRule(Rule):
             value = build.settled(value)
         padding = layer.padding if value.pads is None else value.pads
         ones = (1,) * build.graph.rank
-        window = Window(tuple(layer.pool_size), tuple(layer.strides), ones, padding, value.split.octave)
+        sizes = (tuple(layer.pool_size), tuple(layer.strides), ones)
+        window = Window(*sizes, padding, value.split.octave, build.causal)
         known = None not in value.size(build.graph.spatial_axes)
         to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
         is_layer = not known or (build.graph.rank != 2 and not to_one)
-        if is_layer and (value.high is not None or value.split.octave > 1):
+        if is_layer and (value.high is not None or value.split.octave != 1):
             return [_by_layer(call, value, window, build)]
         outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
         if not known:
@@ -82,6 +83,7 @@ def _by_layer(call: Call, value: Pair, window: Window, build: Build) -> Pair:
         build.data_format,
         name=build.name(f"{build.own_name(call.operation.name)}-pair"),
         dtype=layer.dtype_policy,
+        causal=window.causal,
         **low_input(value),
     )
     return Pair.of(pooling(value.inputs), build.pair_split(call))

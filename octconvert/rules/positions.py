@@ -5,39 +5,54 @@ Channels that are moved into positions, or positions into channels, keep to thei
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import keras
 import numpy as np
 
-from octconvert.model.graph import Call
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.model.graph import Call, Shape
+from octconvert.octave.geometry import factors
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
+from octconvert.rules.causality import is_causal
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.reductions import normalized_axes
 from octconvert.rules.registry import register
 from octconvert.rules.resizing import fitted
 
 
-def _not_whole(sizes: list[int | None], cell: int) -> str:
+def _not_whole(axes: Iterable[int], cells: Mapping[int, int], shape: Shape) -> str:
     """Why rows and columns are not whole cells; empty where they are."""
-    if None in sizes:
-        return "rows or columns whose number is not known"
-    odd = [size for size in sizes if size is not None and size % cell]
-    return f"{odd[0]} rows or columns, not a multiple of {cell}" if odd else ""
+    for axis in axes:
+        size, cell = shape[axis], cells[axis]
+        if size is None:
+            return "rows or columns whose number is not known"
+        if size % cell:
+            return f"{size} rows or columns, not a multiple of {cell}"
+    return ""
+
+
+def _cells(flow: Flow) -> dict[int, int]:
+    """Spatial axis -> positions under a low cell."""
+    return dict(zip(flow.graph.spatial_axes, factors(flow.options.octave, flow.graph.rank), strict=True))
 
 
 @register
 class FlipRule(Rule):
     """``keras.ops.flip``: along the channels; along rows and columns where they are whole low cells."""
 
+    ranks = ANY_RANK
     operations = ("keras.src.ops.numpy.Flip",)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         channels, shape = flow.channels(), flow.shape()
         assert channels is not None  # called only where the input may be a pair
-        axes, own = normalized_axes(call, len(shape)), flow.graph.channel_axis if len(shape) == 4 else 1
+        axes, own = normalized_axes(call, len(shape)), flow.graph.axis_of_channels(shape)
         if 0 in axes:
             return stop(call, "flips the batch axis")
         flipped = [] if flow.is_vector() else [axis for axis in axes if axis != own]
-        reason = _not_whole([shape[axis] for axis in flipped], flow.options.octave)
+        reason = _not_whole(flipped, _cells(flow), shape)
+        if flipped and is_causal(flow.graph):
+            reason = "a causal signal, whose low cells end at the positions that they replace"
         if reason:
             return stop(call, f"flips {reason}")
         return carry(channels[::-1] if own in axes else channels)
@@ -89,8 +104,8 @@ class SpaceToDepthRule(_ChannelsAndPositionsRule):
     operations = ("keras.src.ops.nn.SpaceToDepth",)
 
     def moved(self, call: Call, channels: np.ndarray, flow: Flow) -> Trace:
-        shape, whole = flow.shape(), flow.options.octave * call.operation.block_size
-        reason = _not_whole([shape[axis] for axis in flow.graph.spatial_axes], whole)
+        whole = {axis: cell * call.operation.block_size for axis, cell in _cells(flow).items()}
+        reason = _not_whole(whole, whole, flow.shape())
         if reason:
             return stop(call, f"divides {reason}")
         return carry(np.tile(channels, call.operation.block_size**2))

@@ -12,6 +12,7 @@ import numpy as np
 from keras import KerasTensor, Layer, Variable
 
 from octconvert.model.graph import Call, CallGraph, Shape
+from octconvert.octave.geometry import Octave
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.options.rewriting import RewritingOptions
 
@@ -115,7 +116,8 @@ class Build(Protocol):
         graph: the source's calls.
         options: what the user requested; ``portable``, ``weights`` and ``stride_mode`` matter here.
         data_format: of the maps, 'channels_last' or 'channels_first'.
-        octave: factor between the high and the low resolution of maps.
+        octave: factor between the high and the low resolution of maps, or one for each axis.
+        causal: whether low cells are causal ones (`octconvert.octave.geometry`).
     """
 
     @property
@@ -128,7 +130,10 @@ class Build(Protocol):
     def data_format(self) -> str: ...
 
     @property
-    def octave(self) -> int: ...
+    def octave(self) -> Octave: ...
+
+    @property
+    def causal(self) -> bool: ...
 
     # -- the plan and the source --
 

@@ -17,7 +17,7 @@ from keras import Layer, layers
 from keras.src.ops.symbolic_arguments import SymbolicArguments
 
 from octconvert.model.graph import Call, CallGraph
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.merging import cut_constants
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import find_rule, register
@@ -29,6 +29,8 @@ _LAYERS: weakref.WeakKeyDictionary[Any, Layer] = weakref.WeakKeyDictionary()
 
 class _AsLayerRule(Rule):
     """A raw operation of one tensor, as the layer that computes the same."""
+
+    ranks = ANY_RANK
 
     def layer(self, call: Call, graph: CallGraph) -> Layer | str:
         """The layer, or why there is none."""
@@ -72,12 +74,13 @@ class RawPoolingRule(_AsLayerRule):
     operations = ("keras.src.ops.nn.MaxPool", "keras.src.ops.nn.AveragePool")
 
     def layer(self, call: Call, graph: CallGraph) -> Layer | str:
-        operation, rank = call.operation, len(call.node.outputs[0].shape)
-        if rank != 4:
-            return f"pools a tensor of {rank} axes"
-        kind = layers.MaxPooling2D if type(operation).__name__ == "MaxPool" else layers.AveragePooling2D
+        operation, shape = call.operation, call.node.outputs[0].shape
+        if not graph.is_map(shape):
+            return f"pools a tensor of {len(shape)} axes"
+        kind = "MaxPooling" if type(operation).__name__ == "MaxPool" else "AveragePooling"
+        layer_class = getattr(layers, f"{kind}{graph.rank}D")
         data_format = operation.data_format or keras.config.image_data_format()
-        return kind(operation.pool_size, operation.strides, operation.padding, data_format, **_shared(call))
+        return layer_class(operation.pool_size, operation.strides, operation.padding, data_format, **_shared(call))
 
     def traits(self, operation: Any) -> Traits:
         kind = "max" if type(operation).__name__ == "MaxPool" else "average"
@@ -95,13 +98,15 @@ class RepeatRule(_AsLayerRule):
 
     def layer(self, call: Call, graph: CallGraph) -> Layer | str:
         axis, times = call.operation.axis, call.operation.repeats
-        rank = len(call.node.outputs[0].shape)
-        if axis is None or rank != 4 or axis % rank not in graph.spatial_axes:
+        shape = call.node.outputs[0].shape
+        if axis is None or not graph.is_map(shape) or axis % len(shape) not in graph.spatial_axes:
             return "repeats another axis than rows or columns"
         if np.ndim(times) or int(times) < 1:
             return "repeats rows or columns different numbers of times"
-        size = [int(times) if axis % rank == one else 1 for one in graph.spatial_axes]
-        return layers.UpSampling2D(tuple(size), graph.data_format, **_shared(call))
+        size = [int(times) if axis % len(shape) == one else 1 for one in graph.spatial_axes]
+        if graph.rank == 1:  # that layer has no data format
+            return layers.UpSampling1D(size[0], **_shared(call))
+        return getattr(layers, f"UpSampling{graph.rank}D")(tuple(size), data_format=graph.data_format, **_shared(call))
 
 
 @register
@@ -142,6 +147,7 @@ def reshaping(call: Call, source: tuple, target: tuple) -> Layer | str:
 class RawBatchNormalizationRule(Rule):
     """``keras.ops.batch_normalization`` by constants: they are cut with the channels."""
 
+    ranks = ANY_RANK
     operations = ("keras.src.ops.nn.BatchNorm",)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -149,7 +155,7 @@ class RawBatchNormalizationRule(Rule):
         assert channels is not None  # called only where the first input may be a pair
         arguments = call.node.arguments
         others = [value for value in (*arguments.args[1:], *arguments.kwargs.values()) if value is not None]
-        if call.operation.axis % rank != (flow.graph.channel_axis if rank == 4 else rank - 1):
+        if call.operation.axis % rank != flow.graph.axis_of_channels(flow.shape()):
             return stop(call, f"normalises axis {call.operation.axis % rank}, not the channels")
         if any(isinstance(value, (keras.KerasTensor, keras.Variable)) for value in others):
             return stop(call, "normalises by tensors, not by constants")

@@ -5,6 +5,7 @@ Reduction over the channels -> the same of each map, the low result upsampled, t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,9 +14,9 @@ from keras import KerasTensor, ops
 
 from octconvert.layers import portable
 from octconvert.model.graph import Call
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import ceil_div, factors
 from octconvert.octave.split import Pair
-from octconvert.rules.base import Rule, Trace, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
@@ -46,6 +47,7 @@ def normalized_axes(call: Call, rank: int) -> list[int]:
 class ReductionRule(Rule):
     """``mean``, ``max``, ``sum`` ... over rows and columns, or over the channels."""
 
+    ranks = ANY_RANK
     operations = class_names({"numpy": f"{_OF_POSITIONS} sum"})
 
     def trace(self, call: Call, flow: Flow) -> Trace:
@@ -53,41 +55,46 @@ class ReductionRule(Rule):
         axes, name = sorted(normalized_axes(call, len(shape))), call.class_name
         if getattr(call.operation, "initial", None) is not None:
             return stop(call, "has an initial value")
-        if axes == list(flow.graph.spatial_axes) and len(shape) == 4:
+        is_map = flow.graph.is_map(shape)
+        if axes == list(flow.graph.spatial_axes) and is_map:
             if name == "Sum" and not flow.sizes_known():
                 return stop(call, "sums over rows and columns whose number is not known")
             return Trace((flow.channels(),), gains=not flow.is_vector())
-        if len(shape) == 4 and axes == [flow.graph.channel_axis]:
+        if is_map and axes == [flow.graph.channel_axis]:
             if name not in _JOINED:
                 return stop(call, f"{name} over the channels can not be combined from two groups")
             if not flow.sizes_known():
                 return stop(call, "reduces the channels of a map whose rows and columns are not known")
+            if flow.graph.rank == 1 and flow.graph.data_format == "channels_first":
+                return stop(call, "reduces the channels in channels_first, where Keras upsamples no signal")
             return Trace((None,))
         return stop(call, f"reduces axes {axes}: neither rows and columns nor the channels alone")
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
-        if normalized_axes(call, 4) == [build.graph.channel_axis]:
+        if normalized_axes(call, build.graph.rank + 2) == [build.graph.channel_axis]:
             return [_over_channels(call, values[0], build)]
         (value,) = values
         value = build.settled(value)
-        if value.split.octave > 1 and call.class_name in ("Mean", "Sum"):
+        if value.split.octave != 1 and call.class_name in ("Mean", "Sum"):
             value = replace(value, low=_weighted(call, value, build))
         return [build.dual(call, [value])]
 
 
 def _weighted(call: Call, value: Pair, build: Build) -> KerasTensor:
     """The low map, each cell weighted by its number of positions: the last cells of odd sizes have fewer."""
-    axes, low, octave = build.graph.spatial_axes, value.low, value.split.octave
-    sizes = value.size(axes)
+    axes, low = build.graph.spatial_axes, value.low
+    sizes, cells = value.size(axes), factors(value.split.octave, len(axes))
     if None in sizes:
         return low  # a mean, where the border has little weight
-    counts = [np.minimum(octave, size - octave * np.arange(ceil_div(size, octave))) for size in sizes]
-    weights = np.multiply.outer(*counts).astype("float32")
+    counts = [
+        np.minimum(cell, size - cell * np.arange(ceil_div(size, cell))) for size, cell in zip(sizes, cells, strict=True)
+    ]
+    weights = functools.reduce(np.multiply.outer, counts).astype("float32")
     if call.class_name == "Mean":
         weights /= weights.mean()
     if (weights == 1).all():
         return low
-    shape = [1, 1, 1, 1]
+    shape = [1] * len(low.shape)
     for axis, size in zip(axes, weights.shape, strict=True):
         shape[axis] = size
     return _named(ops.multiply(low, weights.reshape(shape).astype(low.dtype)), call, "-weights", build)
@@ -104,8 +111,8 @@ def _upsampled(call: Call, low: KerasTensor, value: Pair, build: Build) -> Keras
     boolean = low.dtype == "bool"
     if boolean:
         low = _named(ops.cast(low, "float32"), call, "-number", build)
-    label, (rows, columns) = build.name(f"{call.operation.name}-up"), value.size(build.graph.spatial_axes)
-    low = portable.upsample_to(low, value.split.octave, (rows, columns), build.data_format, label)
+    label, size = build.name(f"{call.operation.name}-up"), value.size(build.graph.spatial_axes)
+    low = portable.upsample_to(low, value.split.octave, size, build.data_format, label)
     return _named(ops.cast(low, "bool"), call, "-truth", build) if boolean else low
 
 
@@ -118,7 +125,7 @@ def _over_channels(call: Call, value: Pair, build: Build) -> KerasTensor:
         _named(function(part, axis=axis, keepdims=True), call, each.suffix, build)
         for part, each in zip(value.tensors, split.parts, strict=True)
     ]
-    if split.octave > 1:
+    if split.octave != 1:
         reduced[-1] = _upsampled(call, reduced[-1], value, build)
     joined = reduced[0] if len(reduced) == 1 else _named(_JOINED[name](*reduced), call, "-join", build)
     if name == "Mean":

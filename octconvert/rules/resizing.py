@@ -12,7 +12,7 @@ from keras import layers
 
 from octconvert.layers import OctaveCrop, portable
 from octconvert.model.graph import Call
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import ceil_div, factors
 from octconvert.octave.names import LOW
 from octconvert.octave.split import Pair
 from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
@@ -41,7 +41,8 @@ class UpSamplingRule(Rule):
         octave, size = build.pair_split(call).octave, _factors(call.operation)
         if values[0].split.octave == octave:
             return [fitted(call, build.dual(call, values), build)]
-        fewer = tuple(ceil_div(factor, octave) for factor in size)  # of a 1x1 map
+        cells = factors(octave, len(size))
+        fewer = tuple(map(ceil_div, size, cells))  # of a 1x1 map
         low = {"size": fewer if len(fewer) > 1 else fewer[0]}
         return [build.dual(call, values, changes=(None, low))]
 
@@ -65,13 +66,16 @@ def _data_format(layer: Any) -> str:
 def fitted(call: Call, pair: Pair, build: Build) -> Pair:
     """The low map cut to ceil(size / octave)."""
     octave, axes, name = pair.split.octave, build.graph.spatial_axes, f"{call.operation.name}{LOW}-fit"
+    cells = factors(octave, len(axes))
     if octave == 1:
         return pair
     size = pair.size(axes)
     if None in size:
         crop = OctaveCrop(octave, build.data_format, name=build.name(name), dtype=pair.low.dtype)
         return replace(pair, low=crop([pair.high, pair.low]))
-    extra = tuple((0, ceil_div(length, octave) - pair.low.shape[axis]) for axis, length in zip(axes, size, strict=True))
+    extra = tuple(
+        (0, ceil_div(length, cell) - pair.low.shape[axis]) for axis, length, cell in zip(axes, size, cells, strict=True)
+    )
     if not any(map(any, extra)):
         return pair
     return replace(pair, low=portable.pad_or_crop(pair.low, extra, build.data_format, build.name(name)))
@@ -93,9 +97,9 @@ class ResizingRule(Rule):
         return carry(flow.channels())
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
-        operation, octave = call.operation, build.pair_split(call).octave
+        operation, cells = call.operation, factors(build.pair_split(call).octave, build.graph.rank)
         if isinstance(operation, layers.Resizing):
-            low = {"height": ceil_div(operation.height, octave), "width": ceil_div(operation.width, octave)}
+            low = {"height": ceil_div(operation.height, cells[0]), "width": ceil_div(operation.width, cells[1])}
         else:
-            low = {"size": tuple(ceil_div(size, octave) for size in operation.size)}
+            low = {"size": tuple(map(ceil_div, operation.size, cells))}
         return [build.dual(call, values, changes=(None, low))]

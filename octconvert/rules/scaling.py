@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from octconvert.model.graph import Call
-from octconvert.rules.base import Rule, Trace, carry, stop
+from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
 
@@ -17,10 +17,11 @@ from octconvert.rules.registry import register
 class LayerScaleRule(Rule):
     """LayerScale of ConvNeXt: ``x * gamma`` along the last axis."""
 
+    ranks = ANY_RANK
     operations = ("keras.src.applications.convnext.LayerScale",)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
-        on_channels = len(flow.shape()) == 2 or flow.graph.channel_axis == 3
+        on_channels = flow.graph.axis_of_channels(flow.shape()) == len(flow.shape()) - 1
         return carry(flow.channels()) if on_channels else stop(call, "scales columns, not channels")
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:

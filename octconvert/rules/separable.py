@@ -1,5 +1,5 @@
-"""SeparableConv2D of a pair or a plain tensor -> depthwise convolution, which carries the split, then a 1x1 octave
-convolution, which changes it.
+"""Separable convolution of a pair or a plain tensor -> depthwise convolution, which carries the split, then a 1x1
+octave convolution, which changes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.names import DEPTHWISE_SUFFIX
 from octconvert.rules import depthwise
 from octconvert.rules.activations import linear_part
-from octconvert.rules.base import Rule, Trace
+from octconvert.rules.base import ANY_RANK, Rule, Trace
 from octconvert.rules.octave_convolution import CONV_ARGUMENTS, octave_convolution, trace_of_map
 from octconvert.rules.protocols import Build, Config, Flow, Value
 from octconvert.rules.registry import register
@@ -23,9 +23,10 @@ from octconvert.rules.traits import CONV, DEPTHWISE, ConvolutionStage, Traits, c
 
 @register
 class SeparableConvolutionRule(Rule):
-    """SeparableConv2D with any depth multiplier."""
+    """SeparableConv1D and SeparableConv2D with any depth multiplier."""
 
-    layers = (layers.SeparableConv2D,)
+    ranks = ANY_RANK
+    layers = (layers.SeparableConv1D, layers.SeparableConv2D)
     produces = True
 
     def is_convolution(self, call: Call, graph: CallGraph) -> bool:
@@ -36,7 +37,7 @@ class SeparableConvolutionRule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,), layer = values, call.operation
-        config = config_of(layer)
+        config, ones = config_of(layer), (1,) * build.graph.rank
         between = depthwise.rewrite(
             call, value, build, _depthwise_config(config), DEPTHWISE_SUFFIX, layer.depthwise_kernel
         )
@@ -46,9 +47,9 @@ class SeparableConvolutionRule(Rule):
             "kernel_regularizer": config["pointwise_regularizer"],
             "kernel_constraint": config["pointwise_constraint"],
             "filters": layer.filters,
-            "kernel_size": (1, 1),
-            "strides": (1, 1),
-            "dilation_rate": (1, 1),
+            "kernel_size": ones,
+            "strides": ones,
+            "dilation_rate": ones,
             "groups": 1,
             "padding": "same",
         }
@@ -62,14 +63,10 @@ class SeparableConvolutionRule(Rule):
         return keras.ops.depthwise_conv(inputs[0], layer.depthwise_kernel, *arguments) if part == "depthwise" else None
 
     def traits(self, operation: Any) -> Traits:
-        return separable_traits(operation)
-
-
-def separable_traits(layer: Any) -> Traits:
-    """A depthwise convolution and one that mixes the channels at each position."""
-    spread = convolution_stage(layer, DEPTHWISE, kernel="depthwise_kernel", bias="", suffix=DEPTHWISE_SUFFIX)
-    ones = (1,) * len(layer.strides)
-    return convolution_traits(layer, spread, ConvolutionStage(CONV, "pointwise_kernel", strides=ones, dilation=ones))
+        spread = convolution_stage(operation, DEPTHWISE, kernel="depthwise_kernel", bias="", suffix=DEPTHWISE_SUFFIX)
+        ones = (1,) * len(operation.strides)
+        mixing = ConvolutionStage(CONV, "pointwise_kernel", strides=ones, dilation=ones)
+        return convolution_traits(operation, spread, mixing)
 
 
 def _depthwise_config(config: Config) -> Config:

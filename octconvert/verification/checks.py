@@ -86,6 +86,8 @@ def check_oracle(planned: Planned, source: Example) -> Check:
     """The octave=1 oracle: without a change of resolution the same rewrite is the function of the source."""
     graph = planned.graph
     plan = dataclasses.replace(planned.plan, octave=1, weights="slice", stride_mode="keep")
+    if isinstance(planned.options.octave, tuple):  # which axes count for `min_size` follows from it
+        plan = dataclasses.replace(plan, min_size=1)
     twin = rewrite(Planned.from_plan(graph, plan)).model
     difference = largest_difference(run(graph.model, source.samples), run(twin, source.samples))
     allowed = max(TOLERANCE, _HALF_TOLERANCES.get(_coarsest(graph), 0.0))

@@ -68,3 +68,13 @@ def test_plan_of_another_model_is_refused(net, run):
     Path("plan.json").write_text(Path("plan.json").read_text().replace("conv2", "elsewhere"))
     assert_one_error_line(run("net.keras", "--plan", "plan.json"), 2, "elsewhere")
     assert files() == ["net.keras", "plan.json"]
+
+
+def test_a_factor_for_each_axis(net, run):
+    code, out, err = run("net.keras", "--dry-run", "--octave", "1,2", "--json", "plan.json")
+    assert (code, err) == (0, "") and "octave 1,2," in out
+    assert json.loads(Path("plan.json").read_text())["octave"] == [1, 2]
+    code, _, err = run("net.keras", "--dry-run", "--octave", "1,2,2")
+    assert code == 2 and err.count("\n") == 1 and "has 3 numbers" in err and "have rows and columns" in err
+    code, _, err = run("net.keras", "--dry-run", "--octave", "1,x")
+    assert code == 2 and err.count("\n") == 1 and "must be a power of two" in err

@@ -261,7 +261,8 @@ def test_a_network_is_trained_saved_and_loaded(rank, tmp_path):
         (lambda: OctaveConv1D(8, (3, 3)), "must be a positive integer"),
         (lambda: OctaveConv3D(8, 3, octave=(1, 2)), "3 of them"),
         (lambda: OctaveConv3D(8, 3, octave=(1, 2, 3)), "power of two"),
-        (lambda: OctaveConv1D(8, 3, padding="causal"), "must be 'same', 'valid'"),
+        (lambda: OctaveConv2D(8, 3, padding="causal"), "must be 'same', 'valid'"),
+        (lambda: OctaveConv2D(8, 3, causal=True), "causal cells are for 1-D layers"),
         (lambda: octave_conv_1d(keras.Input((None, 3)), 8, 3), "known steps"),
         (lambda: octave_conv_3d(keras.Input((None, 8, 8, 3)), 8, 3), "known depth"),
         (lambda: octave_conv_1d(keras.Input((3, 9)), 8, 3, ratio_out=0, data_format="channels_first"), None),
@@ -278,7 +279,14 @@ def first_pair():
 
 
 def test_they_are_public():
-    for name in ("OctaveConv1D", "OctaveConv3D", "OctaveDepthwiseConv1D", "octave_conv_1d", "octave_conv_3d"):
+    for name in (
+        "OctaveConv1D",
+        "OctaveConv3D",
+        "OctaveDepthwiseConv1D",
+        "OctaveDepthwiseConv3D",
+        "octave_conv_1d",
+        "octave_conv_3d",
+    ):
         assert name in octconvert.__all__ and getattr(octconvert, name).__doc__
 
 

@@ -96,6 +96,8 @@ def convolution(site, x, a, b, c, d):
     sizes = kernel if isinstance(kernel, tuple) else (kernel,)
     padding = "valid" if b % 3 == 2 and site.fits(x, *sizes) else "same"
     activation = pick((None, "relu", "tanh", "sigmoid"), d)
+    if site.rank == 1 and d % 3 == 2:
+        padding = "causal"
     return site.conv(x, pick((8, 4, 6, 2, 12, 5), c), kernel, strides=pick((1, 1, 2, 3), b), padding=padding,
                      activation=activation)  # fmt: skip
 
@@ -105,23 +107,22 @@ def dilated(site, x, a, b, c, d):
 
 
 def grouped(site, x, a, b, c, d):
-    wanted = (pick((2, 4, 3), a), 2, 1) if site.rank == 2 else (1,)  # TensorFlow has no others on a CPU
-    groups = next(g for g in wanted if site.channels(x) % g == 0)
+    groups = next(g for g in (pick((2, 4, 3), a), 2, 1) if site.channels(x) % g == 0)
     return site.conv(x, 12, pick((3, 1), b), groups=groups, strides=pick((1, 2), c))
 
 
 def one_group_a_channel(site, x, a, b, c, d):
     channels = site.channels(x)
-    return site.conv(x, channels * pick((1, 2), a), 3, groups=channels if site.rank == 2 else 1)
+    return site.conv(x, channels * pick((1, 2), a), 3, groups=channels)
 
 
 def depthwise(site, x, a, b, c, d):
-    if site.rank != 2:
-        return convolution(site, x, a, b, c, d)
+    if site.rank == 3:
+        return one_group_a_channel(site, x, a, b, c, d)
     kernel = pick((3, 5, 2), a)
     padding = "valid" if c % 2 and site.fits(x, kernel) else "same"
     arguments = {"depth_multiplier": pick((1, 1, 2), d), "data_format": site.format, "use_bias": site.bias}
-    return layers.DepthwiseConv2D(kernel, pick((1, 2), b), padding, **arguments)(x)
+    return site.of("DepthwiseConv")(kernel, pick((1, 2), b), padding, **arguments)(x)
 
 
 def separable(site, x, a, b, c, d):

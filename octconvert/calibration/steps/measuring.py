@@ -43,7 +43,7 @@ def survey(
     count = min(max(run.budget.samples(SURVEY_SHARE, SURVEYING), LEAST_SURVEYED), run.supply.fit.count)
     run.budget.spend(count, SURVEYING)
     batches = CountedBatches(pace.units(run.supply.fit.batches(run.batch, range(count)), least))
-    moments = selection.survey(planned.layout, batches, planned.options.octave, tensors, run.settings.seed)
+    moments = selection.survey(planned.layout, batches, planned.octave, tensors, run.settings.seed)
     if not batches.samples:
         raise OutOfTime
     return moments, batches.cut_off(count) if pace.cut else ""
@@ -59,6 +59,6 @@ def _sensitivity(run: Run, planned: Planned, pace: Pace) -> tuple[np.ndarray | N
     samples = run.supply.fit.subset(range(count))
     batch = min(run.batch, training_batch(run.costs.activation_bytes))
     spreads, progress = run.expected.spreads, run.stage("sensitivity")
-    octave, seed = planned.options.octave, run.settings.seed
+    octave, seed = planned.octave, run.settings.seed
     sensed = sensitivity(planned.layout, samples, batch, spreads, octave, seed, progress, pace)
     return sensed, without if sensed is None else ""

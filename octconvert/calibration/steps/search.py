@@ -51,7 +51,7 @@ class Search(CalibrationStep):
         if run.timing is not None:
             best, share, unit = timed_way(run, run.timing, even, measured, state.target, pace)
         else:
-            costs = MacCosts(even.layout, measure(even.graph)[0], even.options.octave)
+            costs = MacCosts(even.layout, measure(even.graph)[0], even.octave)
             search = AlphaSearch(even.layout, costs, measured.of(even.layout))
             ways = proposals(search, even.layout, state.target)
             best = ways[0] if run.settings.max_drop is not None else nearest(run, even, measured, ways, pace)
