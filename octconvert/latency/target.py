@@ -137,7 +137,7 @@ class ConversionTimes:
         (source,) = self._medians({SOURCE: planned.graph.model})
         precision = f" in {settings.quantize}" if settings.quantize else ""
         unit = f"the source's time on {runtime}{precision}"
-        self._estimated = TimeCosts(times, source / 1e3, unit, 1 / planned.options.octave**2)
+        self._estimated = TimeCosts(times, source / 1e3, unit, 1 / planned.options.octave**planned.layout.graph.rank)
         self._measured: list[tuple[np.ndarray, float]] = []
 
     def costs(self) -> Costs:
