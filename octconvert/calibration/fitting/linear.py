@@ -67,7 +67,8 @@ class Regression:
         terms: what is added up.
         bias: name of the bias weight.
         blocks: groups of channels that do not mix (groups of the convolution; channels of a depthwise one).
-        kernel_size, strides: of every term, one number an axis; (1,) for Dense, whose positions lie on one axis. A transposed window moves by 1 (`transposed`).
+        kernel_size, strides: of every term, one number an axis; (1,) for Dense, whose positions lie on one axis. A
+            transposed window moves by 1 (`transposed`).
         kind: CONV, DEPTHWISE, TRANSPOSED or DENSE of `octconvert.rules.traits`.
         cell: output positions along an axis that hold one value (octave for LH alone, else 1): their mean is fitted.
     """
