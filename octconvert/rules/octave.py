@@ -34,16 +34,16 @@ from octconvert.rules.traits import (
     Traits,
 )
 
-_OTHER_RANK = Traits(no_inference_form="octave layers along one or three axes")
+_OTHER_RANK = "octave layers along one or three axes"
 TO_HIGH = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
 TO_LOW = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
 
 
 @register
 class OctaveConvolutionFamily(Family):
-    """OctaveConv2D: four paths (paper, equations 2-4)."""
+    """OctaveConv2D and those of signals and volumes: four paths (paper, equations 2-4)."""
 
-    layers = (OctaveConv2D,)
+    layers = (OctaveConv1D, OctaveConv2D, OctaveConv3D)
 
     def traits(self, operation: Any) -> Traits:
         return _octave_traits(operation, CONV, TO_HIGH, TO_LOW)
@@ -51,9 +51,9 @@ class OctaveConvolutionFamily(Family):
 
 @register
 class OctaveDepthwiseFamily(Family):
-    """OctaveDepthwiseConv2D: each map alone."""
+    """OctaveDepthwiseConv2D, and that of signals: each map alone."""
 
-    layers = (OctaveDepthwiseConv2D,)
+    layers = (OctaveDepthwiseConv1D, OctaveDepthwiseConv2D)
 
     def traits(self, operation: Any) -> Traits:
         to_high, to_low = (OctavePath("hh_kernel", HIGH),), (OctavePath("ll_kernel", LOW),)
@@ -67,14 +67,15 @@ def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_lo
         present = tuple(path for path in paths if getattr(layer, path.kernel, None) is not None)
         if present:
             outputs.append(OctaveOutput(resolution, present, bias))
-    return Traits(octave=OctaveStage(kind, tuple(outputs)), data_format=layer.data_format)
+    unknown = "" if layer.rank == 2 else _OTHER_RANK
+    return Traits(octave=OctaveStage(kind, tuple(outputs)), data_format=layer.data_format, no_inference_form=unknown)
 
 
 @register
 class OctaveTransposedFamily(Family):
-    """OctaveConv2DTranspose: the same four paths."""
+    """OctaveConv2DTranspose and those of signals and volumes: the same four paths."""
 
-    layers = (OctaveConv2DTranspose,)
+    layers = (OctaveConv1DTranspose, OctaveConv2DTranspose, OctaveConv3DTranspose)
 
     def traits(self, operation: Any) -> Traits:
         return _octave_traits(operation, TRANSPOSED, TO_HIGH, TO_LOW)
@@ -102,20 +103,12 @@ class OctaveGroupNormalizationFamily(Family):
 
 @register
 class OtherRankFamily(Family):
-    """Octave convolutions and poolings along one or three axes."""
+    """Octave poolings along one or three axes."""
 
-    layers = (
-        OctaveConv1D,
-        OctaveConv3D,
-        OctaveConv1DTranspose,
-        OctaveConv3DTranspose,
-        OctaveDepthwiseConv1D,
-        OctavePooling1D,
-        OctavePooling3D,
-    )
+    layers = (OctavePooling1D, OctavePooling3D)
 
     def traits(self, operation: Any) -> Traits:
-        return _OTHER_RANK
+        return Traits(no_inference_form=_OTHER_RANK)
 
 
 @register
@@ -126,6 +119,6 @@ class OctaveMergeFamily(Family):
 
     def traits(self, operation: Any) -> Traits:
         if any(len(tensor.shape) != 4 for node in operation._inbound_nodes for tensor in node.output_tensors):
-            return _OTHER_RANK
+            return Traits(no_inference_form=_OTHER_RANK)
         order = None if operation.order is None else tuple(operation.order)
         return Traits(merge=PairMerge(operation.octave, order), data_format=operation.data_format)
