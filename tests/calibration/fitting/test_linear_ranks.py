@@ -1,9 +1,8 @@
 """Layers of signals and volumes as regressions: the layer's own linear output, and an exact solution is recovered."""
 
-import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
 from test_linear import check
 
 from octconvert.layers import OctaveConv1D, OctaveConv3D
