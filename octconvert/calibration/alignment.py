@@ -118,11 +118,11 @@ class Alignment:
             return [tensor]
         if "float" not in keras.backend.standardize_dtype(tensor.dtype):  # of a comparison: the share of each cell
             tensor = ops.cast(tensor, "float32")
-        axis = self.source.channel_axis if len(tensor.shape) == 4 else len(tensor.shape) - 1
+        axis, is_map = self.source.axis_of_channels(tensor.shape), self.source.is_map(tensor.shape)
         parts = []
         for part in split.parts:
             own = tensor if split.whole_low else ops.take(tensor, part.channels, axis=axis)
-            parts.append(pool_octave(own, part.cell, self.source.data_format) if len(tensor.shape) == 4 else own)
+            parts.append(pool_octave(own, part.cell, self.source.data_format) if is_map else own)
         return parts
 
     def own_channels(self, aligned: AlignedCall, vector: BackendTensor) -> np.ndarray:

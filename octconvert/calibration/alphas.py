@@ -67,7 +67,7 @@ class AlphaSearch:
         source = np.zeros((len(layout.groups),) * 2)
         joined = _joined_groups(layout)
         for position, (group, _) in enumerate(layout.groups):
-            writers = [p.call for p in group.producers if len(layout.graph.tensors[p.call.outputs[0]].shape) == 4]
+            writers = [p.call for p in group.producers if _is_map(layout, p.call.outputs[0])]
             if len(writers) == 1 and position not in joined and layout.reads(writers[0]):
                 source[position] = group_shares(layout, writers[0].inputs[0])
         return source
@@ -181,6 +181,10 @@ def _most(layout: Layout, position: int) -> float:
     tensors = (t for t, channels in layout.channels.items() if position in layout.components.groups_of(channels))
     sizes = (layout.splits[tensor].size for tensor in tensors if tensor in layout.splits)
     return ALPHAS[-2] if any(None in (size or ()) for size in sizes) else ALPHAS[-1]
+
+
+def _is_map(layout: Layout, tensor: int) -> bool:
+    return layout.graph.is_map(layout.graph.tensors[tensor].shape)
 
 
 def _joined_groups(layout: Layout) -> set[int]:

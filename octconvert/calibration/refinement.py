@@ -262,7 +262,7 @@ class WholeBatches(keras.utils.PyDataset):
     So every step weighs samples equally, and the training is traced for one batch size.
 
     Args:
-        axes: the rows and columns of images that are flipped and shifted; None: they are not.
+        axes: the spatial ones of maps that are flipped and shifted; None: they are not.
     """
 
     def __init__(self, samples: Samples, size: int, seed: int, axes: tuple[int, ...] | None = None):

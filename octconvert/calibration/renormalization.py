@@ -60,7 +60,7 @@ def _add(alignment: Alignment, batch: list[np.ndarray], calls: list[AlignedCall]
             )  # a copy reads the merged map
             parts = alignment.parts(value, split)
             own = parts[-1 if aligned.part == "clone-L" else 0]
-            if len(own.shape) == 4:
+            if alignment.source.is_map(own.shape):
                 own = pool_octave(own, _cell(alignment, aligned), alignment.source.data_format)
             sums[id(aligned.layer)][0] += _moments(own, aligned.layer.axis)
     for tensor, value in observe(alignment.converted, batch, by_converted):

@@ -88,7 +88,8 @@ def _linear_group(layout: Layout, tensors: list[int]) -> LinearGroup | None:
             branches.append(branch)
             inside.update(call.index for call in branch.affine)
     for tensor in tensors:
-        if tensor in graph.outputs or len(graph.tensors[tensor].shape) != 4 or not _is_pair(layout, tensor):
+        is_map = graph.is_map(graph.tensors[tensor].shape)
+        if tensor in graph.outputs or not is_map or not _is_pair(layout, tensor):
             return None
         for call in graph.consumers.get(tensor, ()):
             rule = rule_of(call) if call.kind == OPERATION else None

@@ -77,7 +77,7 @@ def readers(layout: Layout) -> dict[int, list[Call]]:
         trace = layout.traces.get(call.index)
         for tensor in call.inputs:
             split = layout.splits.get(tensor)
-            is_pair = split is not None and not split.whole_low and len(graph.tensors[tensor].shape) == 4
+            is_pair = split is not None and not split.whole_low and graph.is_map(graph.tensors[tensor].shape)
             if trace is not None and trace.gains and is_pair and is_convolution(graph, call):
                 result.setdefault(tensor, []).append(call)
     return result
@@ -125,7 +125,7 @@ def lost_detail(x: BackendTensor, octave: int, graph: CallGraph) -> BackendTenso
 def _rows(x: BackendTensor, graph: CallGraph) -> BackendTensor:
     """(positions, channels)."""
     if graph.channel_axis == 1:
-        x = ops.transpose(x, (0, 2, 3, 1))
+        x = ops.moveaxis(x, 1, -1)
     return ops.reshape(x, (-1, x.shape[-1]))
 
 
@@ -150,15 +150,17 @@ def _response_of_channels(layer: Any, squared: np.ndarray) -> np.ndarray:
 def _response_of_stage(kernel: np.ndarray, stage: ConvolutionStage, squared: np.ndarray) -> np.ndarray:
     if stage.kind == DEPTHWISE:
         return _depthwise_response(kernel, squared)
-    if stage.kind == TRANSPOSED:  # (rows, columns, outputs, inputs)
-        return np.einsum("rcoi,o->i", kernel, np.broadcast_to(squared, kernel.shape[2]))
-    grouped = (kernel * squared).sum((0, 1))
+    taps = kernel.reshape(-1, *kernel.shape[-2:])
+    if stage.kind == TRANSPOSED:  # (taps, outputs, inputs)
+        return np.broadcast_to(squared, kernel.shape[-2]) @ taps.sum(0)
+    grouped = (taps * squared).sum(0)
     return grouped.reshape(len(grouped), stage.groups, -1).sum(2).T.reshape(-1)
 
 
 def _depthwise_response(kernel: np.ndarray, squared: np.ndarray) -> np.ndarray:
-    channels, multiplier = kernel.shape[2:]
-    return (kernel * np.broadcast_to(squared, channels * multiplier).reshape(channels, -1)).sum((0, 1, 3))
+    channels, multiplier = kernel.shape[-2:]
+    scaled = kernel * np.broadcast_to(squared, channels * multiplier).reshape(channels, -1)
+    return scaled.reshape(-1, channels, multiplier).sum((0, 2))
 
 
 def _squares(kernel: keras.Variable) -> np.ndarray:

@@ -57,8 +57,6 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
         OutOfTime: the source itself is too slow.
         InputError, UsageError: the data can not be used.
     """
-    if graph.rank != 2:
-        raise NotPossible(f"a {graph.rank}-D model: only models of images are calibrated so far")
     budget = Budget(settings.seconds, settings.clock)
     progress("calibrate: samples", 0, 0)
     sized, costs = measure(graph)
@@ -100,7 +98,7 @@ def check_outputs(run: Run) -> None:
     """
     Raises:
         InputError: the source's outputs are not finite for data of the user.
-        NotPossible: they are not finite for synthetic images.
+        NotPossible: they are not finite for synthetic samples.
     """
     if not run.expected.unusable:
         return

@@ -68,7 +68,7 @@ class MacCosts:
     option, unit, has_overheads = "target_macs", "the MACs", False
 
     def __init__(self, layout: Layout, sized: CallGraph, octave: int):
-        self._layout, self._cell = layout, 1.0 / octave**2
+        self._layout, self._cell = layout, 1.0 / octave**layout.graph.rank
         self._places, self._runs, self._weights = _channel_runs(layout)
         self._set_costs(sized)
 
@@ -79,7 +79,7 @@ class MacCosts:
             call, trace = self._layout.graph.calls[index], self._layout.traces.get(index)
             read = call.inputs[0] if trace is not None and trace.reads else None
             shares = [group_shares(self._layout, number) for number in (read, call.outputs[0])]
-            if len(sized.tensors[call.outputs[0]].shape) != 4 or not any(map(any, shares)):
+            if not sized.is_map(sized.tensors[call.outputs[0]].shape) or not any(map(any, shares)):
                 fixed += value
             else:
                 produced = any(p.call.key == call.key for g, _ in self._layout.groups for p in g.producers)

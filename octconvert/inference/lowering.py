@@ -80,7 +80,7 @@ def _lowering(call: Call, traits: Traits) -> Lower | None:
     """What writes the steps of a layer with these traits; None where there is no form for inference of it."""
     if traits.stages:
         return convolved
-    if traits.octave is not None:
+    if traits.octave is not None and not traits.no_inference_form:
         return octave_convolved
     if traits.merge is not None:
         return merged

@@ -139,7 +139,8 @@ class ConversionTimes:
         (source,) = self._medians({SOURCE: planned.graph.model})
         precision = f" in {settings.quantize}" if settings.quantize else ""
         unit = f"the source's time on {runtime}{precision}"
-        self._estimated = TimeCosts(times, source / 1e3, unit, 1 / math.prod(factors(planned.options.octave, 2)))
+        kept = 1 / math.prod(factors(planned.options.octave, planned.layout.graph.rank))
+        self._estimated = TimeCosts(times, source / 1e3, unit, kept)
         self._measured: list[tuple[np.ndarray, float]] = []
 
     def costs(self) -> Costs:

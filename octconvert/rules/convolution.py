@@ -70,7 +70,7 @@ class ConvolutionRule(Rule):
         layer = call.operation
         if layer.groups > 1:
             return None
-        return keras.ops.convert_to_numpy(layer.kernel).astype("float64").reshape(-1, *layer.kernel.shape[2:])
+        return keras.ops.convert_to_numpy(layer.kernel).astype("float64").reshape(-1, *layer.kernel.shape[-2:])
 
 
 def _arguments(layer: Layer) -> Config:

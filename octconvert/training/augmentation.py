@@ -32,18 +32,22 @@ def flip_and_shift(images: tf.Tensor, share: float = SHARE) -> tf.Tensor:
 def flipped_and_shifted(
     images: np.ndarray, rng: np.random.Generator, axes: tuple[int, ...], share: float = SHARE
 ) -> np.ndarray:
-    """The same of an array, on every backend of Keras; ``axes``: the rows and the columns."""
-    flips = rng.random(len(images)) < 0.5
-    images = np.where(flips[:, None, None, None], np.flip(images, axes[1]), images)
+    """The same of an array of maps of any rank, on every backend of Keras; signals are shifted alone.
+
+    Args:
+        axes: the spatial ones, rows and columns of images; the last one is flipped.
+    """
+    if len(axes) > 1:
+        flips = rng.random(len(images)) < 0.5
+        images = np.where(flips.reshape(-1, *[1] * (images.ndim - 1)), np.flip(images, axes[-1]), images)
     shifts = _largest_shifts([images.shape[axis] for axis in axes], share)
-    pads, window = [(0, 0)] * 4, [slice(None)] * 4
+    pads, window = [(0, 0)] * images.ndim, [slice(None)] * images.ndim
     for axis, shift in zip(axes, shifts, strict=True):
         start = int(rng.integers(2 * shift + 1))
         pads[axis], window[axis] = (shift, shift), slice(start, start + images.shape[axis])
     return np.pad(images, pads, mode="reflect")[tuple(window)]
 
 
-def _largest_shifts(sizes: Sequence[int], share: float) -> tuple[int, int]:
-    """Along rows and columns."""
-    rows, columns = (min(max(1, int(share * size)), size - 1) for size in sizes)
-    return rows, columns
+def _largest_shifts(sizes: Sequence[int], share: float) -> tuple[int, ...]:
+    """Along each axis."""
+    return tuple(min(max(1, int(share * size)), size - 1) for size in sizes)

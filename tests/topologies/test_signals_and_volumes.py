@@ -147,10 +147,6 @@ def test_it_is_saved_and_loaded(rank, tmp_path):
 
 def test_what_is_left_out_is_said():
     model = plain_chain(1, (48,))
-    result = octconvert.convert(model, min_size=1, calibration_budget=5.0)
-    assert any("not calibrated: a 1-D model" in note for note in result.report.notes)
-    with pytest.raises(octconvert.UsageError, match="alphas can not be chosen: a 1-D model"):
-        octconvert.convert(model, min_size=1, target_macs=0.7)
     portable = octconvert.convert(model, min_size=1, calibration=False, portable=True)
     assert not portable.plan.converted and "`portable`" in repr(reasons(portable))
     whole = octconvert.convert(resnet(3, (None,) * 3), min_size=1, calibration=False, alpha=1.0, strict=False)

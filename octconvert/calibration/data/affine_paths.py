@@ -18,9 +18,18 @@ from octconvert.calibration.effort import Pace
 from octconvert.model.execution import run_call
 from octconvert.model.graph import BOUNDARY, Call, CallGraph, Shape
 
-_NEW_EXTENT = (layers.ZeroPadding2D, layers.Cropping2D, layers.CenterCrop, layers.Resizing)
-OPEN_SIZE = 64
-"""Rows and columns where the model leaves them open."""
+_NEW_EXTENT = (
+    layers.ZeroPadding1D,
+    layers.ZeroPadding2D,
+    layers.ZeroPadding3D,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
+    layers.CenterCrop,
+    layers.Resizing,
+)
+OPEN_SIZES = {1: 512, 2: 64, 3: 16}
+"""Positions along each axis where the model leaves them open, by rank."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,22 +131,27 @@ def _may_be_affine(graph: CallGraph, call: Call) -> bool:
     return after is not None and (before == after or isinstance(call.operation, _NEW_EXTENT))
 
 
-def of_frames(shape: Shape) -> Shape:
-    """The shape of a tensor of images, or of the frames where it is one of videos: (batch, time, ...)."""
-    return shape if len(shape) != 5 else (shape[0], *shape[2:])
+def of_frames(graph: CallGraph, shape: Shape) -> Shape:
+    """The shape of a tensor, or of the frames where it is one of videos for a model of images: (batch, time, ...)."""
+    return (shape[0], *shape[2:]) if is_video(graph, shape) else shape
+
+
+def is_video(graph: CallGraph, shape: Shape) -> bool:
+    """Whether a tensor of this shape holds images one after another; to a model of volumes it is one map."""
+    return graph.rank == 2 and len(shape) == 5
 
 
 def _extent(graph: CallGraph, shape: Shape) -> Shape | None:
-    """Rows and columns of images or frames, or of single channels."""
-    shape = of_frames(shape)
-    if len(shape) == 3:
+    """Of maps or frames along their axes, or of single channels."""
+    shape = of_frames(graph, shape)
+    if len(shape) == graph.rank + 1:
         return tuple(shape[1:])
-    return tuple(shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else None
+    return graph.size_of(shape) if graph.is_map(shape) else None
 
 
 def _probe(graph: CallGraph, path: AffinePath, pace: Pace) -> tuple[np.ndarray, np.ndarray] | None:
     """The path's (matrix, shift), from runs on images of one colour; None where it is not an affine map."""
-    size = tuple(size or OPEN_SIZE for size in _extent(graph, graph.tensors[path.start].shape) or ())
+    size = tuple(size or OPEN_SIZES[graph.rank] for size in _extent(graph, graph.tensors[path.start].shape) or ())
     channels = len(path.matrix)
     colours = np.random.default_rng(0).normal(0, 50, (channels + 4, channels))
     try:
@@ -147,7 +161,8 @@ def _probe(graph: CallGraph, path: AffinePath, pace: Pace) -> tuple[np.ndarray, 
         return None
     if len(outputs) < len(colours):
         return None
-    values = np.stack([np.ravel(output[0, output.shape[1] // 2, output.shape[2] // 2]) for output in outputs])
+    centre = tuple(size // 2 for size in outputs[0].shape[1 : 1 + graph.rank])
+    values = np.stack([np.ravel(output[(0, *centre)]) for output in outputs])
     if not np.isfinite(values).all():
         return None
     known = np.column_stack([colours, np.ones(len(colours))])
@@ -159,10 +174,10 @@ def _probe(graph: CallGraph, path: AffinePath, pace: Pace) -> tuple[np.ndarray, 
 
 
 def run_path(graph: CallGraph, start: int, calls: Sequence[Call], images: np.ndarray) -> np.ndarray:
-    """The output of the last call for images in the input's range; both channels last, videos as one frame."""
-    first = graph.channel_axis == 1
+    """The output of the last call for samples in the input's range; both channels last, videos as one frame."""
+    first, is_timed = graph.data_format == "channels_first", is_video(graph, graph.tensors[start].shape)
     ready = np.ascontiguousarray(np.moveaxis(images, -1, 1) if first else images)
-    ready = ready[:, None] if len(graph.tensors[start].shape) == 5 else ready
+    ready = ready[:, None] if is_timed else ready
     batch = graph.tensors[start].shape[0] or len(ready)
     parts = []
     for begin in range(0, len(ready), batch):
@@ -175,8 +190,8 @@ def run_path(graph: CallGraph, start: int, calls: Sequence[Call], images: np.nda
                 run_call(call, values)
         parts.append(np.asarray(keras.ops.convert_to_numpy(values[calls[-1].outputs[0]]), "float32"))
     outputs = np.concatenate(parts)[: len(ready)]
-    outputs = outputs[:, 0] if outputs.ndim == 5 else outputs
-    return np.moveaxis(outputs, 1, -1) if first and outputs.ndim == 4 else outputs
+    outputs = outputs[:, 0] if is_timed and outputs.ndim == 5 else outputs
+    return np.moveaxis(outputs, 1, -1) if first and graph.is_map(outputs.shape) else outputs
 
 
 def names_of(calls: Iterable[Call]) -> str:

@@ -1,4 +1,4 @@
-"""Usual ranges of image values, and how images in 0..1 are turned into them."""
+"""Usual ranges of the values of images and signals, and how synthetic ones are turned into them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ MeanDeviation: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class InputRange:
-    """How to turn images in [0, 1] into the values that the model's input expects: ``scale * image + offset``.
+    """How to turn synthetic samples into the values that the model's input expects: ``scale * sample + offset``.
+
+    Images and volumes are in [0, 1]; all have about `MEAN` and `DEVIATION`.
 
     Attributes:
         scale, offset: one number a channel.
@@ -62,10 +64,15 @@ TORCH = Convention(
     (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
 )
 CAFFE = Convention("0..255, blue first, with the mean of ImageNet subtracted", 255.0, (-103.939, -116.779, -123.68))
+_LOUD = 0.15 / DEVIATION  # sound, by its deviation, in its largest value
+SOUND = Convention("sound in -1..1", _LOUD, -_LOUD * MEAN)
+SAMPLED_SOUND = Convention("sound in -32768..32767", 32768 * _LOUD, -32768 * _LOUD * MEAN)
 
 
-def conventions(channels: int) -> list[Convention]:
-    """The usual ranges of images with so many channels."""
+def conventions(channels: int, rank: int = 2) -> list[Convention]:
+    """The usual ranges of images and volumes, or of signals (rank 1), with so many channels."""
+    if rank == 1:
+        return [STANDARD, SOUND, SAMPLED_SOUND]
     usual = [UNIT, SIGNED, BYTES, STANDARD]
     return [*usual, TORCH, CAFFE] if channels == 3 else usual
 
@@ -87,11 +94,11 @@ def distance(first: MeanDeviation, second: MeanDeviation) -> float:
     return float(np.mean(abs(np.log(deviation / other_deviation)) + abs(mean - other_mean) / other_deviation))
 
 
-def from_moments(moments: MeanDeviation, source: str) -> InputRange:
+def from_moments(moments: MeanDeviation, source: str, rank: int = 2) -> InputRange:
     """The usual range with about this mean and deviation, or else the range with exactly these."""
     mean, deviation = moments
     channels = len(mean)
-    ranked = [(distance(c.moments(channels), moments), c) for c in conventions(channels)]
+    ranked = [(distance(c.moments(channels), moments), c) for c in conventions(channels, rank)]
     nearest, best = min(ranked, key=lambda pair: pair[0])
     if nearest <= CLOSE:
         return range_of(best, channels, f"{best.name}, {source}")

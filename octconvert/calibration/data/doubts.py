@@ -32,6 +32,8 @@ OUTSIDE, NARROW = 0.3, 0.1
 """Of a range with a black and a white: what lies outside it, and how little of it is used, in other ranges."""
 APART = 3.0
 """The same for a mean and a deviation: the distance of means in deviations, and the ratio of deviations."""
+LOUDER = 10.0
+"""`APART` of signals, which are loud or quiet."""
 ABOVE = -0.1
 """In deviations from the mean of centred values: data that have nothing below that are not centred."""
 VALUES = 1 << 20
@@ -71,12 +73,13 @@ def doubts_about(
     pairs = list(zip(supply.fit.arrays, supply.held_out.arrays, strict=True))
     if all(_are_alike(fit[0], (*fit[::copies], *held_out)) for fit, held_out in pairs):
         return Doubts(f"all {supply.count + supply.held_out.count:,} samples are the same", remarks)
-    maps = [(i, *pair) for i, pair in enumerate(pairs) if pair[0].ndim == 4 and pair[0].shape[graph.channel_axis] > 1]
+    maps = [(i, *p) for i, p in enumerate(pairs) if graph.is_map(p[0].shape) and p[0].shape[graph.channel_axis] > 1]
     reasons = [*_constant_channels(graph, maps), *_other_ranges(graph, supply.fit, ranges)]
     if not reasons:
         call = next((call for call in graph.calls if call.kind == OPERATION and _statistics(call) is not None), None)
         reasons = [] if call is None else [_far_off(graph, call, supply.fit, batch_size, pace or Pace())]
-    return Doubts(" and ".join(filter(None, reasons)), (*remarks, *_grey(graph, maps)))
+    grey = _grey(graph, maps) if graph.rank > 1 else ()
+    return Doubts(" and ".join(filter(None, reasons)), (*remarks, *grey))
 
 
 def _too_few(supply: Supply) -> tuple[str, ...]:
@@ -139,10 +142,10 @@ def _of_input(graph: CallGraph, number: int) -> str:
 def _other_ranges(graph: CallGraph, samples: Samples, ranges: Sequence[InputRange | None]) -> Iterator[str]:
     """Images with values in another range than the one that the model shows it expects."""
     for number, (array, expected) in enumerate(zip(samples.arrays, ranges, strict=False)):
-        if expected is None or not expected.known or array.ndim != 4:
+        if expected is None or not expected.known or not graph.is_map(array.shape):
             continue
         pixels = _pixels(graph, array)
-        if _is_other(pixels, expected):
+        if _is_other(pixels, expected, LOUDER if graph.rank == 1 else APART):
             low, high, mean, deviation = map(_short, (pixels.min(), pixels.max(), pixels.mean(), pixels.std()))
             values = f"are from {low} to {high}, mean {mean}, deviation {deviation}"
             expects = f"the model expects {expected.how}; `preprocess` changes them"
@@ -153,8 +156,8 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def _is_other(pixels: np.ndarray, expected: InputRange) -> bool:
-    """By the median over the channels; ``pixels``: (pixels, channels)."""
+def _is_other(pixels: np.ndarray, expected: InputRange, apart: float) -> bool:
+    """By the median over the channels; ``pixels``: (pixels, channels); ``apart``: see `APART`."""
     scale, offset = np.array(expected.scale), np.array(expected.offset)
     mean, deviation = MEAN * scale + offset, DEVIATION * scale
     low, high = pixels.min(axis=0), pixels.max(axis=0)
@@ -166,7 +169,7 @@ def _is_other(pixels: np.ndarray, expected: InputRange) -> bool:
         return bool(outside > OUTSIDE or np.median((high - low) / scale) < NARROW)
     ratio = np.median(np.maximum(pixels.std(axis=0), 1e-12) / deviation)
     shift = np.median(abs(pixels.mean(axis=0) - mean) / deviation)
-    return bool(not 1 / APART <= ratio <= APART or shift > APART)
+    return bool(not 1 / apart <= ratio <= apart or shift > apart)
 
 
 def _equal(expected: InputRange, scale: object, offset: object) -> bool:

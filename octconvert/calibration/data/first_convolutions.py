@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from octconvert.calibration.data.affine_paths import OPEN_SIZE, AffinePath, names_of, of_frames, run_path
+from octconvert.calibration.data.affine_paths import OPEN_SIZES, AffinePath, names_of, of_frames, run_path
 from octconvert.calibration.data.conventions import (
+    Convention,
     InputRange,
     MeanDeviation,
     conventions,
@@ -23,11 +24,20 @@ from octconvert.calibration.data.conventions import (
     numbers,
     range_of,
 )
-from octconvert.calibration.data.synthetic import DEVIATION, MEAN, dead_leaves
+from octconvert.calibration.data.natural import natural
+from octconvert.calibration.data.synthetic import DEVIATION, MEAN
 from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.model.graph import BOUNDARY, Call, CallGraph
 
-_CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+)
 _IMAGES = 64
 _LEAST_IMAGES = 8
 _POOR_FIT = 2.0  # `_Responses.score` from which on a fit explains nothing
@@ -55,9 +65,9 @@ def range_from_convolutions(
         return None
     channels = len(pairs[0][0].matrix)
     if images is None:
-        shape = of_frames(graph.tensors[pairs[0][0].start].shape)
-        rows, columns = (min(shape[axis] or OPEN_SIZE, OPEN_SIZE) for axis in graph.spatial_axes)
-        images = dead_leaves(_IMAGES, rows, columns, channels)
+        most = OPEN_SIZES[graph.rank]
+        size = graph.size_of(of_frames(graph, graph.tensors[pairs[0][0].start].shape))
+        images = natural(_IMAGES, [min(length or most, most) for length in size], channels)
     try:
         shares = (pace.part(1 / (len(pairs) - i)) for i in range(len(pairs)))
         parts = [_measure(graph, *pair, images, share) for pair, share in zip(pairs, shares, strict=True)]
@@ -67,7 +77,8 @@ def range_from_convolutions(
         return None
     except Exception:  # a layer that works at the model's own size only
         return None
-    return _fit(responses, channels, f"{names_of([norm for _, norm in pairs])} behind {_convolution_names(pairs)}")
+    place = f"{names_of([norm for _, norm in pairs])} behind {_convolution_names(pairs)}"
+    return _fit(responses, conventions(channels, graph.rank), channels, place)
 
 
 def _convolution_names(pairs: Sequence[tuple[AffinePath, Call]]) -> str:
@@ -160,8 +171,9 @@ def _measure(graph: CallGraph, path: AffinePath, norm: Call, images: np.ndarray,
 
 def _thinned(maps: np.ndarray) -> np.ndarray:
     """Some `_POSITIONS` of each map, evenly spread."""
-    step = max(1, math.isqrt(maps.shape[1] * maps.shape[2] // _POSITIONS))
-    return maps[:, step // 2 :: step, step // 2 :: step]
+    size = maps.shape[1:-1]
+    step = max(1, int((math.prod(size) / _POSITIONS) ** (1 / len(size))))
+    return maps[(slice(None), *[slice(step // 2, None, step)] * len(size))]
 
 
 def _joined(parts: list[_Responses]) -> _Responses:
@@ -176,14 +188,14 @@ def _joined(parts: list[_Responses]) -> _Responses:
     return _Responses(*(getattr(whole, name)[alive] for name in fields))
 
 
-def _fit(responses: _Responses, channels: int, place: str) -> InputRange | None:
+def _fit(responses: _Responses, usual: list[Convention], channels: int, place: str) -> InputRange | None:
     if not len(responses.means):
         return None
     scale, offset = _fitted(responses, channels)
     score = responses.score(scale, offset)
     if not score <= _POOR_FIT:
         return None
-    ranked = [(responses.score(*c.vectors(channels)), c) for c in conventions(channels)]
+    ranked = [(responses.score(*c.vectors(channels)), c) for c in usual]
     best_score, best = min(ranked, key=lambda pair: pair[0])
     if best_score <= 1.3 * score + 0.1:  # photographs differ from the images by that much
         return range_of(best, channels, f"{best.name}, which fits {place}")

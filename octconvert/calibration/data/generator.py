@@ -1,4 +1,4 @@
-"""Synthetic samples for a model's inputs: images in the range that the model expects, and noise for other inputs."""
+"""Synthetic samples for a model's inputs: signals, images or volumes in the range that it expects, noise for others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from octconvert.calibration.data.input_range import InputRange, find_range, image_like
+from octconvert.calibration.data.affine_paths import is_video
+from octconvert.calibration.data.input_range import InputRange, find_range, is_natural
 from octconvert.calibration.data.matching import ALIKE, HARDER, Bounds, matched, mean_distance
+from octconvert.calibration.data.natural import NOUNS, natural_in_parts
 from octconvert.calibration.data.supply import HELD_OUT, Supply, with_mirrored
-from octconvert.calibration.data.synthetic import dead_leaves_in_parts, power_noise_in_parts
+from octconvert.calibration.data.synthetic import power_noise_in_parts
 from octconvert.calibration.effort import Pace
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph import CallGraph
@@ -23,12 +25,16 @@ from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
-SYNTHETIC_SIZES = (128, 96, 224, 64, 256, 331, 512)
-"""Rows and columns of synthetic images where the model leaves them open: the first at which it works."""
+SYNTHETIC_SIZES = {
+    1: (1024, 512, 256, 4096, 16384, 65536),
+    2: (128, 96, 224, 64, 256, 331, 512),
+    3: (16, 32, 64, 128),
+}
+"""Positions along each axis where the model leaves them open, by its rank: the first at which it works."""
 OPEN_STEPS = 8
 """Frames of a synthetic video where the model leaves their number open."""
-NUMBER_SECONDS = 5e-7
-"""To generate one number of a synthetic image."""
+NUMBER_SECONDS = {1: 3e-7, 2: 5e-7, 3: 1e-6}
+"""To generate one number of a synthetic sample, by rank."""
 RANGES = 8
 """Samples to measure the ranges of numbers on: more take longer, and change no time."""
 COMPARED = 32
@@ -53,17 +59,24 @@ class Generator:
     Attributes:
         graph: with all sizes known.
         shapes: of the inputs.
-        ranges: values of those that are images, None for the others.
+        ranges: values of those that are signals, images or volumes, None for the others.
+        limits: of all values, as requested; None: there are none.
     """
 
     graph: CallGraph
     shapes: tuple[tuple[int, ...], ...]
     ranges: tuple[InputRange | None, ...]
+    limits: tuple[float, float] | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the samples are called."""
+        return NOUNS[self.graph.rank]
 
     @property
     def seconds(self) -> float:
         """About how long one sample takes, on a usual machine."""
-        return sum(math.prod(shape[1:]) * NUMBER_SECONDS for shape in self.shapes)
+        return sum(math.prod(shape[1:]) for shape in self.shapes) * NUMBER_SECONDS[self.graph.rank]
 
     def noise(self, count: int) -> Samples:
         """White noise, to measure times with: it takes no time to generate."""
@@ -79,20 +92,26 @@ class Generator:
             own = (pace or Pace()).part(1 / (len(self.shapes) - i))
             parts = list(own.units(_parts(self.graph, shape, count, value_range, seed + 1000 * i), least))
             arrays.append(np.concatenate(parts))
+            if value_range is not None and self.limits is not None:  # a signal has some values outside
+                np.clip(arrays[-1], *self.limits, out=arrays[-1])
         count = min(map(len, arrays))
         return Samples(tuple(array[:count] for array in arrays), None, "synthetic")
 
     @property
     def bounds(self) -> tuple[Bounds, ...]:
-        """Of the images of each input: black and white, shaped as its channels."""
+        """Of each input: black and white, shaped as its channels; signals have none but those requested."""
+        if self.graph.rank == 1:
+            low, high = self.limits or (0.0, 0.0)
+            limits = np.array(low, "float32"), np.array(high, "float32")
+            return (None if self.limits is None else limits,) * len(self.shapes)
         return tuple(
-            None if value_range is None else self._limits(value_range, len(shape))
+            None if value_range is None else self._limits(value_range, shape)
             for value_range, shape in zip(self.ranges, self.shapes, strict=True)
         )
 
-    def _limits(self, value_range: InputRange, rank: int) -> tuple[np.ndarray, np.ndarray]:
-        shape = [1] * rank
-        shape[self.graph.channel_axis if rank == 4 else -1] = -1
+    def _limits(self, value_range: InputRange, own: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        shape = [1] * len(own)
+        shape[self.graph.axis_of_channels(own)] = -1
         offset, scale = (
             np.array(each, dtype="float32").reshape(shape) for each in (value_range.offset, value_range.scale)
         )
@@ -104,10 +123,10 @@ class Generator:
         return "; ".join(dict.fromkeys(value_range.how for value_range in self.ranges if value_range is not None))
 
     @property
-    def may_be_flipped(self) -> bool:
-        """Whether all inputs are images."""
-        are_images = (value_range is not None for value_range in self.ranges)
-        return all(are_images) and all(len(shape) == 4 for shape in self.shapes)
+    def may_be_moved(self) -> bool:
+        """Whether all inputs are signals, images or volumes."""
+        are_natural = (value_range is not None for value_range in self.ranges)
+        return all(are_natural) and all(map(self.graph.is_map, self.shapes))
 
     def matched_supply(
         self, counts: MatchedCounts, seed: int, pace: Pace, progress: Callable[[int, int], None]
@@ -124,23 +143,26 @@ class Generator:
         if changed is None:
             return None
         own, held_out = changed.split(HELD_OUT, seed)
-        parts = [with_mirrored(own, self.graph.spatial_axes[1]).arrays if self.may_be_flipped else own.arrays]
+        is_mirrored = self.may_be_moved and self.graph.rank > 1
+        parts = [with_mirrored(own, self.graph.spatial_axes[-1]).arrays if is_mirrored else own.arrays]
         if counts.others:
             parts.append(self.make(counts.others, seed + 3, pace).arrays)
         order = np.random.default_rng(seed).permutation(sum(len(part[0]) for part in parts))
         arrays = tuple(np.concatenate(each)[order] for each in zip(*parts, strict=True))
         fit = Samples(arrays, None, "synthetic")
-        label = f"{plural(fit.count, 'synthetic image')}, {own.count} with the statistics of the model's training"
-        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_flipped, harder=HARDER)
+        fitted = plural(fit.count, f"synthetic {self.noun}")
+        label = f"{fitted}, {own.count} with the statistics of the model's training"
+        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_moved, harder=HARDER)
 
     def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
         """Samples to fit to and others to measure on, which are generated first."""
         pace = pace or Pace()
         measured = self.make(held_out, seed + 2, pace.part(held_out / (count + held_out)))
         fit = self.make(count, seed + 1, pace, least=2)
-        images = [value_range is not None for value_range in self.ranges]
-        label = plural(fit.count, "synthetic image") if any(images) else f"{fit.count:,} synthetic inputs of 1/f noise"
-        return Supply(fit, measured, label, self.how, fit.count, self.may_be_flipped, self.make, self.seconds)
+        natural = [value_range is not None for value_range in self.ranges]
+        noise = f"{fit.count:,} synthetic inputs of 1/f noise"
+        label = plural(fit.count, f"synthetic {self.noun}") if any(natural) else noise
+        return Supply(fit, measured, label, self.how, fit.count, self.may_be_moved, self.make, self.seconds)
 
 
 def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | None = None) -> Generator | None:
@@ -152,25 +174,25 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     pace = pace or Pace()
     if settings.preprocess is not None:
         raise UsageError(
-            "`preprocess` is for data to calibrate on or to evaluate with; synthetic images are generated as the model"
-            " expects them"
+            "`preprocess` is for data to calibrate on or to evaluate with; synthetic"
+            f" {NOUNS[graph.rank]}s are generated as the model expects them"
         )
-    sized = with_known_sizes(_with_few_frames(graph), SYNTHETIC_SIZES)
+    sized = with_known_sizes(_with_few_frames(graph), SYNTHETIC_SIZES[graph.rank])
     specs = [sized.tensors[number] for number in sized.inputs]
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
-    images = [image_like(graph, i) for i in range(len(specs))]
-    shares = [pace.part(1 / (len(images) - i)) for i in range(len(images))]
+    natural = [is_natural(graph, i) for i in range(len(specs))]
+    shares = [pace.part(1 / (len(natural) - i)) for i in range(len(natural))]
     requested = settings.input_range
-    ranges = [find_range(graph, i, requested, pace=shares[i]) if image else None for i, image in enumerate(images)]
+    ranges = [find_range(graph, i, requested, pace=shares[i]) if each else None for i, each in enumerate(natural)]
     shapes = tuple(tuple(size or 1 for size in spec.shape) for spec in specs)
-    return Generator(sized, shapes, tuple(ranges))
+    return Generator(sized, shapes, tuple(ranges), requested)
 
 
 def _with_few_frames(graph: CallGraph) -> CallGraph:
     """The graph with the open time steps of videos set to a few, where the model works at that."""
     shapes = [graph.tensors[number].shape for number in graph.inputs]
-    few = [(s[0], s[1] or OPEN_STEPS, *s[2:]) if len(s) == 5 else s for s in shapes]
+    few = [(s[0], s[1] or OPEN_STEPS, *s[2:]) if is_video(graph, s) else s for s in shapes]
     with suppress(InputError):
         return graph if few == shapes else with_input_shapes(graph, few)
     return graph
@@ -196,26 +218,26 @@ def _parts(
 ) -> Iterator[np.ndarray]:
     """One input of the samples, a few at a time; the frames of a video are images that have nothing in common.
 
-    White noise where it is neither images nor a video for a model of images.
+    White noise where it is neither maps nor a video for a model of images.
     """
-    if graph.rank != 2 or len(shape) not in (4, 5):
-        yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
-        return
-    if len(shape) == 5:
+    if is_video(graph, shape):
         batch, steps, *frame = shape
         yield from _videos(_parts(graph, (batch, *frame), count * steps, value_range, seed), steps)
         return
-    rows, columns = (shape[axis] for axis in graph.spatial_axes)
-    channels = shape[graph.channel_axis]
+    if not graph.is_map(shape):
+        yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
+        return
+    size, channels = tuple(shape[axis] for axis in graph.spatial_axes), shape[graph.channel_axis]
     parts: Iterable[np.ndarray] = (
-        power_noise_in_parts(count, rows, columns, channels, 1.0, seed)
+        power_noise_in_parts(count, size[0], size[1], channels, 1.0, seed)
         if value_range is None
-        else dead_leaves_in_parts(count, rows, columns, channels, seed)
+        else natural_in_parts(count, size, channels, seed)
     )
     for x in parts:
         if value_range is not None:
             x = x * np.array(value_range.scale, dtype="float32") + np.array(value_range.offset, dtype="float32")
-        yield np.ascontiguousarray(np.moveaxis(x, 3, 1)) if graph.channel_axis == 1 else x
+        is_first = graph.data_format == "channels_first"
+        yield np.ascontiguousarray(np.moveaxis(x, -1, 1)) if is_first else x
 
 
 def _videos(frames: Iterable[np.ndarray], steps: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from octconvert.calibration.data.input_range import image_like
+from octconvert.calibration.data.input_range import is_natural
 from octconvert.calibration.effort import Pace
 from octconvert.model.graph import CallGraph
 from octconvert.options.calibration import CalibrationOptions
@@ -30,7 +30,8 @@ class Supply:
         label: what the report calls them.
         input_range: how synthetic images got their values; empty for the user's data.
         count: samples to fit to, without mirror images.
-        images: whether every map-like input is an image, so that it may be flipped and shifted.
+        images: whether every input is a signal, image or volume, so that it may be shifted, and flipped unless it is a
+            signal.
         more: generates further samples to fit to from (count, seed, the time for it); None where there are no others.
         more_seconds: about how long one of them takes.
         notes: what the user should know.
@@ -50,7 +51,7 @@ class Supply:
 
 
 def with_mirrored(samples: Samples, axis: int) -> Samples:
-    """The mirror image of every image behind it, without labels; ``axis``: the columns."""
+    """The mirror image of every image or volume behind it, without labels; ``axis``: the columns."""
     arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in samples.arrays)
     return replace(samples, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
 
@@ -77,6 +78,7 @@ def user_supply(
         notes = (*notes, f"reading ended after {plural(samples.count, 'sample')} for the time (`calibration_budget`)")
     share = min(HELD_OUT, MOST_HELD_OUT / samples.count)
     fit, held_out = samples.split(share, settings.seed)
-    images = all(len(graph.tensors[n].shape) == 4 and image_like(graph, i) for i, n in enumerate(graph.inputs))
-    fitted = with_mirrored(fit, graph.spatial_axes[1]) if images and fit.count < FEW else fit
+    images = all(graph.is_map(graph.tensors[n].shape) and is_natural(graph, i) for i, n in enumerate(graph.inputs))
+    is_few = images and graph.rank > 1 and fit.count < FEW
+    fitted = with_mirrored(fit, graph.spatial_axes[-1]) if is_few else fit
     return Supply(fitted, held_out, samples.origin, "", fit.count, images, notes=notes)

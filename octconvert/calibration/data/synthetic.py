@@ -8,7 +8,7 @@ from a bank of masks, painted as numbers, and coloured all at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ import numpy as np
 MEAN, DEVIATION = 0.45, 0.25
 """Of the values of a large set of `dead_leaves`, about (and of photographs in 0..1)."""
 
-_FINE = 2  # leaves are painted at this many times the rows and columns, then averaged down: soft edges
-_CHUNK = 1 << 18  # painted pixels worked on at once: stays in the cache
+FINE = 2  # leaves are painted at this many times the rows and columns, then averaged down: soft edges
+CHUNK = 1 << 18  # painted pixels worked on at once: stays in the cache
 _RATIO = 1.25  # of the radii of two neighbouring levels of the bank
 _MASK_PIXELS = 1 << 20  # a level of the bank holds about this many pixels, but 4 to 48 masks
 _SMALLEST, _SMALLEST_SHARE, _LARGEST_SHARE = 0.7, 0.12, 0.7  # radii: pixels, shares of the image's size
@@ -39,11 +39,11 @@ def dead_leaves(count: int, rows: int, columns: int, channels: int = 3, seed: in
 def dead_leaves_in_parts(count: int, rows: int, columns: int, channels: int = 3, seed: int = 0) -> Iterator[np.ndarray]:
     """The images of `dead_leaves`, a few at a time."""
     rng = np.random.default_rng(seed)
-    bank = _make_bank(rng, _FINE * rows, _FINE * columns)
-    step = max(1, _CHUNK // (_FINE * _FINE * rows * columns))
+    bank = make_bank(rng, FINE * rows, FINE * columns)
+    step = max(1, CHUNK // (FINE * FINE * rows * columns))
     for start in range(0, count, step):
         numbers, leaves = _paint(rng, bank, min(step, count - start), channels)
-        yield _defocus(rng, _expose(rng, _light(rng, _colour(bank, numbers, leaves)))).astype("float32", copy=False)
+        yield defocused(rng, exposed(rng, lit(rng, colour(bank, numbers, leaves)))).astype("float32", copy=False)
 
 
 def power_noise(count: int, rows: int, columns: int, channels: int, exponent: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -65,7 +65,7 @@ def power_noise_in_parts(
     """The samples of `power_noise`, a few at a time."""
     rng = np.random.default_rng(seed)
     filters = _amplitude(rows, columns, exponent)
-    step = max(1, _CHUNK // (rows * columns * channels))
+    step = max(1, CHUNK // (rows * columns * channels))
     for start in range(0, count, step):
         part = _filtered(rng, (min(step, count - start), channels), filters, columns)
         yield np.ascontiguousarray(np.moveaxis(part, 1, -1), dtype="float32")
@@ -93,7 +93,7 @@ def _filtered(rng: np.random.Generator, batch: tuple[int, ...], amplitude: np.nd
 
 
 @dataclass(frozen=True, eq=False)
-class _Bank:
+class Bank:
     """Everything images are put together from; lengths in painted pixels.
 
     Attributes:
@@ -116,7 +116,7 @@ class _Bank:
 
 
 @dataclass(frozen=True, eq=False)
-class _Leaves:
+class Leaves:
     """How each painted leaf looks; every array has one entry a leaf.
 
     Attributes:
@@ -132,9 +132,9 @@ class _Leaves:
     tiles: np.ndarray
 
 
-def _make_bank(rng: np.random.Generator, rows: int, columns: int) -> _Bank:
+def make_bank(rng: np.random.Generator, rows: int, columns: int) -> Bank:
     size = math.sqrt(rows * columns)
-    smallest = _FINE * _SMALLEST
+    smallest = FINE * _SMALLEST
     levels = 1 + max(0, round(math.log(max(_LARGEST_SHARE * size / smallest, 1.0), _RATIO)))
     radii = smallest * _RATIO ** np.arange(levels)
     sizes = np.clip(_MASK_PIXELS / (4 * radii**2), 4, 48).astype(int)
@@ -142,7 +142,7 @@ def _make_bank(rng: np.random.Generator, rows: int, columns: int) -> _Bank:
     first = np.cumsum(sizes) - sizes
     areas = np.add.reduceat([mask.sum() for mask in masks], first) / sizes
     side = 1 << min(8, math.ceil(math.log2(max(rows, columns))))
-    return _Bank(rows, columns, masks, radii, first, sizes, areas, _textures(rng, side))
+    return Bank(rows, columns, masks, radii, first, sizes, areas, _textures(rng, side))
 
 
 def _textures(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -208,28 +208,29 @@ def _blob(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 _SHAPES = (_disc, _ellipse, _rectangle, _rectangle, _polygon, _polygon, _blob)
 
 
-def _paint(rng: np.random.Generator, bank: _Bank, count: int, channels: int) -> tuple[np.ndarray, _Leaves]:
+def _paint(rng: np.random.Generator, bank: Bank, count: int, channels: int) -> tuple[np.ndarray, Leaves]:
     """Leaf numbers (count, painted rows, painted columns), and how the leaves look. The first of each image is its
     background."""
     canvas = np.empty((count, bank.rows, bank.columns), "int32")
     looks, start = [], 0
     for picture in canvas:
-        levels = np.concatenate([[len(bank.radii) - 1], _draw_levels(rng, bank)])
+        levels = np.concatenate([[len(bank.radii) - 1], draw_levels(rng, bank)])
         radii = bank.radii[levels]
         centres = rng.random((len(levels), 2)) * (np.array(picture.shape) + 2 * radii[:, None]) - radii[:, None]
         picture[:] = start
-        _place(rng, bank, picture, levels[1:], centres[1:], start + 1)
-        looks.append(_look(rng, bank, radii, centres, channels))
+        shapes = draw_shapes(rng, bank, levels[1:])
+        place(picture, shapes, centres[1:], range(start + 1, start + len(levels)))
+        looks.append(look(rng, bank, radii, centres, channels))
         start += len(levels)
     joined = (np.concatenate(parts).astype("float32") for parts in zip(*looks, strict=True))
     colours, slopes, grain, tiles = joined
-    return canvas, _Leaves(colours, slopes, grain, tiles.astype("int32"))
+    return canvas, Leaves(colours, slopes, grain, tiles.astype("int32"))
 
 
-def _draw_levels(rng: np.random.Generator, bank: _Bank) -> np.ndarray:
+def draw_levels(rng: np.random.Generator, bank: Bank) -> np.ndarray:
     """Random sizes for one image, density r^-3 from a random smallest radius on, enough to cover it a few times."""
     size = math.sqrt(bank.rows * bank.columns)
-    low, high = _FINE * _SMALLEST, max(_FINE * _SMALLEST, _SMALLEST_SHARE * size)
+    low, high = FINE * _SMALLEST, max(FINE * _SMALLEST, _SMALLEST_SHARE * size)
     smallest = low * (high / low) ** rng.random()
     radii = bank.radii
     # r^-3 dr is r^-2 of a level; a larger leaf touches the image from further outside
@@ -240,35 +241,32 @@ def _draw_levels(rng: np.random.Generator, bank: _Bank) -> np.ndarray:
     return rng.choice(len(radii), size=math.ceil(rng.uniform(2.5, 4.5) / covered), p=density)
 
 
-def _place(
-    rng: np.random.Generator,
-    bank: _Bank,
-    picture: np.ndarray,
-    levels: np.ndarray,
-    centres: np.ndarray,
-    number: int,
-) -> None:
-    """Write leaf numbers from ``number`` on into the picture, back to front."""
+def draw_shapes(rng: np.random.Generator, bank: Bank, levels: np.ndarray) -> list[np.ndarray]:
+    """A mask for each leaf."""
     chosen = bank.first[levels] + rng.integers(0, bank.sizes[levels])
     flips = rng.integers(0, 2, (len(levels), 2)) * 2 - 1
-    for mask, (up, left), (y, x) in zip(chosen.tolist(), flips.tolist(), centres.tolist(), strict=True):
-        shape = bank.masks[mask][::up, ::left]
+    pairs = zip(chosen.tolist(), flips.tolist(), strict=True)
+    return [bank.masks[mask][::up, ::left] for mask, (up, left) in pairs]
+
+
+def place(picture: np.ndarray, shapes: Iterable[np.ndarray], centres: np.ndarray, numbers: Iterable[int]) -> None:
+    """Write the numbers of leaves into the picture, back to front."""
+    for shape, (y, x), number in zip(shapes, centres.tolist(), numbers, strict=True):
         top, edge = int(y) - shape.shape[0] // 2, int(x) - shape.shape[1] // 2
         if top < 0:
             shape, top = shape[-top:], 0
         if edge < 0:
             shape, edge = shape[:, -edge:], 0
-        place = picture[top : top + shape.shape[0], edge : edge + shape.shape[1]]
-        np.copyto(place, number, where=shape[: place.shape[0], : place.shape[1]])
-        number += 1
+        part = picture[top : top + shape.shape[0], edge : edge + shape.shape[1]]
+        np.copyto(part, number, where=shape[: part.shape[0], : part.shape[1]])
 
 
-def _look(
-    rng: np.random.Generator, bank: _Bank, radii: np.ndarray, centres: np.ndarray, channels: int
+def look(
+    rng: np.random.Generator, bank: Bank, radii: np.ndarray, centres: np.ndarray, channels: int
 ) -> tuple[np.ndarray, ...]:
-    """Arrays for `_Leaves` of one image."""
+    """Arrays for `Leaves` of one image."""
     count = len(radii)
-    palette = _colours(rng, int(rng.integers(3, 9)), channels)
+    palette = _palette(rng, int(rng.integers(3, 9)), channels)
     colours = palette[rng.integers(0, len(palette), count)] * np.exp(0.3 * rng.standard_normal((count, 1)))
     slope = 0.25 * rng.standard_normal((count, 2)) * (rng.random((count, 1)) < 0.6) / radii[:, None]
     slopes = np.column_stack([slope, -(slope * centres).sum(axis=1)])
@@ -278,7 +276,7 @@ def _look(
     return colours, slopes, grain, tiles
 
 
-def _colours(rng: np.random.Generator, count: int, channels: int) -> np.ndarray:
+def _palette(rng: np.random.Generator, count: int, channels: int) -> np.ndarray:
     """Positive colours (count, channels): brightness, times hues that are cosines over the channels.
 
     Those are the principal colours of photographs: for red, green, blue the first is warm to cold, the second magenta
@@ -293,7 +291,7 @@ def _colours(rng: np.random.Generator, count: int, channels: int) -> np.ndarray:
     return brightness * np.exp(strength * (0.5 * light + chroma) @ hues)
 
 
-def _colour(bank: _Bank, numbers: np.ndarray, leaves: _Leaves) -> np.ndarray:
+def colour(bank: Bank, numbers: np.ndarray, leaves: Leaves) -> np.ndarray:
     """Painted numbers -> images (count, rows, columns, channels), averaged down to their size."""
     side = bank.textures.shape[-1]
     y, x = np.arange(bank.rows, dtype="int32")[:, None], np.arange(bank.columns, dtype="int32")[None, :]
@@ -308,33 +306,37 @@ def _colour(bank: _Bank, numbers: np.ndarray, leaves: _Leaves) -> np.ndarray:
 
 
 def _averaged(fine: np.ndarray) -> np.ndarray:
-    corners = (fine[:, row::_FINE, column::_FINE] for row in range(_FINE) for column in range(_FINE))
-    return sum(corners) / _FINE**2  # type: ignore[return-value]
+    corners = (fine[:, row::FINE, column::FINE] for row in range(FINE) for column in range(FINE))
+    return sum(corners) / FINE**2  # type: ignore[return-value]
 
 
-def _light(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
-    """Brighter towards one side, each image towards its own."""
-    shape = (len(images), 1, 1, 1)
-    y, x = (np.linspace(-1, 1, size, dtype="float32") for size in images.shape[1:3])
-    down, right = rng.normal(0, 0.4, shape), rng.normal(0, 0.4, shape)
-    return images * np.exp(down * y[:, None, None] + right * x[:, None])
+def lit(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """Brighter towards one side, each image, or volume, towards its own."""
+    light = np.zeros(())
+    for axis in range(1, images.ndim - 1):
+        shape = [1] * images.ndim
+        shape[axis] = -1
+        slope = rng.normal(0, 0.4, (len(images), *[1] * (images.ndim - 1)))
+        light = light + slope * np.linspace(-1, 1, images.shape[axis], dtype="float32").reshape(shape)
+    return images * np.exp(light)
 
 
-def _expose(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
-    """Give each image a mean and a deviation as photographs have them, and clip to [0, 1]."""
+def exposed(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """Give each image, or volume, a mean and a deviation as photographs have them, and clip to [0, 1]."""
     images = np.sqrt(images)  # of light: what a display gamma does
-    deviation = images.std(axis=(1, 2, 3), keepdims=True)
-    shape = (len(images), 1, 1, 1)
+    axes = tuple(range(1, images.ndim))
+    deviation = images.std(axis=axes, keepdims=True)
+    shape = deviation.shape
     mean = rng.normal(MEAN, 0.13, shape)
     contrast = 0.225 * np.exp(0.3 * rng.standard_normal(shape)) / np.where(deviation > 0, deviation, 1)
-    images = (images - images.mean(axis=(1, 2, 3), keepdims=True)) * contrast + mean
+    images = (images - images.mean(axis=axes, keepdims=True)) * contrast + mean
     return np.clip(images, 0, 1)
 
 
-def _defocus(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
-    """Blur a share of the images a little."""
-    amount = rng.uniform(-1.0, 1.0, (len(images), 1, 1, 1)).clip(0)
-    for axis in (1, 2):
+def defocused(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """Blur a share of the images, or volumes, a little."""
+    amount = rng.uniform(-1.0, 1.0, (len(images), *[1] * (images.ndim - 1))).clip(0)
+    for axis in range(1, images.ndim - 1):
         padded = np.concatenate([images.take([0], axis), images, images.take([-1], axis)], axis)
         size = images.shape[axis]
         before, after = padded.take(range(size), axis), padded.take(range(2, size + 2), axis)

@@ -9,6 +9,8 @@ Rows are gathered at drawn positions only, so no map is ever unfolded as a whole
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +22,7 @@ from keras import ops
 from octconvert.calibration.fitting.transposed import TransposedInputs, turned
 from octconvert.layers.base import bias_is_misplaced
 from octconvert.layers.reading import split_inputs
-from octconvert.layers.spatial import pad_or_crop, pool_octave
+from octconvert.layers.spatial import pad_or_crop, pool_octave, sizes
 from octconvert.layers.window import TransposedWindow
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.geometry import same_padding
@@ -44,14 +46,14 @@ class Term:
 
     Attributes:
         kernel: name of the layer's weight.
-        prepare: inputs of the layer -> (map, padding 'same' or 'valid') in the layer's data format.
+        prepare: inputs of the layer -> (map, padding 'same', 'causal' or 'valid') in the layer's data format.
         dilation: of the kernel.
         cell: fitted positions along an axis that read one and the same window (octave for LH beside HH, else 1).
     """
 
     kernel: str
     prepare: Callable[[Sequence[BackendTensor]], tuple[BackendTensor, str]]
-    dilation: tuple[int, int]
+    dilation: tuple[int, ...]
     cell: int = 1
 
 
@@ -65,7 +67,8 @@ class Regression:
         terms: what is added up.
         bias: name of the bias weight.
         blocks: groups of channels that do not mix (groups of the convolution; channels of a depthwise one).
-        kernel_size, strides: of every term; (1, 1) for Dense. A transposed window moves by 1 (`transposed`).
+        kernel_size, strides: of every term, one number an axis; (1,) for Dense, whose positions lie on one axis. A
+            transposed window moves by 1 (`transposed`).
         kind: CONV, DEPTHWISE, TRANSPOSED or DENSE of `octconvert.rules.traits`.
         cell: output positions along an axis that hold one value (octave for LH alone, else 1): their mean is fitted.
     """
@@ -75,8 +78,8 @@ class Regression:
     terms: tuple[Term, ...]
     bias: str
     blocks: int = 1
-    kernel_size: tuple[int, int] = (1, 1)
-    strides: tuple[int, int] = (1, 1)
+    kernel_size: tuple[int, ...] = (1,)
+    strides: tuple[int, ...] = (1,)
     kind: str = CONV
     cell: int = 1
 
@@ -85,17 +88,12 @@ class Regression:
         return getattr(self.layer, "data_format", None) == "channels_first"
 
     def rows(self, inputs: Sequence[BackendTensor], positions: np.ndarray) -> BackendTensor:
-        """Inputs under the window at ``positions`` (n, 3) of (sample, row, column): (blocks, n, features)."""
+        """Inputs under the window at ``positions`` (n, 1 + axes), the sample first: (blocks, n, features)."""
         columns = [self._columns(term, inputs, positions) for term in self.terms]
         return columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=-1)
 
     def _columns(self, term: Term, inputs: Sequence[BackendTensor], positions: np.ndarray) -> BackendTensor:
-        x, padding = term.prepare(inputs)
-        if padding == "same":
-            sizes = x.shape[2:] if self.channels_first else x.shape[1:3]
-            arguments = zip(sizes, self.kernel_size, self.strides, term.dilation, strict=True)
-            pads = [same_padding(*each) for each in arguments]
-            x = pad_or_crop(x, pads, "channels_first" if self.channels_first else "channels_last")
+        x = self._padded(*term.prepare(inputs), term.dilation)
         windows = gather_windows(self.last(x), positions, self.kernel_size, self.strides, term)
         count, taps, channels = windows.shape
         if self.blocks == 1:
@@ -103,19 +101,29 @@ class Regression:
         split = ops.reshape(windows, (count, taps, self.blocks, channels // self.blocks))
         return ops.reshape(ops.transpose(split, (2, 0, 1, 3)), (self.blocks, count, -1))
 
+    def _padded(self, x: BackendTensor, padding: str, dilation: tuple[int, ...]) -> BackendTensor:
+        if padding == "valid":
+            return x
+        data_format = "channels_first" if self.channels_first else "channels_last"
+        windows = zip(sizes(x, data_format), self.kernel_size, self.strides, dilation, strict=True)
+        if padding == "causal":
+            pads = [((taps - 1) * step, 0) for _, taps, _, step in windows]
+        else:
+            pads = [same_padding(*each) for each in windows]
+        return pad_or_crop(x, pads, data_format)
+
     def last(self, x: BackendTensor) -> BackendTensor:
-        """A tensor as (batch, rows, columns, channels)."""
-        if len(x.shape) != 4:  # of a Dense layer
-            return ops.reshape(x, (x.shape[0], 1, -1, x.shape[-1]))
-        return ops.transpose(x, (0, 2, 3, 1)) if self.channels_first else x
+        """A tensor as (batch, positions along each axis, channels)."""
+        if self.kind == DENSE:
+            return ops.reshape(x, (x.shape[0], -1, x.shape[-1]))
+        return ops.moveaxis(x, 1, -1) if self.channels_first else x
 
     def targets(self, y: BackendTensor, positions: np.ndarray) -> BackendTensor:
         """The target (in the layer's data format, means of cells) at the positions: (blocks, n, outputs of a block)."""
         y = self.last(y)
-        rows, columns, channels = y.shape[1:]
-        flat = ops.reshape(y, (-1, channels))
-        rows_of_targets = ops.take(flat, (positions[:, 0] * rows + positions[:, 1]) * columns + positions[:, 2], axis=0)
-        return ops.transpose(ops.reshape(rows_of_targets, (len(positions), self.blocks, -1)), (1, 0, 2))
+        places = np.ravel_multi_index(tuple(positions.T), y.shape[:-1])
+        rows = ops.take(ops.reshape(y, (-1, y.shape[-1])), places, axis=0)
+        return ops.transpose(ops.reshape(rows, (len(positions), self.blocks, -1)), (1, 0, 2))
 
     def importance(self, inputs: Sequence[BackendTensor], positions: np.ndarray) -> np.ndarray:
         """Share of each position's cell that lies within the output: less than 1 at the end of odd sizes; (n,)."""
@@ -151,11 +159,11 @@ class Regression:
 
     @property
     def _taps(self) -> int:
-        return self.kernel_size[0] * self.kernel_size[1]
+        return math.prod(self.kernel_size)
 
     def _stacked(self, kernel: np.ndarray) -> np.ndarray:
-        if self._is_depthwise:  # (rows, columns, channels, multiplier)
-            return np.moveaxis(kernel.reshape(-1, *kernel.shape[2:]), 1, 0)
+        if self._is_depthwise:  # (..., channels, multiplier)
+            return np.moveaxis(kernel.reshape(-1, *kernel.shape[-2:]), 1, 0)
         rows, outputs = kernel.shape[-2:]
         split = kernel.reshape(self._taps, rows, self.blocks, outputs // self.blocks)
         return np.moveaxis(split, 2, 0).reshape(self.blocks, self._taps * rows, -1)
@@ -186,24 +194,22 @@ class Regression:
 
 
 def gather_windows(
-    x: BackendTensor, positions: np.ndarray, kernel_size: tuple[int, int], strides: tuple[int, int], term: Term
+    x: BackendTensor, positions: np.ndarray, kernel_size: tuple[int, ...], strides: tuple[int, ...], term: Term
 ) -> BackendTensor:
-    """Values of a padded map (batch, rows, columns, channels) under windows: (n, taps, channels)."""
-    rows, columns, channels = x.shape[1:]
-    taps = [(r * term.dilation[0], c * term.dilation[1]) for r in range(kernel_size[0]) for c in range(kernel_size[1])]
-    top = positions[:, 1] // term.cell * strides[0]
-    left = positions[:, 2] // term.cell * strides[1]
-    offsets = np.array(taps)
-    index = (positions[:, :1] * rows + top[:, None] + offsets[:, 0]) * columns + left[:, None] + offsets[:, 1]
-    return ops.take(ops.reshape(x, (-1, channels)), index, axis=0)
+    """Values of a padded map (batch, positions along each axis, channels) under windows: (n, taps, channels)."""
+    taps = np.array(list(itertools.product(*map(range, kernel_size)))) * term.dilation
+    first = positions[:, 1:] // term.cell * strides
+    index = positions[:, :1]
+    for axis, size in enumerate(x.shape[1:-1]):
+        index = index * size + first[:, axis, None] + taps[:, axis]
+    return ops.take(ops.reshape(x, (-1, x.shape[-1])), index, axis=0)
 
 
 def draw_positions(rng: np.random.Generator, shape: tuple[int, ...], limit: int) -> np.ndarray:
-    """At most ``limit`` different (sample, row, column) of an output map (batch, rows, columns, channels)."""
-    batch, rows, columns = shape[:3]
-    total = batch * rows * columns
+    """At most ``limit`` different positions, the sample first, of an output map (batch, ..., channels)."""
+    total = math.prod(shape[:-1])
     chosen = np.arange(total) if total <= limit else np.sort(rng.choice(total, limit, replace=False))
-    return np.stack(np.unravel_index(chosen, (batch, rows, columns)), axis=1).astype("int32")
+    return np.stack(np.unravel_index(chosen, shape[:-1]), axis=1).astype("int32")
 
 
 def regressions(layer: Any) -> list[Regression]:
@@ -215,29 +221,23 @@ def regressions(layer: Any) -> list[Regression]:
         return []
     (stage,) = traits.stages
     if stage.kind == DENSE:
-        term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), (1, 1))
+        term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), (1,))
         return [Regression(layer, 0, (term,), stage.bias, kind=DENSE)]
-    return _plane(layer, stage) if stage.is_planar else []
-
-
-def _both(values: Sequence[int]) -> tuple[int, int]:
-    """(rows, columns)."""
-    rows, columns = values
-    return rows, columns
+    return _plain(layer, stage)
 
 
 def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
-    regressions, windows, strides = [], layer, _both(layer.strides)
+    regressions, windows, strides = [], layer, tuple(layer.strides)
     if stage.kind == TRANSPOSED:
-        windows, strides = TransposedInputs(layer.window, layer.data_format, layer.low_dilation), (1, 1)
+        windows, strides = TransposedInputs(layer.window, layer.data_format, layer.low_dilation), (1,) * layer.rank
     for number, output in enumerate(stage.outputs):
         from_low = all(path.reads == LOW for path in output.paths)
         cell = layer.octave if output.resolution == HIGH and from_low else 1
         terms = tuple(_octave_term(layer, windows, path, output.resolution, cell) for path in output.paths)
         kernel = getattr(layer, output.paths[0].kernel)
-        blocks = kernel.shape[2] if stage.kind == DEPTHWISE else layer.groups
-        sizes = (layer.kernel_size, strides)
-        regressions.append(Regression(layer, number, terms, output.bias, blocks, *sizes, stage.kind, cell))
+        blocks = kernel.shape[-2] if stage.kind == DEPTHWISE else layer.groups
+        windowed = (tuple(layer.kernel_size), strides, stage.kind)
+        regressions.append(Regression(layer, number, terms, output.bias, blocks, *windowed, cell))
     return regressions
 
 
@@ -269,25 +269,23 @@ def _octave_term(layer: Any, windows: Any, path: OctavePath, resolution: str, fi
     return Term(path.kernel, low if path.reads == LOW else pooled, layer.low_dilation, cell)
 
 
-def _source_size(layer: Any, inputs: Sequence[BackendTensor]) -> tuple[int, int]:
-    """(rows, columns) of the source's map that an octave layer's inputs hold or stand in for."""
-    rows, columns = layer.source_sizes(list(inputs))
-    return int(rows), int(columns)
+def _source_size(layer: Any, inputs: Sequence[BackendTensor]) -> tuple[int, ...]:
+    """Of the source's map, along each axis, that an octave layer's inputs hold or stand in for."""
+    return tuple(map(int, layer.source_sizes(list(inputs))))
 
 
-def _plane(layer: Any, stage: ConvolutionStage) -> list[Regression]:
+def _plain(layer: Any, stage: ConvolutionStage) -> list[Regression]:
     outputs = [tensor for node in layer._inbound_nodes for tensor in node.output_tensors]
     has_bias = getattr(layer, stage.bias, None) is not None
     if has_bias and any(bias_is_misplaced(output.shape, layer.data_format) for output in outputs):
         return []  # its bias is no intercept
     kernel = getattr(layer, stage.kernel)
-    blocks = kernel.shape[2] if stage.kind == DEPTHWISE else stage.groups
-    rows, columns = kernel.shape[:2]
+    blocks = kernel.shape[-2] if stage.kind == DEPTHWISE else stage.groups
+    taps, strides, dilation = tuple(kernel.shape[:-2]), tuple(stage.strides), tuple(stage.dilation)
     if stage.kind == TRANSPOSED:
-        sizes = ((rows, columns), _both(stage.strides), _both(stage.dilation))
-        window = TransposedWindow(*sizes, stage.padding, stage.output_padding, 1)
+        window = TransposedWindow(taps, strides, dilation, stage.padding, stage.output_padding, 1)
         windows = TransposedInputs(window, layer.data_format)
-        term = Term(stage.kernel, lambda inputs: windows.prepare_high(inputs[0]), _both(stage.dilation))
-        return [Regression(layer, 0, (term,), stage.bias, 1, (rows, columns), kind=TRANSPOSED)]
-    term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), _both(stage.dilation))
-    return [Regression(layer, 0, (term,), stage.bias, blocks, (rows, columns), _both(stage.strides), stage.kind)]
+        term = Term(stage.kernel, lambda inputs: windows.prepare_high(inputs[0]), dilation)
+        return [Regression(layer, 0, (term,), stage.bias, 1, taps, (1,) * len(taps), TRANSPOSED)]
+    term = Term(stage.kernel, lambda inputs: (inputs[0], stage.padding), dilation)
+    return [Regression(layer, 0, (term,), stage.bias, blocks, taps, strides, stage.kind)]

@@ -20,7 +20,7 @@ from keras import ops
 from octconvert.calibration.alignment import AlignedCall, Alignment, Counterpart
 from octconvert.calibration.fitting.linear import regressions
 from octconvert.layers.spatial import pool_octave
-from octconvert.model.graph import OPERATION, Call
+from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.tensors import BackendTensor
 from octconvert.octave.split import ChannelSplit
 from octconvert.rules import rule_of, traits_of
@@ -142,7 +142,7 @@ def _safe(scale: BackendTensor) -> BackendTensor:
 def _shaped(alignment: Alignment, values: np.ndarray, like: BackendTensor) -> BackendTensor:
     """A vector over the channels of ``like``."""
     shape = [1] * len(like.shape)
-    shape[alignment.source.channel_axis if len(shape) == 4 else -1] = -1
+    shape[alignment.source.axis_of_channels(like.shape)] = -1
     return ops.reshape(ops.convert_to_tensor(np.asarray(values, dtype="float32")), shape)
 
 
@@ -202,7 +202,7 @@ def _followed(alignment: Alignment, target: Target, available: set[int]) -> Targ
         affine = rule.affine(following)
         if affine is None:
             return replace(target, limit=rule.rectifier(following))
-        if not _on_channels(following, graph.channel_axis, channels, affine[0]):
+        if not _on_channels(graph, following, channels, affine[0]):
             break
         scale, offset = target.scale * affine[0], target.offset * affine[0] + affine[1]
         target = replace(target, scale=scale, offset=offset)
@@ -210,14 +210,15 @@ def _followed(alignment: Alignment, target: Target, available: set[int]) -> Targ
     return target
 
 
-def _on_channels(call: Call, channel_axis: int, channels: int, scale: np.ndarray) -> bool:
+def _on_channels(graph: CallGraph, call: Call, channels: int, scale: np.ndarray) -> bool:
     """Whether a normalisation of maps normalises their channels."""
-    axis = getattr(call.operation, "axis", channel_axis)
-    return axis in (channel_axis, channel_axis - 4) and len(scale) in (1, channels)
+    axis = getattr(call.operation, "axis", graph.channel_axis)
+    own = (graph.channel_axis, graph.channel_axis - (graph.rank + 2))
+    return axis in own and len(scale) in (1, channels)
 
 
 def _is_map(alignment: Alignment, tensor: int) -> bool:
-    return len(alignment.source.tensors[tensor].shape) == 4
+    return alignment.source.is_map(alignment.source.tensors[tensor].shape)
 
 
 def _with_sum(alignment: Alignment, target: Target, call: Call, tensor: int, available: set[int]) -> Target:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from octconvert.layers.spatial import fit_transposed, pad_or_crop, sizes, spatial_axes
+from octconvert.layers.spatial import fit_transposed, pad_or_crop, rank_of, sizes, spatial_axes
 from octconvert.layers.window import TransposedWindow
 from octconvert.model.tensors import BackendTensor
 
 
 def turned(kernel: np.ndarray) -> np.ndarray:
-    """A kernel (rows, columns, outputs, inputs) as that of the convolution, and the other way round."""
-    return np.swapaxes(kernel[::-1, ::-1], -1, -2)
+    """A kernel (..., outputs, inputs) as that of the convolution, and the other way round."""
+    return np.swapaxes(np.flip(kernel, tuple(range(kernel.ndim - 2))), -1, -2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class TransposedInputs:
 
     window: TransposedWindow
     data_format: str
-    low_dilation: tuple[int, int] = (1, 1)
+    low_dilation: tuple[int, ...] = ()
 
     def prepare_high(self, high: BackendTensor) -> tuple[BackendTensor, str]:
         """The map on which the window of an output position begins at that position; no padding is left."""
@@ -48,8 +48,8 @@ class TransposedInputs:
             pads.append((-before, length + before - sizes(x, self.data_format)[axis]))
         return pad_or_crop(x, pads, self.data_format), "valid"
 
-    def prepare_low(self, low: BackendTensor, size: tuple[int, int]) -> tuple[BackendTensor, str]:
-        """The same for a low map; ``size``: (rows, columns) of the high map that it belongs to."""
+    def prepare_low(self, low: BackendTensor, size: tuple[int, ...]) -> tuple[BackendTensor, str]:
+        """The same for a low map; ``size``: of the high map that it belongs to."""
         reach = self._reach(self.low_dilation)
         return fit_transposed(self._spread(low, reach), size, self.window, self.data_format, reach), "valid"
 
@@ -59,10 +59,10 @@ class TransposedInputs:
 
     def _spread(self, x: BackendTensor, reach: Sequence[int]) -> BackendTensor:
         """The map with zeros between its positions, and with those that a window reaches around it."""
-        for axis, stride in zip(spatial_axes(self.data_format), self.window.strides, strict=True):
+        for axis, stride in zip(spatial_axes(self.data_format, rank_of(x)), self.window.strides, strict=True):
             if stride > 1:
                 shape = list(x.shape)
-                pads = [(0, 0)] * 5
+                pads = [(0, 0)] * (len(shape) + 1)
                 pads[axis + 1] = (0, stride - 1)
                 x = ops.pad(ops.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :])), pads)
                 x = ops.reshape(x, (*shape[:axis], stride * shape[axis], *shape[axis + 1 :]))

@@ -70,7 +70,7 @@ def trusted(run: Run, state: State, planned: Planned) -> State:
     judgements = [Judgement("held-out samples", sliced.error, state.candidate.error)]
     if generator is not None:
         errors = _errors(run, planned.graph, generator, (sliced, state.candidate))
-        judgements.append(Judgement("synthetic images", *errors))
+        judgements.append(Judgement(f"synthetic {generator.noun}s", *errors))
     return judged(state, judgements, sliced, note, lasting)
 
 
