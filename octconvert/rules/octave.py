@@ -14,8 +14,6 @@ from octconvert.layers import (
     OctaveDepthwiseConv1D,
     OctaveDepthwiseConv2D,
     OctaveMerge,
-    OctavePooling1D,
-    OctavePooling3D,
 )
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.rules.base import Family
@@ -34,16 +32,15 @@ from octconvert.rules.traits import (
     Traits,
 )
 
-_OTHER_RANK = Traits(no_inference_form="octave layers along one or three axes")
 TO_HIGH = (OctavePath("hh_kernel", HIGH), OctavePath("lh_kernel", LOW))
 TO_LOW = (OctavePath("hl_kernel", POOLED), OctavePath("ll_kernel", LOW))
 
 
 @register
 class OctaveConvolutionFamily(Family):
-    """OctaveConv2D: four paths (paper, equations 2-4)."""
+    """OctaveConv2D and its 1-D and 3-D forms: four paths (paper, equations 2-4)."""
 
-    layers = (OctaveConv2D,)
+    layers = (OctaveConv1D, OctaveConv2D, OctaveConv3D)
 
     def traits(self, operation: Any) -> Traits:
         return _octave_traits(operation, CONV, TO_HIGH, TO_LOW)
@@ -51,9 +48,9 @@ class OctaveConvolutionFamily(Family):
 
 @register
 class OctaveDepthwiseFamily(Family):
-    """OctaveDepthwiseConv2D: each map alone."""
+    """OctaveDepthwiseConv2D and its 1-D form: each map alone."""
 
-    layers = (OctaveDepthwiseConv2D,)
+    layers = (OctaveDepthwiseConv1D, OctaveDepthwiseConv2D)
 
     def traits(self, operation: Any) -> Traits:
         to_high, to_low = (OctavePath("hh_kernel", HIGH),), (OctavePath("ll_kernel", LOW),)
@@ -72,9 +69,9 @@ def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_lo
 
 @register
 class OctaveTransposedFamily(Family):
-    """OctaveConv2DTranspose: the same four paths."""
+    """OctaveConv2DTranspose and its 1-D and 3-D forms: the same four paths."""
 
-    layers = (OctaveConv2DTranspose,)
+    layers = (OctaveConv1DTranspose, OctaveConv2DTranspose, OctaveConv3DTranspose)
 
     def traits(self, operation: Any) -> Traits:
         return _octave_traits(operation, TRANSPOSED, TO_HIGH, TO_LOW)
@@ -101,31 +98,11 @@ class OctaveGroupNormalizationFamily(Family):
 
 
 @register
-class OtherRankFamily(Family):
-    """Octave convolutions and poolings along one or three axes."""
-
-    layers = (
-        OctaveConv1D,
-        OctaveConv3D,
-        OctaveConv1DTranspose,
-        OctaveConv3DTranspose,
-        OctaveDepthwiseConv1D,
-        OctavePooling1D,
-        OctavePooling3D,
-    )
-
-    def traits(self, operation: Any) -> Traits:
-        return _OTHER_RANK
-
-
-@register
 class OctaveMergeFamily(Family):
     """OctaveMerge: both maps as one tensor."""
 
     layers = (OctaveMerge,)
 
     def traits(self, operation: Any) -> Traits:
-        if any(len(tensor.shape) != 4 for node in operation._inbound_nodes for tensor in node.output_tensors):
-            return _OTHER_RANK
         order = None if operation.order is None else tuple(operation.order)
         return Traits(merge=PairMerge(operation.octave, order), data_format=operation.data_format)
