@@ -112,7 +112,7 @@ class Emitter:
 
     def _emit(self, node: p.Node) -> KerasTensor:
         name = self._last.get(node)
-        if isinstance(node.step, (p.ConvolutionStep, p.ActivationStep, p.CallStep)) and name is not None:
+        if isinstance(node.step, _NAMED) and name is not None:
             self._granted, node = name, replace(node, name=name)
         return _EMIT[type(node.step)](self, node, node.step, [self.tensors.get(n) for n in node.inputs])
 
@@ -254,6 +254,8 @@ def _copied_layer(source: Any, name: str, in_float32: bool) -> Any:
     return copy_operation(source, name, {"dtype": FLOAT32} if is_other(getattr(source, "dtype", None)) else None)
 
 
+_NAMED = (p.ConvolutionStep, p.ActivationStep, p.CallStep)
+"""Steps whose last layer can have the name of an output."""
 _EMIT: dict[type, Callable] = {
     p.InputStep: _input,
     p.ConvolutionStep: convolution,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from keras import KerasTensor
+from keras import KerasTensor, ops
 
 from octconvert.inference import program as p
 from octconvert.inference.convolution_layers import convolution, of_rank
@@ -26,17 +26,51 @@ def average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep, 
     if ends is not None and emitter.data_format == "channels_last":
         whole = portable.repeat_edges(inputs[0], ends, emitter.data_format, emitter.name(f"{node.name}-ends"))
         kernel = np.full((*step.size, whole.shape[-1], 1), 1 / np.prod(step.size))
-        ones = (1,) * len(step.size)
-        same = p.ConvolutionStep(step.policy, DEPTHWISE, kernel, None, step.strides, "valid", ones)
+        ones, strides = (1,) * len(step.size), (max(step.strides),) * len(step.size)
+        same = p.ConvolutionStep(step.policy, DEPTHWISE, kernel, None, strides, "valid", ones)
         return convolution(emitter, replace(node, inputs=()), same, [whole])
-    return of_rank("AveragePooling", emitter.rank)(
-        step.size,
-        step.strides,
-        step.padding,
-        data_format=emitter.data_format,
-        dtype=step.policy,
-        name=emitter.name(node.name),
-    )(inputs[0])
+    return _pooled(emitter, node, "AveragePooling", step, inputs[0])
+
+
+def max_pooling(emitter: Emitter, node: p.Node, step: p.MaxPoolingStep, inputs: Inputs) -> KerasTensor:
+    return _pooled(emitter, node, "MaxPooling", step, inputs[0])
+
+
+def _pooled(emitter: Emitter, node: p.Node, kind: str, step: p.PoolingStep, x: KerasTensor) -> KerasTensor:
+    """By Keras' layers of a kind; of volumes, where the form asks for it, by those of images."""
+    shared = {"data_format": emitter.data_format, "dtype": step.policy}
+    is_volume = emitter.rank == 3 and emitter.data_format == "channels_last" and None not in x.shape[1:]
+    if not is_volume or emitter.forms.volumes != "planes":
+        layer = of_rank(kind, emitter.rank)
+        return layer(step.size, step.strides, step.padding, name=emitter.name(node.name), **shared)(x)
+    of_planes = of_rank(kind, 2)
+    for part, size, strides in (
+        ("planes", step.size[1:], step.strides[1:]),
+        ("depth", (step.size[0], 1), (step.strides[0], 1)),
+    ):
+        if max(*size, *strides) > 1:
+            layer = of_planes(size, strides, step.padding, name=emitter.name(f"{node.name}-{part}"), **shared)
+            x = (_of_planes if part == "planes" else _along_depth)(emitter, node, layer, x)
+    return x
+
+
+def _of_planes(emitter: Emitter, node: p.Node, layer: Any, x: KerasTensor) -> KerasTensor:
+    """A layer of images on each plane of a volume."""
+    depth, *plane = x.shape[1:]
+    pooled = layer(_view(emitter, x, plane, f"{node.name}-images"))
+    return _view(emitter, pooled, (depth, *pooled.shape[1:]), f"{node.name}-volume")
+
+
+def _along_depth(emitter: Emitter, node: p.Node, layer: Any, x: KerasTensor) -> KerasTensor:
+    """A layer of images on a volume whose planes are rows."""
+    depth, rows, columns, channels = x.shape[1:]
+    pooled = layer(_view(emitter, x, (depth, rows * columns, channels), f"{node.name}-rows"))
+    return _view(emitter, pooled, (pooled.shape[1], rows, columns, channels), f"{node.name}-map")
+
+
+def _view(emitter: Emitter, x: KerasTensor, shape: Sequence[int], name: str) -> KerasTensor:
+    """The same numbers with other sizes behind the first axis."""
+    return emitter.operation(name, ops.reshape(x, (-1, *shape)))
 
 
 def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> Pads | None:
@@ -44,7 +78,8 @@ def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> Pads | None:
 
     The average of a cell and its copy is the cell, which is what 'same' padding leaves of a window of two at the end.
     """
-    if len(set(step.strides)) > 1 or len(step.size) > 2:  # a depthwise layer has one stride, for up to two axes
+    moves = {stride for stride, size in zip(step.strides, x.shape[1:-1], strict=True) if size != 1}
+    if len(step.size) > 2 or len(moves) > 1:  # a depthwise layer has one stride for all axes, and up to two axes
         return None
     if step.padding == "valid":
         return ((0, 0),) * len(step.size)
@@ -57,11 +92,6 @@ def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> Pads | None:
             return None
         ends.append((0, missing))
     return tuple(ends)
-
-
-def max_pooling(emitter: Emitter, node: p.Node, step: p.MaxPoolingStep, inputs: Inputs) -> KerasTensor:
-    shared = {"data_format": emitter.data_format, "dtype": step.policy, "name": emitter.name(node.name)}
-    return of_rank("MaxPooling", emitter.rank)(step.size, step.strides, step.padding, **shared)(inputs[0])
 
 
 def global_pooling(emitter: Emitter, node: p.Node, step: p.GlobalPoolingStep, inputs: Inputs) -> KerasTensor:

@@ -117,8 +117,8 @@ class ReshapingStep(Step):
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePoolingStep(Step):
-    """Pooling as by ``keras.layers.AveragePooling2D``, along any number of axes."""
+class PoolingStep(Step):
+    """Pooling by windows along any number of axes, with the arguments of Keras' layers."""
 
     size: tuple[int, ...]
     strides: tuple[int, ...]
@@ -126,12 +126,13 @@ class AveragePoolingStep(Step):
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPoolingStep(Step):
-    """Pooling as by ``keras.layers.MaxPooling2D``."""
+class AveragePoolingStep(PoolingStep):
+    """Averages."""
 
-    size: tuple[int, ...]
-    strides: tuple[int, ...]
-    padding: str
+
+@dataclass(frozen=True, eq=False)
+class MaxPoolingStep(PoolingStep):
+    """Maxima."""
 
 
 @dataclass(frozen=True, eq=False)

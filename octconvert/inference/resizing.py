@@ -1,4 +1,4 @@
-"""Layers that change the positions of one map -> steps: average pooling, nearest upsampling, padding, cropping.
+"""Layers that change the positions of one map -> steps: pooling, nearest upsampling, padding, cropping.
 
 Built-in layers do so in portable models, where octave layers have steps of their own.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from octconvert.inference.drafting import Draft, OrderedNode, policy_of
-from octconvert.inference.program import AveragePoolingStep, PaddingStep, Step, UpsamplingStep
+from octconvert.inference.program import AveragePoolingStep, MaxPoolingStep, PaddingStep, Step, UpsamplingStep
 from octconvert.model.graph import Call
 from octconvert.rules.traits import Traits
 
@@ -18,8 +18,8 @@ LARGEST_FACTOR = 4
 
 def resizes(traits: Traits) -> bool:
     """Whether a layer with these traits may have a step of its own."""
-    is_average = traits.pooling is not None and traits.pooling.kind == "average"
-    return is_average or traits.padding is not None or 1 < max(traits.upsampling, default=1) <= LARGEST_FACTOR
+    is_fixed = traits.pooling is not None or traits.padding is not None
+    return is_fixed or 1 < max(traits.upsampling, default=1) <= LARGEST_FACTOR
 
 
 def resized(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
@@ -34,7 +34,8 @@ def _step(draft: Draft, call: Call, traits: Traits) -> Step | None:
     if not draft.graph.is_map(shape):
         return None
     if pooling is not None:
-        return AveragePoolingStep(policy, pooling.size, pooling.strides, pooling.padding)
+        kind = MaxPoolingStep if pooling.kind == "max" else AveragePoolingStep
+        return kind(policy, pooling.size, pooling.strides, pooling.padding)
     if traits.padding is not None:
         return PaddingStep(policy, traits.padding)
     sizes = draft.graph.known_size(shape)

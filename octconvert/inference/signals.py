@@ -13,17 +13,16 @@ from octconvert.inference.drafting import policy_of
 from octconvert.inference.program import (
     ActivationStep,
     AdditionStep,
-    AveragePoolingStep,
     CallStep,
     ConvolutionStep,
     EndRepeatingStep,
     GlobalPoolingStep,
     ImageStep,
     JoiningStep,
-    MaxPoolingStep,
     Node,
     PaddingStep,
     PartStep,
+    PoolingStep,
     Program,
     ReorderingStep,
     ScalingStep,
@@ -72,7 +71,7 @@ def _lifted(step: Step, graph: CallGraph, reads_image: bool) -> Step | None:
     """The step on images; None where it is computed as it is."""
     if isinstance(step, ConvolutionStep):
         return _convolution(step) if step.kind != DENSE else step if reads_image else None
-    if isinstance(step, (AveragePoolingStep, MaxPoolingStep)):
+    if isinstance(step, PoolingStep):
         return replace(step, size=(1, *step.size), strides=(1, *step.strides))
     if isinstance(step, UpsamplingStep):
         return replace(step, factors=(1, *step.factors), sizes=(1, *step.sizes))
@@ -83,7 +82,7 @@ def _lifted(step: Step, graph: CallGraph, reads_image: bool) -> Step | None:
     if isinstance(step, ShiftedAverageStep):
         return replace(step, weights=((1.0,), *step.weights), octave=(1, *factors(step.octave, 1)))
     if not reads_image:
-        return _pooling(step, graph) if isinstance(step, CallStep) else None
+        return None
     if isinstance(step, CallStep):
         return _call(step, graph)
     is_same = isinstance(step, ActivationStep) and is_elementwise(step.function)
@@ -105,16 +104,6 @@ def _convolution(step: ConvolutionStep) -> ConvolutionStep:
     )
 
 
-def _pooling(step: CallStep, graph: CallGraph) -> Step | None:
-    """A max pooling."""
-    call, traits = step.call, traits_of(step.call.operation)
-    pooling = traits.pooling
-    is_map = graph.is_map(graph.tensors[call.inputs[0]].shape) if call.inputs else False
-    if pooling is None or pooling.kind != "max" or not is_map or traits.data_format != graph.data_format:
-        return None
-    return MaxPoolingStep(policy_of(call), (1, *pooling.size), (1, *pooling.strides), pooling.padding)
-
-
 def _call(step: CallStep, graph: CallGraph) -> Step | None:
     """What a call is on images, some of its inputs being images already."""
     call, traits = step.call, traits_of(step.call.operation)
@@ -127,4 +116,4 @@ def _call(step: CallStep, graph: CallGraph) -> Step | None:
         return step if getattr(call.operation, "input_spec", None) is None else None
     if traits.joins_axis is not None and traits.joins_axis % len(shapes[0]) == graph.channel_axis:
         return JoiningStep(policy_of(call))
-    return _pooling(step, graph)
+    return None

@@ -9,6 +9,7 @@ UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
 POOLINGS = ("layer", "depthwise")
 RESHAPINGS = ("operation", "layer")
 SIGNALS = ("images", "layers")
+VOLUMES = ("layers", "planes")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Forms:
             can hold, but which computes an open batch in each run.
         signals: models of signals. 'layers': as they are; 'images': computed on images of one row, where all sizes are
             known.
+        volumes: their pooling. 'layers': as it is; 'planes': of every plane, then along the depth, both of images.
         transposing: transposed convolutions. 'layer': as they are; 'subpixel': a convolution and ``depth_to_space``,
             which is an operation.
     """
@@ -36,13 +38,14 @@ class Forms:
     pooling: str = "layer"
     reshaping: str = "operation"
     signals: str = "images"
+    volumes: str = "layers"
     transposing: str = "layer"
 
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
     "xla": Forms(upsampling="rows"),
-    "litert": Forms(upsampling="broadcast", transposing="subpixel"),
+    "litert": Forms(upsampling="broadcast", volumes="planes", transposing="subpixel"),
     "onnx": Forms(upsampling="resize"),
     "openvino": Forms(upsampling="resize"),
 }
