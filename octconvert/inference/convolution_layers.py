@@ -10,7 +10,9 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from octconvert.inference import program as p
+from octconvert.inference import volumes
 from octconvert.layers.base import bias_is_misplaced
+from octconvert.model.known_functions import is_elementwise
 from octconvert.octave.geometry import same_padding
 from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED
 
@@ -28,13 +30,27 @@ def convolution(
     if step.bias is not None and _must_be_apart(emitter, step, inputs[0]):
         return _with_bias_apart(emitter, node, step, inputs, activation)
 
+    x, keeps = inputs[0], activation is None or is_elementwise(activation)
+    of_planes = volumes.plane_convolution(step) if keeps and volumes.in_planes(emitter, x) else None
+    if of_planes is None:
+        return _layer(emitter, node, step, activation)(x)
+    x = volumes.neighbours(emitter, node, step, x)
+    layer = _layer(emitter, replace(node, name=f"{node.name}-convolution"), of_planes, activation)
+    return volumes.on_planes(emitter, node.name, layer, x)
+
+
+def _layer(
+    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, activation: Activation
+) -> Callable[[KerasTensor], KerasTensor]:
+    """The layer of a step, which steps that do the same share."""
+
     def fill(layer: Any) -> None:
         layer.set_weights([step.kernel] if step.bias is None else [step.kernel, step.bias])
 
     def make() -> Any:
         return _convolution_layer(emitter, step, activation, emitter.name(node.name))
 
-    return emitter.layer((*step.key, activation), make, fill, inputs[0])
+    return lambda x: emitter.layer((*step.key, activation), make, fill, x)
 
 
 def _with_own_padding(
@@ -70,7 +86,7 @@ def _convolution_layer(
         "dilation_rate": step.dilation,
         "data_format": emitter.data_format,
     }
-    rank = emitter.rank
+    rank = len(step.strides)
     if step.kind == DEPTHWISE:
         return of_rank("DepthwiseConv", rank)(step.window, depth_multiplier=shape[-1], **shared)
     if step.kind == TRANSPOSED:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from keras import KerasTensor, ops
+from keras import KerasTensor
 
 from octconvert.inference import program as p
+from octconvert.inference import volumes
 from octconvert.inference.convolution_layers import convolution, of_rank
 from octconvert.layers import portable
 from octconvert.octave.geometry import Pads, ceil_div
@@ -39,38 +40,18 @@ def max_pooling(emitter: Emitter, node: p.Node, step: p.MaxPoolingStep, inputs: 
 def _pooled(emitter: Emitter, node: p.Node, kind: str, step: p.PoolingStep, x: KerasTensor) -> KerasTensor:
     """By Keras' layers of a kind; of volumes, where the form asks for it, by those of images."""
     shared = {"data_format": emitter.data_format, "dtype": step.policy}
-    is_volume = emitter.rank == 3 and emitter.data_format == "channels_last" and None not in x.shape[1:]
-    if not is_volume or emitter.forms.volumes != "planes":
+    if not volumes.in_planes(emitter, x):
         layer = of_rank(kind, emitter.rank)
         return layer(step.size, step.strides, step.padding, name=emitter.name(node.name), **shared)(x)
-    of_planes = of_rank(kind, 2)
     for part, size, strides in (
         ("planes", step.size[1:], step.strides[1:]),
         ("depth", (step.size[0], 1), (step.strides[0], 1)),
     ):
         if max(*size, *strides) > 1:
-            layer = of_planes(size, strides, step.padding, name=emitter.name(f"{node.name}-{part}"), **shared)
-            x = (_of_planes if part == "planes" else _along_depth)(emitter, node, layer, x)
+            layer = of_rank(kind, 2)(size, strides, step.padding, name=emitter.name(f"{node.name}-{part}"), **shared)
+            on = volumes.on_planes if part == "planes" else volumes.along_depth
+            x = on(emitter, node.name, layer, x)
     return x
-
-
-def _of_planes(emitter: Emitter, node: p.Node, layer: Any, x: KerasTensor) -> KerasTensor:
-    """A layer of images on each plane of a volume."""
-    depth, *plane = x.shape[1:]
-    pooled = layer(_view(emitter, x, plane, f"{node.name}-images"))
-    return _view(emitter, pooled, (depth, *pooled.shape[1:]), f"{node.name}-volume")
-
-
-def _along_depth(emitter: Emitter, node: p.Node, layer: Any, x: KerasTensor) -> KerasTensor:
-    """A layer of images on a volume whose planes are rows."""
-    depth, rows, columns, channels = x.shape[1:]
-    pooled = layer(_view(emitter, x, (depth, rows * columns, channels), f"{node.name}-rows"))
-    return _view(emitter, pooled, (pooled.shape[1], rows, columns, channels), f"{node.name}-map")
-
-
-def _view(emitter: Emitter, x: KerasTensor, shape: Sequence[int], name: str) -> KerasTensor:
-    """The same numbers with other sizes behind the first axis."""
-    return emitter.operation(name, ops.reshape(x, (-1, *shape)))
 
 
 def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> Pads | None:

@@ -28,7 +28,8 @@ class Forms:
             can hold, but which computes an open batch in each run.
         signals: models of signals. 'layers': as they are; 'images': computed on images of one row, where all sizes are
             known.
-        volumes: their pooling. 'layers': as it is; 'planes': of every plane, then along the depth, both of images.
+        volumes: their convolutions and poolings. 'layers': as they are; 'planes': those of images, of planes that have
+            the channels of all planes that are read for them, and of planes and then along the depth.
         transposing: transposed convolutions. 'layer': as they are; 'subpixel': a convolution and ``depth_to_space``,
             which is an operation.
     """
@@ -44,7 +45,7 @@ class Forms:
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
-    "xla": Forms(upsampling="rows"),
+    "xla": Forms(upsampling="rows", volumes="planes"),
     "litert": Forms(upsampling="broadcast", volumes="planes", transposing="subpixel"),
     "onnx": Forms(upsampling="resize"),
     "openvino": Forms(upsampling="resize"),
