@@ -12,8 +12,8 @@ from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED, Convolut
 
 
 def convolved(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
-    """The stages of a layer, and its activation; None for windows that do not move over rows and columns."""
-    if traits.adapted or not all(stage.kind == DENSE or stage.is_planar for stage in traits.stages):
+    """The stages of a layer, and its activation; None for windows that do not move over the positions of maps."""
+    if traits.adapted or not all(stage.kind == DENSE or stage.rank == draft.graph.rank for stage in traits.stages):
         return None
     if any(stage.kind != DENSE for stage in traits.stages) and not _is_standard(draft, call, traits):
         return None
@@ -39,15 +39,14 @@ def _step(call: Call, stage: ConvolutionStage) -> ConvolutionStep:
     kernel, bias = array(call.operation, stage.kernel), bias_of(call.operation, stage.bias)
     if stage.kind == DENSE:
         return ConvolutionStep(policy_of(call), DENSE, kernel, bias)
-    (row_stride, column_stride), (row_dilation, column_dilation) = stage.strides, stage.dilation
     return ConvolutionStep(
         policy_of(call),
         stage.kind,
         kernel,
         bias,
-        (row_stride, column_stride),
+        stage.strides,
         stage.padding,
-        (row_dilation, column_dilation),
+        stage.dilation,
         stage.groups if stage.kind == CONV else 1,
         (("output_padding", stage.output_padding),) if stage.kind == TRANSPOSED else (),
     )

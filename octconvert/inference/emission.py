@@ -7,20 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 from keras import KerasTensor, layers, ops, tree
 
 from octconvert.inference import program as p
+from octconvert.inference.convolution_layers import convolution, scaling
+from octconvert.inference.pooling_layers import average_pooling, global_pooling, max_pooling
 from octconvert.inference.precision import FLOAT32, float32_config, input_dtype, is_other
 from octconvert.inference.step_forms import Forms
-from octconvert.inference.upsampling import spread_sum, upsampled
+from octconvert.inference.upsampling import reshaped, spread_sum, upsampled
 from octconvert.layers import portable
-from octconvert.layers.base import bias_is_misplaced
+from octconvert.layers.spatial import channel_axis, spatial_axes
 from octconvert.model.copying import config_of, copy_operation, finalize, rebuild, renamed
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
-from octconvert.octave.geometry import ceil_div, same_padding
-from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED
 
 Inputs = Sequence[KerasTensor]
 Activation = Callable | None
@@ -34,7 +33,7 @@ def emitted(program: p.Program, graph: CallGraph, forms: Forms) -> keras.Model:
 class Emitter:
     def __init__(self, program: p.Program, graph: CallGraph, forms: Forms):
         self.program, self.graph, self.forms = program, graph, forms
-        self.data_format, self.axis = graph.data_format, graph.channel_axis
+        self.data_format, self.rank = graph.data_format, program.rank
         self.uses = program.uses()
         self.tensors: dict[p.Node, Any] = {}
         self._layers: dict[Any, Any] = {}
@@ -49,6 +48,15 @@ class Emitter:
         """Convolutions whose one reader is their activation."""
         activated = (node.inputs[0] for node in self.program.live() if isinstance(node.step, p.ActivationStep))
         return {node for node in activated if self.uses[node] == 1 and isinstance(node.step, p.ConvolutionStep)}
+
+    @property
+    def spatial_axes(self) -> tuple[int, ...]:
+        """Of maps."""
+        return spatial_axes(self.data_format, self.rank)
+
+    def axis_of_channels(self, x: KerasTensor) -> int:
+        """Of a map; the last axis of any other tensor."""
+        return channel_axis(self.data_format, self.rank) if len(x.shape) == self.rank + 2 else -1
 
     def model(self) -> keras.Model:
         functional = functional_of(self.graph.model)
@@ -100,11 +108,11 @@ class Emitter:
         step = node.step
         if not isinstance(step, p.UpsamplingStep) or self.data_format != "channels_last" or self.uses[node] != 1:
             return False
-        return not any(size % step.octave for size in step.sizes)
+        return not any(size % factor for size, factor in zip(step.sizes, step.factors, strict=True))
 
     def _emit(self, node: p.Node) -> KerasTensor:
         name = self._last.get(node)
-        if isinstance(node.step, (p.ConvolutionStep, p.ActivationStep, p.CallStep)) and name is not None:
+        if isinstance(node.step, _NAMED) and name is not None:
             self._granted, node = name, replace(node, name=name)
         return _EMIT[type(node.step)](self, node, node.step, [self.tensors.get(n) for n in node.inputs])
 
@@ -147,103 +155,14 @@ def _input(emitter: Emitter, node: p.Node, step: p.InputStep, inputs: Inputs) ->
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=node.name, **more)
 
 
-def _convolution(
-    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs, activation: Activation = None
-) -> KerasTensor:
-    step, inputs = _with_own_padding(emitter, node, step, inputs)
-    if step.bias is not None and _must_be_apart(emitter, step, inputs[0]):
-        return _with_bias_apart(emitter, node, step, inputs, activation)
-
-    def fill(layer: Any) -> None:
-        layer.set_weights([step.kernel] if step.bias is None else [step.kernel, step.bias])
-
-    def make() -> Any:
-        return _convolution_layer(emitter, step, activation, emitter.name(node.name))
-
-    return emitter.layer((*step.key, activation), make, fill, inputs[0])
-
-
-def _with_own_padding(
-    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs
-) -> tuple[p.ConvolutionStep, Inputs]:
-    """Zeros that are put around the map before are left to the convolution, where 'same' is as many."""
-    before = node.inputs[0] if node.inputs else None
-    if before is None or not isinstance(before.step, p.PaddingStep):
-        return step, inputs
-    if step.padding != "valid" or step.kind not in (CONV, DEPTHWISE):
-        return step, inputs
-    source = emitter.tensors[before.inputs[0]]
-    sizes = [source.shape[axis] for axis in emitter.graph.spatial_axes]
-    windows = zip(sizes, step.kernel.shape[:2], step.strides, step.dilation, strict=True)
-    same = tuple(None if window[0] is None else same_padding(*window) for window in windows)
-    if same != before.step.pads:
-        return step, inputs
-    return replace(step, padding="same"), [source]
-
-
-def _convolution_layer(
-    emitter: Emitter, step: p.ConvolutionStep, activation: Activation, name: str | None = None
-) -> Any:
-    shape = step.kernel.shape
-    drawn = "depthwise_initializer" if step.kind == DEPTHWISE else "kernel_initializer"
-    shared = {"activation": activation, "use_bias": step.bias is not None, "dtype": step.policy, "name": name}
-    shared[drawn] = "zeros"  # the kernel is known; random numbers for a large one take a second
-    if step.kind == DENSE:
-        return layers.Dense(shape[-1], **shared)
-    shared |= {
-        "strides": step.strides,
-        "padding": step.padding,
-        "dilation_rate": step.dilation,
-        "data_format": emitter.data_format,
-    }
-    if step.kind == DEPTHWISE:
-        return layers.DepthwiseConv2D(shape[:2], depth_multiplier=shape[-1], **shared)
-    if step.kind == TRANSPOSED:
-        return layers.Conv2DTranspose(shape[-2], shape[:2], **shared, **dict(step.more))
-    return layers.Conv2D(shape[-1], shape[:2], groups=step.groups, **shared)
-
-
-def _must_be_apart(emitter: Emitter, step: p.ConvolutionStep, x: KerasTensor) -> bool:
-    """Whether Keras would misplace the bias, or might, at a number of columns that is not known yet."""
-    if step.kind == DENSE or emitter.data_format != "channels_first":
-        return False
-    shape = _convolution_layer(emitter, step, None).compute_output_shape(x.shape)
-    return shape[-1] is None or bias_is_misplaced(shape, emitter.data_format)
-
-
-def _with_bias_apart(
-    emitter: Emitter, node: p.Node, step: p.ConvolutionStep, inputs: Inputs, activation: Activation
-) -> KerasTensor:
-    """The bias as the offset of a normalisation."""
-    bare = replace(node, name=f"{node.name}-bare")
-    x = _convolution(emitter, bare, replace(step, bias=None), inputs)
-    assert step.bias is not None  # called for those alone
-    numbers = step.bias.astype("float64")
-    offset = p.ScalingStep(step.policy, np.ones_like(numbers), numbers)
-    if activation is None:
-        return _scaling(emitter, node, offset, [x])
-    x = _scaling(emitter, replace(node, name=f"{node.name}-bias"), offset, [x])
-    return layers.Activation(activation, dtype=step.policy, name=emitter.name(node.name))(x)
-
-
 def _activation(emitter: Emitter, node: p.Node, step: p.ActivationStep, inputs: Inputs) -> KerasTensor:
     before = node.inputs[0]
     if before in emitter._fused:
         read = [emitter.tensors[source] for source in before.inputs]
         named = replace(before, name=node.name) if node.name == emitter._granted else before
-        convolution: Any = before.step
-        return _convolution(emitter, named, convolution, read, step.function)
+        fused: Any = before.step
+        return convolution(emitter, named, fused, read, step.function)
     return layers.Activation(step.function, dtype=step.policy, name=emitter.name(node.name))(inputs[0])
-
-
-def _scaling(emitter: Emitter, node: p.Node, step: p.ScalingStep, inputs: Inputs) -> KerasTensor:
-    x = inputs[0]
-    axis = emitter.axis if len(x.shape) == 4 else -1
-    layer = layers.BatchNormalization(axis=axis, epsilon=1e-3, dtype=step.policy, name=emitter.name(node.name))
-    output = layer(x)
-    zeros = step.offset * 0.0
-    layer.set_weights([step.scale, step.offset, zeros, zeros + (1 - 1e-3)])
-    return output
 
 
 def _addition(emitter: Emitter, node: p.Node, step: p.AdditionStep, inputs: Inputs) -> KerasTensor:
@@ -259,41 +178,16 @@ def _addition(emitter: Emitter, node: p.Node, step: p.AdditionStep, inputs: Inpu
     return spread_sum(emitter, node, step.policy, high, emitter.tensors[low.inputs[0]], up)
 
 
-def _average_pooling(emitter: Emitter, node: p.Node, step: p.AveragePoolingStep, inputs: Inputs) -> KerasTensor:
-    ends = _missing_ends(step, inputs[0]) if emitter.forms.pooling == "depthwise" else None
-    if ends is not None and emitter.data_format == "channels_last":
-        whole = portable.repeat_edges(inputs[0], ends, emitter.data_format, emitter.name(f"{node.name}-ends"))
-        kernel = np.full((*step.size, whole.shape[-1], 1), 1 / np.prod(step.size))
-        same = p.ConvolutionStep(step.policy, DEPTHWISE, kernel, None, step.strides, "valid")
-        return _convolution(emitter, replace(node, inputs=()), same, [whole])
-    return layers.AveragePooling2D(
-        step.size,
-        step.strides,
-        step.padding,
-        data_format=emitter.data_format,
-        dtype=step.policy,
-        name=emitter.name(node.name),
-    )(inputs[0])
+def _image(emitter: Emitter, node: p.Node, step: p.ImageStep, inputs: Inputs) -> KerasTensor:
+    shape = list(inputs[0].shape)
+    shape.insert(emitter.spatial_axes[0], 1)
+    return reshaped(emitter, inputs[0], shape[1:], node.name, inputs[0].dtype)
 
 
-def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> p.Pads | None:
-    """Rows and columns to be repeated at the end so that all windows are whole; None: that is another average.
-
-    The average of a cell and its copy is the cell, which is what 'same' padding leaves of a window of two at the end.
-    """
-    if len(set(step.strides)) > 1:  # a depthwise layer has one stride for both axes
-        return None
-    if step.padding == "valid":
-        return (0, 0), (0, 0)
-    ends = []
-    for size, window, stride in zip(x.shape[1:3], step.size, step.strides, strict=True):
-        if size is None:
-            return None
-        missing = (ceil_div(size, stride) - 1) * stride + window - size
-        if missing < 0 or (missing and window != 2):
-            return None
-        ends.append((0, missing))
-    return ends[0], ends[1]
+def _signal(emitter: Emitter, node: p.Node, step: p.SignalStep, inputs: Inputs) -> KerasTensor:
+    shape = list(inputs[0].shape)
+    del shape[emitter.spatial_axes[0]]
+    return reshaped(emitter, inputs[0], shape[1:], node.name, inputs[0].dtype)
 
 
 def _padding(emitter: Emitter, node: p.Node, step: p.PaddingStep, inputs: Inputs) -> KerasTensor:
@@ -315,18 +209,18 @@ def _shifted_average(emitter: Emitter, node: p.Node, step: p.ShiftedAverageStep,
 
 
 def _joining(emitter: Emitter, node: p.Node, step: p.JoiningStep, inputs: Inputs) -> KerasTensor:
-    axis = emitter.axis if len(inputs[0].shape) == 4 else -1
+    axis = emitter.axis_of_channels(inputs[0])
     return layers.Concatenate(axis=axis, dtype=step.policy, name=emitter.name(node.name))(inputs)
 
 
 def _part(emitter: Emitter, node: p.Node, step: p.PartStep, inputs: Inputs) -> KerasTensor:
-    index = [slice(None)] * 4
-    index[emitter.axis] = slice(step.start, step.stop)
+    index = [slice(None)] * len(inputs[0].shape)
+    index[emitter.axis_of_channels(inputs[0])] = slice(step.start, step.stop)
     return emitter.operation(node.name, inputs[0][tuple(index)])
 
 
 def _reordering(emitter: Emitter, node: p.Node, step: p.ReorderingStep, inputs: Inputs) -> KerasTensor:
-    axis = emitter.axis if len(inputs[0].shape) == 4 else -1
+    axis = emitter.axis_of_channels(inputs[0])
     return emitter.operation(node.name, ops.take(inputs[0], step.order.tolist(), axis=axis))
 
 
@@ -360,14 +254,20 @@ def _copied_layer(source: Any, name: str, in_float32: bool) -> Any:
     return copy_operation(source, name, {"dtype": FLOAT32} if is_other(getattr(source, "dtype", None)) else None)
 
 
+_NAMED = (p.ConvolutionStep, p.ActivationStep, p.CallStep)
+"""Steps whose last layer can have the name of an output."""
 _EMIT: dict[type, Callable] = {
     p.InputStep: _input,
-    p.ConvolutionStep: _convolution,
+    p.ConvolutionStep: convolution,
     p.ActivationStep: _activation,
-    p.ScalingStep: _scaling,
+    p.ScalingStep: scaling,
     p.AdditionStep: _addition,
     p.UpsamplingStep: upsampled,
-    p.AveragePoolingStep: _average_pooling,
+    p.AveragePoolingStep: average_pooling,
+    p.MaxPoolingStep: max_pooling,
+    p.GlobalPoolingStep: global_pooling,
+    p.ImageStep: _image,
+    p.SignalStep: _signal,
     p.PaddingStep: _padding,
     p.DepthToSpaceStep: _depth_to_space,
     p.EndRepeatingStep: _end_repeating,

@@ -21,6 +21,7 @@ from octconvert.inference.rewrites import (
     strided_pools,
     whole_images,
 )
+from octconvert.inference.signals import as_images
 from octconvert.inference.step_forms import Forms, forms_for
 from octconvert.inference.subpixel import subpixel
 from octconvert.model.graph import OPERATION, CallGraph
@@ -67,8 +68,8 @@ def for_inference(
     Functional or Sequential model, so that a source can be held against its conversion on equal terms.
 
     Args:
-        model: inputs, outputs, their names and dtypes stay. Octave layers of maps of unknown rows or columns stay what
-            they are (load the model with an ``input_shape`` first).
+        model: inputs, outputs, their names and dtypes stay. Octave layers of maps of unknown sizes stay what they
+            are (load the model with an ``input_shape`` first).
         runtime: 'tf' (the default), 'xla', 'litert', 'onnx' or 'openvino'. The model runs on all of them.
         quantize: 'int8', 'float16' or 'dynamic', where the numbers are going to be rounded behind this; nothing is
             rounded here.
@@ -105,9 +106,11 @@ def inference_form(
         *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
     ]
     program = whole_images(strided_pools(late_upsampling(program)), _input_sizes(graph))
-    if forms.transposing == "subpixel" and graph.data_format == "channels_last":
+    if forms.transposing == "subpixel" and graph.data_format == "channels_last" and graph.rank == 2:
         program = subpixel(program)
     program = _JOINED[forms.paths](joined_pools(program))
+    if graph.rank == 1 and _are_images(graph, forms):
+        program = as_images(program, graph)
     return InferenceForm(_emitted(program, graph, forms, in_float32), tuple(notes))
 
 
@@ -146,12 +149,14 @@ def _stay(names: list[str], one: str, several: str) -> str:
     return f"'{first}' and {more} more stay {several}" if more else f"'{first}' stays {one}"
 
 
-def _input_sizes(graph: CallGraph) -> dict[int, tuple[int, int]]:
-    """Rows and columns of the inputs that are maps of known sizes."""
-    sizes = {}
-    for number in graph.inputs:
-        shape = graph.tensors[number].shape
-        rows, columns = (shape[axis] for axis in graph.spatial_axes) if len(shape) == 4 else (None, None)
-        if rows is not None and columns is not None:
-            sizes[number] = (rows, columns)
-    return sizes
+def _are_images(graph: CallGraph, forms: Forms) -> bool:
+    """Whether signals are computed on images; always with the channels first, for which Keras lacks some layers."""
+    maps = [tensor.shape for tensor in graph.tensors if graph.is_map(tensor.shape)]
+    has_form = forms.signals == "images" or graph.data_format == "channels_first"
+    return has_form and all(graph.known_size(shape) is not None for shape in maps)
+
+
+def _input_sizes(graph: CallGraph) -> dict[int, tuple[int, ...]]:
+    """Of the inputs that are maps of known sizes, along their spatial axes."""
+    sizes = {number: graph.known_size(graph.tensors[number].shape) for number in graph.inputs}
+    return {number: size for number, size in sizes.items() if size is not None}

@@ -113,12 +113,12 @@ def _scaled(draft: Draft, call: Call, inputs: list[OrderedNode]) -> list[Ordered
     if affine is None:
         return None
     shape, graph = draft.graph.tensors[call.inputs[0]].shape, draft.graph
-    channel_axis = graph.channel_axis if len(shape) == 4 else len(shape) - 1
+    channel_axis = graph.axis_of_channels(shape)
     scale, offset = (np.asarray(each, "float64").reshape(-1) for each in affine)
     if (scale == 1).all() and (offset == 0).all():
         return inputs
     channels, on_channels = shape[channel_axis], getattr(call.operation, "axis", -1) % len(shape) == channel_axis
-    if len(shape) not in (2, 4) or channels is None or not on_channels:
+    if not (len(shape) == 2 or graph.is_map(shape)) or channels is None or not on_channels:
         return None
     scale, offset = (np.broadcast_to(each, (channels,)) for each in (scale, offset))
     order = inputs[0].order
@@ -133,4 +133,4 @@ def _reason(draft: Draft, call: Call, traits: Traits) -> str:
         return f"there is no form for inference of {traits.no_inference_form or call.class_name}"
     if getattr(call.operation, "data_format", draft.graph.data_format) != draft.graph.data_format:
         return "their data_format is not that of the model's first layers"
-    return "rows and columns of their maps must be known"
+    return "the sizes of their maps must be known"

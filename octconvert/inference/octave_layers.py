@@ -17,7 +17,6 @@ from octconvert.inference.program import (
     JoiningStep,
     Node,
     PaddingStep,
-    Pads,
     ScalingStep,
     ShiftedAverageStep,
     Step,
@@ -28,7 +27,7 @@ from octconvert.layers.reading import split_inputs
 from octconvert.layers.window import is_same, pools_by_two, repeats_ends
 from octconvert.model.graph import Call
 from octconvert.octave import names
-from octconvert.octave.geometry import ceil_div
+from octconvert.octave.geometry import Pads, ceil_div, factors
 from octconvert.rules.traits import HIGH, LOW, POOLED, TRANSPOSED, OctaveOutput, OctavePath, Traits
 
 Filter = tuple[float, ...]
@@ -38,7 +37,7 @@ _SUFFIX = {HIGH: names.HIGH, LOW: names.LOW}
 def octave_convolved(
     draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits
 ) -> list[OrderedNode] | None:
-    """The paths of an octave layer as convolutions; None where rows or columns are not known."""
+    """The paths of an octave layer as convolutions; None where sizes are not known."""
     assert traits.octave is not None  # called for those alone
     kind = traits.octave.kind
     paths = (_TransposedPaths if kind == TRANSPOSED else _OctavePaths)(draft, call, inputs, kind)
@@ -61,7 +60,8 @@ class _OctavePaths:
         self._draft, self._call, self._layer, self._kind = draft, call, call.operation, kind
         read = [draft.graph.tensors[number] for number in call.inputs]
         sizes = self._layer.source_size([tensor.shape for tensor in read], read[-1].size)
-        self.known = None not in sizes and self._layer.data_format == draft.graph.data_format
+        self._rank, is_standard = draft.graph.rank, self._layer.data_format == draft.graph.data_format
+        self.known = None not in sizes and is_standard and len(sizes) == self._rank
         self._sizes = [size or 0 for size in sizes]
         if self.known:
             maps = self._layer.low_input.maps(*split_inputs(_maps(draft, call, inputs), self._layer.name))
@@ -69,8 +69,8 @@ class _OctavePaths:
             window = self._layer.window
             self._alignments = [window.alignment(i, size) for i, size in enumerate(self._sizes)]
             self._cells = [window.low_outputs(i, size) for i, size in enumerate(self._sizes)]
-            rows, columns = (window.output(i, size) for i, size in enumerate(self._sizes))
-            self._output_sizes = (rows, columns)
+            self._output_sizes = tuple(window.output(i, size) for i, size in enumerate(self._sizes))
+            self._factors = factors(self._layer.octave, self._rank)
 
     def output(self, output: OctaveOutput) -> Node:
         """The sum of the paths to an output map; the bias goes into the first."""
@@ -111,23 +111,24 @@ class _OctavePaths:
             bias_of(layer, bias),
             tuple(layer.strides),
             padding,
-            (dilation[0], dilation[1]),
+            tuple(dilation),
             getattr(layer, "groups", 1),
         )
         return self._add(step, [node], path.label)
 
     def _pooled(self, node: Node) -> Node:
         """A high map, averaged over the blocks of the octave."""
-        octave = self._layer.octave
-        if octave == 1:
+        blocks = self._factors
+        if max(blocks) == 1:
             return node
-        if not any(size % octave for size in self._sizes):
-            return self._pool(node, (octave, octave), (octave, octave), "valid", "pool")
-        for step in range(octave.bit_length() - 1):
-            node = self._pool(node, (2, 2), (2, 2), "same", f"pool{step}")
+        if not any(size % block for size, block in zip(self._sizes, blocks, strict=True)):
+            return self._pool(node, blocks, blocks, "valid", "pool")
+        for step in range(max(blocks).bit_length() - 1):
+            halves = tuple(min(max(block >> step, 1), 2) for block in blocks)
+            node = self._pool(node, halves, halves, "same", f"pool{step}")
         return node
 
-    def _pool(self, node: Node, size: tuple[int, int], strides: tuple[int, int], padding: str, suffix: str) -> Node:
+    def _pool(self, node: Node, size: tuple[int, ...], strides: tuple[int, ...], padding: str, suffix: str) -> Node:
         return self._add(AveragePoolingStep(self._policy, size, strides, padding), [node], suffix)
 
     def _padded(self, node: Node, pads: Pads, suffix: str) -> Node:
@@ -135,35 +136,35 @@ class _OctavePaths:
 
     def _prepared(self, node: Node, label: str) -> tuple[Node, str]:
         """As `octconvert.layers.spatial.prepare_low`."""
-        window, alignments = self._layer.window, self._alignments
+        window, alignments, ones = self._layer.window, self._alignments, (1,) * self._rank
         if window.strided_blocks(self._sizes) is not None:
-            return self._pool(node, window.strides, (1, 1), "valid", f"align-{label}"), "valid"
+            return self._pool(node, window.strides, ones, "valid", f"align-{label}"), "valid"
         if all(pools_by_two(a, window) for a in alignments):
-            return self._pool(node, (2, 2), (1, 1), "same", f"align-{label}"), "valid"
-        low_sizes = [-(-size // window.octave) for size in self._sizes]
+            return self._pool(node, (2,) * self._rank, ones, "same", f"align-{label}"), "valid"
+        low_sizes = [ceil_div(size, window.factor(i)) for i, size in enumerate(self._sizes)]
         pads = [a.padding(low_sizes[i], self._cells[i]) for i, a in enumerate(alignments)]
         if all(is_same(a, low_sizes[i], pads[i]) for i, a in enumerate(alignments)):
             return node, "same"
         counts = [max(pads[i][1], 0) if repeats_ends(a, window) else 0 for i, a in enumerate(alignments)]
         if any(counts):
-            node = self._add(EndRepeatingStep(self._policy, (counts[0], counts[1])), [node], f"end-{label}")
-        rows, columns = ((before, after - counts[i]) for i, (before, after) in enumerate(pads))
-        node = self._padded(node, (rows, columns), f"pad-{label}")
-        rows_filter, columns_filter = (tuple(a.prefilter) for a in self._alignments)
-        return self._filtered(node, rows_filter, columns_filter, f"align-{label}"), "valid"
+            node = self._add(EndRepeatingStep(self._policy, tuple(counts)), [node], f"end-{label}")
+        pads = [(before, after - counts[i]) for i, (before, after) in enumerate(pads)]
+        node = self._padded(node, tuple(pads), f"pad-{label}")
+        return self._filtered(node, tuple(tuple(a.prefilter) for a in alignments), f"align-{label}"), "valid"
 
-    def _filtered(self, node: Node, rows: Filter, columns: Filter, suffix: str) -> Node:
-        if (len(rows), len(columns)) == (1, 1):
+    def _filtered(self, node: Node, filters: tuple[Filter, ...], suffix: str) -> Node:
+        widths = tuple(map(len, filters))
+        if max(widths) == 1:
             return node
-        if is_box((rows, columns)):
-            return self._pool(node, (len(rows), len(columns)), (1, 1), "valid", suffix)
-        return self._add(ShiftedAverageStep(self._policy, (rows, columns), self._layer.octave), [node], suffix)
+        if is_box(filters):
+            return self._pool(node, widths, (1,) * self._rank, "valid", suffix)
+        return self._add(ShiftedAverageStep(self._policy, filters, self._layer.octave), [node], suffix)
 
     def _upsampled(self, node: Node) -> Node:
         """To the size of the high output."""
-        if self._layer.octave == 1:
+        if max(self._factors) == 1:
             return node
-        return self._add(UpsamplingStep(self._policy, self._layer.octave, self._output_sizes), [node], "up")
+        return self._add(UpsamplingStep(self._policy, self._factors, self._output_sizes), [node], "up")
 
 
 class _TransposedPaths(_OctavePaths):
@@ -180,8 +181,8 @@ class _TransposedPaths(_OctavePaths):
         pads = self._fit()
         inside = numbers if max(map(max, pads)) <= 0 else None  # zeros around the map have no bias
         node = self._padded(self._spread(node, path, inside, "valid", layer.low_dilation), pads, f"fit-{path.label}")
-        rows, columns = (tuple(a.prefilter[::-1]) for a in self._alignments)
-        node = self._filtered(node, rows, columns, f"align-{path.label}")
+        filters = tuple(tuple(a.prefilter[::-1]) for a in self._alignments)
+        node = self._filtered(node, filters, f"align-{path.label}")
         if numbers is None or inside is not None:
             return node
         offset = numbers.astype("float64")
@@ -196,9 +197,8 @@ class _TransposedPaths(_OctavePaths):
         dilation: Sequence[int],
         more: tuple[tuple[str, Any], ...] = (),
     ) -> Node:
-        kernel, (rows, columns) = array(self._layer, path.kernel), dilation
-        strides = tuple(self._layer.strides)
-        step = ConvolutionStep(self._policy, TRANSPOSED, kernel, bias, strides, padding, (rows, columns), more=more)
+        kernel, strides = array(self._layer, path.kernel), tuple(self._layer.strides)
+        step = ConvolutionStep(self._policy, TRANSPOSED, kernel, bias, strides, padding, tuple(dilation), more=more)
         return self._add(step, [node], path.label)
 
     def _fit(self) -> Pads:
@@ -206,27 +206,28 @@ class _TransposedPaths(_OctavePaths):
         layer, pads = self._layer, []
         low = replace(layer.window, dilation=layer.low_dilation, padding="valid", output_padding=None)
         for axis, a in enumerate(self._alignments):
-            have = low.output(axis, ceil_div(self._sizes[axis], layer.octave))
+            have = low.output(axis, ceil_div(self._sizes[axis], self._factors[axis]))
             extra = len(a.prefilter) - 1
             front = a.first + extra
             pads.append((front, self._cells[axis] + extra - have - front))
-        return pads[0], pads[1]
+        return tuple(pads)
 
 
 def _maps(draft: Draft, call: Call, inputs: Sequence[OrderedNode]) -> list[OrderedNode]:
-    """The inputs of a call without a tensor of rows and columns, which are known."""
+    """The inputs of a call without a tensor of sizes, which are known."""
     return [node for number, node in zip(call.inputs, inputs, strict=True) if draft.graph.tensors[number].size is None]
 
 
 def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
-    """The low map upsampled and joined to the high one, if any; None where rows or columns are not known."""
+    """The low map upsampled and joined to the high one, if any; None where sizes are not known."""
     assert traits.merge is not None  # called for those alone
     graph, merge = draft.graph, traits.merge
-    rows, columns = (graph.tensors[call.outputs[0]].shape[axis] for axis in graph.spatial_axes)
-    if rows is None or columns is None:
+    sizes = graph.known_size(graph.tensors[call.outputs[0]].shape)
+    if sizes is None:
         return None
     *highs, low = (draft.plain(tensor) for tensor in _maps(draft, call, inputs))
-    if merge.octave > 1:
-        low = draft.add(UpsamplingStep(policy_of(call), merge.octave, (rows, columns)), [low], call, "-up")
+    times = factors(merge.octave, graph.rank)
+    if max(times) > 1:
+        low = draft.add(UpsamplingStep(policy_of(call), times, sizes), [low], call, "-up")
     joined = draft.add(JoiningStep(policy_of(call)), [*highs, low], call) if highs else low
     return [OrderedNode(joined, None if merge.order is None else np.asarray(merge.order))]

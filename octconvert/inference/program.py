@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from octconvert.model.graph import Call
+from octconvert.octave.geometry import Octave, Pads
 from octconvert.rules.traits import DEPTHWISE, TRANSPOSED
-
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +45,7 @@ class ConvolutionStep(Step):
     Attributes:
         kind: CONV, DEPTHWISE, TRANSPOSED or DENSE of `octconvert.rules.traits`, which says how kernels of each are.
         bias: (outputs,) or None.
+        strides, dilation: one number an axis; empty for DENSE.
         padding: 'same' or 'valid'.
         more: arguments that only the layer of this kind has.
         fit: zeros that are put around the result, or what is cut off it; None: nothing.
@@ -54,12 +54,17 @@ class ConvolutionStep(Step):
     kind: str
     kernel: np.ndarray
     bias: np.ndarray | None
-    strides: tuple[int, int] = (1, 1)
+    strides: tuple[int, ...] = ()
     padding: str = "valid"
-    dilation: tuple[int, int] = (1, 1)
+    dilation: tuple[int, ...] = ()
     groups: int = 1
     more: tuple[tuple[str, Any], ...] = ()
     fit: Pads | None = None
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Taps along each axis; empty for DENSE."""
+        return self.kernel.shape[: len(self.strides)]
 
     @property
     def outputs(self) -> int:
@@ -112,20 +117,48 @@ class ReshapingStep(Step):
 
 
 @dataclass(frozen=True, eq=False)
-class AveragePoolingStep(Step):
-    """Pooling as by ``keras.layers.AveragePooling2D``."""
+class PoolingStep(Step):
+    """Pooling by windows along any number of axes, with the arguments of Keras' layers."""
 
-    size: tuple[int, int]
-    strides: tuple[int, int]
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
     padding: str
 
 
 @dataclass(frozen=True, eq=False)
-class UpsamplingStep(Step):
-    """Every cell repeated ``octave`` times along rows and columns, the end cut to (rows, columns) = ``sizes``."""
+class AveragePoolingStep(PoolingStep):
+    """Averages."""
 
-    octave: int
-    sizes: tuple[int, int]
+
+@dataclass(frozen=True, eq=False)
+class MaxPoolingStep(PoolingStep):
+    """Maxima."""
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalPoolingStep(Step):
+    """Global pooling; ``kind``: 'average' or 'max'."""
+
+    kind: str
+    keepdims: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStep(Step):
+    """A signal as an image of one row."""
+
+
+@dataclass(frozen=True, eq=False)
+class SignalStep(Step):
+    """An image of one row as a signal."""
+
+
+@dataclass(frozen=True, eq=False)
+class UpsamplingStep(Step):
+    """Every cell repeated along each axis, as often as ``factors`` say, and the end cut to ``sizes``."""
+
+    factors: tuple[int, ...]
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,17 +177,17 @@ class DepthToSpaceStep(Step):
 
 @dataclass(frozen=True, eq=False)
 class EndRepeatingStep(Step):
-    """Copies of the last row and of the last column: ``counts`` of each."""
+    """Copies of what is last along each axis, the last row and the last column of an image: ``counts`` of each."""
 
-    counts: tuple[int, int]
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ShiftedAverageStep(Step):
-    """Filters of shifted maps along rows and columns: ``weights[axis][shift]``."""
+    """Filters of shifted maps along each axis: ``weights[axis][shift]``."""
 
-    weights: tuple[tuple[float, ...], tuple[float, ...]]
-    octave: int
+    weights: tuple[tuple[float, ...], ...]
+    octave: Octave
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +240,9 @@ class Node:
 
 @dataclass(eq=False)
 class Program:
-    """Nodes in the order in which they can run, each once."""
+    """Nodes in the order in which they can run, each once; ``rank``: spatial axes of the maps."""
 
+    rank: int = 2
     nodes: list[Node] = field(default_factory=list)
     outputs: list[Node] = field(default_factory=list)
     _known: dict[tuple, Node] = field(default_factory=dict)
@@ -246,7 +280,7 @@ class Program:
 
     def mapped(self, change: Callable[[Program, Node, tuple[Node, ...]], Node | None]) -> Program:
         """Another program: ``change(program, node, inputs)`` is a node's replacement; None: the same step on them."""
-        result = Program()
+        result = Program(self.rank)
         replacements: dict[Node, Node] = {}
         for node in self.live():
             inputs = tuple(replacements[source] for source in node.inputs)

@@ -64,22 +64,24 @@ def late_upsampling(program: Program) -> Program:
 
 def _of_copies(target: Program, pool: AveragePoolingStep, source: Node, name: str) -> Node | None:
     """What pooling by blocks returns right behind an upsampling whose cells and blocks lie in one another."""
-    up, block = source.step, pool.size[0]
-    if not isinstance(up, UpsamplingStep) or pool.size != (block, block) or pool.strides != pool.size:
+    up, blocks = source.step, pool.size
+    if not isinstance(up, UpsamplingStep) or pool.strides != blocks:
         return None
-    fills_map = not any(size % block for size in up.sizes)
-    at_end = pool.padding == "same" and block == 2  # the last block averages what there is; larger ones are centred
+    fills_map = not any(size % block for size, block in zip(up.sizes, blocks, strict=True))
+    # the last block averages what there is; larger ones are centred
+    at_end = pool.padding == "same" and max(blocks) <= 2
     if not (fills_map or at_end) or precision_of(pool.policy) != precision_of(up.policy):
         return None
     (low,) = source.inputs
-    if up.octave == block:
+    if up.factors == blocks:
         return low
-    if up.octave % block == 0:
-        rows, columns = (ceil_div(size, block) for size in up.sizes)
-        return target.add(replace(up, octave=up.octave // block, sizes=(rows, columns)), [low], source.name)
-    if block % up.octave or not fills_map:
+    if not any(factor % block for factor, block in zip(up.factors, blocks, strict=True)):
+        fewer = tuple(factor // block for factor, block in zip(up.factors, blocks, strict=True))
+        sizes = tuple(ceil_div(size, block) for size, block in zip(up.sizes, blocks, strict=True))
+        return target.add(replace(up, factors=fewer, sizes=sizes), [low], source.name)
+    if any(block % factor for factor, block in zip(up.factors, blocks, strict=True)) or not fills_map:
         return None
-    size = (block // up.octave, block // up.octave)
+    size = tuple(block // factor for factor, block in zip(up.factors, blocks, strict=True))
     return target.add(replace(pool, size=size, strides=size, padding="valid"), [low], name)
 
 
@@ -120,12 +122,12 @@ def _cut(up: Any, padding: PaddingStep) -> UpsamplingStep | None:
     """The upsampling with its end cut by less than a cell; None where something else is cut or put around the map."""
     if any(before or after > 0 for before, after in padding.pads):
         return None
-    rows, columns = (size + after for size, (_, after) in zip(up.sizes, padding.pads, strict=True))
+    sizes = tuple(size + after for size, (_, after) in zip(up.sizes, padding.pads, strict=True))
     same_cells = all(
-        ceil_div(before, up.octave) == ceil_div(after, up.octave)
-        for before, after in zip(up.sizes, (rows, columns), strict=True)
+        ceil_div(before, factor) == ceil_div(after, factor)
+        for before, after, factor in zip(up.sizes, sizes, up.factors, strict=True)
     )
-    return replace(up, sizes=(rows, columns)) if same_cells else None
+    return replace(up, sizes=sizes) if same_cells else None
 
 
 def joined_pools(program: Program) -> Program:
@@ -141,8 +143,8 @@ def joined_pools(program: Program) -> Program:
             return None
         if precision_of(step.policy) != precision_of(before.policy):
             return None
-        rows, columns = (a * b for a, b in zip(before.size, step.size, strict=True))
-        return target.add(replace(step, size=(rows, columns), strides=(rows, columns)), inputs[0].inputs, node.name)
+        size = tuple(a * b for a, b in zip(before.size, step.size, strict=True))
+        return target.add(replace(step, size=size, strides=size), inputs[0].inputs, node.name)
 
     return program.mapped(change)
 

@@ -24,7 +24,6 @@ from octconvert.inference.program import (
     JoiningStep,
     Node,
     PaddingStep,
-    Pads,
     PartStep,
     Program,
     ScalingStep,
@@ -33,7 +32,7 @@ from octconvert.inference.program import (
     UpsamplingStep,
     key_of,
 )
-from octconvert.octave.geometry import same_padding
+from octconvert.octave.geometry import Pads, same_padding
 from octconvert.rules.traits import CONV
 
 FEW_CHANNELS = 4
@@ -142,12 +141,12 @@ def strided_pools(program: Program) -> Program:
         step, pool = node.step, _pool_before(inputs)
         if not isinstance(step, ConvolutionStep) or pool is None:
             return None
-        if step.kind != CONV or step.kernel.shape[:2] != (1, 1) or max(step.strides) == 1:
+        if step.kind != CONV or max(step.window) > 1 or max(step.strides) == 1:
             return None
-        if pool.strides != (1, 1) or not (pool.padding == "valid" or pool.size == step.strides):
+        if max(pool.strides) > 1 or not (pool.padding == "valid" or pool.size == step.strides):
             return None
         fewer = target.add(replace(pool, strides=step.strides), inputs[0].inputs, inputs[0].name)
-        return target.add(replace(step, strides=(1, 1), padding="valid"), [fewer], node.name)
+        return target.add(replace(step, strides=pool.strides, padding="valid"), [fewer], node.name)
 
     return program.mapped(change)
 
@@ -158,13 +157,13 @@ def _pool_before(inputs: tuple[Node, ...]) -> AveragePoolingStep | None:
     return step if isinstance(step, AveragePoolingStep) else None
 
 
-def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Program:
+def whole_images(program: Program, sizes: Mapping[int, tuple[int, ...]]) -> Program:
     """``W * pool(x) = (W with every tap spread over a block) * x``: an input of few channels is not pooled.
 
     Only by convolutions with a stride and a small kernel: the products are more than before by the size of a block.
 
     Args:
-        sizes: rows and columns of the inputs, by their numbers.
+        sizes: of the inputs along their spatial axes, by their numbers.
     """
 
     def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
@@ -181,20 +180,20 @@ def whole_images(program: Program, sizes: Mapping[int, tuple[int, int]]) -> Prog
 
 
 def _reads_image(step: ConvolutionStep, pool: AveragePoolingStep) -> bool:
-    if step.kind != CONV or step.groups > 1 or step.dilation != (1, 1):
+    if step.kind != CONV or step.groups > 1 or max(step.dilation) > 1:
         return False
-    rows, columns, channels, _ = step.kernel.shape
-    small = rows * pool.size[0] <= LARGEST_SPREAD and columns * pool.size[1] <= LARGEST_SPREAD
-    return small and channels <= FEW_CHANNELS and step.padding == "same" and min(step.strides) > 1
+    small = all(taps * block <= LARGEST_SPREAD for taps, block in zip(step.window, pool.size, strict=True))
+    few = step.kernel.shape[-2] <= FEW_CHANNELS
+    return small and few and step.padding == "same" and min(step.strides) > 1
 
 
-def _is_even(pool: AveragePoolingStep, sizes: tuple[int, int]) -> bool:
+def _is_even(pool: AveragePoolingStep, sizes: tuple[int, ...]) -> bool:
     """Whether its blocks lie side by side and fill the map."""
     whole = not any(size % block for size, block in zip(sizes, pool.size, strict=True))
     return whole and pool.size == pool.strides
 
 
-def _spread(step: ConvolutionStep, blocks: tuple[int, int], sizes: tuple[int, int]) -> ConvolutionStep:
+def _spread(step: ConvolutionStep, blocks: tuple[int, ...], sizes: tuple[int, ...]) -> ConvolutionStep:
     """The convolution of the map that was pooled by these blocks.
 
     Where 'same' pads an odd number of cells, the half of it in front is half a cell too much: the kernel begins with
@@ -207,7 +206,7 @@ def _spread(step: ConvolutionStep, blocks: tuple[int, int], sizes: tuple[int, in
         if sum(pads) % 2:
             zeros = np.zeros_like(np.take(kernel, range(block - 1), axis))
             kernel = np.concatenate([zeros, kernel], axis)
-    strides = (blocks[0] * step.strides[0], blocks[1] * step.strides[1])
+    strides = tuple(block * stride for block, stride in zip(blocks, step.strides, strict=True))
     return replace(step, kernel=kernel, strides=strides)
 
 
@@ -284,5 +283,5 @@ def _geometry(step: Step) -> tuple | None:
     """What convolutions that can be joined have in common; None: it is none, or one in groups."""
     if not isinstance(step, ConvolutionStep) or step.kind != CONV or step.groups > 1:
         return None
-    size, policy = step.kernel.shape[:2], key_of(step.policy)
-    return size, step.strides, step.padding, step.dilation, policy
+    policy = key_of(step.policy)
+    return step.window, step.strides, step.padding, step.dilation, policy

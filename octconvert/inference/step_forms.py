@@ -8,6 +8,8 @@ PATHS = ("inputs", "outputs", "separate")
 UPSAMPLINGS = ("repeat", "resize", "copies", "broadcast", "rows")
 POOLINGS = ("layer", "depthwise")
 RESHAPINGS = ("operation", "layer")
+SIGNALS = ("images", "layers")
+VOLUMES = ("layers", "planes")
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,17 @@ class Forms:
     Attributes:
         paths: of octave convolutions. 'separate': one convolution each; 'inputs': one over concatenated inputs where
             two would be added; 'outputs': one where two read the low map, its channels cut.
-        upsampling: of the low part of a high output. 'repeat': UpSampling2D; 'resize': Resizing, nearest; 'copies':
-            the map joined with itself; 'broadcast': no upsampled map, but a sum over views of five axes; 'rows':
-            columns copied, rows broadcast.
-        pooling: averages of whole windows. 'layer': AveragePooling2D; 'depthwise': a depthwise convolution.
+        upsampling: of the low part of a high output. 'repeat': UpSampling; 'resize': Resizing, nearest, of images;
+            'copies': the map joined with itself; 'broadcast': a sum over views that repeats the map along up to two
+            axes; 'rows': likewise, but columns are always copied.
+        pooling: averages of whole windows. 'layer': AveragePooling; 'depthwise': a depthwise convolution, of images and
+            signals.
         reshaping: 'operation': of keras.ops, which leaves the batch to be derived; 'layer': Reshape, which HDF5 files
             can hold, but which computes an open batch in each run.
+        signals: models of signals. 'layers': as they are; 'images': computed on images of one row, where all sizes are
+            known.
+        volumes: their convolutions and poolings. 'layers': as they are; 'planes': those of images, of planes that have
+            the channels of all planes that are read for them, and of planes and then along the depth.
         transposing: transposed convolutions. 'layer': as they are; 'subpixel': a convolution and ``depth_to_space``,
             which is an operation.
     """
@@ -31,13 +38,15 @@ class Forms:
     upsampling: str = "broadcast"
     pooling: str = "layer"
     reshaping: str = "operation"
+    signals: str = "images"
+    volumes: str = "layers"
     transposing: str = "layer"
 
 
 RUNTIMES = {
     "tf": Forms(upsampling="copies"),
-    "xla": Forms(upsampling="rows"),
-    "litert": Forms(upsampling="broadcast", transposing="subpixel"),
+    "xla": Forms(upsampling="rows", volumes="planes"),
+    "litert": Forms(upsampling="broadcast", volumes="planes", transposing="subpixel"),
     "onnx": Forms(upsampling="resize"),
     "openvino": Forms(upsampling="resize"),
 }

@@ -78,7 +78,8 @@ def _subpixel(target: Program, step: ConvolutionStep, source: Node, name: str) -
         return None
     node = target.add(PaddingStep(step.policy, (axes[0].pads, axes[1].pads)), [source], f"{name}-around")
     bias = None if step.bias is None else np.tile(step.bias, block**2)
-    node = target.add(ConvolutionStep(step.policy, CONV, _kernel(step, axes), bias), [node], name)
+    convolution = ConvolutionStep(step.policy, CONV, _kernel(step, axes), bias, strides=(1, 1), dilation=(1, 1))
+    node = target.add(convolution, [node], name)
     if block > 1:
         node = target.add(DepthToSpaceStep(step.policy, block), [node], f"{name}-blocks")
     cuts = (0, -axes[0].beyond), (0, -axes[1].beyond)

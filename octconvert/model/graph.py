@@ -149,6 +149,11 @@ class CallGraph:
         """Of a map along its spatial axes, (rows, columns) for images; None where open."""
         return tuple(shape[axis] for axis in self.spatial_axes)
 
+    def known_size(self, shape: Shape) -> tuple[int, ...] | None:
+        """The same; None where a size is open, or for a tensor that is no map."""
+        size = [each for each in self.size_of(shape) if each is not None] if self.is_map(shape) else []
+        return tuple(size) if len(size) == self.rank else None
+
     def is_vector(self, shape: Shape) -> bool:
         """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
         return len(shape) == 2 or (self.is_map(shape) and set(self.size_of(shape)) == {1})

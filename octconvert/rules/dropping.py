@@ -60,6 +60,28 @@ class DropoutRule(_IdentityRule):
 
 
 @register
+class NoiseRule(_IdentityRule):
+    """Noise, and dropout of whole channels."""
+
+    layers = (
+        layers.GaussianDropout,
+        layers.GaussianNoise,
+        layers.SpatialDropout1D,
+        layers.SpatialDropout2D,
+        layers.SpatialDropout3D,
+    )
+
+    def trace(self, call: Call, flow: Flow) -> Trace:
+        return carry(flow.channels())
+
+    def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
+        return [build.dual(call, values)]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(channelwise=True, pointwise=True)
+
+
+@register
 class StochasticDepthRule(_IdentityRule):
     """The StochasticDepth of ConvNeXt: a Dropout of whole samples."""
 

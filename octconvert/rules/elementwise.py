@@ -45,18 +45,13 @@ def class_names(table: dict[str, str]) -> tuple[str, ...]:
 
 @register
 class ElementwiseRule(Rule):
-    """Activation layers without weights, noise of every kind, Identity, and raw unary operations."""
+    """Activation layers without weights, Identity, and raw unary operations."""
 
     ranks = ANY_RANK
     layers: ClassVar[tuple[type, ...]] = (
         layers.ReLU,
         layers.LeakyReLU,
         layers.ELU,
-        layers.GaussianDropout,
-        layers.GaussianNoise,
-        layers.SpatialDropout1D,
-        layers.SpatialDropout2D,
-        layers.SpatialDropout3D,
         layers.ActivityRegularization,
         layers.Identity,
     )

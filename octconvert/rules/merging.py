@@ -22,6 +22,7 @@ from octconvert.rules.base import ANY_RANK, Rule, Trace, carry, stop
 from octconvert.rules.elementwise import class_names
 from octconvert.rules.protocols import Arguments, Build, Flow, Value
 from octconvert.rules.registry import register
+from octconvert.rules.traits import Traits
 
 
 @register
@@ -70,6 +71,9 @@ class ElementwiseJoinRule(Rule):
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         return [self.joined(call, values, build)]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(elementwise=isinstance(operation, layers.Layer))
 
     def merge_later(self, call: Call, values: list[Value], build: Build) -> list[Value] | None:
         """Whole-low operands of a sum with a plain tensor are added first, and their sum is merged."""
@@ -242,6 +246,9 @@ class ConcatenationRule(Rule):
             if present:
                 maps.append(present[0] if len(present) == 1 else _concatenate(call, present, suffix, build))
         return [Pair.of(maps, split)]
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(joins_axis=operation.axis if isinstance(operation, layers.Layer) else None)
 
 
 def _concatenate(call: Call, tensors: list[keras.KerasTensor], suffix: str, build: Build) -> keras.KerasTensor:

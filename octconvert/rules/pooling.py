@@ -24,6 +24,8 @@ from octconvert.rules.traits import PoolingTraits, Traits
 
 _MAX = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 _AVERAGE = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
+_GLOBAL_MAX = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
+_GLOBAL_AVERAGE = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
 _BY_RANK: dict[int, type[OctavePooling]] = {1: OctavePooling1D, 2: OctavePooling2D, 3: OctavePooling3D}
 
 
@@ -53,7 +55,8 @@ class PoolingRule(Rule):
         window = Window(*sizes, padding, value.split.octave, build.causal)
         known = None not in value.size(build.graph.spatial_axes)
         to_one = build.graph.is_vector(build.graph.tensors[call.outputs[0]].built_shape)
-        is_layer = not known or (build.graph.rank != 2 and not to_one)
+        no_cropping = build.graph.rank == 1 and build.data_format == "channels_first"  # Cropping1D is for the other
+        is_layer = not known or build.causal or (no_cropping and not to_one)
         if is_layer and (value.high is not None or value.split.octave != 1):
             return [_by_layer(call, value, window, build)]
         outputs = [] if value.high is None else [_as_source(call, value, HIGH, build)]
@@ -141,14 +144,7 @@ class GlobalPoolingRule(Rule):
     """Global average and max pooling."""
 
     ranks = ANY_RANK
-    layers = (
-        layers.GlobalAveragePooling1D,
-        layers.GlobalAveragePooling2D,
-        layers.GlobalAveragePooling3D,
-        layers.GlobalMaxPooling1D,
-        layers.GlobalMaxPooling2D,
-        layers.GlobalMaxPooling3D,
-    )
+    layers = (*_GLOBAL_MAX, *_GLOBAL_AVERAGE)
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         if not flow.graph.is_map(flow.shape()):
@@ -161,4 +157,5 @@ class GlobalPoolingRule(Rule):
         return [build.dual(call, values)]
 
     def traits(self, operation: Any) -> Traits:
-        return Traits(data_format=operation.data_format, channelwise=True)
+        kind = "max" if isinstance(operation, _GLOBAL_MAX) else "average"
+        return Traits(data_format=operation.data_format, channelwise=True, global_pooling=kind)

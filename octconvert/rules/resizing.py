@@ -48,10 +48,8 @@ class UpSamplingRule(Rule):
 
     def traits(self, operation: Any) -> Traits:
         size = _factors(operation)
-        repeats = getattr(operation, "interpolation", "nearest") == "nearest" and len(size) == 2 and len(set(size)) == 1
-        return Traits(
-            data_format=_data_format(operation), upsampling=size[0] if repeats else 0, channelwise=len(size) == 2
-        )
+        repeats = getattr(operation, "interpolation", "nearest") == "nearest"
+        return Traits(data_format=_data_format(operation), upsampling=size if repeats else (), channelwise=True)
 
 
 def _factors(layer: Any) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from octconvert.octave.geometry import Pads
+from octconvert.octave.geometry import Octave, Pads
 
 CONV, DEPTHWISE, TRANSPOSED, DENSE = "conv", "depthwise", "transposed", "dense"
 """Kinds of a convolution. Kernels are as Keras has them: (..., inputs / groups, outputs); (..., channels, multiplier);
@@ -44,9 +44,14 @@ class ConvolutionStage:
     suffix: str = ""
 
     @property
+    def rank(self) -> int:
+        """Axes that its window moves along; 0 for DENSE."""
+        return len(self.strides)
+
+    @property
     def is_planar(self) -> bool:
         """Whether it moves over rows and columns."""
-        return len(self.strides) == 2
+        return self.rank == 2
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class InnerLayer:
 class PairMerge:
     """Both maps of a pair as one tensor; ``order``: of its channels, as positions in [high | low], or None."""
 
-    octave: int
+    octave: Octave
     order: tuple[int, ...] | None
 
 
@@ -135,9 +140,13 @@ class Traits:
         adapted: whether its kernel is more than one array (low-rank adapters, quantisation).
         activation: what it ends with.
         pooling: for a pooling by windows.
-        upsampling: how often it repeats each row and each column; 0 for any other layer.
-        padding: ((top, bottom), (left, right)) zeros that it puts around a map, negative where it crops; None for
-            any other layer.
+        global_pooling: 'average' or 'max', for a pooling over all positions.
+        joins_axis: the axis along which it joins its inputs.
+        elementwise: whether each element of the output follows from those at its place in the inputs, which are
+            repeated where they are shorter.
+        upsampling: how often it repeats what is along each axis; empty for any other layer.
+        padding: (before, after) zeros that it puts around a map along each axis, negative where it crops; None for any
+            other layer.
         channelwise: whether it does the same on every channel, whatever their order.
         pointwise: whether each element of the output follows from that element of the input alone, in the same way.
         passes_values: whether it hands its input's values on at inference, in this or another shape.
@@ -153,7 +162,10 @@ class Traits:
     adapted: bool = False
     activation: OutputActivation | None = None
     pooling: PoolingTraits | None = None
-    upsampling: int = 0
+    global_pooling: str = ""
+    joins_axis: int | None = None
+    elementwise: bool = False
+    upsampling: tuple[int, ...] = ()
     padding: Pads | None = None
     channelwise: bool = False
     pointwise: bool = False
