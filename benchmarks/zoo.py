@@ -170,6 +170,7 @@ def randomise(model):
 def measure_statistics(model) -> None:
     """BatchNormalization's statistics are those of random samples."""
     import keras
+
     from octconvert.model import examples
 
     norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
