@@ -54,8 +54,8 @@ def layer_macs(layer: Any, inputs: Sequence[Shape], outputs: Sequence[Shape]) ->
     if traits.stages:
         return sum(_stage_macs(layer, stage, traits.data_format, inputs[0], outputs[0]) for stage in traits.stages)
     if traits.inner is not None and traits.inner.each_step:
-        steps = inputs[0][1] or 1
-        step = ([(shape[0], *shape[2:]) for shape in shapes] for shapes in (inputs, outputs))
+        steps, rank = inputs[0][1] or 1, len(inputs[0])
+        step = ([(x[0], *x[2:]) if len(x) == rank else x for x in shapes] for shapes in (inputs, outputs))
         return steps * layer_macs(traits.inner.layer, *step)
     if traits.inner is not None:
         return layer_macs(traits.inner.layer, inputs, outputs)
