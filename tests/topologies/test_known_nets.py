@@ -2,7 +2,7 @@
 
 Hannun et al. 2019 (34-layer residual network of electrocardiograms), Conv-TasNet (Luo & Mesgarani 2019), 3D U-Net
 (Cicek et al. 2016), C3D (Tran et al. 2015), I3D (Carreira & Zisserman 2017), R(2+1)D (Tran et al. 2018), X3D
-(Feichtenhofer 2020).
+(Feichtenhofer 2020), YAMNet (Plakal & Ellis 2020), MobileNetV2 of each frame before an LSTM.
 """
 
 import keras
@@ -134,8 +134,28 @@ def x3d(size):
     return Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling3D()(x)))
 
 
+def yamnet(size):
+    """MobileNet of log-mel spectrograms, 96 frames of 64 bands."""
+    inputs = Input((*size, 1))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, 2, "same", use_bias=False)(inputs)))
+    for block in range(13):
+        strides = 2 if block in (1, 3, 5, 11) else 1
+        x = layers.DepthwiseConv2D(3, strides, "same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(center=True, scale=False)(x))
+        x = layers.Conv2D(4 + 2 * block, 1, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+    return Model(inputs, layers.Dense(5, activation="sigmoid")(layers.GlobalAveragePooling2D()(x)))
+
+
+def mobilenet_lstm(size):
+    """A classifier of videos by the features of their frames."""
+    frame = keras.applications.MobileNetV2((*size[1:], 3), 0.35, include_top=False, weights=None, pooling="avg")
+    inputs = Input((*size, 3))
+    return Model(inputs, layers.Dense(3)(layers.LSTM(4)(layers.TimeDistributed(frame)(inputs))))
+
+
 NETS = {ecg_resnet34: (150,), conv_tasnet: (60,), unet: (8, 8, 8), c3d: (8, 12, 12), i3d: (8, 12, 12)}
-NETS |= {r2plus1d: (5, 9, 8), x3d: (4, 9, 10)}
+NETS |= {r2plus1d: (5, 9, 8), x3d: (4, 9, 10), yamnet: (96, 64), mobilenet_lstm: (2, 64, 64)}
 
 
 @pytest.mark.quick("c3d", "x3d")
@@ -150,7 +170,7 @@ def test_the_oracle(make):
 @pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
 def test_the_oracle_at_open_sizes(make):
     model = make((None,) * len(NETS[make]))
-    size = max(NETS[make]) if len(NETS[make]) == 1 else 8
+    size = 32 if make is mobilenet_lstm else max(NETS[make]) if len(NETS[make]) < 3 else 8
     result = assert_oracle(model, inputs=example(model, size))
     assert result.report.octave_mac_share >= 0.95, reasons(result)
 
