@@ -114,7 +114,8 @@ class Emitter:
         name = self._last.get(node)
         if isinstance(node.step, _NAMED) and name is not None:
             self._granted, node = name, replace(node, name=name)
-        return _EMIT[type(node.step)](self, node, node.step, [self.tensors.get(n) for n in node.inputs])
+        output = _EMIT[type(node.step)](self, node, node.step, [self.tensors.get(n) for n in node.inputs])
+        return output if isinstance(output, KerasTensor) else ops.convert_to_numpy(output)  # of arrays alone
 
     def name(self, requested: str) -> str:
         """``requested``, or the first of ``requested-2`` ... that is free; the name of an output is kept for it."""
@@ -239,7 +240,9 @@ def _other(emitter: Emitter, node: p.Node, step: p.CallStep, inputs: Inputs) -> 
         if new:
             emitter._layers[id(source)] = _copied_layer(source, emitter.name(node.name), step.policy == FLOAT32)
         copy = emitter._layers[id(source)]
-        emitter._calls[key] = tree.flatten(portable.called(copy, *args, **kwargs))
+        is_constant = not any(isinstance(x, KerasTensor) for x in inputs)
+        outputs = copy(*args, **kwargs) if is_constant else portable.called(copy, *args, **kwargs)
+        emitter._calls[key] = tree.flatten(outputs)
         if new and isinstance(source, keras.layers.Layer):
             copy.set_weights(source.get_weights())
             finalize(copy)
@@ -277,4 +280,5 @@ _EMIT: dict[type, Callable] = {
     p.ReorderingStep: _reordering,
     p.ReshapingStep: _reshaping,
     p.CallStep: _other,
+    p.ConstantStep: lambda emitter, node, step, inputs: step.value,
 }

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from octconvert.inference.convolutions import convolved
-from octconvert.inference.drafting import Draft, OrderedNode, policy_of
+from octconvert.inference.drafting import Draft, OrderedNode, array, policy_of
 from octconvert.inference.octave_layers import merged, octave_convolved
-from octconvert.inference.program import AdditionStep, CallStep, InputStep, Program, ReshapingStep, ScalingStep
+from octconvert.inference.program import AdditionStep, CallStep, ConstantStep, InputStep, Program, ReshapingStep, ScalingStep
 from octconvert.inference.resizing import resized, resizes
 from octconvert.model.graph import BOUNDARY, SOURCE_INPUT, Call, CallGraph
 from octconvert.rules import rule_of, traits_of
@@ -88,6 +88,8 @@ def _lowering(call: Call, traits: Traits) -> Lower | None:
         return resized
     if traits.folds_time:
         return _reshaped
+    if traits.constant:
+        return _constant
     rule = rule_of(call) if isinstance(call.operation, keras.layers.Layer) else None
     return _summed if rule is not None and rule.is_sum(call) else None
 
@@ -97,6 +99,11 @@ def _reshaped(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: T
     shape = draft.graph.tensors[call.outputs[0]].shape
     step = ReshapingStep(policy_of(call), (-1, *shape[1:]))
     return [OrderedNode(draft.add(step, [draft.plain(inputs[0])], call))]
+
+
+def _constant(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode]:
+    value = array(call.operation, traits.constant).astype(draft.graph.tensors[call.outputs[0]].dtype)
+    return [OrderedNode(draft.add(ConstantStep(policy_of(call), value), [], call))]
 
 
 def _summed(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:

@@ -105,6 +105,13 @@ class ScalingStep(Step):
 
 
 @dataclass(frozen=True, eq=False)
+class ConstantStep(Step):
+    """An array, which reads nothing."""
+
+    value: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class AdditionStep(Step):
     """The sum of its inputs, which have one shape."""
 

@@ -153,6 +153,7 @@ class Traits:
         folds_time: whether it only moves time steps into the batch axis or out of it.
         inner: for a wrapper.
         merge: for a layer that makes a plain tensor of a pair.
+        constant: name of the attribute that holds the variable that the layer returns, whatever it reads.
         no_inference_form: what there is no form for inference of, if that is so, as the report says it.
     """
 
@@ -173,6 +174,7 @@ class Traits:
     folds_time: bool = False
     inner: InnerLayer | None = None
     merge: PairMerge | None = None
+    constant: str = ""
     no_inference_form: str = ""
 
     @property

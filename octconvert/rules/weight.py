@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from octconvert.layers.weight import WeightTensor
 from octconvert.model.graph import Call
 from octconvert.octave.split import Pair
 from octconvert.rules.base import ANY_RANK, Rule, Trace
 from octconvert.rules.protocols import Build, Flow, Value
 from octconvert.rules.registry import register
+from octconvert.rules.traits import Traits
 
 
 @register
@@ -19,6 +22,9 @@ class WeightTensorRule(Rule):
 
     def trace(self, call: Call, flow: Flow) -> Trace:
         return Trace((None,))
+
+    def traits(self, operation: Any) -> Traits:
+        return Traits(constant="value")
 
     def rewrite(self, call: Call, values: list[Value], build: Build) -> list[Value]:
         (value,) = values
