@@ -155,7 +155,7 @@ def rotated(planned: Planned, groups: list[LinearGroup], moments: dict[int, Mome
     for group in groups:
         _rotate(layout, group, moments, lambda call: layers[call.index])
     return planned.following(
-        replace(planned.plan, model=copy.model.name), build_graph(copy.model, closed=planned.options.elementwise)
+        replace(planned.plan, model=copy.model.name), build_graph(copy.model, closed=layout.graph.closed)
     )
 
 

@@ -11,7 +11,15 @@ import numpy as np
 from octconvert.inference.convolutions import convolved
 from octconvert.inference.drafting import Draft, OrderedNode, array, policy_of
 from octconvert.inference.octave_layers import merged, octave_convolved
-from octconvert.inference.program import AdditionStep, CallStep, ConstantStep, InputStep, Program, ReshapingStep, ScalingStep
+from octconvert.inference.program import (
+    AdditionStep,
+    CallStep,
+    ConstantStep,
+    InputStep,
+    Program,
+    ReshapingStep,
+    ScalingStep,
+)
 from octconvert.inference.resizing import resized, resizes
 from octconvert.model.graph import BOUNDARY, SOURCE_INPUT, Call, CallGraph
 from octconvert.rules import rule_of, traits_of

@@ -17,7 +17,7 @@ import networkx as nx
 from keras.src.models.functional import Functional
 
 from octconvert.model.functional import functional_of
-from octconvert.model.opening import Opened
+from octconvert.model.opening import Closed, Opened
 
 Shape = tuple[int | None, ...]
 
@@ -109,6 +109,7 @@ class CallGraph:
         rank: spatial axes of its maps, 2 for images: those of its convolutions. In a model with convolutions of several
             ranks the maps are those of the 2-D ones, else of the most.
         opened: id of a layer that hides calls of others -> the model that it is, or why it is left as it is.
+        closed: layers that were not to be opened.
     """
 
     model: Any
@@ -125,6 +126,7 @@ class CallGraph:
     every: dict[tuple[tuple[Any, ...], int], int]
     rank: int = 2
     opened: Mapping[int, Opened] = field(default_factory=dict)
+    closed: Closed = Closed()
 
     @property
     def channel_axis(self) -> int:

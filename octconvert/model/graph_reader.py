@@ -18,19 +18,19 @@ from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.model.call_arguments import tensors_read
 from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
-from octconvert.model.opening import Opened, goes_by, opened, time_distributed_model
+from octconvert.model.opening import Closed, Opened, goes_by, opened, time_distributed_model
 from octconvert.model.shapes import with_input_shapes
 
 ModelPath = tuple[str, ...]
 """Names of the nested models that a call lies in."""
 
 
-def build_graph(model: keras.Model, open_time: bool = True, closed: Collection[str] = ()) -> CallGraph:
+def build_graph(model: keras.Model, open_time: bool = True, closed: Closed = Closed()) -> CallGraph:
     """Read a model into a `CallGraph`.
 
     Args:
         open_time: with the calls inside each `TimeDistributed`.
-        closed: classes and names of layers whose calls of others are not read (`octconvert.model.opening`).
+        closed: layers whose calls of others are not read (`octconvert.model.opening`).
 
     Raises:
         InputError: the model is subclassed (its layers can not be seen from outside), or a Sequential without input
@@ -69,7 +69,7 @@ class _OpenedTwice(Exception):
 class GraphReader:
     """Collects calls and tensors while walking through the model and its nested models."""
 
-    def __init__(self, model: keras.Model, open_time: bool, closed: Collection[str], different: Collection[int]):
+    def __init__(self, model: keras.Model, open_time: bool, closed: Closed, different: Collection[int]):
         self.model, self.open_time, self.closed, self.different = model, open_time, closed, different
         self.calls: list[Call] = []
         self.tensors: list[Tensor] = []
@@ -108,6 +108,7 @@ class GraphReader:
             self.every,
             self._rank(),
             self.opened,
+            self.closed,
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -145,13 +146,15 @@ class GraphReader:
     def _opened(self, node: KerasNode, functional: Functional, path: ModelPath) -> Functional | None:
         """The model that a layer is, if it is one whose calls of others are read."""
         layer, key = node.operation, id(node.operation)
-        if goes_by(layer, "/".join((*path, layer.name)), self.closed):
+        if goes_by(layer, "/".join((*path, layer.name)), self.closed.names):
             return None
         block = (
             Opened(None, "its calls have different arguments") if key in self.different else opened(layer, functional)
         )
         if block is None:
             return None
+        refusal = "" if block.model is None else self.closed.reason(block.model)
+        block = Opened(None, refusal) if refusal else block
         if self.opened.setdefault(key, block).model is not block.model:
             raise _OpenedTwice(key)
         return block.model

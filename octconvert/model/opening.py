@@ -24,6 +24,7 @@ from keras import tree
 from keras.src import backend
 from keras.src.models.functional import Functional
 from keras.src.ops.node import Node as KerasNode
+from keras.src.utils.python_utils import is_default
 
 from octconvert.errors import first_line
 from octconvert.layers.weight import WeightTensor
@@ -54,6 +55,26 @@ class Opened:
     trains_alike: bool = True
 
 
+@dataclass(frozen=True)
+class Closed:
+    """Layers that are not opened.
+
+    Attributes:
+        names: their classes, names or paths.
+        with_operations: whether those that call operations which are no layers, too: HDF5 does not hold these.
+    """
+
+    names: tuple[str, ...] = ()
+    with_operations: bool = False
+
+    def reason(self, model: Functional) -> str:
+        """Why a layer that is this model stays closed; empty where it need not."""
+        nodes = [node for node in nodes_in_order(model) if not isinstance(node.operation, keras.layers.Layer)]
+        if not self.with_operations or not nodes:
+            return ""
+        return f"HDF5 does not hold the operation {type(nodes[0].operation).__name__} that it calls; name a .keras file"
+
+
 class CanNotOpen(Exception):
     """The message is the reason."""
 
@@ -82,6 +103,8 @@ def opened(layer: Any, functional: Functional) -> Opened | None:
     """A layer that a model calls, opened for all its calls; None where it is none to be opened."""
     if not isinstance(layer, keras.layers.Layer) or not _may_open(layer):
         return None
+    if layer.supports_masking and not is_default(layer.compute_mask):
+        return Opened(None, "it computes a mask")
     calls = {id(node): node for node in (*layer._inbound_nodes, *nodes_in_order(functional)) if node.operation is layer}
     tensors = (tensor for node in calls.values() for tensor in node.arguments.keras_tensors)
     if any(backend.get_keras_mask(tensor) is not None for tensor in tensors):

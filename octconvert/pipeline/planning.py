@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from octconvert.calibration.calibrate import prepared_plan
@@ -12,6 +13,7 @@ from octconvert.errors import NothingToConvert, UsageError
 from octconvert.inference.forms import checked_runtime
 from octconvert.latency.objective import TimedPlan, for_latency
 from octconvert.latency.target import ConversionTimes
+from octconvert.model.opening import Closed
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.limits import shown
@@ -52,7 +54,9 @@ def read_and_plan(model_or_path: Any, request: ConversionRequest, progress: Prog
     plan, options = _given(request.plan), request.rewriting
     progress("read", 0, 1)
     named = options.elementwise if plan is None and options is not None else getattr(plan, "elementwise", ())
-    source = read_source(model_or_path, request.loading, named)
+    output = request.delivery.output
+    closed = Closed(tuple(named), output is not None and Path(output).suffix.lower() != ".keras")
+    source = read_source(model_or_path, request.loading, closed)
     progress("plan", 0, 1)
     if plan is None:
         assert options is not None  # one of them there is

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from deployables import installed, source, with_statistics
 from keras import layers
 
@@ -182,7 +183,7 @@ class OnceOnly(layers.Layer):
     """A layer that can not be made anew."""
 
     def call(self, x):
-        return x * 2.0
+        return tf.multiply(x, 2.0)  # which can not be opened
 
     @classmethod
     def from_config(cls, config):

@@ -84,13 +84,20 @@ def test_gate_of_another_tensor():
     assert_portable(model)
 
 
-def test_plain_gate_of_many_channels_ends_the_pair():
+def test_plain_gate_of_many_channels_is_cut():
     inputs, gate = Input((10, 10, 3)), Input((1, 1, 8))
     x = conv(inputs)
     gated = layers.Multiply(name="gated")([x, gate])
-    result = assert_oracle(Model([inputs, gate], [conv(gated, name="after"), conv(x)]), converted=2)
-    assert roles(result)["after"] == "plain"
-    assert "plain tensor" in ends(result)["gated"]
+    result = assert_oracle(Model([inputs, gate], [conv(gated, name="after"), conv(x)]), converted=3)
+    assert roles(result)["after"] == "last"
+
+
+def test_plain_map_of_many_channels_ends_the_pair():
+    inputs, other = Input((10, 10, 3)), Input((10, 10, 8))
+    x = conv(inputs)
+    joined = layers.Multiply(name="joined")([x, other])
+    result = assert_oracle(Model([inputs, other], [conv(joined, name="after"), conv(x)]), converted=2)
+    assert "plain tensor" in ends(result)["joined"]
 
 
 def test_two_gates_multiplied():

@@ -89,7 +89,7 @@ RESCALED = [
     ([lambda x: 2 * x + (-1)], "0..1", "Multiply"),
     ([lambda x: x - np.array([123.7, 116.8, 103.9], "float32")], "0..255", "Subtract"),
     ([lambda x: keras.applications.resnet50.preprocess_input(x)], "0..255", "Add"),
-    ([layers.Lambda(lambda x: x / 255.0)], "0..255", "Lambda"),
+    ([layers.Lambda(lambda x: x / 255.0)], "0..255", "'lambda"),
     ([lambda x: layers.Concatenate()([x, x, x]), layers.Rescaling(1 / 255)], "0..255", "Rescaling"),
 ]
 

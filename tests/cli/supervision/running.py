@@ -100,14 +100,14 @@ class Waits(keras.layers.Layer):
         if hasattr(x, "numpy") and interrupts.may_request() and not os.path.exists("reached"):
             _here()
             time.sleep(3600)
-        return x
+        return tf.identity(x)  # which can not be opened
 
 
 class Saved(keras.layers.Layer):
     """Meets the signal when a saved file is loaded again, which lies beside the target by then."""
 
     def call(self, x):
-        return x
+        return tf.identity(x)
 
     @classmethod
     def from_config(cls, config):
