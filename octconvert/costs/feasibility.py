@@ -10,7 +10,7 @@ from octconvert.costs.cost import cost_of
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
-from octconvert.model.opening import Closed
+from octconvert.model.opening import NOTHING_CLOSED, Closed
 from octconvert.model.shapes import sample_sizes, with_known_sizes
 from octconvert.rules import traits_of
 from octconvert.system import memory
@@ -24,7 +24,7 @@ STEPS = 10_000
 """Steps that a layer takes one by one, each with operations of its own."""
 
 
-def runnable_graph(model: keras.Model, closed: Closed = Closed()) -> CallGraph:
+def runnable_graph(model: keras.Model, closed: Closed = NOTHING_CLOSED) -> CallGraph:
     """The model's call graph; ``closed``: see `octconvert.model.graph_reader.build_graph`.
 
     Raises:

@@ -17,7 +17,7 @@ import networkx as nx
 from keras.src.models.functional import Functional
 
 from octconvert.model.functional import functional_of
-from octconvert.model.opening import Closed, Opened
+from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened
 
 Shape = tuple[int | None, ...]
 
@@ -126,7 +126,7 @@ class CallGraph:
     every: dict[tuple[tuple[Any, ...], int], int]
     rank: int = 2
     opened: Mapping[int, Opened] = field(default_factory=dict)
-    closed: Closed = Closed()
+    closed: Closed = NOTHING_CLOSED
 
     @property
     def channel_axis(self) -> int:

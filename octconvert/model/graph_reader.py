@@ -18,14 +18,14 @@ from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.model.call_arguments import tensors_read
 from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
-from octconvert.model.opening import Closed, Opened, goes_by, opened, time_distributed_model
+from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, opened, time_distributed_model
 from octconvert.model.shapes import with_input_shapes
 
 ModelPath = tuple[str, ...]
 """Names of the nested models that a call lies in."""
 
 
-def build_graph(model: keras.Model, open_time: bool = True, closed: Closed = Closed()) -> CallGraph:
+def build_graph(model: keras.Model, open_time: bool = True, closed: Closed = NOTHING_CLOSED) -> CallGraph:
     """Read a model into a `CallGraph`.
 
     Args:

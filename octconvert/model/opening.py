@@ -75,6 +75,9 @@ class Closed:
         return f"HDF5 does not hold the operation {type(nodes[0].operation).__name__} that it calls; name a .keras file"
 
 
+NOTHING_CLOSED = Closed()
+
+
 class CanNotOpen(Exception):
     """The message is the reason."""
 

@@ -18,7 +18,7 @@ from octconvert.model.copying import finalize, renamed
 from octconvert.model.examples import Example, example
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
-from octconvert.model.opening import Closed, opened_model
+from octconvert.model.opening import NOTHING_CLOSED, Closed, opened_model
 from octconvert.options.arguments import path_of
 from octconvert.options.limits import shown
 from octconvert.options.loading import LoadingOptions
@@ -51,7 +51,7 @@ class Source:
         return inputs_and_outputs, finite.check_source(self.graph, inputs_and_outputs, self.label)
 
 
-def read_source(model_or_path: Any, options: LoadingOptions, closed: Closed = Closed()) -> Source:
+def read_source(model_or_path: Any, options: LoadingOptions, closed: Closed = NOTHING_CLOSED) -> Source:
     """Read a model and its calls; ``closed``: see `octconvert.model.graph_reader.build_graph`.
 
     Raises:
