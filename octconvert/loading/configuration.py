@@ -94,6 +94,7 @@ def _record(file: InspectedFile, context: LoadingContext) -> Record:
     if "layers" not in record["config"] and isinstance(record["config"], dict):
         kind = record["class_name"]
         context.refuse(
-            f"contains a subclassed model ('{kind}') without a graph of layers; rebuild it as a functional model"
+            f"contains a subclassed model ('{kind}') without a graph of layers; load it in Python with its class, and "
+            "pass the model to octconvert.convert"
         )
     return record
