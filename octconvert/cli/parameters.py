@@ -158,7 +158,8 @@ def octave_of(text: str | None) -> Any:
     """2, or (1, 2, 2) for '1,2,2'."""
     if text is None or "," not in text:
         return whole_number(text)
-    return tuple(map(whole_number, text.split(",")))
+    numbers = tuple(map(whole_number, text.split(",")))
+    return numbers if all(isinstance(number, int) for number in numbers) else text
 
 
 def sizes(text: str | None) -> tuple[int, ...] | None:
