@@ -44,7 +44,7 @@ def nothing_to_convert(source: Source, planned: Planned) -> str:
         return f"{source.label}: the model has octave layers already; convert the model that it was converted from"
     if not plan.convolutions:
         hidden = "".join(f"; {note}" for note in unseen(planned.graph, plan.elementwise))
-        return f"{source.label}: the model has no 2-D convolution{hidden}"
+        return f"{source.label}: the model has no convolution{hidden}"
     first, total = plan.convolutions[0], len(plan.convolutions)
     return f"{source.label}: none of {total} convolutions can be converted (first: '{first.name}': {first.reason})"
 

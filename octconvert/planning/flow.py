@@ -11,6 +11,7 @@ import numpy as np
 from octconvert.layers.base import has_misplaced_bias
 from octconvert.model.graph import Call, CallGraph, Shape
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.rules.causality import is_causal
 
 
 class _Numbers(Protocol):
@@ -78,8 +79,10 @@ class TracedFlow:
         self.ledger.balance(self.call, channels, blocks)
 
     def portable_refusal(self) -> str:
-        if self.options.portable and self.graph.rank != 2:
-            return "built-in layers (`portable`) replace 2-D layers only"
+        if self.options.portable and is_causal(self.graph):
+            return "built-in layers (`portable`) do not pool to the end of a low cell, as causal models need"
+        if self.options.portable and self.graph.rank == 1 and self.graph.data_format == "channels_first":
+            return "Keras has no cropping of signals in channels_first (`portable`)"
         if self.options.portable and not self.sizes_known():
             return "built-in layers (`portable`) need known rows and columns; give `input_shape`"
         return ""

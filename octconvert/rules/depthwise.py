@@ -90,6 +90,8 @@ def trace(call: Call, flow: Flow) -> Trace:
         return stop(call, reason)
     if flow.is_vector():
         return stop(call, "1x1 map, nothing to halve")
+    if flow.options.portable and flow.graph.rank == 3:
+        return stop(call, "Keras has no depthwise convolution of volumes (`portable`)")
     return Trace((np.repeat(channels, multiplier),), gains=True)
 
 
@@ -197,8 +199,8 @@ def _portable(
     call: Call, value: Pair, build: Build, config: Config, kernel: np.ndarray, bias: Any, out: ChannelSplit
 ) -> list[KerasTensor]:
     window = _window(value, build, config)
-    low_kernel = _low_kernel(value, build, window, kernel)[:, :, value.split.low]
-    values: dict[str, Any] = {"hh_kernel": kernel[:, :, value.split.high], "ll_kernel": low_kernel}
+    low_kernel = _low_kernel(value, build, window, kernel)[..., value.split.low, :]
+    values: dict[str, Any] = {"hh_kernel": kernel[..., value.split.high, :], "ll_kernel": low_kernel}
     if bias is not None:
         numbers = keras.ops.convert_to_numpy(bias)
         values |= {"high_bias": numbers[out.high], "low_bias": numbers[out.low]}
@@ -232,13 +234,14 @@ def _portable_path(
     """The depthwise convolution of one map; ``weights``: kernel, and bias or None."""
     config = {**config, "name": config["name"] + suffix}
     kernel, bias = weights
+    layer_class = layers.DepthwiseConv1D if build.graph.rank == 1 else layers.DepthwiseConv2D
 
-    def fill(layer: layers.DepthwiseConv2D) -> None:
+    def fill(layer: Layer) -> None:
         build.set_weights(layer, [kernel] if bias is None else [kernel, bias])
 
-    convolution = build.filled(call, f"depthwise{suffix}", lambda: build.make(layers.DepthwiseConv2D, config), fill)
+    convolution = build.filled(call, f"depthwise{suffix}", lambda: build.make(layer_class, config), fill)
     if bias is None:
         return convolution(tensor)
-    shape = layers.DepthwiseConv2D.from_config(config).compute_output_shape(tensor.shape)
+    shape = layer_class.from_config(config).compute_output_shape(tensor.shape)
     label = build.name(f"{config['name']}-bias")
-    return portable.biased(convolution, tensor, shape, config["strides"][1], build.data_format, label)
+    return portable.biased(convolution, tensor, shape, config["strides"][-1], build.data_format, label)

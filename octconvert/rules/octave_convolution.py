@@ -129,7 +129,7 @@ def _make_layer(call: Call, build: Build, config: Config) -> OctaveConv | Portab
             f"'{call.name}' loses its activity regularizer: `portable` models have no layer for the whole output"
         )
     name = build.base_name(build.own_name(call.operation.name))
-    return PortableConv(shared=build.is_shared(call), **{**config, "name": name})
+    return PortableConv(shared=build.is_shared(call), rank=build.graph.rank, **{**config, "name": name})
 
 
 def _pool_the_stride(call: Call, value: Value, build: Build, config: Config) -> tuple[Value, Config]:

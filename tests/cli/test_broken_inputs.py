@@ -121,7 +121,7 @@ BAD = [
     ("Lambda without --unsafe", _lambda, [], 2, ["lambda.keras", "plus", "--unsafe"]),
     ("unknown layer", _custom, [], 2, ["custom.keras", "Unknown", "--custom-objects"]),
     ("Sequential of unknown size", _unbuilt, [], 2, ["open", "--input-shape"]),
-    ("no convolution", _no_convolution, [], 3, ["dense.keras", "no 2-D convolution"]),
+    ("no convolution", _no_convolution, [], 3, ["dense.keras", "no convolution"]),
     ("everything excluded", good, ["--exclude", "."], 3, ["good.keras", "conv1"]),
     ("maps too small", good, ["--min-size", "99"], 3, ["good.keras", "min_size"]),
     ("existing output", _locked, ["-o", "out.keras"], 2, ["out.keras", "--force"]),

@@ -8,7 +8,7 @@ Hannun et al. 2019 (34-layer residual network of electrocardiograms), Conv-TasNe
 import keras
 import pytest
 from keras import Input, Model, layers
-from oracle import assert_oracle, example, reasons
+from oracle import assert_oracle, assert_portable, example, reasons
 
 import octconvert
 
@@ -173,6 +173,18 @@ def test_the_oracle_at_open_sizes(make):
     size = 32 if make is mobilenet_lstm else max(NETS[make]) if len(NETS[make]) < 3 else 8
     result = assert_oracle(model, inputs=example(model, size))
     assert result.report.octave_mac_share >= 0.95, reasons(result)
+
+
+@pytest.mark.quick("r2plus1d")
+@pytest.mark.parametrize("make", [ecg_resnet34, c3d, r2plus1d], ids=lambda make: make.__name__)
+def test_built_in_layers_do_the_same(make):
+    assert_portable(make(NETS[make]))
+
+
+def test_what_has_no_built_in_layer_at_other_ranks():
+    plan = octconvert.plan(x3d(NETS[x3d]), portable=True, min_size=1)
+    assert any("Keras has no depthwise convolution of volumes" in reason for reason in reasons(plan).values())
+    assert "could not" not in repr(reasons(plan))
 
 
 @pytest.mark.long

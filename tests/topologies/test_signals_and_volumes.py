@@ -146,9 +146,6 @@ def test_it_is_saved_and_loaded(rank, tmp_path):
 
 
 def test_what_is_left_out_is_said():
-    model = plain_chain(1, (48,))
-    portable = octconvert.convert(model, min_size=1, calibration=False, portable=True)
-    assert not portable.plan.converted and "`portable`" in repr(reasons(portable))
     whole = octconvert.convert(resnet(3, (None,) * 3), min_size=1, calibration=False, alpha=1.0, strict=False)
     assert "whole-low, and what its rows" in repr((reasons(whole), ends(whole)))
 
