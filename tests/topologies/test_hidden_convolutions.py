@@ -171,6 +171,14 @@ def test_own_weights_are_trained():
     assert {"gamma", "beta"} <= trained
 
 
+def test_own_weights_are_constants_for_inference():
+    model = randomise(around(lambda x: Scaled()(x)))
+    form = octconvert.for_inference(octconvert.convert(model, octave=1, min_size=1, calibration=False).model)
+    assert not [layer for layer in all_layers(form) if type(layer).__module__.startswith("octconvert")]
+    inputs = np.random.default_rng(0).random((1, 16, 17, 3), dtype="float32")
+    assert largest_difference(run(model, inputs), run(form, inputs)) <= 1e-5
+
+
 class Values(layers.Layer):
     """What it computes depends on values."""
 
