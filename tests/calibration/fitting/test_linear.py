@@ -29,7 +29,7 @@ def check(layer, arrays):
     made = regressions(layer)
     assert [regression.output for regression in made] == list(range(len(outputs)))
     for regression, output in zip(made, outputs, strict=True):
-        if regression.cell > 1:  # one value in every cell
+        if regression.cell != 1:  # one value in every cell
             output = np.asarray(pool_octave(ops.convert_to_tensor(output), regression.cell, layer.data_format))
         positions = draw_positions(np.random.default_rng(0), regression.last(output).shape, 10**9)
         rows = np.asarray(regression.rows(inputs, positions), dtype="float64")
@@ -247,7 +247,7 @@ def test_dense_of_vectors_and_sequences(shape):
 
 
 def test_layers_that_are_not_known_to_be_linear():
-    others = (layers.Conv1DTranspose(4, 3), layers.SeparableConv2D(4, 3), layers.ReLU())
+    others = (layers.SeparableConv2D(4, 3), layers.ReLU())
     assert not any(map(regressions, others))
 
 
