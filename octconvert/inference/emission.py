@@ -199,8 +199,7 @@ def _depth_to_space(emitter: Emitter, node: p.Node, step: p.DepthToSpaceStep, in
 
 
 def _end_repeating(emitter: Emitter, node: p.Node, step: p.EndRepeatingStep, inputs: Inputs) -> KerasTensor:
-    pads = tuple((0, count) for count in step.counts)
-    return portable.repeat_edges(inputs[0], pads, emitter.data_format, emitter.name(node.name))
+    return portable.repeat_edges(inputs[0], step.counts, emitter.data_format, emitter.name(node.name))
 
 
 def _shifted_average(emitter: Emitter, node: p.Node, step: p.ShiftedAverageStep, inputs: Inputs) -> KerasTensor:

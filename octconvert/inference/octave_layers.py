@@ -121,6 +121,10 @@ class _OctavePaths:
         blocks = self._factors
         if max(blocks) == 1:
             return node
+        if self._layer.causal:  # copies of the first position, which the first cell covers alone
+            counts = tuple((block - 1, 0) for block in blocks)
+            node = self._add(EndRepeatingStep(self._policy, counts), [node], "pool-front")
+            return self._pool(node, blocks, blocks, "valid", "pool")
         if not any(size % block for size, block in zip(self._sizes, blocks, strict=True)):
             return self._pool(node, blocks, blocks, "valid", "pool")
         for step in range(max(blocks).bit_length() - 1):
@@ -145,11 +149,14 @@ class _OctavePaths:
         pads = [a.padding(low_sizes[i], self._cells[i]) for i, a in enumerate(alignments)]
         if all(is_same(a, low_sizes[i], pads[i]) for i, a in enumerate(alignments)):
             return node, "same"
-        counts = [max(pads[i][1], 0) if repeats_ends(a, window) else 0 for i, a in enumerate(alignments)]
-        if any(counts):
+        repeats = [repeats_ends(a, window) for a in alignments]
+        counts = [
+            (max(pad[0], 0), max(pad[1], 0)) if is_copy else (0, 0) for is_copy, pad in zip(repeats, pads, strict=True)
+        ]
+        if any(map(any, counts)):
             node = self._add(EndRepeatingStep(self._policy, tuple(counts)), [node], f"end-{label}")
-        pads = [(before, after - counts[i]) for i, (before, after) in enumerate(pads)]
-        node = self._padded(node, tuple(pads), f"pad-{label}")
+        left = [(pad[0] - count[0], pad[1] - count[1]) for pad, count in zip(pads, counts, strict=True)]
+        node = self._padded(node, tuple(left), f"pad-{label}")
         return self._filtered(node, tuple(tuple(a.prefilter) for a in alignments), f"align-{label}"), "valid"
 
     def _filtered(self, node: Node, filters: tuple[Filter, ...], suffix: str) -> Node:

@@ -177,9 +177,9 @@ class DepthToSpaceStep(Step):
 
 @dataclass(frozen=True, eq=False)
 class EndRepeatingStep(Step):
-    """Copies of what is last along each axis, the last row and the last column of an image: ``counts`` of each."""
+    """Copies of what is first and last along each axis, as the last row of an image: ``counts`` (before, after)."""
 
-    counts: tuple[int, ...]
+    counts: Pads
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,9 +65,7 @@ def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_lo
         present = tuple(path for path in paths if getattr(layer, path.kernel, None) is not None)
         if present:
             outputs.append(OctaveOutput(resolution, present, bias))
-    lacking = "causal octave layers" if getattr(layer, "causal", False) else ""
-    stage = OctaveStage(kind, tuple(outputs))
-    return Traits(octave=stage, data_format=layer.data_format, no_inference_form=lacking)
+    return Traits(octave=OctaveStage(kind, tuple(outputs)), data_format=layer.data_format)
 
 
 @register
