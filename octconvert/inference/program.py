@@ -110,6 +110,13 @@ class AdditionStep(Step):
 
 
 @dataclass(frozen=True, eq=False)
+class PlaceScalingStep(Step):
+    """``scale * x``, with a number for each position of the map: an array over its spatial axes."""
+
+    scale: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class ReshapingStep(Step):
     """To another shape; the first entry is -1: the batch, with the time steps of a `TimeDistributed` or without."""
 

@@ -15,6 +15,9 @@ from octconvert.layers import (
     OctaveDepthwiseConv2D,
     OctaveDepthwiseConv3D,
     OctaveMerge,
+    OctavePooling1D,
+    OctavePooling2D,
+    OctavePooling3D,
 )
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.rules.base import Family
@@ -76,6 +79,20 @@ class OctaveTransposedFamily(Family):
 
     def traits(self, operation: Any) -> Traits:
         return _octave_traits(operation, TRANSPOSED, TO_HIGH, TO_LOW)
+
+
+@register
+class OctavePoolingFamily(Family):
+    """OctavePooling2D and its 1-D and 3-D forms: each map alone."""
+
+    layers = (OctavePooling1D, OctavePooling2D, OctavePooling3D)
+
+    def traits(self, operation: Any) -> Traits:
+        kind, lacking, window = "average", "", operation.window
+        if operation.mode == "max":
+            leaves_out = isinstance(window.padding, str) and window.filtered((None,) * operation.rank)
+            kind, lacking = "max", "maxima of windows that leave positions out" if leaves_out else ""
+        return Traits(pair_pooling=kind, data_format=operation.data_format, no_inference_form=lacking)
 
 
 @register

@@ -21,7 +21,7 @@ FORMS = [
 
 
 def causal(steps, groups=2):
-    """Dilated, strided, grouped, depthwise, separable and transposed causal convolutions, sums and padding in front."""
+    """Dilated, strided, grouped, depthwise and transposed convolutions, sums, an average and padding in front."""
     inputs = Input((steps, 3), name="signal")
     x = layers.BatchNormalization()(layers.Conv1D(8, 3, padding="causal", use_bias=False)(inputs))
     y = layers.Conv1D(8, 2, dilation_rate=4, padding="causal", activation="tanh")(layers.ReLU()(x))
@@ -31,6 +31,7 @@ def causal(steps, groups=2):
     x = layers.Add()([layers.DepthwiseConv1D(3, padding="same")(y), layers.Conv1D(12, 1, 2)(x)])
     x = layers.Conv1D(8, 3, padding="causal", groups=groups, activation="gelu")(x)
     x = layers.Conv1DTranspose(8, 4, 2, padding="same", activation="relu")(x)
+    x = layers.AveragePooling1D(3, 1, "same")(x)
     return randomise(Model(inputs, layers.Conv1D(2, 3, padding="causal", name="series")(x)))
 
 
@@ -84,6 +85,37 @@ def test_runtimes_return_the_same(name, steps, tmp_path):
     assert largest_difference(run(model, list(inputs.values())), session(inputs)) <= 1e-5
     if (name, steps) == ("litert", 32):
         assert session.partitions == 1
+
+
+POOLS = [
+    ("Max", 2, None, "valid"),
+    ("Max", 3, 2, "same"),
+    ("Average", 2, None, "valid"),
+    ("Average", 3, 1, "same"),
+    ("Average", 1, 2, "valid"),
+]
+
+
+@pytest.mark.quick("45-Max-3-2-same", "32-Average-2-None-valid", "45-Average-3-1-same")
+@pytest.mark.parametrize(("kind", "size", "strides", "padding"), POOLS)
+@pytest.mark.parametrize("steps", [32, 45])
+def test_pooling_of_causal_maps(kind, size, strides, padding, steps, tmp_path):
+    inputs = Input((steps, 3))
+    x = layers.Conv1D(8, 3, padding="causal", activation="relu")(inputs)
+    x = getattr(layers, f"{kind}Pooling1D")(size, strides, padding)(x)
+    x = layers.Conv1D(8, 2, padding="causal", activation="relu")(x)
+    x = getattr(layers, f"{kind}Pooling1D")(2)(layers.ZeroPadding1D((1, 0))(x))
+    x = layers.Conv1D(8, 2, padding="causal", activation="relu")(x)
+    model = randomise(Model(inputs, layers.GlobalAveragePooling1D()(x)))
+    for octave, interior in ((2, None), (4, 1.0)):
+        result = converted(model, octave, interior=interior)
+        assert sum(type(layer).__name__ == "OctavePooling1D" for layer in result.layers) == 2
+        for forms in (Forms(), Forms(signals="layers")):
+            deployed = octconvert.for_inference(result, forms=forms)
+            assert_same(result, deployed)
+            assert_built_in(deployed)
+        deployed.save(tmp_path / "form.keras")
+        assert_same(deployed, keras.models.load_model(tmp_path / "form.keras"))
 
 
 def test_open_sizes_stay_octave_layers():
