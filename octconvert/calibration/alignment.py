@@ -16,8 +16,10 @@ from octconvert.model.functional import node_of
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.model.tensors import BackendTensor
+from octconvert.octave.geometry import Octave
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting import Rewritten
+from octconvert.rules.causality import is_causal
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Alignment:
         layout: the plan the conversion follows.
         source, converted: the two graphs.
         model: the converted model.
+        causal: whether its low cells are causal ones (`octconvert.octave.geometry`).
         counterparts: number of a source tensor -> its `Counterpart`; missing where there is none (padding that is
             still to be applied).
     """
@@ -64,6 +67,7 @@ class Alignment:
         layout, model = rewritten.layout, rewritten.model
         self.layout, self.model, self.source = layout, model, layout.graph
         self.converted: CallGraph = build_graph(model)
+        self.causal = is_causal(self.source)
         self._applied = rewritten.calls
         values: dict[int, Any] = {}  # by Keras tensor; a nested model is built once for all its calls
         for (_, tensor), value in rewritten.values.items():
@@ -122,8 +126,17 @@ class Alignment:
         parts = []
         for part in split.parts:
             own = tensor if split.whole_low else ops.take(tensor, part.channels, axis=axis)
-            parts.append(pool_octave(own, part.cell, self.source.data_format) if is_map else own)
+            parts.append(self.pooled(own, part.cell) if is_map else own)
         return parts
+
+    def pooled(self, x: BackendTensor, octave: Octave) -> BackendTensor:
+        """A map as the low maps of the converted model hold it."""
+        return pool_octave(x, octave, self.source.data_format, self.causal)
+
+    def block_means(self, x: BackendTensor, octave: Octave) -> BackendTensor:
+        """A map as one that is upsampled from low cells can hold it: causal cells too stand for the positions *from*
+        their own one on, once they are upsampled."""
+        return pool_octave(x, octave, self.source.data_format)
 
     def own_channels(self, aligned: AlignedCall, vector: BackendTensor) -> np.ndarray:
         """The entries of a vector over a source call's input channels that the call's copy for one part has."""

@@ -39,7 +39,6 @@ from octconvert.planning.planned import Planned
 from octconvert.results.plan import Plan
 from octconvert.results.report import CalibrationReport
 from octconvert.rewriting import Rewritten, rewrite
-from octconvert.rules.causality import is_causal
 from octconvert.system import interrupts
 from octconvert.system.progress import Progress
 
@@ -77,7 +76,7 @@ def calibrate(
     """
     plain = planned.with_options(portable=False)  # the same function, in layers that can be fitted
     try:
-        run = replace(_start(planned, settings, progress), timing=timing)
+        run = replace(start(planned.graph, settings, progress), timing=timing)
         check_outputs(run)
         base = _base(run, plain)
         run.notice(f"calibration on {run.supply.label}, {LAID_OUT * settings.seconds:.0f} s or less")
@@ -97,15 +96,6 @@ def calibrate(
         run.notice("Ctrl-C keeps what is done from now on")
         state = state if settings.searches else chosen(run, state)
         return _calibrated(run, _built(run, state, plain), planned)
-
-
-def _start(planned: Planned, settings: CalibrationOptions, progress: Progress) -> Run:
-    """As `start`, for a plan that can be calibrated."""
-    if isinstance(planned.options.octave, tuple):
-        raise NotPossible("`octave` has a number for each axis")
-    if is_causal(planned.graph):
-        raise NotPossible("a causal model: only models of images are calibrated so far")
-    return start(planned.graph, settings, progress)
 
 
 def _built(run: Run, state: State, plain: Planned) -> State:
@@ -131,7 +121,7 @@ def prepared_plan(
         InputError, UsageError: the data can not be used, or nothing can be chosen by them.
     """
     try:
-        run = replace(_start(planned, settings, progress), timing=timing)
+        run = replace(start(planned.graph, settings, progress), timing=timing)
     except OutOfTime:
         raise UsageError(_too_slow(settings)) from None
     except NotPossible as error:

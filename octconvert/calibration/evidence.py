@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from octconvert.calibration.fitting.targets import target_of
 from octconvert.model.execution import observe, tensors_of
 from octconvert.model.graph import CallGraph
 from octconvert.model.tensors import BackendTensor
+from octconvert.octave.geometry import factors
 from octconvert.results.report import Measure
 from octconvert.samples import Samples
 
@@ -164,7 +166,7 @@ def _add_errors(alignment: Alignment, batch: list[np.ndarray], sums: dict[int, n
         split = alignment.counterparts[tensor].split
         cells = [1] if split is None else [part.cell for part in split.parts]
         for part, number, cell in zip(alignment.parts(value, split), numbers[tensor], cells, strict=True):
-            sums[tensor] += cell**alignment.source.rank * _sums(part, held[number])
+            sums[tensor] += math.prod(factors(cell, alignment.source.rank)) * _sums(part, held[number])
             left[number] -= 1
             if not left[number]:
                 del held[number]

@@ -17,10 +17,10 @@ from keras import ops
 
 from octconvert.calibration.alignment import AlignedCall, Alignment
 from octconvert.calibration.fitting.linear import regressions
-from octconvert.layers.spatial import pool_octave
 from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION
 from octconvert.model.tensors import BackendTensor
+from octconvert.octave.geometry import Octave
 
 LARGEST_CHANGE = 4.0
 """Largest factor by which a variance is multiplied or divided."""
@@ -61,15 +61,15 @@ def _add(alignment: Alignment, batch: list[np.ndarray], calls: list[AlignedCall]
             parts = alignment.parts(value, split)
             own = parts[-1 if aligned.part == "clone-L" else 0]
             if alignment.source.is_map(own.shape):
-                own = pool_octave(own, _cell(alignment, aligned), alignment.source.data_format)
+                own = alignment.block_means(own, _cell(alignment, aligned))
             sums[id(aligned.layer)][0] += _moments(own, aligned.layer.axis)
     for tensor, value in observe(alignment.converted, batch, by_converted):
         for aligned in by_converted[tensor]:
             sums[id(aligned.layer)][1] += _moments(value, aligned.layer.axis)
 
 
-def _cell(alignment: Alignment, aligned: AlignedCall) -> int:
-    """Positions along an axis of the normalised map that hold one value: those of a low map that was upsampled."""
+def _cell(alignment: Alignment, aligned: AlignedCall) -> Octave:
+    """Positions along each axis of the normalised map that hold one value: those of a low map that was upsampled."""
     tensor = aligned.call.inputs[0]
     writer = alignment.converted.producer(tensor)
     if writer.kind != OPERATION:

@@ -23,10 +23,12 @@ from octconvert.layers.spatial import pool_octave, sizes, upsample_to
 from octconvert.model.execution import observe
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.tensors import BackendTensor
+from octconvert.octave.geometry import Octave
 from octconvert.planning.convolutions import is_convolution
 from octconvert.planning.layout import Layout
 from octconvert.results.plan import Group, Plan
 from octconvert.rules import rule_of, traits_of
+from octconvert.rules.causality import is_causal
 from octconvert.rules.traits import DEPTHWISE, TRANSPOSED, ConvolutionStage
 
 POSITIONS = 16_000
@@ -84,25 +86,30 @@ def readers(layout: Layout) -> dict[int, list[Call]]:
 
 
 def survey(
-    layout: Layout, batches: Iterable[list[np.ndarray]], octave: int, whole: Iterable[int] | None = None, seed: int = 0
+    layout: Layout,
+    batches: Iterable[list[np.ndarray]],
+    octave: Octave,
+    whole: Iterable[int] | None = None,
+    seed: int = 0,
 ) -> dict[int, Moments]:
     """`Moments` of every map that convolutions read as a pair; with ``whole``: of these maps, with outer products."""
-    full = whole is not None
+    graph, full = layout.graph, whole is not None
+    causal = is_causal(graph)
     tensors = set(readers(layout) if whole is None else whole)
     moments: dict[int, Moments] = {}
     rng = np.random.default_rng(seed)
     for samples in batches:
-        for tensor, value in observe(layout.graph, samples, tensors):
-            new = _moments(value, octave, layout.graph, rng, full)
+        for tensor, value in observe(graph, samples, tensors):
+            rows = [_rows(each, graph) for each in (value, lost_detail(value, octave, graph, causal))]
+            new = _moments(rows, rng, full)
             old = moments.get(tensor)
             parts = (getattr(new, name) + (getattr(old, name) if old else 0.0) for name in vars(new))
             moments[tensor] = Moments(*parts)
     return moments
 
 
-def _moments(x: BackendTensor, octave: int, graph: CallGraph, rng: np.random.Generator, full: bool) -> Moments:
-    x = ops.cast(x, "float32")
-    rows = [_rows(tensor, graph) for tensor in (x, lost_detail(x, octave, graph))]
+def _moments(rows: list[BackendTensor], rng: np.random.Generator, full: bool) -> Moments:
+    """Of a map and its lost detail, (positions, channels) each."""
     count = rows[0].shape[0]
     if count > POSITIONS:
         chosen = np.sort(rng.choice(count, POSITIONS, replace=False))
@@ -115,15 +122,17 @@ def _moments(x: BackendTensor, octave: int, graph: CallGraph, rng: np.random.Gen
     return Moments(float(min(count, POSITIONS)), total, *products)
 
 
-def lost_detail(x: BackendTensor, octave: int, graph: CallGraph) -> BackendTensor:
-    """A map less the same map pooled to the low resolution and upsampled again, float32."""
+def lost_detail(x: BackendTensor, octave: Octave, graph: CallGraph, causal: bool = False) -> BackendTensor:
+    """A map less the same map pooled to the low resolution (to causal cells?) and upsampled again, float32."""
     data_format = graph.data_format
     x = ops.cast(x, "float32")
-    return x - upsample_to(pool_octave(x, octave, data_format), octave, sizes(x, data_format), data_format)
+    low = pool_octave(x, octave, data_format, causal)
+    return x - upsample_to(low, octave, sizes(x, data_format), data_format)
 
 
 def _rows(x: BackendTensor, graph: CallGraph) -> BackendTensor:
-    """(positions, channels)."""
+    """(positions, channels), float32."""
+    x = ops.cast(x, "float32")
     if graph.channel_axis == 1:
         x = ops.moveaxis(x, 1, -1)
     return ops.reshape(x, (-1, x.shape[-1]))

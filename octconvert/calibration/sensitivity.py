@@ -20,7 +20,9 @@ from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import observe
 from octconvert.model.graph import CallGraph
 from octconvert.model.tensors import BackendTensor
+from octconvert.octave.geometry import Octave
 from octconvert.planning.layout import Layout
+from octconvert.rules.causality import is_causal
 from octconvert.samples import Samples
 
 Changes: TypeAlias = Callable[[list[np.ndarray], np.ndarray], list[BackendTensor] | None]
@@ -34,7 +36,7 @@ def sensitivity(
     samples: Samples,
     batch_size: int,
     spreads: Sequence[float],
-    octave: int,
+    octave: Octave,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
     pace: Pace | None = None,
@@ -54,7 +56,7 @@ def sensitivity(
         without one, layers that can not be traced), or no finite ones.
     """
     graph, places = layout.graph, list(readers(layout))
-    changes = _BACKENDS[backend.backend()](_Projection(graph, places, spreads, octave))
+    changes = _BACKENDS[backend.backend()](_Projection(graph, places, spreads, octave, is_causal(graph)))
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
     batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))
@@ -91,7 +93,8 @@ class _Projection:
     graph: CallGraph
     places: list[int]
     spreads: Sequence[float]
-    octave: int
+    octave: Octave
+    causal: bool
 
     @property
     def observed(self) -> list[int]:
@@ -108,7 +111,7 @@ class _Projection:
 
     def squares(self, slopes: Sequence[BackendTensor], values: Mapping[int, BackendTensor]) -> list[BackendTensor]:
         """For each place: the squared changes by channel, summed over the samples."""
-        details = [lost_detail(values[number], self.octave, self.graph) for number in self.places]
+        details = [lost_detail(values[number], self.octave, self.graph, self.causal) for number in self.places]
         pairs, axes = zip(slopes, details, strict=True), self.graph.spatial_axes
         changes = [ops.sum(ops.cast(slope, "float32") * detail, axis=axes) for slope, detail in pairs]
         return [ops.sum(ops.square(change), axis=0) for change in changes]

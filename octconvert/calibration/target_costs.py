@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 
 from octconvert.costs.macs import call_macs
 from octconvert.model.graph import CallGraph
+from octconvert.octave.geometry import Octave, factors
 from octconvert.octave.split import low_shares
 from octconvert.planning.layout import Layout
 from octconvert.planning.planned import Planned
@@ -67,8 +69,8 @@ class MacCosts:
 
     option, unit, has_overheads = "target_macs", "the MACs", False
 
-    def __init__(self, layout: Layout, sized: CallGraph, octave: int):
-        self._layout, self._cell = layout, 1.0 / octave**layout.graph.rank
+    def __init__(self, layout: Layout, sized: CallGraph, octave: Octave):
+        self._layout, self._cell = layout, 1.0 / math.prod(factors(octave, layout.graph.rank))
         self._places, self._runs, self._weights = _channel_runs(layout)
         self._set_costs(sized)
 

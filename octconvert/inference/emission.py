@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, layers, ops, tree
 
 from octconvert.inference import program as p
@@ -200,13 +201,18 @@ def _depth_to_space(emitter: Emitter, node: p.Node, step: p.DepthToSpaceStep, in
 
 
 def _end_repeating(emitter: Emitter, node: p.Node, step: p.EndRepeatingStep, inputs: Inputs) -> KerasTensor:
-    pads = tuple((0, count) for count in step.counts)
-    return portable.repeat_edges(inputs[0], pads, emitter.data_format, emitter.name(node.name))
+    return portable.repeat_edges(inputs[0], step.counts, emitter.data_format, emitter.name(node.name))
 
 
 def _shifted_average(emitter: Emitter, node: p.Node, step: p.ShiftedAverageStep, inputs: Inputs) -> KerasTensor:
     name = emitter.name(node.name)
     return portable.fixed_filter(inputs[0], step.weights, step.octave, emitter.data_format, name)
+
+
+def _place_scaling(emitter: Emitter, node: p.Node, step: p.PlaceScalingStep, inputs: Inputs) -> KerasTensor:
+    axes = [0, emitter.axis_of_channels(inputs[0]) % len(inputs[0].shape)]
+    scale = np.expand_dims(step.scale.astype("float32"), axes)
+    return emitter.operation(node.name, ops.multiply(inputs[0], scale.astype(inputs[0].dtype)))
 
 
 def _joining(emitter: Emitter, node: p.Node, step: p.JoiningStep, inputs: Inputs) -> KerasTensor:
@@ -275,6 +281,7 @@ _EMIT: dict[type, Callable] = {
     p.DepthToSpaceStep: _depth_to_space,
     p.EndRepeatingStep: _end_repeating,
     p.ShiftedAverageStep: _shifted_average,
+    p.PlaceScalingStep: _place_scaling,
     p.JoiningStep: _joining,
     p.PartStep: _part,
     p.ReorderingStep: _reordering,

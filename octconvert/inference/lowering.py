@@ -11,6 +11,7 @@ import numpy as np
 from octconvert.inference.convolutions import convolved
 from octconvert.inference.drafting import Draft, OrderedNode, array, policy_of
 from octconvert.inference.octave_layers import merged, octave_convolved
+from octconvert.inference.pair_pooling import pair_pooled
 from octconvert.inference.program import (
     AdditionStep,
     CallStep,
@@ -88,8 +89,10 @@ def _lowering(call: Call, traits: Traits) -> Lower | None:
     """What writes the steps of a layer with these traits; None where there is no form for inference of it."""
     if traits.stages:
         return convolved
-    if traits.octave is not None and not traits.no_inference_form:
+    if traits.octave is not None:
         return octave_convolved
+    if traits.pair_pooling and not traits.no_inference_form:
+        return pair_pooled
     if traits.merge is not None:
         return merged
     if resizes(traits):

@@ -9,28 +9,20 @@ from typing import Any
 import numpy as np
 
 from octconvert.inference.drafting import Draft, OrderedNode, array, bias_of, policy_of
+from octconvert.inference.pair_maps import PairMaps, maps_of
 from octconvert.inference.program import (
     AdditionStep,
-    AveragePoolingStep,
     ConvolutionStep,
-    EndRepeatingStep,
     JoiningStep,
     Node,
-    PaddingStep,
     ScalingStep,
-    ShiftedAverageStep,
-    Step,
     UpsamplingStep,
 )
-from octconvert.layers.portable import is_box
-from octconvert.layers.reading import split_inputs
-from octconvert.layers.window import is_same, pools_by_two, repeats_ends
 from octconvert.model.graph import Call
 from octconvert.octave import names
 from octconvert.octave.geometry import Pads, ceil_div, factors
 from octconvert.rules.traits import HIGH, LOW, POOLED, TRANSPOSED, OctaveOutput, OctavePath, Traits
 
-Filter = tuple[float, ...]
 _SUFFIX = {HIGH: names.HIGH, LOW: names.LOW}
 
 
@@ -49,28 +41,12 @@ def octave_convolved(
     return outputs
 
 
-class _OctavePaths:
-    """The paths of one call of an octave window layer.
-
-    Attributes:
-        known: whether they can be written: the sizes are known, and the channels are where all others have them.
-    """
+class _OctavePaths(PairMaps):
+    """The paths of one call of an octave convolution."""
 
     def __init__(self, draft: Draft, call: Call, inputs: Sequence[OrderedNode], kind: str):
-        self._draft, self._call, self._layer, self._kind = draft, call, call.operation, kind
-        read = [draft.graph.tensors[number] for number in call.inputs]
-        sizes = self._layer.source_size([tensor.shape for tensor in read], read[-1].size)
-        self._rank, is_standard = draft.graph.rank, self._layer.data_format == draft.graph.data_format
-        self.known = None not in sizes and is_standard and len(sizes) == self._rank
-        self._sizes = [size or 0 for size in sizes]
-        if self.known:
-            maps = self._layer.low_input.maps(*split_inputs(_maps(draft, call, inputs), self._layer.name))
-            self._high, self._low = (None if tensor is None else draft.plain(tensor) for tensor in maps)
-            window = self._layer.window
-            self._alignments = [window.alignment(i, size) for i, size in enumerate(self._sizes)]
-            self._cells = [window.low_outputs(i, size) for i, size in enumerate(self._sizes)]
-            self._output_sizes = tuple(window.output(i, size) for i, size in enumerate(self._sizes))
-            self._factors = factors(self._layer.octave, self._rank)
+        super().__init__(draft, call, inputs)
+        self._kind = kind
 
     def output(self, output: OctaveOutput) -> Node:
         """The sum of the paths to an output map; the bias goes into the first."""
@@ -80,13 +56,6 @@ class _OctavePaths:
             nodes.append(self._upsampled(node) if output.resolution == HIGH and path.reads != HIGH else node)
         suffix = f"add{_SUFFIX[output.resolution]}"
         return nodes[0] if len(nodes) == 1 else self._add(AdditionStep(self._policy), nodes, suffix)
-
-    @property
-    def _policy(self) -> object:
-        return policy_of(self._call)
-
-    def _add(self, step: Step, nodes: Sequence[Node], suffix: str) -> Node:
-        return self._draft.add(step, nodes, self._call, f"-{suffix}")
 
     def _path(self, path: OctavePath, bias: str) -> Node:
         node = self._low if path.reads == LOW else self._high
@@ -115,50 +84,6 @@ class _OctavePaths:
             getattr(layer, "groups", 1),
         )
         return self._add(step, [node], path.label)
-
-    def _pooled(self, node: Node) -> Node:
-        """A high map, averaged over the blocks of the octave."""
-        blocks = self._factors
-        if max(blocks) == 1:
-            return node
-        if not any(size % block for size, block in zip(self._sizes, blocks, strict=True)):
-            return self._pool(node, blocks, blocks, "valid", "pool")
-        for step in range(max(blocks).bit_length() - 1):
-            halves = tuple(min(max(block >> step, 1), 2) for block in blocks)
-            node = self._pool(node, halves, halves, "same", f"pool{step}")
-        return node
-
-    def _pool(self, node: Node, size: tuple[int, ...], strides: tuple[int, ...], padding: str, suffix: str) -> Node:
-        return self._add(AveragePoolingStep(self._policy, size, strides, padding), [node], suffix)
-
-    def _padded(self, node: Node, pads: Pads, suffix: str) -> Node:
-        return self._add(PaddingStep(self._policy, pads), [node], suffix) if any(map(any, pads)) else node
-
-    def _prepared(self, node: Node, label: str) -> tuple[Node, str]:
-        """As `octconvert.layers.spatial.prepare_low`."""
-        window, alignments, ones = self._layer.window, self._alignments, (1,) * self._rank
-        if window.strided_blocks(self._sizes) is not None:
-            return self._pool(node, window.strides, ones, "valid", f"align-{label}"), "valid"
-        if all(pools_by_two(a, window) for a in alignments):
-            return self._pool(node, (2,) * self._rank, ones, "same", f"align-{label}"), "valid"
-        low_sizes = [ceil_div(size, window.factor(i)) for i, size in enumerate(self._sizes)]
-        pads = [a.padding(low_sizes[i], self._cells[i]) for i, a in enumerate(alignments)]
-        if all(is_same(a, low_sizes[i], pads[i]) for i, a in enumerate(alignments)):
-            return node, "same"
-        counts = [max(pads[i][1], 0) if repeats_ends(a, window) else 0 for i, a in enumerate(alignments)]
-        if any(counts):
-            node = self._add(EndRepeatingStep(self._policy, tuple(counts)), [node], f"end-{label}")
-        pads = [(before, after - counts[i]) for i, (before, after) in enumerate(pads)]
-        node = self._padded(node, tuple(pads), f"pad-{label}")
-        return self._filtered(node, tuple(tuple(a.prefilter) for a in alignments), f"align-{label}"), "valid"
-
-    def _filtered(self, node: Node, filters: tuple[Filter, ...], suffix: str) -> Node:
-        widths = tuple(map(len, filters))
-        if max(widths) == 1:
-            return node
-        if is_box(filters):
-            return self._pool(node, widths, (1,) * self._rank, "valid", suffix)
-        return self._add(ShiftedAverageStep(self._policy, filters, self._layer.octave), [node], suffix)
 
     def _upsampled(self, node: Node) -> Node:
         """To the size of the high output."""
@@ -213,11 +138,6 @@ class _TransposedPaths(_OctavePaths):
         return tuple(pads)
 
 
-def _maps(draft: Draft, call: Call, inputs: Sequence[OrderedNode]) -> list[OrderedNode]:
-    """The inputs of a call without a tensor of sizes, which are known."""
-    return [node for number, node in zip(call.inputs, inputs, strict=True) if draft.graph.tensors[number].size is None]
-
-
 def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
     """The low map upsampled and joined to the high one, if any; None where sizes are not known."""
     assert traits.merge is not None  # called for those alone
@@ -225,7 +145,7 @@ def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Trai
     sizes = graph.known_size(graph.tensors[call.outputs[0]].shape)
     if sizes is None:
         return None
-    *highs, low = (draft.plain(tensor) for tensor in _maps(draft, call, inputs))
+    *highs, low = (draft.plain(tensor) for tensor in maps_of(draft, call, inputs))
     times = factors(merge.octave, graph.rank)
     if max(times) > 1:
         low = draft.add(UpsamplingStep(policy_of(call), times, sizes), [low], call, "-up")

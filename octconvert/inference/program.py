@@ -117,6 +117,13 @@ class AdditionStep(Step):
 
 
 @dataclass(frozen=True, eq=False)
+class PlaceScalingStep(Step):
+    """``scale * x``, with a number for each position of the map: an array over its spatial axes."""
+
+    scale: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class ReshapingStep(Step):
     """To another shape; the first entry is -1: the batch, with the time steps of a `TimeDistributed` or without."""
 
@@ -184,9 +191,9 @@ class DepthToSpaceStep(Step):
 
 @dataclass(frozen=True, eq=False)
 class EndRepeatingStep(Step):
-    """Copies of what is last along each axis, the last row and the last column of an image: ``counts`` of each."""
+    """Copies of what is first and last along each axis, as the last row of an image: ``counts`` (before, after)."""
 
-    counts: tuple[int, ...]
+    counts: Pads
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from octconvert.inference.program import (
     Node,
     PaddingStep,
     PartStep,
+    PlaceScalingStep,
     PoolingStep,
     Program,
     ReorderingStep,
@@ -78,7 +79,9 @@ def _lifted(step: Step, graph: CallGraph, reads_image: bool) -> Step | None:
     if isinstance(step, PaddingStep):
         return replace(step, pads=((0, 0), *step.pads))
     if isinstance(step, EndRepeatingStep):
-        return replace(step, counts=(0, *step.counts))
+        return replace(step, counts=((0, 0), *step.counts))
+    if isinstance(step, PlaceScalingStep):
+        return replace(step, scale=step.scale[None])
     if isinstance(step, ShiftedAverageStep):
         return replace(step, weights=((1.0,), *step.weights), octave=(1, *factors(step.octave, 1)))
     if not reads_image:

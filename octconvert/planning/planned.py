@@ -8,7 +8,7 @@ from typing import Any
 
 from octconvert.errors import UsageError
 from octconvert.model.graph import CallGraph
-from octconvert.octave.geometry import normal_octave
+from octconvert.octave.geometry import Octave, normal_octave
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.planning.layout import Layout
 from octconvert.planning.layouts import layout_from_options, layout_from_plan
@@ -69,11 +69,9 @@ class Planned:
         return self.layout.graph
 
     @property
-    def octave(self) -> int:
-        """For calibration, which is for one factor along all axes."""
-        octave = self.options.octave
-        assert isinstance(octave, int)
-        return octave
+    def octave(self) -> Octave:
+        """Factor between the resolutions."""
+        return self.options.octave
 
     @property
     def converts(self) -> bool:

@@ -15,6 +15,9 @@ from octconvert.layers import (
     OctaveDepthwiseConv2D,
     OctaveDepthwiseConv3D,
     OctaveMerge,
+    OctavePooling1D,
+    OctavePooling2D,
+    OctavePooling3D,
 )
 from octconvert.layers.normalization import OctaveGroupNormalization, OctaveLayerNormalization
 from octconvert.rules.base import Family
@@ -65,9 +68,7 @@ def _octave_traits(layer: Any, kind: str, to_high: tuple[OctavePath, ...], to_lo
         present = tuple(path for path in paths if getattr(layer, path.kernel, None) is not None)
         if present:
             outputs.append(OctaveOutput(resolution, present, bias))
-    lacking = "causal octave layers" if getattr(layer, "causal", False) else ""
-    stage = OctaveStage(kind, tuple(outputs))
-    return Traits(octave=stage, data_format=layer.data_format, no_inference_form=lacking)
+    return Traits(octave=OctaveStage(kind, tuple(outputs)), data_format=layer.data_format)
 
 
 @register
@@ -78,6 +79,20 @@ class OctaveTransposedFamily(Family):
 
     def traits(self, operation: Any) -> Traits:
         return _octave_traits(operation, TRANSPOSED, TO_HIGH, TO_LOW)
+
+
+@register
+class OctavePoolingFamily(Family):
+    """OctavePooling2D and its 1-D and 3-D forms: each map alone."""
+
+    layers = (OctavePooling1D, OctavePooling2D, OctavePooling3D)
+
+    def traits(self, operation: Any) -> Traits:
+        kind, lacking, window = "average", "", operation.window
+        if operation.mode == "max":
+            leaves_out = isinstance(window.padding, str) and window.filtered((None,) * operation.rank)
+            kind, lacking = "max", "maxima of windows that leave positions out" if leaves_out else ""
+        return Traits(pair_pooling=kind, data_format=operation.data_format, no_inference_form=lacking)
 
 
 @register

@@ -140,6 +140,7 @@ class Traits:
         adapted: whether its kernel is more than one array (low-rank adapters, quantisation).
         activation: what it ends with.
         pooling: for a pooling by windows.
+        pair_pooling: 'average' or 'max', for a pooling of both maps of a pair by windows.
         global_pooling: 'average' or 'max', for a pooling over all positions.
         joins_axis: the axis along which it joins its inputs.
         elementwise: whether each element of the output follows from those at its place in the inputs, which are
@@ -163,6 +164,7 @@ class Traits:
     adapted: bool = False
     activation: OutputActivation | None = None
     pooling: PoolingTraits | None = None
+    pair_pooling: str = ""
     global_pooling: str = ""
     joins_axis: int | None = None
     elementwise: bool = False

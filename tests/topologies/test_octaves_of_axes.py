@@ -101,12 +101,10 @@ def test_a_plan_for_other_axes_is_refused():
         octconvert.convert(video(), plan=Plan.from_json(json.dumps({**data, "octave": [1, 2]})))
 
 
-def test_what_is_left_out_is_said():
+def test_alphas_are_chosen_and_there_is_a_form_for_inference():
     model = randomise(images())
-    result = octconvert.convert(model, octave=(1, 2), min_size=1, calibration_budget=5.0)
-    assert any("not calibrated: `octave` has a number for each axis" in note for note in result.report.notes)
-    with pytest.raises(UsageError, match="alphas can not be chosen"):
-        octconvert.convert(model, octave=(1, 2), min_size=1, target_macs=0.7)
+    result = octconvert.convert(model, octave=(1, 2), min_size=1, target_macs=0.8, calibration_budget=5.0)
+    assert result.after.macs <= 0.8 * result.before.macs
     inputs = example(model)
     form = octconvert.for_inference(result.model)
     assert largest_difference(run(result.model, inputs), run(form, inputs)) <= 1e-5

@@ -25,7 +25,7 @@ from octconvert.layers.reading import split_inputs
 from octconvert.layers.spatial import pad_or_crop, pool_octave, sizes
 from octconvert.layers.window import TransposedWindow
 from octconvert.model.tensors import BackendTensor
-from octconvert.octave.geometry import same_padding
+from octconvert.octave.geometry import Octave, factors, same_padding
 from octconvert.rules import traits_of
 from octconvert.rules.traits import (
     CONV,
@@ -48,13 +48,13 @@ class Term:
         kernel: name of the layer's weight.
         prepare: inputs of the layer -> (map, padding 'same', 'causal' or 'valid') in the layer's data format.
         dilation: of the kernel.
-        cell: fitted positions along an axis that read one and the same window (octave for LH beside HH, else 1).
+        cell: fitted positions along each axis that read one and the same window (octave for LH beside HH, else 1).
     """
 
     kernel: str
     prepare: Callable[[Sequence[BackendTensor]], tuple[BackendTensor, str]]
     dilation: tuple[int, ...]
-    cell: int = 1
+    cell: Octave = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Regression:
         kernel_size, strides: of every term, one number an axis; (1,) for Dense, whose positions lie on one axis. A
             transposed window moves by 1 (`transposed`).
         kind: CONV, DEPTHWISE, TRANSPOSED or DENSE of `octconvert.rules.traits`.
-        cell: output positions along an axis that hold one value (octave for LH alone, else 1): their mean is fitted.
+        cell: output positions along each axis that hold one value (octave for LH alone, else 1): their mean is fitted.
     """
 
     layer: Any
@@ -81,7 +81,7 @@ class Regression:
     kernel_size: tuple[int, ...] = (1,)
     strides: tuple[int, ...] = (1,)
     kind: str = CONV
-    cell: int = 1
+    cell: Octave = 1
 
     @property
     def channels_first(self) -> bool:
@@ -130,9 +130,10 @@ class Regression:
         share = np.ones(len(positions), dtype="float32")
         if self.cell == 1:
             return share
-        for axis, size in enumerate(_source_size(self.layer, inputs)):
-            left = self.layer.window.output(axis, size) - self.cell * positions[:, 1 + axis]
-            share *= np.minimum(left, self.cell) / np.float32(self.cell)
+        source = _source_size(self.layer, inputs)
+        for axis, (size, cell) in enumerate(zip(source, factors(self.cell, len(source)), strict=True)):
+            left = self.layer.window.output(axis, size) - cell * positions[:, 1 + axis]
+            share *= np.minimum(left, cell) / np.float32(cell)
         return share
 
     def weights(self, values: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
@@ -232,8 +233,10 @@ def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
         windows, strides = TransposedInputs(layer.window, layer.data_format, layer.low_dilation), (1,) * layer.rank
     for number, output in enumerate(stage.outputs):
         from_low = all(path.reads == LOW for path in output.paths)
-        cell = layer.octave if output.resolution == HIGH and from_low else 1
-        terms = tuple(_octave_term(layer, windows, path, output.resolution, cell) for path in output.paths)
+        to_high = output.resolution == HIGH
+        cell = layer.octave if to_high and from_low else 1
+        shared = layer.octave if to_high and not from_low else 1
+        terms = tuple(_octave_term(layer, windows, path, shared) for path in output.paths)
         kernel = getattr(layer, output.paths[0].kernel)
         blocks = kernel.shape[-2] if stage.kind == DEPTHWISE else layer.groups
         windowed = (tuple(layer.kernel_size), strides, stage.kind)
@@ -241,12 +244,12 @@ def _octave(layer: Any, stage: OctaveStage) -> list[Regression]:
     return regressions
 
 
-def _octave_term(layer: Any, windows: Any, path: OctavePath, resolution: str, fitted: int) -> Term:
+def _octave_term(layer: Any, windows: Any, path: OctavePath, cell: Octave) -> Term:
     """A path as a term.
 
     Args:
         windows: what prepares the maps for the windows: the layer itself, or `TransposedInputs`.
-        fitted: output positions along an axis whose mean is fitted.
+        cell: fitted positions along each axis that read one window of a low map.
     """
 
     def maps(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor | None, BackendTensor | None]:
@@ -260,12 +263,11 @@ def _octave_term(layer: Any, windows: Any, path: OctavePath, resolution: str, fi
 
     def pooled(inputs: Sequence[BackendTensor]) -> tuple[BackendTensor, str]:
         return windows.prepare_low(
-            pool_octave(maps(inputs)[0], layer.octave, layer.data_format), _source_size(layer, inputs)
+            pool_octave(maps(inputs)[0], layer.octave, layer.data_format, layer.causal), _source_size(layer, inputs)
         )
 
     if path.reads == HIGH:
         return Term(path.kernel, high, layer.dilation_rate)
-    cell = layer.octave // fitted if resolution == HIGH else 1
     return Term(path.kernel, low if path.reads == LOW else pooled, layer.low_dilation, cell)
 
 

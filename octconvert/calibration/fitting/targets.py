@@ -19,9 +19,9 @@ from keras import ops
 
 from octconvert.calibration.alignment import AlignedCall, Alignment, Counterpart
 from octconvert.calibration.fitting.linear import regressions
-from octconvert.layers.spatial import pool_octave
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.model.tensors import BackendTensor
+from octconvert.octave.geometry import Octave
 from octconvert.octave.split import ChannelSplit
 from octconvert.rules import rule_of, traits_of
 from octconvert.rules.activations import is_linear, rectifier_limit
@@ -38,7 +38,7 @@ class Target:
         aligned: the call.
         split: of its source's output; None where the call has one plain output.
         side: which part of the split the output is where it is one alone ('clone-H', 'clone-L'), else None.
-        cells: for each map: positions along an axis of the source's output that a value of it stands for.
+        cells: for each map: positions along each axis of the source's output that a value of it stands for.
         scale, offset: of the normalisation behind the call, for each source channel.
         total: source tensor of the sum that follows, or None.
         others: converted tensors that are added to the call's output there.
@@ -48,7 +48,7 @@ class Target:
     aligned: AlignedCall
     split: ChannelSplit | None
     side: int | None = None
-    cells: tuple[int, ...] = (1,)
+    cells: tuple[Octave, ...] = (1,)
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
     offset: np.ndarray = field(default_factory=lambda: np.zeros(1))
     total: int | None = None
@@ -90,8 +90,10 @@ class Target:
 
     def _averaged(self, alignment: Alignment, part: BackendTensor, i: int) -> BackendTensor:
         """A map of high values as the means of its cells; a low map is one already."""
-        is_low = self.split is not None and self.split.parts[i].cell > 1
-        return part if is_low or self.cells[i] == 1 else pool_octave(part, self.cells[i], alignment.source.data_format)
+        return part if self._is_low(i) else alignment.block_means(part, self.cells[i])
+
+    def _is_low(self, i: int) -> bool:
+        return self.split is not None and self.split.parts[i].cell != 1
 
     def _for_sum(
         self,
@@ -119,9 +121,8 @@ class Target:
         y = own if channels is None else ops.take(own, channels, axis=alignment.source.channel_axis)
         scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
         y = y * _shaped(alignment, scale, y) + _shaped(alignment, offset, y)
-        pooled, mean = (
-            pool_octave(each, self.cells[i], alignment.source.data_format) for each in (y, ops.clip(y, 0.0, self.limit))
-        )
+        pool = alignment.pooled if self._is_low(i) else alignment.block_means
+        pooled, mean = (pool(each, self.cells[i]) for each in (y, ops.clip(y, 0.0, self.limit)))
         target = ops.where(ops.logical_and(mean > 0, mean < self.limit), mean, pooled)  # else all are clipped alike
         return self._undone(alignment, target, part, channels)
 
@@ -162,13 +163,14 @@ def target_of(alignment: Alignment, aligned: AlignedCall, available: set[int]) -
     return target if half else _followed(alignment, target, available)
 
 
-def _cells(aligned: AlignedCall, split: ChannelSplit | None) -> tuple[int, ...]:
+def _cells(aligned: AlignedCall, split: ChannelSplit | None) -> tuple[Octave, ...]:
     """`Target.cells`: from the split, and from a layer that computes a high map from a low one alone."""
     of_parts = (1,) if split is None else tuple(part.cell for part in split.parts)
     of_outputs = tuple(regression.cell for regression in regressions(aligned.layer))
     if len(of_outputs) != len(of_parts):
         return of_parts
-    return tuple(map(max, of_parts, of_outputs))
+    pairs = zip(of_parts, of_outputs, strict=True)
+    return tuple(of_output if of_part == 1 else of_part for of_part, of_output in pairs)
 
 
 def _split_of_depthwise(alignment: Alignment, aligned: AlignedCall) -> ChannelSplit | None:

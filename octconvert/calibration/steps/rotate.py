@@ -18,7 +18,7 @@ class Rotate(CalibrationStep):
     name = "rotate"
 
     def is_due(self, run: Run, state: State) -> bool:
-        return super().is_due(run, state) and state.planned.octave > 1
+        return super().is_due(run, state) and state.planned.octave != 1
 
     def apply(self, run: Run, state: State) -> Outcome:
         planned, layout = state.planned, state.planned.layout

@@ -5,7 +5,8 @@ import pytest
 from keras import layers
 from test_linear import check
 
-from octconvert.layers import OctaveConv1D, OctaveConv3D
+from octconvert.layers import OctaveConv1D, OctaveConv1DTranspose, OctaveConv3D, OctaveDepthwiseConv1D
+from octconvert.octave.geometry import factors
 
 SIZES = {1: [(12,), (11,)], 3: [(6, 8, 4), (5, 7, 6)]}
 OCTAVE = {1: OctaveConv1D, 3: OctaveConv3D}
@@ -20,7 +21,8 @@ CONVOLUTIONS = [
 
 def maps(size, high, low, octave=2, first=False):
     rng = np.random.default_rng(1)
-    shapes = [(2, *size, high), (2, *(-(-length // octave) for length in size), low)]
+    cells = zip(size, factors(octave, len(size)), strict=True)
+    shapes = [(2, *size, high), (2, *(-(-length // cell) for length, cell in cells), low)]
     arrays = [rng.standard_normal(shape).astype("float32") for shape in shapes if shape[-1]]
     return [np.moveaxis(array, -1, 1) for array in arrays] if first else arrays
 
@@ -47,6 +49,38 @@ def test_roles(rank, low, ratio):
 def test_a_tensor_that_is_whole_low(rank):
     size = SIZES[rank][1]
     check(OCTAVE[rank](4, 3, ratio_out=0.0, whole_low=True, high_size=size), maps(size, 0, 3))
+
+
+CAUSAL = [
+    dict(kernel_size=3),
+    dict(kernel_size=2, dilation_rate=4),
+    dict(kernel_size=1, strides=2),
+    dict(kernel_size=3, strides=2),
+    dict(kernel_size=3, padding=((2, 0),)),
+]
+
+
+@pytest.mark.parametrize("octave, steps", [(2, 12), (2, 11), (4, 13)])
+@pytest.mark.parametrize("arguments", CAUSAL, ids=str)
+def test_causal_cells(arguments, octave, steps):
+    arguments = {"padding": "causal", "causal": True, "octave": octave, **arguments}
+    check(OctaveConv1D(6, **arguments), maps((steps,), 3, 2, octave))
+    check(OctaveConv1D(6, ratio_out=0.0, **arguments), maps((steps,), 3, 2, octave))
+    whole = dict(ratio_out=0.0, whole_low=True, high_size=(steps,))
+    check(OctaveConv1D(4, **arguments, **whole), maps((steps,), 0, 3, octave))
+
+
+def test_causal_layers_of_other_kinds():
+    check(OctaveDepthwiseConv1D(3, padding="causal", dilation_rate=2), maps((11,), 3, 2))
+    check(OctaveConv1DTranspose(4, 3, strides=2, causal=True), maps((11,), 3, 2))
+
+
+@pytest.mark.parametrize("size", [(3, 8, 8), (3, 7, 5)])
+def test_a_factor_for_each_axis(size):
+    octave = (1, 2, 4)
+    check(OctaveConv3D(6, 3, octave), maps(size, 3, 2, octave))
+    whole = dict(ratio_out=0.0, whole_low=True, high_size=size)
+    check(OctaveConv3D(4, (1, 3, 3), octave, strides=(1, 2, 2), **whole), maps(size, 0, 3, octave))
 
 
 def test_channels_first():
