@@ -36,7 +36,11 @@ def images():
     return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(x))))
 
 
-@pytest.mark.parametrize(("make", "octave"), [(video, (1, 2, 2)), (video, (2, 4, 1)), (images, (1, 2))], ids=["video", "video 2,4,1", "images"])
+@pytest.mark.parametrize(
+    ("make", "octave"),
+    [(video, (1, 2, 2)), (video, (2, 4, 1)), (images, (1, 2))],
+    ids=["video", "video 2,4,1", "images"],
+)
 def test_the_plan_the_oracle_and_the_saved_model(make, octave, tmp_path):
     model = randomise(make())
     inputs, path = example(model), tmp_path / "m.keras"
