@@ -330,10 +330,16 @@ def _on_random(layer: keras.layers.Layer, arguments: CallArguments, size: int) -
 
 
 def _check_size(traced: Functional, size: int) -> None:
-    tensors = [tensor for node in nodes_in_order(traced) for tensor in node.outputs]
-    numbers = sum(BATCH * math.prod(size if axis is None else axis for axis in x.shape[1:]) for x in tensors)
+    numbers = sum(BATCH * math.prod(size if axis is None else axis for axis in x.shape[1:]) for x in _tensors(traced))
     if numbers > MOST_NUMBERS:
         raise CanNotOpen(f"its tensors hold {numbers:,} numbers, too many to compare its outputs")
+
+
+def _tensors(functional: Functional) -> Iterator[Any]:
+    """Of a model and of the models in it."""
+    for node in nodes_in_order(functional):
+        inside = functional_of(node.operation)
+        yield from node.outputs if inside is None else _tensors(inside)
 
 
 def _random(spec: Spec, size: int) -> Any:
