@@ -274,8 +274,14 @@ def _kinds(layer: keras.layers.Layer, arguments: CallArguments) -> list[str] | N
         traced = _traced(layer, arguments, training=True)
     except Exception:  # random numbers, moving averages ...: not what is computed at inference
         return None
-    frozen = any(node.arguments.kwargs.get("training") is False for node in nodes_in_order(traced))
-    return None if frozen else _sequence(traced)
+    return None if any(map(_is_frozen, nodes_in_order(traced))) else _sequence(traced)
+
+
+def _is_frozen(node: KerasNode) -> bool:
+    """Whether a call states that it is none in training; Keras writes down a default that is not None as well."""
+    if node.arguments.kwargs.get("training") is not False:
+        return False
+    return inspect.signature(node.operation.call).parameters["training"].default is None
 
 
 def _sequence(traced: Functional) -> list[str]:

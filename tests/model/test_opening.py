@@ -167,9 +167,21 @@ class Frozen(InTraining):
         return self.norm(self.conv(x), training=False)
 
 
+class Dropping(Hiding):
+    """Leaves it to Keras whether it is in training."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.drop = layers.Dropout(0.5)
+
+    def call(self, x):
+        return self.drop(self.conv(x))
+
+
 def test_what_is_frozen_in_training_is_reported():
     result = assert_oracle(around(Frozen(name="block")), converted=3)
     assert "other things in training" in note_on(result)
+    assert not [note for note in converted(around(Dropping(name="block"))).report.notes if "'block'" in note]
 
 
 class Helper:
