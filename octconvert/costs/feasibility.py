@@ -8,6 +8,7 @@ import keras
 
 from octconvert.costs.cost import cost_of
 from octconvert.errors import InputError
+from octconvert.model import opening
 from octconvert.model.graph import CallGraph
 from octconvert.model.graph_reader import build_graph
 from octconvert.model.opening import NOTHING_CLOSED, Closed
@@ -31,6 +32,7 @@ def runnable_graph(model: keras.Model, closed: Closed = NOTHING_CLOSED) -> CallG
         InputError: The model is subclassed; or one run on one sample needs more memory than there is, because a size in
             its architecture is far from any real one or ``input_shape`` is too large.
     """
+    opening.forget()
     graph = build_graph(model, closed=closed)
     try:
         sized = with_known_sizes(graph, sample_sizes(graph))

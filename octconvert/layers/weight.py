@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 import keras
-from keras import ops
+from keras import constraints, ops, regularizers
 
 from octconvert.layers.base import LayerKeywords
 from octconvert.layers.tensors import Tensor
@@ -20,6 +20,7 @@ class WeightTensor(keras.layers.Layer):
         shape: of the weight.
         weight_dtype: of the weight; None: that of the layer's policy.
         trains: whether training changes it.
+        regularizer, constraint: of the weight.
 
     Input: any tensor; it is not read, but layers take their place in a model by their inputs. Output: the weight, of
     ``shape``, without a batch axis.
@@ -30,16 +31,28 @@ class WeightTensor(keras.layers.Layer):
         shape: Sequence[int],
         weight_dtype: str | None = None,
         trains: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
         **keywords: Unpack[LayerKeywords],
     ):
         super().__init__(**keywords)
         self.shape, self.weight_dtype, self.trains = tuple(shape), weight_dtype, trains
+        self.regularizer, self.constraint = regularizers.get(regularizer), constraints.get(constraint)
         self.value: keras.Variable | None = None
 
     @classmethod
-    def of(cls, weight: keras.Variable, dtype_policy: Any) -> WeightTensor:
-        """The layer that shares a variable."""
-        layer = cls(weight.shape, weight.dtype, weight.trainable, name=weight.name, dtype=dtype_policy)
+    def of(cls, weight: keras.Variable, owner: keras.layers.Layer, name: str) -> WeightTensor:
+        """The layer that shares a variable with the one that it is an own weight of."""
+        is_frozen = not owner.trainable and any(weight is each for each in owner._trainable_variables)
+        layer = cls(
+            weight.shape,
+            weight.dtype,
+            weight.trainable or is_frozen,
+            weight.regularizer,
+            weight.constraint,
+            name=name,
+            dtype=owner.dtype_policy,
+        )
         layer.value, layer.built = weight, True
         return layer
 
@@ -47,7 +60,13 @@ class WeightTensor(keras.layers.Layer):
         """Create the weight; shared ones are there already."""
         if self.value is None:
             self.value = self.add_weight(
-                shape=self.shape, initializer="zeros", dtype=self.weight_dtype, trainable=self.trains, name="value"
+                shape=self.shape,
+                initializer="zeros",
+                dtype=self.weight_dtype,
+                trainable=self.trains,
+                regularizer=self.regularizer,
+                constraint=self.constraint,
+                name="value",
             )
 
     def call(self, inputs: Any) -> Tensor:
@@ -62,5 +81,11 @@ class WeightTensor(keras.layers.Layer):
         return str(self.compute_dtype if is_float else self.weight_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"shape": self.shape, "weight_dtype": self.weight_dtype, "trains": self.trains}
+        own = {
+            "shape": self.shape,
+            "weight_dtype": self.weight_dtype,
+            "trains": self.trains,
+            "regularizer": regularizers.serialize(self.regularizer),
+            "constraint": constraints.serialize(self.constraint),
+        }
         return {**super().get_config(), **own}

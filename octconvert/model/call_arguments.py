@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from keras import KerasTensor, tree
+from keras.ops import convert_to_numpy
 from keras.src.ops.node import Node as KerasNode
 
 
@@ -57,7 +60,8 @@ class CallArguments:
 
     @property
     def signature(self) -> tuple[str, tuple[Spec, ...]]:
-        return repr((self.args, self.kwargs)), self.specs
+        """Equal for calls with equal arguments and tensors of the same shapes and dtypes."""
+        return repr(tree.map_structure(_signature, (self.args, self.kwargs))), self.specs
 
     def filled(self, tensors: Sequence[Any]) -> tuple[Any, Any]:
         """args and kwargs with these tensors."""
@@ -66,9 +70,16 @@ class CallArguments:
         return args, kwargs
 
 
-def arguments_of(nodes: Sequence[KerasNode]) -> CallArguments | None:
+def _signature(value: Any) -> Any:
+    """An array by all of its numbers, most of which its text leaves out."""
+    if not hasattr(value, "__array__"):
+        return value
+    array = np.asarray(convert_to_numpy(value))
+    return array.dtype, array.shape, hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def common_arguments(calls: Sequence[CallArguments]) -> CallArguments | None:
     """The arguments of all calls of a layer, with the sizes in which they agree; None where they differ in more."""
-    calls = [CallArguments.of(node.arguments.args, node.arguments.kwargs) for node in nodes]
     first, *others = calls
     specs = first.specs
     for call in others:

@@ -39,7 +39,8 @@ def _called(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             fails.
     """
     try:
-        return call.operation(*args, **kwargs)
+        with keras.StatelessScope():  # a layer that changes its weights, or adds a loss, even now must not keep that
+            return call.operation(*args, **kwargs)
     except (OctconvertError, MemoryError):
         raise
     except Exception as error:  # of a layer that a file describes, or of the user's own

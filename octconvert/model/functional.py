@@ -37,3 +37,15 @@ def nested_arguments(functional: Functional, node: KerasNode) -> list[KerasTenso
     if isinstance(inputs, dict) and not isinstance(functional._inputs_struct, dict):
         inputs = [inputs[tensor.name] for tensor in functional.inputs]
     return tree.flatten(inputs)
+
+
+def layer_in_time(node: KerasNode) -> keras.layers.Layer | None:
+    """The layer in a `TimeDistributed` that the node calls on one tensor without a mask; None for any other call."""
+    wrapper, arguments = node.operation, node.arguments
+    is_plain = type(wrapper) is keras.layers.TimeDistributed and len(arguments.keras_tensors) == 1
+    return wrapper.layer if is_plain and arguments.kwargs.get("mask") is None else None
+
+
+def of_one_tensor(model: Functional | None) -> Functional | None:
+    """The model, where it takes one tensor and returns one."""
+    return model if model is not None and len(model.inputs) == len(model.outputs) == 1 else None

@@ -15,8 +15,9 @@ from typing import Any
 
 import networkx as nx
 from keras.src.models.functional import Functional
+from keras.src.ops.node import Node as KerasNode
 
-from octconvert.model.functional import functional_of
+from octconvert.model.functional import functional_of, layer_in_time, of_one_tensor
 from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened
 
 Shape = tuple[int | None, ...]
@@ -164,6 +165,11 @@ class CallGraph:
         """The model that an operation is: a nested one, or a layer opened; None for any other."""
         block = self.opened.get(id(operation))
         return functional_of(operation) if block is None else block.model
+
+    def in_time(self, node: KerasNode) -> Functional | None:
+        """The model of one tensor that a `TimeDistributed` runs at each step; None for any other call."""
+        layer = layer_in_time(node)
+        return None if layer is None else of_one_tensor(self.inside(layer))
 
     def producer(self, tensor: int) -> Call:
         """The call whose output a tensor is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 import keras
@@ -16,9 +16,16 @@ from octconvert.errors import InputError
 from octconvert.layers.reading import held_size
 from octconvert.layers.time import FoldTime, UnfoldTime
 from octconvert.model.call_arguments import tensors_read
-from octconvert.model.functional import functional_of, nested_arguments, node_of, nodes_in_order
+from octconvert.model.functional import (
+    functional_of,
+    layer_in_time,
+    nested_arguments,
+    node_of,
+    nodes_in_order,
+    of_one_tensor,
+)
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
-from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, opened, time_distributed_model
+from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, opened, opened_in_time
 from octconvert.model.shapes import with_input_shapes
 
 ModelPath = tuple[str, ...]
@@ -133,7 +140,7 @@ class GraphReader:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
-        inside = time_distributed_model(node) if self.open_time else None
+        inside = self._in_time(node, functional, path) if self.open_time else None
         if inside is not None:
             return self._enter_time_distributed(node, inside, path, values)
         block = self._opened(node, functional, path)
@@ -145,18 +152,28 @@ class GraphReader:
 
     def _opened(self, node: KerasNode, functional: Functional, path: ModelPath) -> Functional | None:
         """The model that a layer is, if it is one whose calls of others are read."""
-        layer, key = node.operation, id(node.operation)
+        return self._once(node.operation, path, lambda: opened(node.operation, functional))
+
+    def _in_time(self, node: KerasNode, functional: Functional, path: ModelPath) -> Functional | None:
+        """The same for the layer, or nested model, in a `TimeDistributed`."""
+        layer = layer_in_time(node)
+        if layer is None:
+            return None
+        block = lambda: opened_in_time(node.operation, functional)  # noqa: E731
+        return of_one_tensor(functional_of(layer) or self._once(layer, path, block))
+
+    def _once(self, layer: Operation, path: ModelPath, open_layer: Callable[[], Opened | None]) -> Functional | None:
+        """The model that a layer is opened as, the same at all of its calls."""
         if goes_by(layer, "/".join((*path, layer.name)), self.closed.names):
             return None
-        block = (
-            Opened(None, "its calls have different arguments") if key in self.different else opened(layer, functional)
-        )
+        is_other = id(layer) in self.different
+        block = Opened(None, "its calls have different arguments") if is_other else open_layer()
         if block is None:
             return None
         refusal = "" if block.model is None else self.closed.reason(block.model)
         block = Opened(None, refusal) if refusal else block
-        if self.opened.setdefault(key, block).model is not block.model:
-            raise _OpenedTwice(key)
+        if self.opened.setdefault(id(layer), block).model is not block.model:
+            raise _OpenedTwice(id(layer))
         return block.model
 
     def _enter(self, node: KerasNode, nested: Functional, path: ModelPath, values: dict[int, int]) -> list[int]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,16 +21,17 @@ from weakref import WeakKeyDictionary
 import keras
 import ml_dtypes
 import numpy as np
+import tensorflow as tf
 from keras import tree
 from keras.src import backend
 from keras.src.models.functional import Functional
 from keras.src.ops.node import Node as KerasNode
-from keras.src.utils.python_utils import is_default
 
 from octconvert.errors import first_line
 from octconvert.layers.weight import WeightTensor
-from octconvert.model.call_arguments import CallArguments, Spec, arguments_of
+from octconvert.model.call_arguments import CallArguments, Spec, common_arguments
 from octconvert.model.functional import functional_of, nodes_in_order
+from octconvert.model.unchanged import unchanged
 
 MOST_NUMBERS = 2**28
 """Numbers in all tensors of a layer that is run to compare its outputs, at most."""
@@ -37,6 +39,8 @@ MOST_CONSTANTS = 2**14
 """Numbers in an array among the arguments of a traced call, at most: they are written into the configuration."""
 BATCH, OPEN_SIZES = 2, (32, 64, 7)
 """Samples to compare outputs on, and what an open size is then: the first that the layer works at."""
+_WRITTEN = (type(None), bool, int, float, str, slice, type(Ellipsis), np.generic, np.dtype)
+_VARIABLES = ("_trainable_variables", "_non_trainable_variables")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,10 @@ class CanNotOpen(Exception):
     """The message is the reason."""
 
 
+class _NotBuilt(CanNotOpen):
+    """Layers in it have no weights yet."""
+
+
 _may_open: Callable[[Any], bool] = lambda operation: False  # noqa: E731
 _cache: WeakKeyDictionary[Any, tuple[Any, Opened]] = WeakKeyDictionary()
 """Layer -> the signature it was opened for, and the result."""
@@ -91,6 +99,11 @@ def decide_by(may_open: Callable[[Any], bool]) -> None:
     """Set the function that decides which operations are opened."""
     global _may_open
     _may_open = may_open
+
+
+def forget() -> None:
+    """Have layers opened anew: what their ``call`` does follows from attributes, too, which may have been changed."""
+    _cache.clear()
 
 
 def goes_by(operation: Any, path: str, names: Collection[str]) -> bool:
@@ -106,35 +119,50 @@ def opened(layer: Any, functional: Functional) -> Opened | None:
     """A layer that a model calls, opened for all its calls; None where it is none to be opened."""
     if not isinstance(layer, keras.layers.Layer) or not _may_open(layer):
         return None
-    if layer.supports_masking and not is_default(layer.compute_mask):
-        return Opened(None, "it computes a mask")
-    calls = {id(node): node for node in (*layer._inbound_nodes, *nodes_in_order(functional)) if node.operation is layer}
-    tensors = (tensor for node in calls.values() for tensor in node.arguments.keras_tensors)
-    if any(backend.get_keras_mask(tensor) is not None for tensor in tensors):
+    nodes = _calls(layer, functional)
+    if _has_mask(tensor for node in nodes for tensor in node.arguments.keras_tensors):
         return Opened(None, "it reads a mask")
-    arguments = arguments_of(list(calls.values()))
+    if _has_mask(tensor for node in nodes for tensor in node.outputs):
+        return Opened(None, "it makes a mask")
+    return _for_all([CallArguments.of(node.arguments.args, node.arguments.kwargs) for node in nodes], layer)
+
+
+def opened_in_time(wrapper: Any, functional: Functional) -> Opened | None:
+    """The layer in a `TimeDistributed` that a model calls, opened for one step; None where it is none to be opened."""
+    if not _may_open(wrapper.layer):
+        return None
+    shapes = [
+        (tensor.shape, tensor.dtype) for node in _calls(wrapper, functional) for tensor in node.arguments.keras_tensors
+    ]
+    steps = [Spec((None, *shape[2:]), str(dtype)) for shape, dtype in shapes]
+    return _for_all([CallArguments.of((_input(step),), {}) for step in steps], wrapper.layer)
+
+
+def _calls(layer: keras.layers.Layer, functional: Functional) -> list[KerasNode]:
+    """The calls of a layer, by other models too."""
+    nodes = (*layer._inbound_nodes, *nodes_in_order(functional))
+    return list({id(node): node for node in nodes if node.operation is layer}.values())
+
+
+def _has_mask(tensors: Iterable[Any]) -> bool:
+    return any(backend.get_keras_mask(tensor) is not None for tensor in tensors)
+
+
+def _for_all(calls: list[CallArguments], layer: keras.layers.Layer) -> Opened:
+    arguments = common_arguments(calls)
     return Opened(None, "its calls have different arguments") if arguments is None else _once(layer, arguments)
 
 
-def time_distributed_model(node: KerasNode) -> Functional | None:
-    """The Functional model, or opened layer, in a `TimeDistributed` that the node calls; None for any other call.
-
-    One with a mask, or around a layer or a model with several inputs or outputs, is an operation like any other.
-    """
-    wrapper = node.operation
-    if type(wrapper) is not keras.layers.TimeDistributed or len(node.arguments.keras_tensors) != 1:
-        return None
-    inside = functional_of(wrapper.layer)
-    if inside is None and _may_open(wrapper.layer):
-        (tensor,) = node.arguments.keras_tensors
-        step = Spec((None, *tensor.shape[2:]), str(tensor.dtype))
-        inside = _once(wrapper.layer, CallArguments.of((_input(step),), {})).model
-    one_tensor = inside is not None and len(inside.inputs) == len(inside.outputs) == 1
-    return inside if one_tensor and node.arguments.kwargs.get("mask") is None else None
-
-
 def opened_model(model: keras.Model, inputs: Any) -> Opened:
-    """A subclassed model, opened; ``inputs``: the structure of Keras tensors that it is called with."""
+    """A subclassed model, opened; ``inputs``: the structure of Keras tensors that it is called with.
+
+    One that was never called gets its weights first.
+    """
+    if not model.built:
+        try:
+            model(inputs)
+        except Exception as error:
+            return Opened(None, f"its call does not run on Keras tensors: {first_line(error)}")
     return _once(model, CallArguments.of((inputs,), {}))
 
 
@@ -148,14 +176,13 @@ def _once(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
 
 def _open(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
     try:
-        with _unchanged(layer):
+        with unchanged(layer):
             in_training = _kinds(layer, arguments)
-        with _unchanged(layer) as changed:
-            traced = _traced(layer, arguments, training=None)
-            _check_arguments(layer, traced)
-            _check_outputs(layer, arguments, traced)
-            if changed():
-                raise CanNotOpen("it changes its weights when it is called")
+        try:
+            traced = _checked(layer, arguments)
+        except _NotBuilt:  # it was never run: its first run makes the weights, as any run of the model does
+            _on_random(layer, arguments, OPEN_SIZES[0])
+            traced = _checked(layer, arguments)
     except CanNotOpen as reason:
         return Opened(None, str(reason))
     except Exception as error:  # whatever the layer's own code raises on Keras tensors
@@ -163,36 +190,21 @@ def _open(layer: keras.layers.Layer, arguments: CallArguments) -> Opened:
     return Opened(traced, "", in_training == _sequence(traced))
 
 
-@contextmanager
-def _unchanged(layer: keras.layers.Layer) -> Iterator[Callable[[], bool]]:
-    """Whatever a ``call`` writes is taken back: attributes, weights, losses, and that other layers were called.
-
-    Yields:
-        A function that says whether weights differ from before.
-    """
-    attributes, losses = dict(vars(layer)), len(layer._losses)
-    counts = [(each, len(each._inbound_nodes), len(each._outbound_nodes)) for each in layer._flatten_layers()]
-    values = [(weight, _value(weight)) for weight in layer.variables]
-    try:
-        yield lambda: any(_differs(*each) for each in values)
-        if len(layer._losses) > losses:
+def _checked(layer: keras.layers.Layer, arguments: CallArguments) -> Functional:
+    """The layer as a model that computes the same."""
+    with unchanged(layer) as changed:
+        weights = [id(weight) for weight in layer.variables]
+        layer._losses.clear()
+        traced = _traced(layer, arguments, training=None)
+        if [id(weight) for weight in layer.variables] != weights:
+            raise _NotBuilt("it creates weights when it is called")
+        _check_arguments(traced)
+        _check_outputs(layer, arguments, traced)
+        if layer._losses:
             raise CanNotOpen("it adds a loss of its own")
-    finally:
-        del layer._losses[losses:]
-        vars(layer).update(attributes)
-        for weight, value in values:
-            if _differs(weight, value):
-                weight.assign(value)
-        for each, inbound, outbound in counts:
-            del each._inbound_nodes[inbound:], each._outbound_nodes[outbound:]
-
-
-def _value(weight: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(weight))
-
-
-def _differs(weight: keras.Variable, value: np.ndarray) -> bool:
-    return _value(weight).tobytes() != value.tobytes()
+        if changed():
+            raise CanNotOpen("it changes its weights when it is called")
+    return traced
 
 
 def _input(spec: Spec) -> keras.KerasTensor:
@@ -209,10 +221,11 @@ def _traced(layer: keras.layers.Layer, arguments: CallArguments, training: bool 
     attributes = dict(vars(layer))
     try:
         _replace_weights(layer, inputs[0])
-        with _at_any_shape(layer):
+        with _at_any_shape(layer), _Reads() as reads:
             outputs = layer.call(*args, **kwargs)
     finally:
         vars(layer).update(attributes)
+    reads.check()
     if not all(backend.is_keras_tensor(output) for output in tree.flatten(outputs)):
         raise CanNotOpen("its outputs do not follow from its inputs alone")
     (structure, *others), _ = arguments.filled(inputs)
@@ -234,37 +247,91 @@ def _at_any_shape(layer: keras.layers.Layer) -> Iterator[None]:
             tensor._shape = shape
 
 
+class _Reads(keras.StatelessScope):
+    """Notes which weights are read by their values: layers that are called on Keras tensors read none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: list[str] = []
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        self._names.append(variable.name)
+        return super().get_current_value(variable)
+
+    def check(self) -> None:
+        if self._names:
+            raise CanNotOpen(_computes_with(self._names[0]))
+
+
+def _computes_with(name: str) -> str:
+    return f"it computes with the weight '{name}' itself, not by a layer"
+
+
 def _replace_weights(layer: keras.layers.Layer, like: Any) -> None:
     """Put tensors in the place of the layer's own weights, which no layer in it holds."""
-    own = {id(weight) for weight in (*layer._trainable_variables, *layer._non_trainable_variables)}
+    names = Counter(each.name for each in layer._flatten_layers(include_self=False))
+    tensors = {}
+    for weight in (*layer._trainable_variables, *layer._non_trainable_variables):
+        names[weight.name] += 1
+        name = weight.name if names[weight.name] == 1 else f"{weight.name}_{names[weight.name]}"
+        tensors[id(weight)] = WeightTensor.of(weight, layer, name)(like)
     for name, value in list(vars(layer).items()):
-        if id(value) in own:
-            vars(layer)[name] = WeightTensor.of(value, layer.dtype_policy)(like)
+        if name not in _VARIABLES:
+            vars(layer)[name] = _replaced(value, tensors)
+
+
+def _replaced(value: Any, tensors: dict[int, Any]) -> Any:
+    """A value with tensors in the place of weights, those in lists and dictionaries too; itself where it has none."""
+    if isinstance(value, (list, tuple, dict)):
+        keys = value if isinstance(value, dict) else range(len(value))
+        entries = {key: _replaced(value[key], tensors) for key in keys}
+        if all(entries[key] is value[key] for key in keys):
+            return value
+        return entries if isinstance(value, dict) else list(entries.values())
+    return tensors.get(id(value), value)
 
 
 def _kinds(layer: keras.layers.Layer, arguments: CallArguments) -> list[str] | None:
-    """What it calls in training; None where that can not be traced."""
+    """What it calls in training; None where that can not be traced, or where it is called as at inference."""
     try:
-        return _sequence(_traced(layer, arguments, training=True))
+        traced = _traced(layer, arguments, training=True)
     except Exception:  # random numbers, moving averages ...: not what is computed at inference
         return None
+    return None if any(map(_is_frozen, nodes_in_order(traced))) else _sequence(traced)
+
+
+def _is_frozen(node: KerasNode) -> bool:
+    """Whether a call states that it is none in training; Keras writes down a default that is not None as well."""
+    if node.arguments.kwargs.get("training") is not False:
+        return False
+    return inspect.signature(node.operation.call).parameters["training"].default is None
 
 
 def _sequence(traced: Functional) -> list[str]:
     return [f"{type(node.operation).__module__}.{type(node.operation).__name__}" for node in nodes_in_order(traced)]
 
 
-def _check_arguments(layer: keras.layers.Layer, traced: Functional) -> None:
-    """Weights are those of layers, and arrays are small."""
+def _check_arguments(traced: Functional) -> None:
+    """What is not a tensor can be written into a configuration: numbers, text, small arrays."""
     for node in nodes_in_order(traced):
         for value in tree.flatten((node.arguments.args, node.arguments.kwargs)):
-            if not backend.is_keras_tensor(value) and math.prod(getattr(value, "shape", ())) > MOST_CONSTANTS:
+            if isinstance(value, keras.Variable):
+                raise CanNotOpen(_computes_with(value.name))
+            if backend.is_keras_tensor(value) or isinstance(value, _WRITTEN):
+                continue
+            if not hasattr(value, "__array__") or isinstance(value, tf.Variable):
+                raise CanNotOpen(f"its call passes a {type(value).__name__} to '{node.operation.name}'")
+            if math.prod(value.shape) > MOST_CONSTANTS:
                 raise CanNotOpen(f"its call holds an array of {math.prod(value.shape):,} numbers")
-    known = {id(weight) for weight in traced.weights}
-    for each in layer._flatten_layers():
-        for weight in each._trainable_variables:
-            if id(weight) not in known:
-                raise CanNotOpen(f"it computes with the weight '{weight.name}' itself, not by a layer")
+        if not isinstance(node.operation, keras.layers.Layer):
+            _check_written(node.operation)
+
+
+def _check_written(operation: Any) -> None:
+    try:
+        operation.get_config()
+    except NotImplementedError as error:
+        raise CanNotOpen(f"its call runs the operation '{operation.name}', which Keras can not save") from error
 
 
 def _check_outputs(layer: keras.layers.Layer, arguments: CallArguments, traced: Functional) -> None:
@@ -272,10 +339,8 @@ def _check_outputs(layer: keras.layers.Layer, arguments: CallArguments, traced: 
     is_open = any(None in spec.shape[1:] for spec in arguments.specs)
     for size in OPEN_SIZES if is_open else OPEN_SIZES[:1]:
         _check_size(traced, size)
-        tensors = [_random(spec, size) for spec in arguments.specs]
-        args, kwargs = arguments.filled(tensors)
         try:
-            expected = tree.flatten(layer(*args, **{**kwargs, "training": False}))
+            tensors, expected = _on_random(layer, arguments, size)
         except Exception as error:  # of a size that it does not work at
             failure = error
             continue
@@ -286,11 +351,24 @@ def _check_outputs(layer: keras.layers.Layer, arguments: CallArguments, traced: 
     raise failure
 
 
+def _on_random(layer: keras.layers.Layer, arguments: CallArguments, size: int) -> tuple[list[Any], list[Any]]:
+    """Random tensors for a call, and the layer's outputs on them."""
+    tensors = [_random(spec, size) for spec in arguments.specs]
+    args, kwargs = arguments.filled(tensors)
+    return tensors, tree.flatten(layer(*args, **{**kwargs, "training": False}))
+
+
 def _check_size(traced: Functional, size: int) -> None:
-    tensors = [tensor for node in nodes_in_order(traced) for tensor in node.outputs]
-    numbers = sum(BATCH * math.prod(size if axis is None else axis for axis in x.shape[1:]) for x in tensors)
+    numbers = sum(BATCH * math.prod(size if axis is None else axis for axis in x.shape[1:]) for x in _tensors(traced))
     if numbers > MOST_NUMBERS:
         raise CanNotOpen(f"its tensors hold {numbers:,} numbers, too many to compare its outputs")
+
+
+def _tensors(functional: Functional) -> Iterator[Any]:
+    """Of a model and of the models in it."""
+    for node in nodes_in_order(functional):
+        inside = functional_of(node.operation)
+        yield from node.outputs if inside is None else _tensors(inside)
 
 
 def _random(spec: Spec, size: int) -> Any:

@@ -8,6 +8,7 @@ import re
 import keras
 
 from octconvert.calibration.calibrate import Calibrated
+from octconvert.model.functional import layer_in_time
 from octconvert.model.graph import OPERATION, Call, CallGraph
 from octconvert.octave.names import HH, HL, LH
 from octconvert.options.rewriting import RewritingOptions
@@ -69,8 +70,9 @@ def unseen(graph: CallGraph, elementwise: tuple[str, ...] = ()) -> list[str]:
 
 
 def _why_unseen(graph: CallGraph, call: Call) -> str:
-    if id(call.operation) in graph.opened:
-        reason = graph.opened[id(call.operation)].reason
+    layer = layer_in_time(call.node) or call.operation
+    if id(layer) in graph.opened:
+        reason = graph.opened[id(layer)].reason
         return f"may contain convolutions, which can not be seen from outside; it stays as it is ({reason})"
     return "contains a convolution that stays as it is: no pair goes through it"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 from keras import tree
+from keras.src.models.functional import Functional
 
 from octconvert import loading
 from octconvert.costs.feasibility import runnable_graph
@@ -98,15 +99,13 @@ def _opened(loaded: loading.Loaded, input_shape: tuple[int, ...] | None) -> load
         InputError: its input shape is not known, or its ``call`` can not be traced.
     """
     model = loaded.model
-    if functional_of(model) is not None or isinstance(model, keras.Sequential):
+    if functional_of(model) is not None or type(model).call is keras.Sequential.call:
         return loaded
     label = f"model '{model.name}' is subclassed ({type(model).__name__})"
-    shapes = (None, *input_shape) if input_shape is not None else _built_for(model)
-    if shapes is None:
+    inputs = _inputs_of(model) if input_shape is None else keras.Input(input_shape)
+    if inputs is None:
         raise InputError(f"{label}, and its input shape is not known: give `input_shape` (rows, columns, channels)")
-    block = opened_model(
-        model, tree.map_shape_structure(lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes)
-    )
+    block = opened_model(model, inputs)
     if block.model is None:
         raise InputError(f"{label}: its calls can not be read ({block.reason}); rebuild it with the functional API")
     notes = carry_compilation(model, block.model, {})
@@ -115,10 +114,16 @@ def _opened(loaded: loading.Loaded, input_shape: tuple[int, ...] | None) -> load
     return replace(loaded, model=block.model, repairs=(*loaded.repairs, class_note, *lost))
 
 
-def _built_for(model: keras.Model) -> Any:
-    """The shape, or structure of shapes, that a model was called with; None where it was not, or with several."""
+def _inputs_of(model: Any) -> Any:
+    """The structure of Keras tensors that a model takes; None where it was not called, or in several ways."""
+    functional = model._functional if isinstance(model, keras.Sequential) else model
+    if isinstance(functional, Functional):  # with a ``call`` of its own
+        like = lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)  # noqa: E731
+        return tree.map_structure(like, functional._inputs_struct)
     shapes = getattr(model, "_build_shapes_dict", None) or {}
-    return next(iter(shapes.values())) if len(shapes) == 1 else None
+    if len(shapes) != 1:
+        return None
+    return tree.map_shape_structure(lambda shape: keras.Input(shape[1:]), next(iter(shapes.values())))
 
 
 def label_of(model_or_path: Any, model: Any) -> str:

@@ -18,7 +18,6 @@ from keras.src.models.functional import Functional
 from octconvert.model.call_arguments import tensors_read
 from octconvert.model.functional import nested_arguments
 from octconvert.model.graph import Shape
-from octconvert.model.opening import time_distributed_model
 from octconvert.octave.geometry import ceil_div, factors
 from octconvert.octave.split import ChannelSplit, Pair
 from octconvert.rewriting.context import RewriteContext
@@ -77,20 +76,24 @@ class NestedModels:
         block = self._context.graph.opened.get(id(operation))
         if block is None:
             return
-        kept = {id(weight) for weight in nested.weights}
+        own, kept = ({id(weight) for weight in each.weights} for each in (self._context.graph.model, nested))
         lost = [weight for weight in operation.weights if id(weight) not in kept]
-        self._context.record.parameter_changes["opened", id(operation)] = sum(math.prod(w.shape) for w in lost)
+        changes = self._context.record.parameter_changes
+        changes["opened", id(operation)] = sum(math.prod(weight.shape) for weight in lost)
+        for weight in nested.weights:
+            if id(weight) not in own:  # of a layer that Keras does not know of, as in an attribute of a plain object
+                changes["outside", id(weight)] = -math.prod(weight.shape)
         if lost or not block.trains_alike:
             self._context.note(
-                f"'{operation.name}' ({type(operation).__name__}) does more in training than at inference, and was "
-                "replaced by what it does at inference"
+                f"'{operation.name}' ({type(operation).__name__}) does other things in training than at inference, "
+                "and was replaced by what it does at inference"
             )
 
     def call_time_distributed(self, node: Any, path: Path, values: Values) -> list[Value]:
         """The rewritten model inside a `TimeDistributed`, in the same wrapper."""
         wrapper = node.operation
         if id(wrapper) not in self._timed:
-            inside = time_distributed_model(node)
+            inside = self._context.graph.in_time(node)
             assert inside is not None  # the graph was read from it
             model = self._build(wrapper.layer, inside, (*path, wrapper.name), plain_ends=True).model
             self._timed[id(wrapper)] = keras.layers.TimeDistributed(

@@ -16,7 +16,6 @@ from keras.src.models.functional import Functional
 from octconvert.errors import OctconvertError, RewriteError, first_line
 from octconvert.model.functional import functional_of, nodes_in_order
 from octconvert.model.graph import Call
-from octconvert.model.opening import time_distributed_model
 from octconvert.octave.split import Pair
 from octconvert.rewriting.context import RewriteContext, arguments
 from octconvert.rewriting.names import layer_name
@@ -80,7 +79,7 @@ class Walk:
             nested = self._context.graph.inside(node.operation)
             if nested is not None:
                 outputs = self._nested.call(node, nested, path, values)
-            elif time_distributed_model(node) is not None:
+            elif self._context.graph.in_time(node) is not None:
                 outputs = self._nested.call_time_distributed(node, path, values)
             else:
                 call = self._context.graph.lookup[path, id(node)]

@@ -44,7 +44,7 @@ class WeightMover:
             return
         self._restore_initializers(layer)
         for variable, value in zip(layer.weights, values, strict=True):
-            variable.assign(value)
+            variable.assign(_copied(value))
         finalize(layer)
 
     def assign(self, layer: keras.Layer, values: Mapping[str, np.ndarray | keras.Variable | None]) -> None:
@@ -55,4 +55,9 @@ class WeightMover:
         for name, value in values.items():
             variable = getattr(layer, name, None)
             if variable is not None and value is not None:
-                variable.assign(value)
+                variable.assign(_copied(value))
+
+
+def _copied(value: Any) -> np.ndarray:
+    """On JAX a variable shares the numbers of one that it is assigned; training would take them from the source."""
+    return np.array(keras.ops.convert_to_numpy(value))

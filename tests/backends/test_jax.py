@@ -48,6 +48,14 @@ def test_octave_1(alpha):
     assert_oracle(classifier(), alpha=alpha)
 
 
+def test_training_leaves_the_source_as_it_was():
+    """A training step on JAX takes the memory of the weights."""
+    source, x = classifier(), nets.images(8, 16)
+    expected, result = run(source, [x]), octconvert.convert(source, min_size=1, calibration=False)
+    result.model.fit(x, np.arange(8) % 5, verbose=0)
+    assert largest_difference(expected, run(source, [x])) == 0
+
+
 def test_all_steps_of_the_calibration_run(converted):
     steps = {step.name: step for step in converted[1].report.calibration.steps}
     assert {"select", "solve", "refine"} <= set(steps)
