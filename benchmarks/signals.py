@@ -1,9 +1,10 @@
-"""Accuracy and MACs of a converted network of signals (Conv1D), and of one of videos (Conv3D).
+"""Accuracy and MACs of a converted network of signals (Conv1D), a causal one, and one of videos (Conv3D).
 
-    python benchmarks/signals.py [signals] [videos] [--alpha 0.5] [--samples 256] [--budget SECONDS] [--keep FOLDER]
+    python benchmarks/signals.py [TASK ...] [--alpha 0.5] [--samples 256] [--budget SECONDS] [--keep FOLDER]
 
-Both networks are trained here, on data that are generated: signals of 512 steps in 1/f noise, whose class is the wave
-in them, and videos of 16x32x32, whose class is a glyph and the direction in which it moves. Then each is converted in
+The networks are trained here, on data that are generated. *signals*: 512 steps in 1/f noise, whose class is the wave in
+them. *pitches*: 128 steps in noise; a causal network (TCN) says at each step which of four pitches is on. *videos* of
+16x32x32, whose class is a glyph and the direction in which it moves. Then each is converted in
 three ways: weights moved alone, calibrated without data, and calibrated on some unlabelled samples. Accuracy is
 measured on samples that nothing was trained or fitted to. All seeds are fixed; ``--keep`` saves the trained networks
 for the next run.
@@ -35,7 +36,7 @@ GLYPHS = len(DRAWN)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", default=list(TASKS), help="signals, videos; default: both")
+    parser.add_argument("tasks", nargs="*", default=list(TASKS), help="signals, pitches, videos; default: all")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--samples", type=int, default=256, help="unlabelled samples to calibrate on")
     parser.add_argument("--budget", type=float, help="seconds of a calibration; default: octconvert's own")
@@ -68,7 +69,7 @@ def _measure(name: str, arguments: argparse.Namespace) -> None:
 
 
 def _accuracy(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> float:
-    return float((model.predict(inputs, batch_size=64, verbose=0).argmax(axis=1) == labels).mean())
+    return float((model.predict(inputs, batch_size=64, verbose=0).argmax(axis=-1) == labels).mean())
 
 
 def _trained(name: str, data: tuple, network, epochs: int, folder: Path | None) -> keras.Model:
@@ -140,6 +141,36 @@ def _normalized(x):
     return layers.ReLU()(layers.BatchNormalization()(x))
 
 
+# --- pitches --------------------------------------------------------------------------------------------------------
+
+STEPS, PERIODS = 128, (3.1, 5.0, 9.0, 17.0)
+
+
+def pitches(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, STEPS, 2), and at each step the number of the period that is on."""
+    rng = np.random.default_rng(seed)
+    x, labels = np.zeros((count, STEPS, 2)), np.zeros((count, STEPS), int)
+    for signal, classes in zip(x, labels, strict=True):
+        start = 0
+        while start < STEPS:
+            stop, label = min(start + rng.integers(20, 50), STEPS), rng.integers(len(PERIODS))
+            phase = 2 * np.pi * (np.arange(stop - start) / PERIODS[label] + rng.random())
+            signal[start:stop] = np.stack([np.sin(phase), rng.choice([-1, 1]) * np.cos(phase)], axis=1)
+            classes[start:stop], start = label, stop
+    return (x + 0.6 * rng.standard_normal(x.shape)).astype("float32"), labels
+
+
+def pitch_network() -> keras.Model:
+    inputs = x = keras.Input((STEPS, 2))
+    for dilation in (1, 2, 4, 8):
+        y = x
+        for _ in range(2):
+            y = _normalized(layers.Conv1D(32, 3, padding="causal", dilation_rate=dilation)(y))
+            y = layers.SpatialDropout1D(0.05)(y)
+        x = layers.ReLU()(layers.Add()([layers.Conv1D(32, 1)(x) if dilation == 1 else x, y]))
+    return keras.Model(inputs, layers.Conv1D(len(PERIODS), 1, activation="softmax")(x), name="pitches")
+
+
 # --- videos ---------------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +236,7 @@ def video_network() -> keras.Model:
 
 TASKS = {
     "signals": (signals, signal_network, (8_000, 10), 4_000),
+    "pitches": (pitches, pitch_network, (4_000, 10), 1_000),
     "videos": (videos, video_network, (2_000, 10), 1_600),
 }
 """Data, network, samples and epochs of its training, samples of the test."""
