@@ -168,8 +168,9 @@ def randomise(model):
 
 
 def measure_statistics(model) -> None:
-    """BatchNormalization's statistics are those of random samples."""
+    """BatchNormalization's statistics are those of random samples; channels that hardly vary are not made to."""
     import keras
+    import numpy as np
 
     from octconvert.model import examples
 
@@ -180,6 +181,8 @@ def measure_statistics(model) -> None:
     model(keras.tree.pack_sequence_as(model._inputs_struct, examples.example_inputs(model, batch=4)), training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        variance = np.array(keras.ops.convert_to_numpy(norm.moving_variance))
+        norm.moving_variance.assign(np.maximum(variance, 0.3 * variance.mean()))
 
 
 def summary(result) -> dict:
