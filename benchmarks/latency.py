@@ -1,8 +1,8 @@
 """Latency of converted models against their sources, all in their form for inference, on every runtime there is.
 
-    python benchmarks/latency.py [MODEL ...] [--ways pairs interiors] [--alpha 0.5] [--objective macs|latency]
-                                 [--batch 1] [--threads 2] [--rounds 15] [--runtime tf xla litert onnx openvino]
-                                 [--quantize int8] [--target-time 0.6]
+    python benchmarks/latency.py [MODEL ...] [--ways pairs interiors] [--alpha 0.5] [--octave 2] [--min-size 8]
+                                 [--objective macs|latency] [--batch 1] [--threads 2] [--rounds 15]
+                                 [--runtime tf xla litert onnx openvino] [--quantize int8] [--target-time 0.6]
 
 MODEL is a name in keras.applications; random weights, float32, 224x224. *Pairs* have ``--alpha`` everywhere;
 *interiors* are whole-low inside blocks and plain elsewhere; *timed*: alphas chosen for ``--target-time`` of the
@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=DEFAULT_MODELS)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS[:2])
     parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--octave", type=_octave, default=2, help="2, or 1,2,2: a factor for each axis")
+    parser.add_argument("--min-size", type=int, default=8)
     parser.add_argument("--objective", default="macs")
     parser.add_argument("--runtime", nargs="+", default=RUNTIMES)
     parser.add_argument("--quantize", choices=("int8", "float16", "dynamic"))
@@ -44,6 +46,11 @@ def main() -> None:
         for way in arguments.ways:
             print(f"| {name}, {way} | {' | '.join(cells[way])} |", flush=True)
         keras.backend.clear_session()
+
+
+def _octave(text: str) -> int | tuple[int, ...]:
+    factors = tuple(map(int, text.split(",")))
+    return factors if len(factors) > 1 else factors[0]
 
 
 def _cells(name: str, arguments) -> dict[str, list[str]]:
@@ -74,7 +81,7 @@ def _converted(name: str, source, way: str, arguments, runtime: str):
     timed = {"runtime": runtime, "threads": arguments.threads, "quantize": arguments.quantize}
     if way == "timed":
         return octconvert.convert(source, target_time=arguments.target_time, calibration_steps=(), **timed)
-    options = {"calibration": False}
+    options = {"calibration": False, "octave": arguments.octave, "min_size": arguments.min_size}
     if arguments.objective == "latency":
         options |= {"objective": "latency", **timed}
     if way == "interiors":
