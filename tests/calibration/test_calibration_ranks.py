@@ -91,6 +91,7 @@ def test_a_smaller_first_convolution_is_made_up_for(rank):
     assert error(model, alignment.model, x) < 0.01 * before
 
 
+@pytest.mark.quick("samples-3", "synthetic-1")
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("data", [True, False], ids=["samples", "synthetic"])
 def test_unseen_samples_come_nearer_to_the_source(rank, data):
@@ -109,6 +110,7 @@ def test_unseen_samples_come_nearer_to_the_source(rank, data):
     assert error(model, result.model, unseen) < share * error(model, sliced.model, unseen)
 
 
+@pytest.mark.quick("1")
 @pytest.mark.parametrize("rank", [1, 3])
 def test_alphas_are_chosen_for_a_target(rank):
     x, steps = smooth(rank, 64), ("select", "solve")
@@ -135,6 +137,7 @@ def test_channels_first():
         keras.config.set_image_data_format("channels_last")
 
 
+@pytest.mark.quick("1-(45,)")
 @pytest.mark.parametrize("rank, size", [(1, (45,)), (3, (7, 9, 10)), (1, (None,)), (3, (None, None, None))], ids=str)
 def test_odd_and_open_sizes(rank, size):
     model = residual(rank, size)

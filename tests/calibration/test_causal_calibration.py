@@ -77,6 +77,7 @@ def test_lost_detail_is_what_a_causal_cell_lacks():
     assert np.allclose(lost, x - np.repeat(pooled(x, 4), 4, axis=1), atol=1e-6)
 
 
+@pytest.mark.quick("samples")
 @pytest.mark.parametrize("data", [True, False], ids=["samples", "synthetic"])
 def test_a_causal_network(data):
     model = tcn(None if data else 48)
@@ -95,6 +96,7 @@ def test_a_causal_network(data):
     assert np.array_equal(before[:, :21], after[:, :21]) and not np.array_equal(before[:, 21:], after[:, 21:])
 
 
+@pytest.mark.long
 def test_a_factor_for_each_axis():
     model, x = residual(3), smooth(3, 64)
     options = dict(min_size=1, octave=(1, 2, 2))

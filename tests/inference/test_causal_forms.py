@@ -39,6 +39,7 @@ def converted(model, octave=2, **options):
     return octconvert.convert(model, octave=octave, min_size=1, calibration=False, **options).model
 
 
+@pytest.mark.quick("2-45")
 @pytest.mark.parametrize("octave, steps", [(2, 32), (2, 45), (4, 31), (4, 48)])
 def test_every_form_of_a_causal_model_predicts_the_same(octave, steps):
     model = converted(causal(steps), octave)

@@ -143,6 +143,7 @@ np.savez(sys.argv[3], *outputs)
 """
 
 
+@pytest.mark.quick("1")
 @pytest.mark.parametrize("rank", [1, 3])
 def test_it_loads_without_octconvert(rank, tmp_path):
     model, inputs = octave_model(rank, "odd"), example(octave_model(rank, "odd"))
