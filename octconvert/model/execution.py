@@ -6,12 +6,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from keras.src import backend
 
 from octconvert.errors import InputError, OctconvertError, one_line
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph
@@ -39,7 +41,7 @@ def _called(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             fails.
     """
     try:
-        with keras.StatelessScope():  # a layer that changes its weights, or adds a loss, even now must not keep that
+        with _nothing_is_kept():
             return call.operation(*args, **kwargs)
     except (OctconvertError, MemoryError):
         raise
@@ -49,6 +51,11 @@ def _called(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             raise InputError(f"layer '{call.name}' can not be run ({one_line(error)})") from error
         hint = "" if os.environ.get(ONEDNN) == "1" else f"; {ONEDNN}=1 in the environment brings more operations"
         raise InputError(f"TensorFlow can not run layer '{call.name}' here ({lacking[0]}){hint}") from error
+
+
+def _nothing_is_kept() -> AbstractContextManager[Any]:
+    """For layers that change their weights, or add a loss, at inference too; in a scope of Keras that holds anyway."""
+    return nullcontext() if backend.in_stateless_scope() else keras.StatelessScope()
 
 
 _LACKING = re.compile(r"The \w+ op currently only supports [^.\[]*|Current CPU implementations do not [^.\[]*")
