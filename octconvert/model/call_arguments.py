@@ -12,12 +12,14 @@ from keras import KerasTensor, tree
 from keras.ops import convert_to_numpy
 from keras.src.ops.node import Node as KerasNode
 
+from octconvert.octave.geometry import Shape, common_shape
+
 
 @dataclass(frozen=True)
 class Spec:
     """Shape (batch axis included; None where a size is open) and dtype of a tensor."""
 
-    shape: tuple[int | None, ...]
+    shape: Shape
     dtype: str
 
 
@@ -86,17 +88,12 @@ def common_arguments(calls: Sequence[CallArguments]) -> CallArguments | None:
         same = call.signature[0] == first.signature[0] and all(map(_alike, specs, call.specs))
         if not same or len(call.specs) != len(specs):
             return None
-        specs = tuple(map(_common, specs, call.specs))
+        specs = tuple(Spec(common_shape(a.shape, b.shape), a.dtype) for a, b in zip(specs, call.specs, strict=True))
     return replace(first, specs=specs)
 
 
 def _alike(first: Spec, second: Spec) -> bool:
     return first.dtype == second.dtype and len(first.shape) == len(second.shape)
-
-
-def _common(first: Spec, second: Spec) -> Spec:
-    shape = (a if a == b else None for a, b in zip(first.shape, second.shape, strict=True))
-    return Spec(tuple(shape), first.dtype)
 
 
 def tensors_read(node: KerasNode) -> list[KerasTensor]:

@@ -12,6 +12,7 @@ from keras import tree
 from octconvert.errors import InputError, first_line
 from octconvert.layers.reading import SizeTensor, held_size
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph, Shape
+from octconvert.octave.geometry import common_shape
 
 ASSUMED_SIZES = (224, 256, 299, 331, 512)
 """Rows and columns taken where the model leaves them open: the first at which it works."""
@@ -26,7 +27,7 @@ def with_input_shapes(graph: CallGraph, shapes: Iterable[Sequence[int | None]]) 
     common: dict[Any, Shape] = {}
     boundaries = [(call.key, tuple(sized[call.inputs[0]].shape)) for call in graph.calls if call.kind == BOUNDARY]
     for key, shape in boundaries:
-        common[key] = _common(common.get(key, shape), shape)
+        common[key] = common_shape(common.get(key, shape), shape)
     agreed = all(common[key] == shape for key, shape in boundaries)
     built = sized if agreed else _propagate(graph, shapes, common)
     tensors = (
@@ -34,10 +35,6 @@ def with_input_shapes(graph: CallGraph, shapes: Iterable[Sequence[int | None]]) 
         for tensor, at_call, inside in zip(graph.tensors, sized, built, strict=True)
     )
     return replace(graph, tensors=tuple(tensors))
-
-
-def _common(first: Shape, second: Shape) -> Shape:
-    return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
 
 
 def _propagate(
@@ -63,7 +60,7 @@ def _bounded(tensor: keras.KerasTensor, boundary: Shape | None) -> keras.KerasTe
     """The tensor as a nested model knows it whose calls agree in ``boundary``; None where they agree in all."""
     if boundary is None:
         return tensor
-    return keras.KerasTensor(_common(tuple(tensor.shape), boundary), dtype=tensor.dtype)
+    return keras.KerasTensor(common_shape(tuple(tensor.shape), boundary), dtype=tensor.dtype)
 
 
 def sample_sizes(graph: CallGraph) -> tuple[int, ...]:

@@ -46,6 +46,11 @@ def normal_octave(octave: Octave) -> Octave:
     return octave if isinstance(octave, int) or len(set(octave)) > 1 else octave[0]
 
 
+def common_shape(first: Shape, second: Shape) -> Shape:
+    """The sizes in which two shapes of as many axes agree; None for others."""
+    return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+
+
 def ceil_div(a: Size, b: int) -> Any:
     """``ceil(a / b)`` for integers and for integer tensors."""
     return -(-a // b)

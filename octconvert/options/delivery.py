@@ -28,6 +28,11 @@ class DeliveryOptions(EvaluationOptions):
     verify: str = option("quick", "how thoroughly the result is checked: 'quick', or 'deep'")
     strict: bool = option(False, "raise an error where no convolution can be converted")
 
+    @property
+    def is_hdf5(self) -> bool:
+        """Whether the file that is written is one of HDF5, which holds no operations that are not layers."""
+        return self.output is not None and Path(self.output).suffix.lower() != ".keras"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.verify not in VERIFY:

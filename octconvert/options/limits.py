@@ -65,7 +65,7 @@ def one_of(names: Sequence[str], name: str, option: str) -> str:
 
 
 def octave(value: Any) -> int | tuple[int, ...]:
-    """``value`` as an int, or as a tuple of them where they differ: powers of two in the range of octaves.
+    """``value`` as an int, or as a tuple of them, where it is a power of two in the range of octaves or several.
 
     Raises:
         UsageError: it is not.
@@ -76,7 +76,7 @@ def octave(value: Any) -> int | tuple[int, ...]:
         raise UsageError(
             f"`octave` must be a power of two (1, 2, 4 ... {most}), or one for each axis, received {shown(value)}"
         )
-    return int(factors[0]) if len(set(factors)) == 1 else tuple(map(int, factors))
+    return tuple(map(int, factors)) if isinstance(value, (tuple, list)) else int(value)
 
 
 def _is_octave(value: Any) -> bool:

@@ -146,10 +146,9 @@ def _delivered(
 
 
 def _forms(request: ConversionRequest, runtime: str) -> Forms:
-    """Of the model that is saved: HDF5 holds no operations that are not layers."""
-    forms, output = forms_for(runtime, request.deployment.quantize), request.delivery.output
-    is_hdf5 = output is not None and Path(output).suffix.lower() != ".keras"
-    return replace(forms, reshaping="layer", transposing="layer") if is_hdf5 else forms
+    """Of the model that is saved."""
+    forms = forms_for(runtime, request.deployment.quantize)
+    return replace(forms, reshaping="layer", transposing="layer") if request.delivery.is_hdf5 else forms
 
 
 def _measured(source: Source, delivered: Delivered, timing: BenchSettings, progress: Progress) -> Bench:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from octconvert.calibration.calibrate import prepared_plan
@@ -51,18 +50,17 @@ def read_and_plan(model_or_path: Any, request: ConversionRequest, progress: Prog
         InputError: the model can not be read, or one run of it does not fit into the memory.
         UsageError: the plan can not be read, or does not fit the model; so does ``input_shape``.
     """
-    plan, options = _given(request.plan), request.rewriting
+    plan = _given(request.plan)
     progress("read", 0, 1)
-    named = options.elementwise if plan is None and options is not None else getattr(plan, "elementwise", ())
-    output = request.delivery.output
-    closed = Closed(tuple(named), output is not None and Path(output).suffix.lower() != ".keras")
+    chosen = request.rewriting if plan is None else plan
+    assert chosen is not None  # one of them there is
+    closed = Closed(tuple(chosen.elementwise), request.delivery.is_hdf5)
     source = read_source(model_or_path, request.loading, closed)
     progress("plan", 0, 1)
-    if plan is None:
-        assert options is not None  # one of them there is
-        return source, Planned.from_options(source.graph, options)
-    path = (str(request.plan),) if plan is not request.plan else ()
-    return source, Planned.from_plan(source.graph, plan, *path)
+    if not isinstance(chosen, Plan):
+        return source, Planned.from_options(source.graph, chosen)
+    path = (str(request.plan),) if chosen is not request.plan else ()
+    return source, Planned.from_plan(source.graph, chosen, *path)
 
 
 def _given(plan: Any) -> Plan | None:

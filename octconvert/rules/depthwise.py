@@ -39,12 +39,13 @@ _ARGUMENTS = [
     "dtype",
     "trainable",
 ]
-_SOURCE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _BY_RANK: dict[int, type[OctaveDepthwiseConv]] = {
     1: OctaveDepthwiseConv1D,
     2: OctaveDepthwiseConv2D,
     3: OctaveDepthwiseConv3D,
 }
+_BUILT_IN = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
+_SOURCE = tuple(_BUILT_IN.values())
 _KINDS = ("initializer", "regularizer", "constraint")
 
 
@@ -191,7 +192,7 @@ def _plain(call: Call, value: KerasTensor, build: Build, config: Config, kernel:
     def fill(layer: Layer) -> None:
         build.set_weights(layer, [build.tuned(call, "depthwise").get("kernel", kernel)])
 
-    layer_class = layers.DepthwiseConv1D if build.graph.rank == 1 else layers.DepthwiseConv2D
+    layer_class = _BUILT_IN[build.graph.rank]
     return build.filled(call, "depthwise", lambda: build.make(layer_class, config), fill)(value)
 
 
@@ -234,7 +235,7 @@ def _portable_path(
     """The depthwise convolution of one map; ``weights``: kernel, and bias or None."""
     config = {**config, "name": config["name"] + suffix}
     kernel, bias = weights
-    layer_class = layers.DepthwiseConv1D if build.graph.rank == 1 else layers.DepthwiseConv2D
+    layer_class = _BUILT_IN[build.graph.rank]
 
     def fill(layer: Layer) -> None:
         build.set_weights(layer, [kernel] if bias is None else [kernel, bias])
