@@ -154,15 +154,7 @@ def _for_all(calls: list[CallArguments], layer: keras.layers.Layer) -> Opened:
 
 
 def opened_model(model: keras.Model, inputs: Any) -> Opened:
-    """A subclassed model, opened; ``inputs``: the structure of Keras tensors that it is called with.
-
-    One that was never called gets its weights first.
-    """
-    if not model.built:
-        try:
-            model(inputs)
-        except Exception as error:
-            return Opened(None, f"its call does not run on Keras tensors: {first_line(error)}")
+    """A subclassed model, opened; ``inputs``: the structure of Keras tensors that it is called with."""
     return _once(model, CallArguments.of((inputs,), {}))
 
 
