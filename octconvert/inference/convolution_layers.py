@@ -45,7 +45,8 @@ def _layer(
     """The layer of a step, which steps that do the same share."""
 
     def fill(layer: Any) -> None:
-        layer.set_weights([step.kernel] if step.bias is None else [step.kernel, step.bias])
+        kernel = step.kernel.reshape(layer.weights[0].shape)  # of volumes: a depthwise kernel as one of groups
+        layer.set_weights([kernel] if step.bias is None else [kernel, step.bias])
 
     def make() -> Any:
         return _convolution_layer(emitter, step, activation, emitter.name(node.name))
@@ -74,8 +75,9 @@ def _with_own_padding(
 def _convolution_layer(
     emitter: Emitter, step: p.ConvolutionStep, activation: Activation, name: str | None = None
 ) -> Any:
-    shape = step.kernel.shape
-    drawn = "depthwise_initializer" if step.kind == DEPTHWISE else "kernel_initializer"
+    shape, rank = step.kernel.shape, len(step.strides)
+    depthwise = step.kind == DEPTHWISE and rank < 3  # Keras has no such layer of volumes
+    drawn = "depthwise_initializer" if depthwise else "kernel_initializer"
     shared = {"activation": activation, "use_bias": step.bias is not None, "dtype": step.policy, "name": name}
     shared[drawn] = "zeros"  # the kernel is known; random numbers for a large one take a second
     if step.kind == DENSE:
@@ -86,12 +88,12 @@ def _convolution_layer(
         "dilation_rate": step.dilation,
         "data_format": emitter.data_format,
     }
-    rank = len(step.strides)
-    if step.kind == DEPTHWISE:
+    if depthwise:
         return of_rank("DepthwiseConv", rank)(step.window, depth_multiplier=shape[-1], **shared)
     if step.kind == TRANSPOSED:
         return of_rank("Conv", rank, "Transpose")(shape[-2], step.window, **shared, **dict(step.more))
-    return of_rank("Conv", rank)(shape[-1], step.window, groups=step.groups, **shared)
+    groups = shape[-2] if step.kind == DEPTHWISE else step.groups
+    return of_rank("Conv", rank)(step.outputs, step.window, groups=groups, **shared)
 
 
 def of_rank(kind: str, rank: int, suffix: str = "") -> type:

@@ -11,6 +11,8 @@ import contextlib
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import weakref
@@ -26,6 +28,16 @@ Listener = Callable[[str, list[str]], None]
 _registered: dict[Path, int] = {}
 """Path -> the process that it belongs to: a fork of it must not remove anything."""
 _listeners: list[Listener] = []
+_REMOVE = """
+import contextlib, os, shutil, sys, time
+parent, *paths = sys.argv[1:]
+while os.getppid() == int(parent):
+    time.sleep(0.01)
+for path in paths:
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+"""
 renaming = threading.RLock()
 """Locked during renames: `remove_all` of another thread waits for them, and none begins afterwards."""
 
@@ -127,6 +139,18 @@ def remove_all() -> None:
     renaming.acquire()
     for path in list(_registered):
         _discard(path)
+
+
+def remove_all_at_end() -> None:
+    """The same where other threads still write: a process of its own removes once more when this one has ended.
+
+    They may create a file, or fill a directory, between its removal and the end.
+    """
+    renaming.acquire()
+    paths = [str(path) for path in _registered]
+    with contextlib.suppress(OSError):  # no process can be started, or Python has gone
+        subprocess.Popen([sys.executable, "-I", "-c", _REMOVE, str(os.getpid()), *paths], stdin=subprocess.DEVNULL)
+    remove_all()
 
 
 def listen(listener: Listener) -> None:

@@ -102,6 +102,18 @@ def test_whole_low_tensors(rank):
     assert_built_in(deployed)
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_group_for_each_channel(rank):
+    """Keras has no depthwise convolution of volumes: it stays one of groups."""
+    inputs = Input((*SIZES[rank, "odd"], 4))
+    x = of(rank, "Conv#")(8, 3, padding="same", activation="relu")(inputs)
+    x = of(rank, "Conv#")(16, 3, padding="same", groups=8)(x)
+    model = randomise(Model(inputs, of(rank, "Conv#")(4, 3, padding="same")(layers.BatchNormalization()(x))))
+    halved = octconvert.convert(model, 0.5, min_size=1, calibration=False).model
+    for forms in KINDS[rank]:
+        assert_same(halved, octconvert.for_inference(halved, forms=forms))
+
+
 def test_signals_become_images_where_the_model_begins_and_ends_alone():
     deployed = octconvert.for_inference(octave_model(1, "even"), "litert")
     ranks = {len(layer.output.shape) for layer in deployed.layers if "Conv" in type(layer).__name__}

@@ -1,6 +1,9 @@
 """What is temporary goes, however its block ends; renames are all done or none."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,33 @@ def test_a_fork_removes_nothing_of_its_parent(tmp_path):
             os._exit(0)
         os.waitpid(child, 0)
         assert path.exists()
+
+
+_FILLS = """
+import contextlib, itertools, os, pathlib, sys, threading
+from octconvert.system import temporaries
+folder = pathlib.Path(sys.argv[1])
+def fill():
+    for number in itertools.count():
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(exist_ok=True)
+            (folder / str(number)).touch()
+with temporaries.temporary(folder):
+    threading.Thread(target=fill, daemon=True).start()
+    while not folder.exists():
+        pass
+    temporaries.remove_all_at_end()
+    os._exit(3)
+"""
+
+
+def test_what_another_thread_writes_until_the_end_goes_too(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", _FILLS, str(tmp_path / "folder")], timeout=60)
+    assert ended.returncode == 3
+    deadline = time.monotonic() + 60
+    while (tmp_path / "folder").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert list(tmp_path.iterdir()) == []
 
 
 def _pair(folder):

@@ -122,7 +122,7 @@ def _end_with_parent(orders: int) -> None:
     def wait() -> None:
         while os.read(orders, 1):
             pass
-        temporaries.remove_all()
+        temporaries.remove_all_at_end()
         os._exit(FAILED)
 
     threading.Thread(target=wait, daemon=True).start()

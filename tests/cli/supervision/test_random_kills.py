@@ -119,9 +119,9 @@ def test_a_target_is_whole_whenever_the_program_is_killed(models, tmp_path, job)
         time.sleep(seconds * chance.choice([chance.uniform(0, 1), chance.uniform(0.7, 1.05)]))
         name, whom = kill(run, chance)
 
+        if (name, whom) != ("KILL", "both"):
+            wait_for(lambda folder=folder: names(folder) - names(models) <= written and left_behind(folder) == [])
         there = names(folder) - names(models)
         if force or there & written:
             output, possible = job.predict(folder, images), ["after", *(["before"] if force else [])]
             assert any(np.allclose(output, outputs[model], atol=1e-4) for model in possible)
-        if (name, whom) != ("KILL", "both"):
-            assert there - written == set() and left_behind(folder) == [], (name, whom)
