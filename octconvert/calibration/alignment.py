@@ -58,7 +58,7 @@ class Alignment:
         layout: the plan the conversion follows.
         source, converted: the two graphs.
         model: the converted model.
-        causal: whether its low cells are causal ones (`octconvert.octave.geometry`).
+        causal: whether low cells of its signals are causal ones (`octconvert.octave.geometry`).
         counterparts: number of a source tensor -> its `Counterpart`; missing where there is none (padding that is
             still to be applied).
     """
@@ -131,7 +131,7 @@ class Alignment:
 
     def pooled(self, x: BackendTensor, octave: Octave) -> BackendTensor:
         """A map as the low maps of the converted model hold it."""
-        return pool_octave(x, octave, self.source.data_format, self.causal)
+        return pool_octave(x, octave, self.source.data_format, self.causal and len(x.shape) == 3)
 
     def block_means(self, x: BackendTensor, octave: Octave) -> BackendTensor:
         """A map as one that is upsampled from low cells can hold it: causal cells too stand for the positions *from*

@@ -166,7 +166,7 @@ def _add_errors(alignment: Alignment, batch: list[np.ndarray], sums: dict[int, n
         split = alignment.counterparts[tensor].split
         cells = [1] if split is None else [part.cell for part in split.parts]
         for part, number, cell in zip(alignment.parts(value, split), numbers[tensor], cells, strict=True):
-            sums[tensor] += math.prod(factors(cell, alignment.source.rank)) * _sums(part, held[number])
+            sums[tensor] += math.prod(factors(cell, len(value.shape) - 2)) * _sums(part, held[number])
             left[number] -= 1
             if not left[number]:
                 del held[number]

@@ -168,7 +168,8 @@ def refine(
     )
     # Layers that the user has frozen are fitted as well: they have to compensate for errors before them.
     with overridden(alignment.model._flatten_layers(), "trainable", lambda trainable: True), safe_gradients():
-        axes = alignment.source.spatial_axes if supply.images and len(samples.arrays) == 1 else None
+        alone = supply.images and len(samples.arrays) == 1
+        axes = alignment.source.spatial_axes_of(samples.arrays[0].shape) if alone else None
         data = WholeBatches(samples, training.batch, seed, axes)
         return _fitted(model, data, training.steps, rate, pace, progress)
 

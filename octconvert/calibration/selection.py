@@ -123,17 +123,17 @@ def _moments(rows: list[BackendTensor], rng: np.random.Generator, full: bool) ->
 
 
 def lost_detail(x: BackendTensor, octave: Octave, graph: CallGraph, causal: bool = False) -> BackendTensor:
-    """A map less the same map pooled to the low resolution (to causal cells?) and upsampled again, float32."""
+    """A map less the same map pooled to the low resolution (signals to causal cells?) and upsampled again, float32."""
     data_format = graph.data_format
     x = ops.cast(x, "float32")
-    low = pool_octave(x, octave, data_format, causal)
+    low = pool_octave(x, octave, data_format, causal and len(x.shape) == 3)
     return x - upsample_to(low, octave, sizes(x, data_format), data_format)
 
 
 def _rows(x: BackendTensor, graph: CallGraph) -> BackendTensor:
     """(positions, channels), float32."""
     x = ops.cast(x, "float32")
-    if graph.channel_axis == 1:
+    if graph.data_format == "channels_first":
         x = ops.moveaxis(x, 1, -1)
     return ops.reshape(x, (-1, x.shape[-1]))
 

@@ -112,8 +112,9 @@ class _Projection:
     def squares(self, slopes: Sequence[BackendTensor], values: Mapping[int, BackendTensor]) -> list[BackendTensor]:
         """For each place: the squared changes by channel, summed over the samples."""
         details = [lost_detail(values[number], self.octave, self.graph, self.causal) for number in self.places]
-        pairs, axes = zip(slopes, details, strict=True), self.graph.spatial_axes
-        changes = [ops.sum(ops.cast(slope, "float32") * detail, axis=axes) for slope, detail in pairs]
+        axes = [self.graph.spatial_axes_of(detail.shape) for detail in details]
+        triples = zip(slopes, details, axes, strict=True)
+        changes = [ops.sum(ops.cast(slope, "float32") * detail, axis=own) for slope, detail, own in triples]
         return [ops.sum(ops.square(change), axis=0) for change in changes]
 
 

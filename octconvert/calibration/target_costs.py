@@ -70,25 +70,27 @@ class MacCosts:
     option, unit, has_overheads = "target_macs", "the MACs", False
 
     def __init__(self, layout: Layout, sized: CallGraph, octave: Octave):
-        self._layout, self._cell = layout, 1.0 / math.prod(factors(octave, layout.graph.rank))
+        self._layout, self._octave = layout, octave
         self._places, self._runs, self._weights = _channel_runs(layout)
         self._set_costs(sized)
 
     def _set_costs(self, sized: CallGraph) -> None:
-        """The calls whose MACs depend on the alphas: MACs, shares of the groups in input and output, and the kind."""
-        macs, ends, fixed = call_macs(sized), list[tuple[int, np.ndarray, np.ndarray, bool]](), 0
+        """The calls whose MACs depend on the alphas: MACs, shares of the groups in input and output, kind, cells."""
+        macs, ends, fixed = call_macs(sized), list[tuple[int, np.ndarray, np.ndarray, bool, float]](), 0
         for index, value in macs.items():
             call, trace = self._layout.graph.calls[index], self._layout.traces.get(index)
             read = call.inputs[0] if trace is not None and trace.reads else None
             shares = [group_shares(self._layout, number) for number in (read, call.outputs[0])]
-            if not sized.is_map(sized.tensors[call.outputs[0]].shape) or not any(map(any, shares)):
+            shape = sized.tensors[call.outputs[0]].shape
+            if not sized.is_map(shape) or not any(map(any, shares)):
                 fixed += value
             else:
                 produced = any(p.call.key == call.key for g, _ in self._layout.groups for p in g.producers)
-                ends.append((value, shares[0], shares[1], produced))
+                cells = 1.0 / math.prod(factors(self._octave, len(shape) - 2))
+                ends.append((value, shares[0], shares[1], produced, cells))
         empty = np.zeros((0, len(self._layout.groups)))
         self._fixed, self._total = fixed, sum(macs.values())
-        self._macs, self._mixes = (np.array([end[i] for end in ends]) for i in (0, 3))
+        self._macs, self._mixes, self._cells = (np.array([end[i] for end in ends]) for i in (0, 3, 4))
         self._reads, self._writes = (np.stack([end[i] for end in ends]) if ends else empty for i in (1, 2))
 
     def share(self, alphas: np.ndarray) -> float:
@@ -96,7 +98,7 @@ class MacCosts:
         alphas = self._whole_channels(alphas)
         read, written = self._reads @ alphas, self._writes @ alphas
         low = np.where(self._mixes, read + written - read * written, np.maximum(read, written))
-        return float(self._fixed + (self._macs * (1 - low * (1 - self._cell))).sum()) / self._total
+        return float(self._fixed + (self._macs * (1 - low * (1 - self._cells))).sum()) / self._total
 
     def _whole_channels(self, alphas: np.ndarray) -> np.ndarray:
         """The share of low channels that each group really has."""

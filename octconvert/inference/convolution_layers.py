@@ -64,7 +64,7 @@ def _with_own_padding(
     if step.padding != "valid" or step.kind not in (CONV, DEPTHWISE):
         return step, inputs
     source = emitter.tensors[before.inputs[0]]
-    sizes = [source.shape[axis] for axis in emitter.spatial_axes]
+    sizes = [source.shape[axis] for axis in emitter.spatial_axes_of(source)]
     windows = zip(sizes, step.window, step.strides, step.dilation, strict=True)
     same = tuple(None if window[0] is None else same_padding(*window) for window in windows)
     if same != before.step.pads:

@@ -13,7 +13,7 @@ from octconvert.rules.traits import CONV, DENSE, DEPTHWISE, TRANSPOSED, Convolut
 
 def convolved(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Traits) -> list[OrderedNode] | None:
     """The stages of a layer, and its activation; None for windows that do not move over the positions of maps."""
-    if traits.adapted or not all(stage.kind == DENSE or stage.rank == draft.graph.rank for stage in traits.stages):
+    if traits.adapted or not all(stage.kind == DENSE or stage.rank in draft.graph.ranks for stage in traits.stages):
         return None
     if any(stage.kind != DENSE for stage in traits.stages) and not _is_standard(draft, call, traits):
         return None

@@ -34,7 +34,7 @@ class Draft:
     """
 
     def __init__(self, graph: CallGraph):
-        self.graph, self.program = graph, Program(graph.rank)
+        self.graph, self.program = graph, Program(graph.ranks)
 
     def add(self, step: Step, nodes: Iterable[Node], call: Call, suffix: str = "") -> Node:
         """A node named after the call."""

@@ -34,7 +34,7 @@ def emitted(program: p.Program, graph: CallGraph, forms: Forms) -> keras.Model:
 class Emitter:
     def __init__(self, program: p.Program, graph: CallGraph, forms: Forms):
         self.program, self.graph, self.forms = program, graph, forms
-        self.data_format, self.rank = graph.data_format, program.rank
+        self.data_format, self.ranks = graph.data_format, program.ranks
         self.uses = program.uses()
         self.tensors: dict[p.Node, Any] = {}
         self._layers: dict[Any, Any] = {}
@@ -50,14 +50,14 @@ class Emitter:
         activated = (node.inputs[0] for node in self.program.live() if isinstance(node.step, p.ActivationStep))
         return {node for node in activated if self.uses[node] == 1 and isinstance(node.step, p.ConvolutionStep)}
 
-    @property
-    def spatial_axes(self) -> tuple[int, ...]:
-        """Of maps."""
-        return spatial_axes(self.data_format, self.rank)
+    def spatial_axes_of(self, x: KerasTensor) -> tuple[int, ...]:
+        """Of a map."""
+        return spatial_axes(self.data_format, len(x.shape) - 2)
 
     def axis_of_channels(self, x: KerasTensor) -> int:
         """Of a map; the last axis of any other tensor."""
-        return channel_axis(self.data_format, self.rank) if len(x.shape) == self.rank + 2 else -1
+        rank = len(x.shape) - 2
+        return channel_axis(self.data_format, rank) if rank in self.ranks else -1
 
     def model(self) -> keras.Model:
         functional = functional_of(self.graph.model)
@@ -182,13 +182,13 @@ def _addition(emitter: Emitter, node: p.Node, step: p.AdditionStep, inputs: Inpu
 
 def _image(emitter: Emitter, node: p.Node, step: p.ImageStep, inputs: Inputs) -> KerasTensor:
     shape = list(inputs[0].shape)
-    shape.insert(emitter.spatial_axes[0], 1)
+    shape.insert(emitter.spatial_axes_of(inputs[0])[0], 1)
     return reshaped(emitter, inputs[0], shape[1:], node.name, inputs[0].dtype)
 
 
 def _signal(emitter: Emitter, node: p.Node, step: p.SignalStep, inputs: Inputs) -> KerasTensor:
     shape = list(inputs[0].shape)
-    del shape[emitter.spatial_axes[0]]
+    del shape[emitter.spatial_axes_of(inputs[0])[0]]
     return reshaped(emitter, inputs[0], shape[1:], node.name, inputs[0].dtype)
 
 

@@ -106,10 +106,10 @@ def inference_form(
         *_notes(kept_scalings(program), "a normalisation layer", "normalisation layers"),
     ]
     program = whole_images(strided_pools(late_upsampling(program)), _input_sizes(graph))
-    if forms.transposing == "subpixel" and graph.data_format == "channels_last" and graph.rank == 2:
+    if forms.transposing == "subpixel" and graph.data_format == "channels_last":
         program = subpixel(program)
     program = _JOINED[forms.paths](joined_pools(program))
-    if graph.rank == 1 and _are_images(graph, forms):
+    if graph.ranks == (1,) and _are_images(graph, forms):
         program = as_images(program, graph)
     return InferenceForm(_emitted(program, graph, forms, in_float32), tuple(notes))
 

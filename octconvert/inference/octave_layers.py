@@ -146,7 +146,7 @@ def merged(draft: Draft, call: Call, inputs: Sequence[OrderedNode], traits: Trai
     if sizes is None:
         return None
     *highs, low = (draft.plain(tensor) for tensor in maps_of(draft, call, inputs))
-    times = factors(merge.octave, graph.rank)
+    times = factors(merge.octave, len(sizes))
     if max(times) > 1:
         low = draft.add(UpsamplingStep(policy_of(call), times, sizes), [low], call, "-up")
     joined = draft.add(JoiningStep(policy_of(call)), [*highs, low], call) if highs else low

@@ -32,9 +32,10 @@ class PairMaps:
 
     def __init__(self, draft: Draft, call: Call, inputs: Sequence[OrderedNode]):
         self._draft, self._call, self._layer = draft, call, call.operation
-        sizes, self._rank = _sizes(draft, call), draft.graph.rank
+        sizes = _sizes(draft, call)
         is_standard = self._layer.data_format == draft.graph.data_format
-        self.known = None not in sizes and is_standard and len(sizes) == self._rank
+        self._rank = len(sizes)
+        self.known = None not in sizes and is_standard and self._rank in draft.graph.ranks
         self._sizes = [size or 0 for size in sizes]
         if self.known:
             maps = self._layer.low_input.maps(*split_inputs(maps_of(draft, call, inputs), self._layer.name))

@@ -41,7 +41,7 @@ def _pooled(emitter: Emitter, node: p.Node, kind: str, step: p.PoolingStep, x: K
     """By Keras' layers of a kind; of volumes, where the form asks for it, by those of images."""
     shared = {"data_format": emitter.data_format, "dtype": step.policy}
     if not volumes.in_planes(emitter, x):
-        layer = of_rank(kind, emitter.rank)
+        layer = of_rank(kind, len(x.shape) - 2)
         return layer(step.size, step.strides, step.padding, name=emitter.name(node.name), **shared)(x)
     for part, size, strides in (
         ("planes", step.size[1:], step.strides[1:]),
@@ -76,6 +76,6 @@ def _missing_ends(step: p.AveragePoolingStep, x: KerasTensor) -> Pads | None:
 
 
 def global_pooling(emitter: Emitter, node: p.Node, step: p.GlobalPoolingStep, inputs: Inputs) -> KerasTensor:
-    layer = of_rank("GlobalMaxPooling" if step.kind == "max" else "GlobalAveragePooling", emitter.rank)
+    layer = of_rank("GlobalMaxPooling" if step.kind == "max" else "GlobalAveragePooling", len(inputs[0].shape) - 2)
     shared = {"data_format": emitter.data_format, "dtype": step.policy, "name": emitter.name(node.name)}
     return layer(keepdims=step.keepdims, **shared)(inputs[0])

@@ -254,9 +254,9 @@ class Node:
 
 @dataclass(eq=False)
 class Program:
-    """Nodes in the order in which they can run, each once; ``rank``: spatial axes of the maps."""
+    """Nodes in the order in which they can run, each once; ``ranks``: numbers of spatial axes that its maps have."""
 
-    rank: int = 2
+    ranks: tuple[int, ...] = (2,)
     nodes: list[Node] = field(default_factory=list)
     outputs: list[Node] = field(default_factory=list)
     _known: dict[tuple, Node] = field(default_factory=dict)
@@ -294,7 +294,7 @@ class Program:
 
     def mapped(self, change: Callable[[Program, Node, tuple[Node, ...]], Node | None]) -> Program:
         """Another program: ``change(program, node, inputs)`` is a node's replacement; None: the same step on them."""
-        result = Program(self.rank)
+        result = Program(self.ranks)
         replacements: dict[Node, Node] = {}
         for node in self.live():
             inputs = tuple(replacements[source] for source in node.inputs)

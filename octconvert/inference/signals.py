@@ -50,7 +50,7 @@ def as_images(program: Program, graph: CallGraph) -> Program:
     Args:
         graph: of the model, whose maps are signals.
     """
-    result, images = Program(rank=2), set[Node]()
+    result, images = Program(ranks=(2,)), set[Node]()
     replacements: dict[Node, Node] = {}
     for node in program.live():
         inputs = [replacements[source] for source in node.inputs]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def _fitted(program: Program) -> Program:
 
     def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         step = inputs[0].step if isinstance(node.step, PaddingStep) else None
-        if not isinstance(step, ConvolutionStep) or step.kind != TRANSPOSED or uses[node.inputs[0]] != 1:
+        if not _is_of_images(step) or uses[node.inputs[0]] != 1:
             return None
         assert isinstance(node.step, PaddingStep)
         cuts = max(map(max, node.step.pads)) <= 0
@@ -55,10 +56,15 @@ def _fitted(program: Program) -> Program:
     return program.mapped(change)
 
 
+def _is_of_images(step: Step | None) -> TypeGuard[ConvolutionStep]:
+    """Whether a step is a transposed convolution with rows and columns."""
+    return isinstance(step, ConvolutionStep) and step.kind == TRANSPOSED and len(step.strides) == 2
+
+
 def _split(program: Program) -> Program:
     def change(target: Program, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         step = node.step
-        if not isinstance(step, ConvolutionStep) or step.kind != TRANSPOSED:
+        if not _is_of_images(step):
             return None
         result = _subpixel(target, step, inputs[0], node.name)
         if result is None and step.fit is not None:  # as it was before `_fitted`

@@ -57,7 +57,7 @@ def reshaped(emitter: Emitter, x: KerasTensor, shape: Sequence[int], name: str, 
 
 def upsampled(emitter: Emitter, node: p.Node, step: Any, inputs: Inputs) -> KerasTensor:
     x, factors, form = inputs[0], step.factors, emitter.forms.upsampling
-    sizes = [x.shape[axis] * factor for axis, factor in zip(emitter.spatial_axes, factors, strict=True)]
+    sizes = [x.shape[axis] * factor for axis, factor in zip(emitter.spatial_axes_of(x), factors, strict=True)]
     shared = {"data_format": emitter.data_format, "dtype": step.policy}
     if form == "resize" and len(factors) == 2 and emitter.data_format == "channels_last":
         x = layers.Resizing(*sizes, interpolation="nearest", name=emitter.name(node.name), **shared)(x)

@@ -25,7 +25,7 @@ Layer = Callable[[KerasTensor], KerasTensor]
 
 def in_planes(emitter: Emitter, x: KerasTensor) -> bool:
     """Whether the form asks for it, and a tensor is a volume for which it can be."""
-    is_volume = emitter.rank == 3 and len(x.shape) == 5 and None not in x.shape[1:]
+    is_volume = 3 in emitter.ranks and len(x.shape) == 5 and None not in x.shape[1:]
     return is_volume and emitter.forms.volumes == "planes" and emitter.data_format == "channels_last"
 
 

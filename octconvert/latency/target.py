@@ -139,7 +139,9 @@ class ConversionTimes:
         (source,) = self._medians({SOURCE: planned.graph.model})
         precision = f" in {settings.quantize}" if settings.quantize else ""
         unit = f"the source's time on {runtime}{precision}"
-        kept = 1 / math.prod(factors(planned.options.octave, planned.layout.graph.rank))
+        octave = planned.options.octave
+        rank = planned.layout.graph.rank if isinstance(octave, int) else len(octave)
+        kept = 1 / math.prod(factors(octave, rank))
         self._estimated = TimeCosts(times, source / 1e3, unit, kept)
         self._measured: list[tuple[np.ndarray, float]] = []
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import networkx as nx
@@ -108,7 +109,8 @@ class CallGraph:
         exits: tensor numbers of the outputs of nested models.
         every: (`Call.chain`, id of Keras tensor) -> tensor number, for all calls of nested models.
         rank: spatial axes of its maps, 2 for images: those of its convolutions. In a model with convolutions of several
-            ranks the maps are those of the 2-D ones, else of the most.
+            ranks those of the 2-D ones, else of the most; `for_call` is the graph with the rank of one call.
+        ranks: of all its convolutions, in order.
         opened: id of a layer that hides calls of others -> the model that it is, or why it is left as it is.
         closed: layers that were not to be opened.
     """
@@ -126,40 +128,62 @@ class CallGraph:
     exits: frozenset[int]
     every: dict[tuple[tuple[Any, ...], int], int]
     rank: int = 2
+    ranks: tuple[int, ...] = (2,)
     opened: Mapping[int, Opened] = field(default_factory=dict)
     closed: Closed = NOTHING_CLOSED
 
     @property
     def channel_axis(self) -> int:
-        """Of maps."""
+        """Of maps with ``rank`` axes."""
         return self.rank + 1 if self.data_format == "channels_last" else 1
 
     @property
     def spatial_axes(self) -> tuple[int, ...]:
-        """Of maps: rows and columns of images."""
+        """Of maps with ``rank`` axes: rows and columns of images."""
+        return self._axes(self.rank)
+
+    def spatial_axes_of(self, shape: Shape) -> tuple[int, ...]:
+        """Of a map of this shape."""
+        return self._axes(len(shape) - 2)
+
+    def _axes(self, rank: int) -> tuple[int, ...]:
         first = 1 if self.data_format == "channels_last" else 2
-        return tuple(range(first, first + self.rank))
+        return tuple(range(first, first + rank))
 
     def is_map(self, shape: Shape) -> bool:
         """Whether a tensor of this shape has positions and channels."""
-        return len(shape) == self.rank + 2
+        return len(shape) - 2 in self.ranks
 
     def axis_of_channels(self, shape: Shape) -> int:
         """Of a map; the last axis of any other tensor."""
-        return self.channel_axis if self.is_map(shape) else len(shape) - 1
+        return 1 if self.is_map(shape) and self.data_format == "channels_first" else len(shape) - 1
 
     def size_of(self, shape: Shape) -> Shape:
         """Of a map along its spatial axes, (rows, columns) for images; None where open."""
-        return tuple(shape[axis] for axis in self.spatial_axes)
+        return tuple(shape[axis] for axis in self.spatial_axes_of(shape))
 
     def known_size(self, shape: Shape) -> tuple[int, ...] | None:
         """The same; None where a size is open, or for a tensor that is no map."""
         size = [each for each in self.size_of(shape) if each is not None] if self.is_map(shape) else []
-        return tuple(size) if len(size) == self.rank else None
+        return tuple(size) if size and len(size) == len(shape) - 2 else None
 
     def is_vector(self, shape: Shape) -> bool:
         """No extent: (batch, channels) or a 1x1 map. Both groups of such a pair have one resolution."""
         return len(shape) == 2 or (self.is_map(shape) and set(self.size_of(shape)) == {1})
+
+    def for_call(self, call: Call) -> CallGraph:
+        """The graph as the rule of a call sees it: the maps are those of one rank, that of the call's tensors."""
+        read = [self.tensors[tensor].shape for tensor in call.inputs if self.is_map(self.tensors[tensor].shape)]
+        written = (self.tensors[tensor].shape for tensor in call.outputs)
+        return self.for_map(max(read, key=len) if read else next(filter(self.is_map, written), ()))
+
+    def for_map(self, shape: Shape) -> CallGraph:
+        """The graph whose maps are those with as many axes as this one; the same graph for a tensor that is no map."""
+        return self if len(self.ranks) == 1 or not self.is_map(shape) else self._by_rank[len(shape) - 2]
+
+    @cached_property
+    def _by_rank(self) -> dict[int, CallGraph]:
+        return {rank: replace(self, rank=rank, ranks=(rank,)) for rank in self.ranks}
 
     def inside(self, operation: Any) -> Functional | None:
         """The model that an operation is: a nested one, or a layer opened; None for any other."""

@@ -113,7 +113,7 @@ class GraphReader:
             self._data_format(),
             frozenset(self.exits),
             self.every,
-            self._rank(),
+            *self._ranks(),
             self.opened,
             self.closed,
         )
@@ -246,11 +246,13 @@ class GraphReader:
         formats = (getattr(call.operation, "data_format", None) for call in self.calls)
         return next((value for value in formats if value), "channels_last")
 
-    def _rank(self) -> int:
-        """Of the convolutions, which have the attribute in Keras."""
+    def _ranks(self) -> tuple[int, tuple[int, ...]]:
+        """Of the convolutions, which have the attribute in Keras: the model's, and all of them."""
         layers = {id(call.operation): call.operation for call in self.calls if hasattr(call.operation, "kernel_size")}
         ranks = Counter(getattr(layer, "rank", 2) for layer in layers.values())
-        return 2 if 2 in ranks or not ranks else max(ranks, key=ranks.__getitem__)
+        if not ranks:
+            return 2, (2,)
+        return 2 if 2 in ranks else max(ranks, key=ranks.__getitem__), tuple(sorted(ranks))
 
     def _network(self) -> tuple[nx.MultiDiGraph, dict[int, tuple[Call, ...]]]:
         network = nx.MultiDiGraph()

@@ -79,7 +79,8 @@ def _low_width(graph: CallGraph, tensors: tuple[int, ...], ends: set[str]) -> in
 
 
 def _channels(graph: CallGraph, tensor: int) -> int:
-    return graph.tensors[tensor].shape[graph.channel_axis] or 0
+    shape = graph.tensors[tensor].shape
+    return shape[graph.axis_of_channels(shape)] or 0
 
 
 def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:

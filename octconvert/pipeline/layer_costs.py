@@ -41,7 +41,7 @@ def source_name(name: str, names: set[str]) -> str:
 
 def map_sizes(graph: CallGraph, shape: Shape) -> Shape:
     """(rows, columns, channels) of a map's shape, whatever the data format; other tensors as they are."""
-    return (*graph.size_of(shape), shape[graph.channel_axis]) if graph.is_map(shape) else tuple(shape[1:])
+    return (*graph.size_of(shape), shape[graph.axis_of_channels(shape)]) if graph.is_map(shape) else tuple(shape[1:])
 
 
 def part_shape(graph: CallGraph, shape: Shape, channels: int, octave: Octave) -> Shape | None:

@@ -9,7 +9,7 @@ from octconvert.rules import rule_of
 def is_convolution(graph: CallGraph, call: Call) -> bool:
     """Whether the call counts in "k of n convolutions"."""
     rule = rule_of(call) if call.kind == OPERATION else None
-    return rule is not None and rule.is_convolution(call, graph)
+    return rule is not None and rule.is_convolution(call, graph.for_call(call))
 
 
 def convolutions(graph: CallGraph) -> list[Call]:

@@ -138,7 +138,9 @@ def _changes_resolution(call: Call, traced: Traced) -> bool:
         return False
     if pooling is not None and max(pooling.strides) > 1:
         return True
-    sizes = [(before[axis] or 0, after[axis] or 0) for axis in graph.spatial_axes]
+    if len(before) != len(after):
+        return True
+    sizes = [(before[axis] or 0, after[axis] or 0) for axis in graph.spatial_axes_of(after)]
     return any(min(pair) and 2 * max(pair) >= 3 * min(pair) for pair in sizes)  # 0: open
 
 

@@ -109,9 +109,9 @@ def _fitted(options: RewritingOptions, graph: CallGraph, where: str = "") -> Rew
         UsageError: there are not as many octaves as the model's maps have axes; the message begins with ``where``.
     """
     octave = options.octave
-    if isinstance(octave, tuple) and len(octave) != graph.rank:
+    if isinstance(octave, tuple) and len(octave) not in graph.ranks:
         raise UsageError(
             f"{where}`octave` {','.join(map(str, octave))} has {plural(len(octave), 'number')}, "
-            f"but the maps of '{graph.model.name}' have {_AXES[graph.rank]}"
+            f"but the maps of '{graph.model.name}' have {' or '.join(_AXES[rank] for rank in graph.ranks)}"
         )
     return replace(options, octave=normal_octave(octave))

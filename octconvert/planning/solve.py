@@ -127,7 +127,7 @@ def _not_whole_low(traced: Traced, low: np.ndarray, options: RewritingOptions) -
 def _size_is_followed(call: Call, graph: CallGraph) -> bool:
     """Whether the rows and columns of a call's output follow from those of its input where both are open."""
     rule = rule_of(call) if call.kind == OPERATION else None
-    return (rule is not None and rule.leaves_padding) or size_window(call, graph) is not None
+    return (rule is not None and rule.leaves_padding) or size_window(call, graph.for_call(call)) is not None
 
 
 def _kinds(call: Call, traced: Traced) -> Kinds:

@@ -125,11 +125,13 @@ def _trace_call(
     rule = rule_of(call, options.elementwise) if call.kind == OPERATION else None
     if rule is None:
         return stop(call, f"no rule for {call.class_name}") if reads_pair else None
+    graph = graph.for_call(call)
     if graph.rank not in rule.ranks:
-        return stop(call, f"no rule for {call.class_name} in {graph.rank}-D models") if reads_pair else None
+        return stop(call, f"no rule for {call.class_name} of {graph.rank}-D maps") if reads_pair else None
     if not reads_pair and not rule.produces:
         return None
-    refused, merged = decisions.plain_output.get(call.key, ""), decisions.plain_input.get(call.key)
+    refused = decisions.plain_output.get(call.key, "") or _other_octave(graph, options)
+    merged = decisions.plain_input.get(call.key)
     known = channels if merged is None else {}
     small = problem.small.get(call.key, "")
     result = rule.trace(call, TracedFlow(graph, call, options, known, ledger, refused or small))
@@ -140,6 +142,14 @@ def _trace_call(
         if reason:  # the pair before a small depthwise convolution still saves work in the convolution that writes it
             return replace(stop(call, reason), gains=result.gains)
     return result
+
+
+def _other_octave(graph: CallGraph, options: RewritingOptions) -> str:
+    """Why maps of this rank stay plain in a model of several ranks; empty where they need not."""
+    octave = options.octave
+    if isinstance(octave, int) or len(octave) == graph.rank:
+        return ""
+    return f"`octave` {','.join(map(str, octave))} is for maps of {len(octave)} axes"
 
 
 def _shrinks(call: Call, problem: Problem, channels: Mapping[int, np.ndarray]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -45,6 +46,15 @@ class RewriteContext:
                 "the model is causal: low cells end at the position that they replace, so nothing reads later inputs"
             )
         self._uses = Counter(call.key for call in planned.graph.calls)
+
+    def at(self, call: Call) -> RewriteContext:
+        """For the rule of this call: in a model of several ranks the graph and causality are those of its rank."""
+        graph = self.planned.graph.for_call(call)
+        if graph is self.graph:
+            return self
+        other = copy.copy(self)
+        other.graph, other.causal = graph, is_causal(graph)
+        return other
 
     # -- the plan and the source --
 

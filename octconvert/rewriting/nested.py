@@ -140,7 +140,7 @@ class NestedModels:
         for suffix, channels, cell in split.parts:
             part = list(shape)
             if graph.is_map(shape):
-                for axis, block in zip(graph.spatial_axes, factors(cell, graph.rank), strict=True):
+                for axis, block in zip(graph.spatial_axes_of(shape), factors(cell, len(shape) - 2), strict=True):
                     size = part[axis]
                     part[axis] = None if size is None else ceil_div(size, block)
             part[channel_axis] = len(channels)

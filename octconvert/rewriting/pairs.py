@@ -61,7 +61,7 @@ class Pairs:
         """The plain map of a tensor that is whole-low."""
         low, split = pair.low, pair.split
         if self._portable:
-            size = pair.size(self._graph.spatial_axes)
+            size = pair.size(self._graph.spatial_axes_of(low.shape))
             return portable.upsample_to(low, split.octave, size, self._data_format, f"{label}-up")
         keywords = {"whole_low": True, "high_size": split.odd_size, "dtype": low.dtype, "name": label}
         return OctaveMerge(split.octave, None, self._data_format, **keywords)(pair.inputs)
@@ -81,7 +81,7 @@ class Pairs:
         """The pair with pending padding applied (planning made sure that it lines up)."""
         if value.pads is None:
             return value
-        axes = self._graph.spatial_axes
+        axes = self._graph.spatial_axes_of(value.low.shape)
         blocks = factors(value.split.octave, len(axes))
         size = value.size(axes)
         cells = [value.low.shape[axis] for axis in axes]

@@ -35,8 +35,9 @@ class RunSizes:
         return attached
 
     def _size(self, call: Call, inputs: Sequence[Value]) -> KerasTensor:
-        source, pads = self._source(inputs)
-        window: dict[str, Any] | None = size_window(call, self._graph, pads)
+        graph = self._graph.for_call(call)
+        source, pads = _source(inputs, graph)
+        window: dict[str, Any] | None = size_window(call, graph, pads)
         if window is None:
             raise ValueError("the rows and columns of its output are not known before the model runs")
         if not window and len(source.shape) == 1:
@@ -44,14 +45,15 @@ class RunSizes:
         name = self._names.name(f"{call.operation.name}-size")
         return OctaveSize(**window, data_format=self._graph.data_format, name=name)(source)
 
-    def _source(self, inputs: Sequence[Value]) -> tuple[KerasTensor, Pads | None]:
-        """A tensor of sizes, or a map that has them, and the padding of that map that is still to be applied."""
-        for value in inputs:
-            if isinstance(value, Pair):
-                if value.run_size is not None:
-                    return value.run_size, value.pads
-                if value.high is not None and self._graph.is_map(value.high.shape):
-                    return value.high, value.pads
-            elif self._graph.is_map(value.shape) and not self._graph.is_vector(value.shape):
-                return value, None
-        raise ValueError("no map says what rows and columns its output has")
+
+def _source(inputs: Sequence[Value], graph: CallGraph) -> tuple[KerasTensor, Pads | None]:
+    """A tensor of sizes, or a map that has them, and the padding of that map that is still to be applied."""
+    for value in inputs:
+        if isinstance(value, Pair):
+            if value.run_size is not None:
+                return value.run_size, value.pads
+            if value.high is not None and graph.is_map(value.high.shape):
+                return value.high, value.pads
+        elif graph.is_map(value.shape) and not graph.is_vector(value.shape):
+            return value, None
+    raise ValueError("no map says what rows and columns its output has")

@@ -104,14 +104,14 @@ class Walk:
     def _merged_later(self, call: Call, inputs: list[Value]) -> list[Value] | None:
         """A call that stops pairs, where its rule can merge them behind a part of it."""
         rule = rule_of(call, self._context.options.elementwise) if any(isinstance(v, Pair) for v in inputs) else None
-        return None if rule is None else rule.merge_later(call, inputs, self._context)
+        return None if rule is None else rule.merge_later(call, inputs, self._context.at(call))
 
     def _rewritten(self, call: Call, inputs: list[Value]) -> list[Value]:
         """The call by its rule where a pair is read or written; else a copy of its layer."""
         has_pair = any(isinstance(value, Pair) for value in inputs)
         rule = rule_of(call, self._context.options.elementwise)
         if rule is not None and (has_pair or any(tensor in self._layout.splits for tensor in call.outputs)):
-            return self._sizes.attached(call, inputs, rule.rewrite(call, inputs, self._context))
+            return self._sizes.attached(call, inputs, rule.rewrite(call, inputs, self._context.at(call)))
         args, kwargs = arguments(call, inputs)
         return tree.flatten(self._context.clone(call)(*args, **kwargs))
 

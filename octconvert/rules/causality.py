@@ -12,14 +12,14 @@ from octconvert.rules.registry import traits_of
 
 def is_causal(graph: CallGraph) -> bool:
     """Whether a convolution has padding 'causal', or all of its zeros in front by a padding layer before it."""
-    return graph.rank == 1 and any(_reads_back(call, graph) for call in graph.calls if call.kind == OPERATION)
+    return 1 in graph.ranks and any(_reads_back(call, graph) for call in graph.calls if call.kind == OPERATION)
 
 
 def _reads_back(call: Call, graph: CallGraph) -> bool:
     traits = traits_of(call.operation)
-    if not traits.stages or not traits.stages[0].strides:
+    first = traits.stages[0] if traits.stages else None
+    if first is None or first.rank != 1:
         return False
-    first = traits.stages[0]
     if first.padding == "causal":
         return True
     producer = graph.producer(call.inputs[0])

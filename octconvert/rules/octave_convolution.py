@@ -53,7 +53,7 @@ def refusal(call: Call, flow: Flow) -> str:
     """Why a convolution can not be rewritten at all."""
     layer, rank = call.operation, flow.graph.rank
     if getattr(layer, "rank", rank) != rank:
-        return f"{type(layer).__name__}: the {rank}-D convolutions of this model are converted"
+        return f"{type(layer).__name__} on a {rank}-D map"
     data_format = getattr(call.operation, "data_format", flow.graph.data_format)
     if data_format != flow.graph.data_format:
         return f"{data_format} in a {flow.graph.data_format} model"

@@ -85,7 +85,7 @@ def inputs_of(graph: CallGraph) -> list[ModelInput]:
         if dtype == "string":
             raise InputError(f"model '{graph.model.name}': input '{name}' takes strings, which are not read")
         own = np.dtype(dtype if "int" in dtype or dtype == "bool" else "float32")
-        channels = graph.channel_axis - 1 if len(shape) == 3 else None
+        channels = graph.axis_of_channels((None, *shape)) - 1 if len(shape) == 3 else None
         inputs.append(ModelInput((name, keys.get(id(tensor), name)), shape, own, channels))
     return inputs
 

@@ -49,15 +49,18 @@ class Site:
     """Where a step builds: the data format, what is kept for skips and outputs, and how layers are made for it."""
 
     def __init__(self, graph: Graph):
-        self.rank, self.first = graph.rank, graph.first and graph.rank == 2
+        self.rank, self.first = graph.rank, graph.first and graph.rank == 2  # a step may change the rank
         # Open channels_first models are different ones from size to size: where a map happens to have as many columns
         # as channels, Keras adds the bias to the columns.
         self.bias = not (self.first and graph.open)
         self.format = "channels_first" if self.first else "channels_last"
-        self.axis = 1 if self.first else self.rank + 1
         self.skips: list = []
         self.outputs: list = []
         self.inputs: list = []
+
+    @property
+    def axis(self) -> int:
+        return 1 if self.first else self.rank + 1
 
     def of(self, name: str):
         """The layer class of this rank."""
@@ -329,12 +332,29 @@ def another_input(site, x, a, b, c, d):
     return layers.Add()([x, site.conv(other, site.channels(x), 3)])
 
 
+def other_rank(site, x, a, b, c, d):
+    """Two axes become one, or the channels an axis; all that follows has one axis less, or one more."""
+    sizes, channels = site.sizes(x), site.channels(x)
+    if site.first or None in sizes:
+        return x
+    if site.rank > 1 and (a % 2 or site.rank == 3):
+        joined = (*sizes[:-2], sizes[-2] * sizes[-1], channels) if b % 2 else (*sizes[:-1], sizes[-1] * channels)
+        rank = site.rank - 1
+    else:
+        depth = next((size for size in (4, 3, 5) if channels % size == 0 and channels > size), 0)
+        joined, rank = (*sizes, depth, channels // depth) if depth else (*sizes, channels, 1), site.rank + 1
+    if max(joined[:-1]) > LARGEST[rank] or min(joined[:-1]) < 3 or joined[-1] > MOST_CHANNELS:
+        return x
+    site.rank, site.skips = rank, []
+    return site.conv(layers.Reshape(joined)(x), 8)
+
+
 STEPS = {
     step.__name__: step
     for step in (
         convolution, dilated, grouped, one_group_a_channel, depthwise, separable, transposed, pooling, upsampling,
         resizing, padding, cropping, normalisation, activation, dense, residual, strided_residual, branches, gate,
-        attention_map, pooled_branch, raw, shared, nested, down, up, output, another_input,
+        attention_map, pooled_branch, raw, shared, nested, down, up, output, another_input, other_rank,
     )
 }  # fmt: skip
 _NUMBERS = st.tuples(*[st.integers(0, 11)] * 4)
@@ -357,13 +377,13 @@ def build(graph: Graph):
     inputs = keras.Input((3, *size) if site.first else (*size, 3))
     x = site.conv(inputs, 8)
     for name, numbers in graph.steps:
-        inputs_before = list(site.inputs)
+        before = list(site.inputs), site.rank, list(site.skips)
         y = STEPS[name](site, x, *numbers)
         sizes = [size for size in site.sizes(y) if size is not None]
         if site.channels(y) <= MOST_CHANNELS and all(3 <= size <= LARGEST[site.rank] for size in sizes):
             x = y
         else:
-            site.inputs = inputs_before
+            site.inputs, site.rank, site.skips = before
     x = _head(site, x, graph.head)
     outputs = [x, *(tensor for tensor in dict.fromkeys(site.outputs) if tensor is not x)]
     return keras.Model([inputs, *site.inputs], outputs if len(outputs) > 1 else x)

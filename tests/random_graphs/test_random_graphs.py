@@ -45,7 +45,10 @@ def samples(graph: Graph, model, size) -> list:
     rng = np.random.default_rng(0)
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     opened = (3, *size) if graph.first and graph.rank == 2 else (*size, 3)
-    shapes = [tuple(b if a is None else a for a, b in zip(shape, opened, strict=True)) for shape in shapes]
+    shapes = [
+        tuple(b if a is None else a for a, b in zip(shape, opened, strict=True)) if None in shape else shape
+        for shape in shapes
+    ]
     return [rng.standard_normal((2, *shape)).astype("float32") for shape in shapes]
 
 

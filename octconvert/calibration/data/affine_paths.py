@@ -138,7 +138,7 @@ def of_frames(graph: CallGraph, shape: Shape) -> Shape:
 
 def is_video(graph: CallGraph, shape: Shape) -> bool:
     """Whether a tensor of this shape holds images one after another; to a model of volumes it is one map."""
-    return graph.rank == 2 and len(shape) == 5
+    return 2 in graph.ranks and len(shape) == 5 and not graph.is_map(shape)
 
 
 def _extent(graph: CallGraph, shape: Shape) -> Shape | None:

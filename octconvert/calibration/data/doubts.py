@@ -73,13 +73,17 @@ def doubts_about(
     pairs = list(zip(supply.fit.arrays, supply.held_out.arrays, strict=True))
     if all(_are_alike(fit[0], (*fit[::copies], *held_out)) for fit, held_out in pairs):
         return Doubts(f"all {supply.count + supply.held_out.count:,} samples are the same", remarks)
-    maps = [(i, *p) for i, p in enumerate(pairs) if graph.is_map(p[0].shape) and p[0].shape[graph.channel_axis] > 1]
+    maps = [(i, *p) for i, p in enumerate(pairs) if graph.is_map(p[0].shape) and _channels(graph, p[0]) > 1]
     reasons = [*_constant_channels(graph, maps), *_other_ranges(graph, supply.fit, ranges)]
     if not reasons:
         call = next((call for call in graph.calls if call.kind == OPERATION and _statistics(call) is not None), None)
         reasons = [] if call is None else [_far_off(graph, call, supply.fit, batch_size, pace or Pace())]
-    grey = _grey(graph, maps) if graph.rank > 1 else ()
+    grey = _grey(graph, [each for each in maps if each[1].ndim > 3])
     return Doubts(" and ".join(filter(None, reasons)), (*remarks, *grey))
+
+
+def _channels(graph: CallGraph, array: np.ndarray) -> int:
+    return array.shape[graph.axis_of_channels(array.shape)]
 
 
 def _too_few(supply: Supply) -> tuple[str, ...]:
@@ -99,8 +103,8 @@ def _are_alike(first: np.ndarray, others: Iterable[np.ndarray]) -> bool:
 
 def _constant_channels(graph: CallGraph, maps: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[str]:
     """Channels with one value in all samples: nothing shows what the model does with other values."""
-    axis = graph.channel_axis
     for number, fit, held_out in maps:
+        axis = graph.axis_of_channels(fit.shape)
         rows = np.moveaxis(fit[:SEEN], axis, -1).reshape(-1, fit.shape[axis])
         likely = np.flatnonzero(rows.min(axis=0) == rows.max(axis=0))
         constant = [f"{each}" for each in likely if _has_one_value((fit, held_out), axis, int(each))]
@@ -127,7 +131,7 @@ def _grey(graph: CallGraph, maps: Sequence[tuple[int, np.ndarray, np.ndarray]]) 
 
 def _pixels(graph: CallGraph, array: np.ndarray) -> np.ndarray:
     """(pixels, channels) of the first samples, at most about `VALUES` pixels of them evenly spread, in float64."""
-    rows = np.moveaxis(array[:SEEN], graph.channel_axis, -1).reshape(-1, array.shape[graph.channel_axis])
+    rows = np.moveaxis(array[:SEEN], graph.axis_of_channels(array.shape), -1).reshape(-1, _channels(graph, array))
     return rows[:: max(1, len(rows) // VALUES)].astype("float64")
 
 
@@ -145,7 +149,7 @@ def _other_ranges(graph: CallGraph, samples: Samples, ranges: Sequence[InputRang
         if expected is None or not expected.known or not graph.is_map(array.shape):
             continue
         pixels = _pixels(graph, array)
-        if _is_other(pixels, expected, LOUDER if graph.rank == 1 else APART):
+        if _is_other(pixels, expected, LOUDER if array.ndim == 3 else APART):
             low, high, mean, deviation = map(_short, (pixels.min(), pixels.max(), pixels.mean(), pixels.std()))
             values = f"are from {low} to {high}, mean {mean}, deviation {deviation}"
             expects = f"the model expects {expected.how}; `preprocess` changes them"

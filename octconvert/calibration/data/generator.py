@@ -71,12 +71,12 @@ class Generator:
     @property
     def noun(self) -> str:
         """What the samples are called."""
-        return NOUNS[self.graph.rank]
+        return noun_of(self.graph)
 
     @property
     def seconds(self) -> float:
         """About how long one sample takes, on a usual machine."""
-        return sum(math.prod(shape[1:]) for shape in self.shapes) * NUMBER_SECONDS[self.graph.rank]
+        return sum(math.prod(s[1:]) * NUMBER_SECONDS[self.graph.for_map(s).rank] for s in self.shapes)
 
     def noise(self, count: int) -> Samples:
         """White noise, to measure times with: it takes no time to generate."""
@@ -100,16 +100,14 @@ class Generator:
     @property
     def bounds(self) -> tuple[Bounds, ...]:
         """Of each input: black and white, shaped as its channels; signals have none but those requested."""
-        if self.graph.rank == 1:
-            low, high = self.limits or (0.0, 0.0)
-            limits = np.array(low, "float32"), np.array(high, "float32")
-            return (None if self.limits is None else limits,) * len(self.shapes)
-        return tuple(
-            None if value_range is None else self._limits(value_range, shape)
-            for value_range, shape in zip(self.ranges, self.shapes, strict=True)
-        )
+        return tuple(map(self._limits, self.ranges, self.shapes))
 
-    def _limits(self, value_range: InputRange, own: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def _limits(self, value_range: InputRange | None, own: tuple[int, ...]) -> Bounds:
+        if self.graph.for_map(own).rank == 1:
+            low, high = self.limits or (0.0, 0.0)
+            return None if self.limits is None else (np.array(low, "float32"), np.array(high, "float32"))
+        if value_range is None:
+            return None
         shape = [1] * len(own)
         shape[self.graph.axis_of_channels(own)] = -1
         offset, scale = (
@@ -143,8 +141,7 @@ class Generator:
         if changed is None:
             return None
         own, held_out = changed.split(HELD_OUT, seed)
-        is_mirrored = self.may_be_moved and self.graph.rank > 1
-        parts = [with_mirrored(own, self.graph.spatial_axes[-1]).arrays if is_mirrored else own.arrays]
+        parts = [with_mirrored(own, self.graph).arrays if self.may_be_moved else own.arrays]
         if counts.others:
             parts.append(self.make(counts.others, seed + 3, pace).arrays)
         order = np.random.default_rng(seed).permutation(sum(len(part[0]) for part in parts))
@@ -175,9 +172,10 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     if settings.preprocess is not None:
         raise UsageError(
             "`preprocess` is for data to calibrate on or to evaluate with; synthetic"
-            f" {NOUNS[graph.rank]}s are generated as the model expects them"
+            f" {noun_of(graph)}s are generated as the model expects them"
         )
-    sized = with_known_sizes(_with_few_frames(graph), SYNTHETIC_SIZES[graph.rank])
+    ranks = (graph.for_map(graph.tensors[number].shape).rank for number in graph.inputs)
+    sized = with_known_sizes(_with_few_frames(graph), SYNTHETIC_SIZES[max(ranks)])
     specs = [sized.tensors[number] for number in sized.inputs]
     if not all(spec.dtype.startswith(("float", "bfloat")) and None not in spec.shape[1:] for spec in specs):
         return None
@@ -187,6 +185,11 @@ def generator_of(graph: CallGraph, settings: CalibrationOptions, pace: Pace | No
     ranges = [find_range(graph, i, requested, pace=shares[i]) if each else None for i, each in enumerate(natural)]
     shapes = tuple(tuple(size or 1 for size in spec.shape) for spec in specs)
     return Generator(sized, shapes, tuple(ranges), requested)
+
+
+def noun_of(graph: CallGraph) -> str:
+    """What the samples of a model are called, by its first input."""
+    return NOUNS[graph.for_map(graph.tensors[graph.inputs[0]].shape).rank]
 
 
 def _with_few_frames(graph: CallGraph) -> CallGraph:
@@ -227,7 +230,8 @@ def _parts(
     if not graph.is_map(shape):
         yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
         return
-    size, channels = tuple(shape[axis] for axis in graph.spatial_axes), shape[graph.channel_axis]
+    size = tuple(shape[axis] for axis in graph.spatial_axes_of(shape))
+    channels = shape[graph.axis_of_channels(shape)]
     parts: Iterable[np.ndarray] = (
         power_noise_in_parts(count, size[0], size[1], channels, 1.0, seed)
         if value_range is None

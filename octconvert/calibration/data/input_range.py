@@ -40,17 +40,17 @@ _DEVIATIONS = 8.0
 def is_natural(graph: CallGraph, input_index: int = 0) -> bool:
     """Whether an input takes floating-point signals or volumes of any channels, or is `image_like`."""
     tensor = graph.tensors[graph.inputs[input_index]]
-    if graph.rank == 2:
+    if len(of_frames(graph, tensor.shape)) == 4 or not graph.is_map(tensor.shape):
         return image_like(graph, input_index)
-    return graph.is_map(tensor.shape) and "float" in tensor.dtype
+    return "float" in tensor.dtype
 
 
 def image_like(graph: CallGraph, input_index: int = 0) -> bool:
     """Whether an input of a 2-D model takes images, or videos of them: 4-D or 5-D, floating point, 1 or 3 channels."""
     tensor = graph.tensors[graph.inputs[input_index]]
     shape = of_frames(graph, tensor.shape)
-    is_image = graph.rank == 2 and len(shape) == 4
-    return is_image and "float" in tensor.dtype and shape[graph.channel_axis] in (1, 3)
+    is_image = len(shape) == 4 and graph.is_map(shape)
+    return is_image and "float" in tensor.dtype and shape[graph.axis_of_channels(shape)] in (1, 3)
 
 
 def find_range(
@@ -73,6 +73,7 @@ def find_range(
         UsageError: ``requested`` is not a range.
     """
     shape = of_frames(graph, graph.tensors[graph.inputs[input_index]].shape)
+    graph = graph.for_map(shape)
     channels = (shape[graph.axis_of_channels(shape)] if len(shape) > 1 else 1) or 1
     if requested is not None:
         return _as_requested(requested, channels, graph.rank)

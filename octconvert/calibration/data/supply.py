@@ -50,9 +50,12 @@ class Supply:
     harder: float = 1.0
 
 
-def with_mirrored(samples: Samples, axis: int) -> Samples:
-    """The mirror image of every image or volume behind it, without labels; ``axis``: the columns."""
-    arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array in samples.arrays)
+def with_mirrored(samples: Samples, graph: CallGraph) -> Samples:
+    """The mirror image of every image or volume behind it, without labels; signals have a direction, and have none."""
+    if any(array.ndim < 4 for array in samples.arrays):
+        return samples
+    axes = [graph.spatial_axes_of(array.shape)[-1] for array in samples.arrays]
+    arrays = (np.stack([array, np.flip(array, axis)], axis=1) for array, axis in zip(samples.arrays, axes, strict=True))
     return replace(samples, arrays=tuple(array.reshape(-1, *array.shape[2:]) for array in arrays), labels=None)
 
 
@@ -79,6 +82,5 @@ def user_supply(
     share = min(HELD_OUT, MOST_HELD_OUT / samples.count)
     fit, held_out = samples.split(share, settings.seed)
     images = all(graph.is_map(graph.tensors[n].shape) and is_natural(graph, i) for i, n in enumerate(graph.inputs))
-    is_few = images and graph.rank > 1 and fit.count < FEW
-    fitted = with_mirrored(fit, graph.spatial_axes[-1]) if is_few else fit
+    fitted = with_mirrored(fit, graph) if images and fit.count < FEW else fit
     return Supply(fitted, held_out, samples.origin, "", fit.count, images, notes=notes)

@@ -118,7 +118,7 @@ class Target:
         if self.cells[i] == 1:
             return part
         channels = self._channels(i)
-        y = own if channels is None else ops.take(own, channels, axis=alignment.source.channel_axis)
+        y = own if channels is None else ops.take(own, channels, axis=alignment.source.axis_of_channels(own.shape))
         scale, offset = (v if channels is None else v[channels] for v in (self.scale, self.offset))
         y = y * _shaped(alignment, scale, y) + _shaped(alignment, offset, y)
         pool = alignment.pooled if self._is_low(i) else alignment.block_means
@@ -184,7 +184,8 @@ def _split_of_depthwise(alignment: Alignment, aligned: AlignedCall) -> ChannelSp
 def _followed(alignment: Alignment, target: Target, available: set[int]) -> Target:
     """The target with what follows the call, up to a sum or rectifier."""
     graph, call = alignment.source, target.aligned.source
-    channels = graph.tensors[call.outputs[0]].shape[graph.channel_axis] if _is_map(alignment, call.outputs[0]) else None
+    shape = graph.tensors[call.outputs[0]].shape
+    channels = shape[graph.axis_of_channels(shape)] if graph.is_map(shape) else None
     if not channels:
         return target
     target = replace(target, scale=np.ones(channels), offset=np.zeros(channels))
@@ -214,9 +215,10 @@ def _followed(alignment: Alignment, target: Target, available: set[int]) -> Targ
 
 def _on_channels(graph: CallGraph, call: Call, channels: int, scale: np.ndarray) -> bool:
     """Whether a normalisation of maps normalises their channels."""
-    axis = getattr(call.operation, "axis", graph.channel_axis)
-    own = (graph.channel_axis, graph.channel_axis - (graph.rank + 2))
-    return axis in own and len(scale) in (1, channels)
+    shape = graph.tensors[call.inputs[0]].shape
+    own = graph.axis_of_channels(shape)
+    axis = getattr(call.operation, "axis", own)
+    return axis in (own, own - len(shape)) and len(scale) in (1, channels)
 
 
 def _is_map(alignment: Alignment, tensor: int) -> bool:
