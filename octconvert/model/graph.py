@@ -14,12 +14,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import keras
 import networkx as nx
+from keras import KerasTensor
 from keras.src.models.functional import Functional
 from keras.src.ops.node import Node as KerasNode
 
 from octconvert.model.functional import functional_of, layer_in_time, of_one_tensor
 from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened
+from octconvert.model.time_runs import TimeRun
 
 Shape = tuple[int | None, ...]
 
@@ -93,6 +96,23 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
+class Timed:
+    """What runs at each time step of a tensor.
+
+    Attributes:
+        tensor: of (batch, time, ...).
+        layer: with the name and the configuration of the model.
+        model: the calls.
+        trainable: whether the wrapper is.
+    """
+
+    tensor: KerasTensor
+    layer: keras.layers.Layer
+    model: Functional
+    trainable: bool
+
+
+@dataclass(frozen=True, eq=False)
 class CallGraph:
     """A model as calls and tensors.
 
@@ -113,6 +133,7 @@ class CallGraph:
         ranks: of all its convolutions, in order.
         opened: id of a layer that hides calls of others -> the model that it is, or why it is left as it is.
         closed: layers that were not to be opened.
+        time_runs: id of a Keras node of a `TimeDistributed` -> the run that it is a part of.
     """
 
     model: Any
@@ -131,6 +152,7 @@ class CallGraph:
     ranks: tuple[int, ...] = (2,)
     opened: Mapping[int, Opened] = field(default_factory=dict)
     closed: Closed = NOTHING_CLOSED
+    time_runs: Mapping[int, TimeRun] = field(default_factory=dict)
 
     @property
     def channel_axis(self) -> int:
@@ -190,10 +212,20 @@ class CallGraph:
         block = self.opened.get(id(operation))
         return functional_of(operation) if block is None else block.model
 
-    def in_time(self, node: KerasNode) -> Functional | None:
-        """The model of one tensor that a `TimeDistributed` runs at each step; None for any other call."""
-        layer = layer_in_time(node)
-        return None if layer is None else of_one_tensor(self.inside(layer))
+    def in_time(self, node: KerasNode) -> Timed | None:
+        """What a `TimeDistributed` runs at each step, a model of one tensor; None for any other call."""
+        run, layer = self.time_runs.get(id(node)), layer_in_time(node)
+        if run is not None:
+            return Timed(run.input, run.model, run.model, run.trainable)
+        inside = None if layer is None else of_one_tensor(self.inside(layer))
+        if layer is None or inside is None:
+            return None
+        return Timed(node.arguments.keras_tensors[0], layer, inside, node.operation.trainable)
+
+    def goes_on(self, node: KerasNode) -> bool:
+        """Whether a call is a part of a run that goes on behind it: it has no call of its own in this graph."""
+        run = self.time_runs.get(id(node))
+        return run is not None and run.nodes[-1] is not node
 
     def producer(self, tensor: int) -> Call:
         """The call whose output a tensor is."""

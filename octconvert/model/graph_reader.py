@@ -25,8 +25,9 @@ from octconvert.model.functional import (
     of_one_tensor,
 )
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
-from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, opened, opened_in_time
+from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, may_open, opened, opened_in_time
 from octconvert.model.shapes import with_input_shapes
+from octconvert.model.time_runs import TimeRun, time_runs
 
 ModelPath = tuple[str, ...]
 """Names of the nested models that a call lies in."""
@@ -88,6 +89,7 @@ class GraphReader:
         self.chain: tuple[Any, ...] = ()
         self.timed: tuple[int, ...] = ()
         self.opened: dict[int, Opened] = {}
+        self.runs: dict[int, TimeRun] = {}
 
     def read(self, functional: Functional) -> CallGraph:
         inputs, values = [], {}
@@ -110,12 +112,13 @@ class GraphReader:
             self.values,
             self.lookup,
             consumers,
-            self._data_format(),
+            _data_format(self.calls),
             frozenset(self.exits),
             self.every,
-            *self._ranks(),
+            *_ranks(self.calls),
             self.opened,
             self.closed,
+            self.runs,
         )
         if all(tensors[c.inputs[0]].shape == tensors[c.outputs[0]].shape for c in self.calls if c.kind == BOUNDARY):
             return graph
@@ -125,8 +128,10 @@ class GraphReader:
         first = (path, id(functional.inputs[0])) not in self.values
         if first:
             self.values.update({(path, key): number for key, number in values.items()})
+        for run in time_runs(functional, may_open) if self.open_time else ():
+            self.runs.update({id(node): run for node in run.nodes})
         for node in nodes_in_order(functional):
-            if node.is_input or id(node.outputs[0]) in values:
+            if node.is_input or id(node.outputs[0]) in values or self._goes_on(node):
                 continue
             numbers = self._visit(node, functional, path, values)
             for tensor, number in zip(node.outputs, numbers, strict=True):
@@ -140,15 +145,23 @@ class GraphReader:
         nested = functional_of(node.operation)
         if nested is not None:
             return self._enter(node, nested, path, values)
+        run = self.runs.get(id(node))
+        if run is not None:
+            return self._enter_time_distributed(node, run.input, run.model, path, values)
         inside = self._in_time(node, functional, path) if self.open_time else None
         if inside is not None:
-            return self._enter_time_distributed(node, inside, path, values)
+            return self._enter_time_distributed(node, node.arguments.keras_tensors[0], inside, path, values)
         block = self._opened(node, functional, path)
         if block is not None:
             return self._walk_inside(node, block, path, [values[id(tensor)] for tensor in tensors_read(node)])
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
+
+    def _goes_on(self, node: KerasNode) -> bool:
+        """Whether a call is a part of a run that goes on behind it."""
+        run = self.runs.get(id(node))
+        return run is not None and run.nodes[-1] is not node
 
     def _opened(self, node: KerasNode, functional: Functional, path: ModelPath) -> Functional | None:
         """The model that a layer is, if it is one whose calls of others are read."""
@@ -181,10 +194,10 @@ class GraphReader:
         return self._walk_inside(node, nested, path, [values[id(argument)] for argument in arguments])
 
     def _enter_time_distributed(
-        self, node: KerasNode, inside: Functional, path: ModelPath, values: dict[int, int]
+        self, node: KerasNode, whole: keras.KerasTensor, inside: Functional, path: ModelPath, values: dict[int, int]
     ) -> list[int]:
         """`TimeDistributed`: fold, the calls of the model inside, unfold."""
-        whole, outer = node.arguments.keras_tensors[0], self.timed
+        outer = self.timed
         number = values[id(whole)]
         folded = self._add_time_call(FoldTime, node, path, [number], [whole])
         self.timed = (*outer, number)
@@ -242,18 +255,6 @@ class GraphReader:
         self.lookup.setdefault((call.path, id(node)), call)
         return numbers
 
-    def _data_format(self) -> str:
-        formats = (getattr(call.operation, "data_format", None) for call in self.calls)
-        return next((value for value in formats if value), "channels_last")
-
-    def _ranks(self) -> tuple[int, tuple[int, ...]]:
-        """Of the convolutions, which have the attribute in Keras: the model's, and all of them."""
-        layers = {id(call.operation): call.operation for call in self.calls if hasattr(call.operation, "kernel_size")}
-        ranks = Counter(getattr(layer, "rank", 2) for layer in layers.values())
-        if not ranks:
-            return 2, (2,)
-        return 2 if 2 in ranks else max(ranks, key=ranks.__getitem__), tuple(sorted(ranks))
-
     def _network(self) -> tuple[nx.MultiDiGraph, dict[int, tuple[Call, ...]]]:
         network = nx.MultiDiGraph()
         consumers: defaultdict[int, list[Call]] = defaultdict(list)
@@ -265,3 +266,17 @@ class GraphReader:
                 network.add_edge(producer.index, call.index, source_output=output, target_argument=argument)
                 consumers[tensor].append(call)
         return network, {tensor: tuple(calls) for tensor, calls in consumers.items()}
+
+
+def _data_format(calls: Sequence[Call]) -> str:
+    formats = (getattr(call.operation, "data_format", None) for call in calls)
+    return next((value for value in formats if value), "channels_last")
+
+
+def _ranks(calls: Sequence[Call]) -> tuple[int, tuple[int, ...]]:
+    """Of the convolutions, which have the attribute in Keras: the model's, and all of them."""
+    layers = {id(call.operation): call.operation for call in calls if hasattr(call.operation, "kernel_size")}
+    ranks = Counter(getattr(layer, "rank", 2) for layer in layers.values())
+    if not ranks:
+        return 2, (2,)
+    return 2 if 2 in ranks else max(ranks, key=ranks.__getitem__), tuple(sorted(ranks))

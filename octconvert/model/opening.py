@@ -101,6 +101,11 @@ def decide_by(may_open: Callable[[Any], bool]) -> None:
     _may_open = may_open
 
 
+def may_open(operation: Any) -> bool:
+    """Whether rules leave it to this module to look for layers in an operation."""
+    return _may_open(operation)
+
+
 def forget() -> None:
     """Have layers opened anew: what their ``call`` does follows from attributes, too, which may have been changed."""
     _cache.clear()

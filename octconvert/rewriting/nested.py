@@ -91,20 +91,18 @@ class NestedModels:
 
     def call_time_distributed(self, node: Any, path: Path, values: Values) -> list[Value]:
         """The rewritten model inside a `TimeDistributed`, in the same wrapper."""
-        wrapper = node.operation
+        wrapper, timed = node.operation, self._context.graph.in_time(node)
+        assert timed is not None  # the graph was read from it
         if id(wrapper) not in self._timed:
-            inside = self._context.graph.in_time(node)
-            assert inside is not None  # the graph was read from it
-            model = self._build(wrapper.layer, inside, (*path, wrapper.name), plain_ends=True).model
+            model = self._build(timed.layer, timed.model, (*path, wrapper.name), plain_ends=True).model
             self._timed[id(wrapper)] = keras.layers.TimeDistributed(
                 model,
                 name=self._context.own_name(wrapper.name),
                 dtype=wrapper.dtype_policy,
-                trainable=wrapper.trainable,
+                trainable=timed.trainable,
             )
-        pairs = self._context.pairs
-        tensors = {id(tensor): pairs.plain(values[id(tensor)]) for tensor in node.arguments.keras_tensors}
-        args, kwargs = node.arguments.fill_in(tensors)
+        (read,) = node.arguments.keras_tensors
+        args, kwargs = node.arguments.fill_in({id(read): self._context.pairs.plain(values[id(timed.tensor)])})
         return tree.flatten(self._timed[id(wrapper)](*args, **kwargs))
 
     def _build(self, operation: keras.Model, nested: Functional, path: Path, plain_ends: bool = False) -> _Nested:

@@ -74,7 +74,7 @@ class Walk:
     def _calls_of(self, functional: Functional, path: Path, values: Values) -> Values:
         """Rewrite the calls of one (nested) model; ``values`` holds those of its inputs, and is filled."""
         for node in nodes_in_order(functional):
-            if node.is_input or id(node.outputs[0]) in values:
+            if node.is_input or id(node.outputs[0]) in values or self._context.graph.goes_on(node):
                 continue
             nested = self._context.graph.inside(node.operation)
             if nested is not None:

@@ -2,29 +2,9 @@
 
 import pytest
 from keras import Input, Model, layers, ops
-from oracle import assert_oracle, ends, example, reasons, roles
+from oracle import assert_oracle, ends, example, roles
 
 import octconvert
-
-
-def test_beside_images_other_ranks_stay_plain():
-    image, signal, volume = Input((8, 8, 3)), Input((16, 3)), Input((6, 6, 6, 2))
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="c2")(layers.Conv2D(4, 3)(image)))
-    y = layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3)(signal))
-    z = layers.GlobalAveragePooling3D()(layers.Conv3D(4, 3)(volume))
-    result = assert_oracle(Model([image, signal, volume], layers.Concatenate()([x, y, z])), converted=2)
-    assert set(reasons(result).values()) == {
-        f"Conv{n}D: the 2-D convolutions of this model are converted" for n in (1, 3)
-    }
-
-
-def test_without_images_the_most_are_converted():
-    signal, volume = Input((16, 3)), Input((6, 6, 6, 2))
-    x = layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3)(layers.Conv1D(4, 3)(signal)))
-    y = layers.GlobalAveragePooling3D()(layers.Conv3D(4, 3)(volume))
-    result = assert_oracle(Model([signal, volume], layers.Concatenate()([x, y])), converted=2)
-    assert list(reasons(result).values()) == ["Conv3D: the 1-D convolutions of this model are converted"]
-
 
 SIZES = {1: (13,), 3: (5, 6, 7)}
 

@@ -83,6 +83,7 @@ def open_sizes():
 
 
 BUILDERS = [waveform, text_lines, video, actions, sensors, channel_gates, open_sizes]
+BUDGET = 3_600.0
 PLAIN = {"channel_gates": 1}
 """Convolutions that have nothing to divide."""
 
@@ -161,8 +162,9 @@ def test_calibration_brings_it_nearer(build):
     inputs = example(model, batch=16)
     expected = run(model, inputs)
     sliced = octconvert.convert(model, min_size=1, calibration=False)
-    fitted = octconvert.convert(model, min_size=1, calibration_budget=20)
+    options = {"min_size": 1, "calibration_budget": BUDGET, "calibration_steps": ("select", "solve")}
+    fitted = octconvert.convert(model, **options)
     apart = [largest_difference(expected, run(result.model, inputs)) for result in (sliced, fitted)]
     assert apart[1] < apart[0]
-    target = octconvert.convert(model, min_size=1, target_macs=0.7, calibration_budget=20)
+    target = octconvert.convert(model, target_macs=0.7, **options)
     assert target.after.macs <= 0.71 * target.before.macs
