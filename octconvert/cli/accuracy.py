@@ -17,7 +17,13 @@ class AccuracyParameters:
 
     calibrate: Annotated[
         str | None,
-        option("calibration", "An .npz or .npy file or a directory of images.", group=ACCURACY, metavar="DATA"),
+        option(
+            "calibration",
+            "An .npz or .npy file or a directory of images.",
+            unset="synthetic images",
+            group=ACCURACY,
+            metavar="PATH",
+        ),
     ] = None
     no_calibration: Annotated[bool, flag("Only move the weights; fit nothing.", group=ACCURACY)] = False
     preprocess: Annotated[
@@ -26,6 +32,7 @@ class AccuracyParameters:
             "preprocess",
             "The NAME of a module of keras.applications (resnet50), SCALE,OFFSET (1/127.5,-1), or MODULE:FUNCTION of "
             "your own.",
+            unset="nothing is done",
             group=ACCURACY,
             metavar="HOW",
             allow_leading_hyphen=True,
@@ -35,37 +42,40 @@ class AccuracyParameters:
         str | None,
         option(
             "input_range",
-            "Default: derived from the model.",
+            "",
+            unset="derived from the model",
             group=ACCURACY,
             metavar="LO,HI",
             allow_leading_hyphen=True,
         ),
     ] = None
-    calibration_samples: Annotated[str | None, option("calibration_samples", group=ACCURACY, metavar="N")] = None
-    calibration_budget: Annotated[float | None, option("calibration_budget", group=ACCURACY, metavar="SECONDS")] = None
+    calibration_samples: Annotated[str | None, option("calibration_samples", group=ACCURACY, metavar="INT")] = None
+    calibration_budget: Annotated[float | None, option("calibration_budget", group=ACCURACY, metavar="FLOAT")] = None
     calibration_steps: Annotated[
-        str | None, option("calibration_steps", "Separated by commas.", group=ACCURACY, metavar="LIST")
+        str | None,
+        option("calibration_steps", "Separated by commas.", unset="all of them", group=ACCURACY, metavar="STEP,..."),
     ] = None
-    target_macs: Annotated[float | None, option("target_macs", "For example 0.6.", group=ACCURACY, metavar="SHARE")] = (
-        None
-    )
-    target_time: Annotated[float | None, option("target_time", "For example 0.6.", group=ACCURACY, metavar="SHARE")] = (
-        None
-    )
-    max_drop: Annotated[float | None, option("max_drop", group=ACCURACY, metavar="SHARE")] = None
+    target_macs: Annotated[
+        float | None, option("target_macs", "For example 0.6.", unset="none", group=ACCURACY, metavar="FLOAT")
+    ] = None
+    target_time: Annotated[
+        float | None, option("target_time", "For example 0.6.", unset="none", group=ACCURACY, metavar="FLOAT")
+    ] = None
+    max_drop: Annotated[float | None, option("max_drop", unset="none", group=ACCURACY, metavar="FLOAT")] = None
     evaluate: Annotated[
         str | None,
         option(
             "evaluate",
             "An .npz file, or a directory with a subdirectory for each class.",
+            unset="nothing is measured",
             group=ACCURACY,
-            metavar="DATA",
+            metavar="PATH",
         ),
     ] = None
     metric: Annotated[
         str | None, option("metric", "MODULE:FUNCTION names one of your own.", group=ACCURACY, metavar="NAME")
     ] = None
-    seed: Annotated[str | None, option("seed", group=ACCURACY, metavar="N")] = None
+    seed: Annotated[str | None, option("seed", group=ACCURACY, metavar="INT")] = None
 
     @property
     def files(self) -> tuple[str | None, str | None]:

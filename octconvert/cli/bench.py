@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from octconvert.cli.files import check_input, check_json
+from octconvert.cli.help import PAGES
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
@@ -16,14 +18,15 @@ from octconvert.cli.parameters import (
     LoadingParameters,
     ResultParameters,
     RunParameters,
+    choices_with_commas,
     flag,
     typed,
     whole_number,
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
-from octconvert.options.quantization import PRECISIONS, PrecisionName
-from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_RUNTIME, DEFAULT_THREADS, RuntimeName
+from octconvert.options.quantization import PrecisionName
+from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_RUNTIME, DEFAULT_THREADS, RUNTIMES, RuntimeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +35,26 @@ class TimingParameters:
 
     runtime: Annotated[
         list[RuntimeName] | None,
-        flag(f"The runtime to measure on; repeatable. Default: {DEFAULT_RUNTIME}.", group=RUN),
+        flag(
+            f"The runtimes to measure on, separated by commas; repeatable. Default: {DEFAULT_RUNTIME}.",
+            group=RUN,
+            metavar="CHOICE[,CHOICE...]",
+            converter=choices_with_commas,
+        ),
     ] = None
     threads: Annotated[
-        str | None, flag(f"Threads that a runtime may use. Default: {DEFAULT_THREADS}.", group=RUN, metavar="N")
+        str | None, flag(f"Threads that a runtime may use. Default: {DEFAULT_THREADS}.", group=RUN, metavar="INT")
     ] = None
     rounds: Annotated[
         str | None,
-        flag(f"How many times each model is timed in turn. Default: {DEFAULT_ROUNDS}.", group=RUN, metavar="N"),
+        flag(f"How many times each model is timed in turn. Default: {DEFAULT_ROUNDS}.", group=RUN, metavar="INT"),
     ] = None
     for_inference: Annotated[
         bool, flag("Measure the models in their form for inference, normalisation folded.", group=RUN)
     ] = False
 
     quantize: Annotated[
-        PrecisionName | None, flag(f"Measure the models rounded to one of {', '.join(PRECISIONS)}.", group=RUN)
+        PrecisionName | None, flag("Measure the models with their numbers rounded. Default: as they are.", group=RUN)
     ] = None
 
     def arguments(self) -> dict[str, Any]:
@@ -82,8 +90,10 @@ def bench(
     settings = bench_settings(**timed, batch=sized["batch"])
     usable(settings.runtimes, settings.quantize)
     if not models:
-        raise UsageError("bench: name a model")
+        raise UsageError(f"bench: name a model, for example: octconvert {PAGES['bench'].examples[0]}")
     for model in models:
+        if model in RUNTIMES and not Path(model).exists():
+            raise UsageError(f"{model}: there is no such file; did you mean --runtime {model}?")
         check_input(model)
     check_json(result, models)
     return Task("bench", models, {**timed, **sized, **loading.arguments()}, console, result.files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from octconvert.cli.files import check_input
 from octconvert.errors import InputError
 from octconvert.options.evaluation import LABEL_NAMES
 
@@ -15,8 +16,8 @@ _NEEDED = "which are needed for --evaluate"
 def check_data(calibrate: str | None, evaluate: str | None) -> None:
     """Raises `InputError` where there are no such data, or those of --evaluate hold no labels."""
     for name, path in (("--calibrate", calibrate), ("--evaluate", evaluate)):
-        if path is not None and not Path(path).exists():
-            raise InputError(f"{path}: there is no such file or directory ({name})")
+        if path is not None:
+            check_input(path, "file or directory", name)
     if evaluate is not None:
         _check_labels(Path(evaluate))
 

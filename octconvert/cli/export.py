@@ -37,7 +37,8 @@ class FormatParameters:
         flag("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
     ] = None
     opset: Annotated[
-        str | None, flag("Version of the operations of ONNX. Default: what is best supported.", group=RUN, metavar="N")
+        str | None,
+        flag("Version of the operations of ONNX. Default: what is best supported.", group=RUN, metavar="INT"),
     ] = None
     no_for_inference: Annotated[bool, flag("Write the model as it is, with its normalisation layers.", group=RUN)] = (
         False

@@ -10,12 +10,40 @@ from octconvert.cli.console import STDOUT
 from octconvert.cli.parameters import ResultParameters
 from octconvert.errors import InputError, UsageError
 from octconvert.system.targets import check_target
+from octconvert.text.nearest import nearest
+
+_MOST_NAMES = 10_000
+"""Of a directory that are looked at for one that may have been meant."""
 
 
-def check_input(path: str) -> None:
-    """Raises `InputError` where there is no such file."""
-    if not Path(path).exists():
-        raise InputError(f"{path}: there is no such file")
+def check_input(path: str, what: str = "file", option: str = "") -> None:
+    """Raises `InputError` where there is no such file, with the name beside it that may have been meant.
+
+    Args:
+        what: is missing, "file" or "file or directory".
+        option: that names it; empty where it is no option.
+    """
+    try:
+        exists = Path(path).exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can not be read ({getattr(error, 'strerror', None) or error})") from None
+    if not exists:
+        raise InputError(f"{path}: there is no such {what}{f' ({option})' if option else ''}{_near_name(path)}")
+
+
+def _near_name(path: str) -> str:
+    folder, name = os.path.split(path)
+    if folder and not os.path.isdir(folder):
+        return ""
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.name for entry, _ in zip(entries, range(_MOST_NAMES), strict=False)]
+    except OSError:
+        return ""
+    stem = os.path.splitext(name)[0]
+    same_stem = [each for each in names if os.path.splitext(each)[0] == stem]
+    close = nearest(name, same_stem, 0.0) or nearest(name, names, 0.75)
+    return f"; did you mean {os.path.join(folder, close)}?" if close else ""
 
 
 def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:

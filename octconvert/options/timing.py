@@ -19,6 +19,8 @@ RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 FormatName = Literal["litert", "onnx", "openvino", "tf"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 """What models are exported to, by the name of the runtime that reads the format."""
+EXPORT_SUFFIXES: dict[str, FormatName] = {".tflite": "litert", ".onnx": "onnx", ".xml": "openvino"}
+"""The endings of exported files; the other formats, and openvino too, are directories."""
 DEFAULT_RUNTIME: RuntimeName = "tf"
 DEFAULT_THREADS = 2
 DEFAULT_ROUNDS = 15

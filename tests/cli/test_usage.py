@@ -63,7 +63,7 @@ from keras import layers
         (["net.keras", "--json=no/such/folder.json"], "no/such/folder.json"),
         (["net.keras", "--plan", "p.json"], "p.json"),
         (["missing.h5"], "missing.h5"),
-        (["diff", "net.keras"], "B requires"),
+        (["diff", "net.keras"], "B is missing"),
         (["diff", "net.keras", "missing.h5"], "missing.h5"),
     ],
 )
