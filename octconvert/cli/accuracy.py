@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from octconvert.cli.data_files import check_data
-from octconvert.cli.parameters import ACCURACY, flag, option, typed, whole_number
+from octconvert.cli.parameters import ACCURACY, FileName, flag, option, typed, whole_number
 from octconvert.errors import UsageError
 from octconvert.text.numerals import parse_number, scale_and_offset
 
@@ -16,7 +16,7 @@ class AccuracyParameters:
     """As they were typed; None or False where they were not."""
 
     calibrate: Annotated[
-        str | None,
+        FileName | None,
         option(
             "calibration",
             "An .npz or .npy file or a directory of images.",
@@ -63,7 +63,7 @@ class AccuracyParameters:
     ] = None
     max_drop: Annotated[float | None, option("max_drop", unset="none", group=ACCURACY, metavar="FLOAT")] = None
     evaluate: Annotated[
-        str | None,
+        FileName | None,
         option(
             "evaluate",
             "An .npz file, or a directory with a subdirectory for each class.",

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from octconvert.cli.bench import bench
+from octconvert.cli.completion import completion_command
 from octconvert.cli.console import STDOUT
 from octconvert.cli.convert import convert
 from octconvert.cli.diff import diff
@@ -37,7 +38,6 @@ app = App(
     name="octconvert",
     version=_version,
     default_parameter=Parameter(negative=(), show_default=False),
-    group_commands=Group("Commands", show=False),  # the overview lists them
     **first_page(),
 )
 
@@ -61,6 +61,7 @@ for name, function in (
     ("diff", diff),
     ("bench", bench),
     ("export", export),
+    ("completion", completion_command(app)),
     ("help", show_help),
 ):
     app.command(function, name=name, **page_of(name))

@@ -15,6 +15,7 @@ from octconvert.cli.parameters import (
     DEFAULT_RESULT,
     DEFAULT_RUN,
     RUN,
+    FileName,
     LoadingParameters,
     ResultParameters,
     RunParameters,
@@ -75,7 +76,7 @@ DEFAULT_TIMING = TimingParameters()
 
 
 def bench(
-    *models: Annotated[str, Parameter(help="Models; the others are compared with the first.")],
+    *models: Annotated[FileName, Parameter(help="Models; the others are compared with the first.")],
     timing: Annotated[TimingParameters, Parameter(name="*")] = DEFAULT_TIMING,
     size: Annotated[RunParameters, Parameter(name="*")] = DEFAULT_RUN,
     loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,

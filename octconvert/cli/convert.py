@@ -16,6 +16,7 @@ from octconvert.cli.parameters import (
     LOADING,
     OUTPUT,
     WHAT,
+    FileName,
     ListingParameters,
     LoadingParameters,
     flag,
@@ -83,7 +84,7 @@ class SourceParameters(LoadingParameters):
     """The model file: its input shape, what it may do, and the plan to follow."""
 
     plan: Annotated[
-        str | None, flag("Follow a plan that --dry-run --json wrote. Default: none.", group=HOW, metavar="PATH")
+        FileName | None, flag("Follow a plan that --dry-run --json wrote. Default: none.", group=HOW, metavar="PATH")
     ] = None
     input_shape: Annotated[str | None, option("input_shape", unset="that of the model", group=HOW, metavar="H,W,C")] = (
         None
@@ -99,7 +100,8 @@ class TargetParameters:
     """What is written, and how it is checked."""
 
     output: Annotated[
-        str | None, option("output", "", "--output", "-o", unset="MODEL-octave.keras", group=OUTPUT, metavar="PATH")
+        FileName | None,
+        option("output", "", "--output", "-o", unset="MODEL-octave.keras", group=OUTPUT, metavar="PATH"),
     ] = None
     dry_run: Annotated[bool, flag("Print the plan and write no model.", group=OUTPUT)] = False
     verify: Annotated[Thoroughness | None, option("verify", group=LOADING)] = None
@@ -140,7 +142,7 @@ DEFAULT_REWRITING, DEFAULT_SOURCE, DEFAULT_TARGET, DEFAULT_DEPLOYMENT = (
 
 
 def convert(
-    model: Annotated[str, Parameter(help="The model to convert: .keras, or .h5 of any Keras.")],
+    model: Annotated[FileName, Parameter(help="The model to convert: .keras, or .h5 of any Keras.")],
     /,
     *,
     rewriting: Annotated[RewritingParameters, Parameter(name="*")] = DEFAULT_REWRITING,

@@ -7,13 +7,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from octconvert.cli.files import check_input, check_json
-from octconvert.cli.parameters import DEFAULT_LISTING, DEFAULT_LOADING, ListingParameters, LoadingParameters
+from octconvert.cli.parameters import DEFAULT_LISTING, DEFAULT_LOADING, FileName, ListingParameters, LoadingParameters
 from octconvert.cli.task import Task
 
 
 def diff(
-    a: Annotated[str, Parameter(help="A model.")],
-    b: Annotated[str, Parameter(help="The model to compare it with.")],
+    a: Annotated[FileName, Parameter(help="A model.")],
+    b: Annotated[FileName, Parameter(help="The model to compare it with.")],
     /,
     *,
     loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,

@@ -15,6 +15,7 @@ from octconvert.cli.parameters import (
     DEFAULT_RUN,
     OUTPUT,
     RUN,
+    FileName,
     LoadingParameters,
     ResultParameters,
     RunParameters,
@@ -49,11 +50,11 @@ DEFAULT_FORMAT = FormatParameters()
 
 
 def export(
-    model: Annotated[str, Parameter(help="The model to export.")],
+    model: Annotated[FileName, Parameter(help="The model to export.")],
     /,
     *,
     output: Annotated[
-        str,
+        FileName,
         flag(
             "What to write: a name ending in .tflite, .onnx or .xml (OpenVINO), or a directory.",
             "--output",

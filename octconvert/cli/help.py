@@ -72,7 +72,12 @@ PAGES: Mapping[str, Page] = {
         "compare the costs of two models, layer by layer",
         ("diff model.h5 model-octave.keras", "diff model.h5 model-octave.keras --verbose --json costs.json"),
     ),
-    "help": Page("[COMMAND]", "show the help page of a command", ("help", "help bench")),
+    "completion": Page(
+        "[SHELL]",
+        "the completion of the command line in bash, zsh or fish",
+        ("completion --install", "completion bash"),
+    ),
+    "help": Page("[COMMAND]", "show the page of a command, as COMMAND --help does", ("help", "help bench")),
 }
 """By command, in the order of the overview."""
 
@@ -92,8 +97,7 @@ def overview() -> str:
             *(f"  octconvert {each}" for each in examples),
             "",
             f"Documentation: {DOCUMENTATION}",
-            "octconvert --version shows the version, octconvert --install-completion sets",
-            "up the completion of the shell. What follows are the options of a conversion.",
+            "octconvert --version shows the version. What follows are the options of a conversion.",
         ]
     )
 
@@ -148,7 +152,7 @@ class HelpFormatter:
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print one group of options."""
-        if not panel.entries:
+        if panel.format == "command" or not panel.entries:  # the overview has listed the commands
             return
         names = [_name(entry) for entry in panel.entries]
         longest = max(len(word) for name in names for word in name.split())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from cyclopts import Group, Parameter, Token, convert
 
@@ -23,6 +24,11 @@ from octconvert.options.loading import LoadingOptions
 from octconvert.options.request import DEFAULTS
 from octconvert.options.rewriting import RewritingOptions
 
+if TYPE_CHECKING:
+    FileName: TypeAlias = str
+else:
+    FileName = str | Path  # the first one is taken; by the second one a shell knows what to complete
+
 WHAT = Group("What is converted", sort_key=0)
 HOW = Group("How it is converted", sort_key=1)
 RUN = Group("How it is run", sort_key=1)
@@ -34,7 +40,7 @@ _CLASSES = (LoadingOptions, RewritingOptions, CalibrationOptions, DeploymentOpti
 _MEANINGS = {name: meaning for options in _CLASSES for name, meaning in meanings(options).items()}
 
 
-def flag(help: str, *names: str, group: Group, metavar: str | None = None, **more: Any) -> Parameter:
+def flag(help: str, *names: str, group: Group | None = None, metavar: str | None = None, **more: Any) -> Parameter:
     """A parameter; without ``names`` its flag is its field's name with hyphens."""
     return Parameter(name=names or None, help=help, group=group, metavar=metavar, **more)
 
@@ -78,7 +84,7 @@ class ResultParameters:
 
     force: Annotated[bool, flag("Overwrite existing files.", group=OUTPUT)] = False
     json: Annotated[
-        str | None,
+        FileName | None,
         flag(
             "Write the result as JSON: alone or with '-' to stdout, which then carries nothing else; or to a file PATH "
             "that ends in .json (--json=PATH for any other name). Default: no JSON.",

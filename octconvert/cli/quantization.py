@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 
 from octconvert.cli.accuracy import preprocessing, value_range
 from octconvert.cli.data_files import check_data
-from octconvert.cli.parameters import option, typed, whole_number
+from octconvert.cli.parameters import FileName, option, typed, whole_number
 from octconvert.options.fields import parse
 from octconvert.options.quantization import PrecisionName, QuantizationOptions
 
@@ -26,7 +26,7 @@ class QuantizationParameters:
     quantize: Annotated[PrecisionName | None, _option("quantize", unset="they stay as they are")] = None
     integer_io: Annotated[bool, _option("integer_io", "For .tflite files.")] = False
     calibrate: Annotated[
-        str | None,
+        FileName | None,
         _option(
             "calibration",
             "An .npz or .npy file or a directory of images.",
@@ -46,7 +46,7 @@ class QuantizationParameters:
     ] = None
     calibration_samples: Annotated[str | None, _option("calibration_samples", metavar="INT")] = None
     evaluate: Annotated[
-        str | None,
+        FileName | None,
         _option(
             "evaluate",
             "An .npz file, or a directory with a subdirectory for each class.",
