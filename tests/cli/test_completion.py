@@ -26,7 +26,7 @@ def complete(run, tmp_path, monkeypatch):
     Path("net.keras").touch()
 
     def offered(*words):
-        argv = ["bash", "--norc", "-c", COMPLETE, "bash", "script", "octconvert", *words]
+        argv = ["bash", "--norc", "-c", COMPLETE, "bash", "./script", "octconvert", *words]
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
 
     return offered
