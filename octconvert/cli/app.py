@@ -10,12 +10,14 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from inspect import BoundArguments
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from octconvert.cli.bench import bench
 from octconvert.cli.completion import completion_command
+from octconvert.cli.config import OptionsFile
 from octconvert.cli.console import STDOUT
 from octconvert.cli.convert import convert
 from octconvert.cli.diff import diff
@@ -23,9 +25,10 @@ from octconvert.cli.exit_codes import REFUSED
 from octconvert.cli.export import export
 from octconvert.cli.help import PAGES, first_page, page_of
 from octconvert.cli.outcome import explain, fail
+from octconvert.cli.spelling import spell
 from octconvert.cli.task import Task
 from octconvert.cli.usage import explanation, unknown_command
-from octconvert.errors import UsageError
+from octconvert.errors import InputError, UsageError
 from octconvert.system.environment import version
 from octconvert.text.nearest import did_you_mean
 
@@ -34,9 +37,11 @@ def _version() -> str:
     return version() or "unknown (not installed)"
 
 
+OPTIONS_FILE = OptionsFile()
 app = App(
     name="octconvert",
     version=_version,
+    config=(OPTIONS_FILE,),
     default_parameter=Parameter(negative=(), show_default=False),
     **first_page(),
 )
@@ -102,10 +107,12 @@ def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
         command, arguments, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return fail(explanation(error, app, tokens), REFUSED)
+    except InputError as error:  # of the file of options
+        return fail(str(error), REFUSED)
     values = dict(_flat(arguments.kwargs))
     files = tuple(value for value in values.values() if isinstance(value, str))
     try:
-        task = command(*arguments.args, **arguments.kwargs)
+        task = _checked(command, arguments)
         code = work(replace(task, files=files)) if isinstance(task, Task) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -115,6 +122,13 @@ def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
         models = [str(value) for value in arguments.args]
         return explain(error, models, files, values.get("debug", False))
     return code
+
+
+def _checked(command: Callable[..., Task | None], arguments: BoundArguments) -> Task | None:
+    try:
+        return command(*arguments.args, **arguments.kwargs)
+    except UsageError as error:
+        raise UsageError(f"{error}{OPTIONS_FILE.remark(spell(str(error)))}") from error
 
 
 def _flat(arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -59,7 +59,7 @@ def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:
         check_target(target, overwrite=True)
     except UsageError as error:
         raise UsageError(f"--json={error}") from error
-    if any(item is not None and _same_file(target, Path(item)) for item in inputs):
+    if any(item is not None and _same_file(target, Path(item)) for item in (*inputs, result.config)):
         raise UsageError(f"--json={result.json}: is a file that is read; name another one")
     if target.exists() and not result.force:
         raise UsageError(f"--json={result.json}: exists already; --force overwrites it")

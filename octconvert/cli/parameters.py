@@ -92,6 +92,15 @@ class ResultParameters:
             metavar="[PATH|-]",
         ),
     ] = None
+    config: Annotated[
+        FileName | None,
+        flag(
+            "Take options from the table of a TOML file that has the name of the command, as [convert]; what is typed "
+            "counts before them. Default: no file is read.",
+            group=OUTPUT,
+            metavar="PATH",
+        ),
+    ] = None
     quiet: Annotated[bool, flag("Print only errors.", "--quiet", "-q", group=OUTPUT)] = False
     debug: Annotated[bool, flag("Show tracebacks and TensorFlow's own messages.", group=OUTPUT)] = False
 
@@ -135,7 +144,11 @@ class RunParameters:
 
     batch: Annotated[
         str | None,
-        flag("Batch size; for an export also dynamic. Default: what the model fixes, or 1.", group=RUN, metavar="INT"),
+        flag(
+            "Batch size; dynamic only for an export. Default: what the model fixes, or 1.",
+            group=RUN,
+            metavar="INT|dynamic",
+        ),
     ] = None
     input_shape: Annotated[str | None, option("input_shape", unset="that of the model", group=RUN, metavar="H,W,C")] = (
         None

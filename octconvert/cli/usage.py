@@ -20,6 +20,7 @@ from cyclopts.exceptions import (
 )
 
 from octconvert.cli.help import PAGES
+from octconvert.errors import InputError
 from octconvert.options.delivery import MODEL_SUFFIXES
 from octconvert.options.timing import EXPORT_SUFFIXES
 from octconvert.text.nearest import did_you_mean, listed, nearest
@@ -56,7 +57,7 @@ class Typed:
         try:
             _, bound, _, _ = app.parse_known_args(list(tokens))
             models = tuple(str(each) for each in bound.args)
-        except (CycloptsError, ValueError):
+        except (CycloptsError, InputError, ValueError):
             models = tuple(each for each in rest if not each.startswith("-"))[:1]
         return cls(commands[0] if commands else DEFAULT_COMMAND, tuple(rest), models)
 
@@ -114,6 +115,11 @@ def choices_of(argument: Argument) -> tuple[str, ...]:
     return tuple(_literals(argument.hint))
 
 
+def takes_a_number(argument: Argument) -> bool:
+    """Whether its value is a float."""
+    return float in (argument.hint, *get_args(argument.hint))
+
+
 def _literals(hint: Any) -> Iterator[str]:
     if get_origin(hint) is Literal:
         yield from get_args(hint)
@@ -126,7 +132,7 @@ def _wrong_value(argument: Argument, name: str, value: str) -> str:
     choices = choices_of(argument)
     if choices:
         return f"{name} takes {listed(choices)}; received '{value}'{did_you_mean(value, choices)}"
-    if float in (argument.hint, *get_args(argument.hint)):
+    if takes_a_number(argument):
         return f"{name} takes a number; received '{value}'"
     return f"{name} takes no value, or true or false; received '{value}'"
 
