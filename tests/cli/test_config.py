@@ -1,5 +1,6 @@
 """Options from a TOML file."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -15,7 +16,8 @@ def read(text, *argv):
     Path("o.toml").write_text(text)
     line = [*argv, "--config", "o.toml"]
     _, bound, _ = app.parse_args(line, exit_on_error=False, print_error=False)
-    return {name: value for each in bound.kwargs.values() for name, value in vars(each).items()}
+    groups = (each for each in bound.kwargs.values() if dataclasses.is_dataclass(each))
+    return {name: value for each in groups for name, value in vars(each).items()}
 
 
 @pytest.fixture(autouse=True)
