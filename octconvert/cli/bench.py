@@ -27,7 +27,7 @@ from octconvert.cli.parameters import (
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.quantization import PrecisionName
-from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_RUNTIME, DEFAULT_THREADS, RUNTIMES, RuntimeName
+from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_THREADS, RUNTIMES, RuntimeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class TimingParameters:
     runtime: Annotated[
         list[RuntimeName] | None,
         flag(
-            f"The runtimes to measure on, separated by commas; repeatable. Default: {DEFAULT_RUNTIME}.",
+            "The runtimes to measure on, separated by commas; repeatable. Default: tf, or xla where Keras runs on JAX.",
             group=RUN,
             metavar="CHOICE[,CHOICE...]",
             converter=choices_with_commas,
@@ -65,11 +65,12 @@ class TimingParameters:
             UsageError: a value makes no sense.
         """
         settings = {
+            "runtimes": self.runtime or None,
             "threads": whole_number(self.threads),
             "rounds": whole_number(self.rounds),
             "quantize": self.quantize,
         }
-        return {**typed(settings), "runtimes": self.runtime or (DEFAULT_RUNTIME,), "for_inference": self.for_inference}
+        return {**typed(settings), "for_inference": self.for_inference}
 
 
 DEFAULT_TIMING = TimingParameters()

@@ -18,7 +18,8 @@ from cyclopts.config import Dict
 
 from octconvert.cli.files import check_input
 from octconvert.cli.help import PAGES
-from octconvert.cli.usage import DEFAULT_COMMAND, choices_of, takes_a_number
+from octconvert.cli.spelling import DEFAULT_COMMAND
+from octconvert.cli.usage import choices_of, takes_a_number
 from octconvert.errors import InputError
 from octconvert.options import limits
 from octconvert.text.nearest import did_you_mean, listed

@@ -34,7 +34,7 @@ from octconvert.options.evaluation import only_for_evaluation
 from octconvert.options.quantization import PrecisionName
 from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
-from octconvert.options.timing import DEFAULT_RUNTIME, RuntimeName
+from octconvert.options.timing import RuntimeName
 from octconvert.results.plan import Plan
 from octconvert.system.targets import check_target
 
@@ -114,7 +114,7 @@ class DeploymentParameters:
     for_inference: Annotated[bool, option("for_inference", group=OUTPUT)] = False
     runtime: Annotated[
         RuntimeName | None,
-        option("runtime", unset=DEFAULT_RUNTIME, group=OUTPUT),
+        option("runtime", unset="tf, or xla where Keras runs on JAX", group=OUTPUT),
     ] = None
     quantize: Annotated[PrecisionName | None, option("quantize", unset="none", group=OUTPUT)] = None
     objective: Annotated[Objective | None, option("objective", group=WHAT)] = None
@@ -159,18 +159,18 @@ def convert(
     ConversionRequest.of(typed({**arguments, "plan": source.plan}))  # refused before TensorFlow is started for it
     check_input(model)
     if source.plan is not None:
-        check_input(source.plan, option="--plan")
+        _check_plan(source.plan)
     accuracy.check_files()
     check_json(result, (model, source.plan, *accuracy.files))
     if target.dry_run:
         for name in only_for_evaluation(arguments):
             del arguments[name]
-        return Task("plan", (model,), {**arguments, "plan": _read_plan(source.plan)}, console, result.files)
+        return Task("plan", (model,), {**arguments, "plan": source.plan}, console, result.files)
     output = target.output or default_output(model)
     check_model_output(model, output, deployment.quantize)
     check_target(output, overwrite=True)  # first: the errors that --force does not avoid
     check_output(model, output, result.force)
-    arguments |= typed({"plan": _read_plan(source.plan), "verify": target.verify})
+    arguments |= typed({"plan": source.plan, "verify": target.verify})
     arguments |= {
         "output": output,
         "overwrite": result.force,
@@ -197,5 +197,6 @@ def _alpha_map(entries: list[str] | None) -> list[tuple[str, float]] | None:
     return pairs
 
 
-def _read_plan(path: str | None) -> Plan | None:
-    return None if path is None else Plan.from_file(path)
+def _check_plan(path: str) -> None:
+    check_input(path, option="--plan")
+    Plan.from_file(path)

@@ -20,13 +20,13 @@ from cyclopts.exceptions import (
 )
 
 from octconvert.cli.help import PAGES
+from octconvert.cli.spelling import DEFAULT_COMMAND
 from octconvert.errors import InputError
 from octconvert.options.delivery import MODEL_SUFFIXES
 from octconvert.options.timing import EXPORT_SUFFIXES
 from octconvert.text.nearest import did_you_mean, listed, nearest
 from octconvert.text.numerals import parse_number
 
-DEFAULT_COMMAND = "convert"
 _OTHER_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("quantize", "deploy", "litert", "tflite", "onnx", "openvino", "save"), "export"),
     **dict.fromkeys(("benchmark", "time", "latency", "speed"), "bench"),

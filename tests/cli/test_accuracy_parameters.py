@@ -75,7 +75,7 @@ def test_only_a_conversion_is_evaluated(received):
 
 
 def test_calibration_goes_with_a_plan(received, monkeypatch):
-    monkeypatch.setattr(convert, "_read_plan", lambda path: path)
+    monkeypatch.setattr(convert, "_check_plan", lambda path: None)
     assert received("--plan", "p.json", "--calibrate", "data.npz") == ("convert", {"calibration": "data.npz"})
 
 
