@@ -269,7 +269,7 @@ def test_a_plan_leaves_no_room_for_the_options_it_fixes():
         with pytest.raises(octconvert.UsageError, match="alpha"):
             octconvert.convert(small_model(), alpha=alpha, plan=plan, calibration=False)
     told = dict(octconvert.convert(small_model(), plan=plan, calibration=False).report.options)
-    assert "alpha" not in told and told["plan"] == "a Plan of 4 convolutions"
+    assert "alpha" not in told and told["plan"] == "a Plan of 2 convolutions"
 
 
 def test_a_pattern_that_matches_nothing_is_told():
