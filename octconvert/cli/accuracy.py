@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from octconvert.cli.data_files import check_data
 from octconvert.cli.parameters import ACCURACY, FileName, flag, option, typed, whole_number
 from octconvert.errors import UsageError
+from octconvert.options.references import check_application, check_reference
 from octconvert.text.numerals import parse_number, scale_and_offset
 
 
@@ -135,15 +136,20 @@ def _steps(text: str | None) -> tuple[str, ...] | None:
 
 
 def preprocessing(text: str | None) -> str | None:
-    """Of --preprocess; only numbers are checked here: names and functions need Keras.
+    """Of --preprocess; functions are not imported here.
 
     Raises:
         UsageError: it is of none of its forms.
     """
-    if text is None or ":" in text:
+    if text is None:
+        return text
+    if ":" in text:
+        check_reference(text, "preprocess")
         return text
     is_name = bool(text.strip()) and "," not in text and parse_number(text) is None
     if not is_name and scale_and_offset(text) is None:
         forms = "a name from keras.applications, SCALE,OFFSET (for example 1/127.5,-1) or MODULE:FUNCTION"
         raise UsageError(f"--preprocess takes {forms}; received '{text}'")
+    if is_name:
+        check_application(text)
     return text

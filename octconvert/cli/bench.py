@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_input, check_json
+from octconvert.cli.files import check_json, check_model
 from octconvert.cli.help import PAGES
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
@@ -96,6 +96,6 @@ def bench(
     for model in models:
         if model in RUNTIMES and not Path(model).exists():
             raise UsageError(f"{model}: there is no such file; did you mean --runtime {model}?")
-        check_input(model)
+        check_model(model)
     check_json(result, models)
     return Task("bench", models, {**timed, **sized, **loading.arguments()}, console, result.files)

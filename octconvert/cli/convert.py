@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from octconvert.cli.accuracy import DEFAULT_ACCURACY, AccuracyParameters
 from octconvert.cli.export_hints import check_model_output, check_rounding
-from octconvert.cli.files import check_input, check_json, check_output, default_output
+from octconvert.cli.files import check_input, check_json, check_model, check_output, default_output
 from octconvert.cli.parameters import (
     DEFAULT_LISTING,
     HOW,
@@ -34,8 +34,9 @@ from octconvert.options.evaluation import only_for_evaluation
 from octconvert.options.quantization import PrecisionName
 from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
-from octconvert.options.timing import RuntimeName
+from octconvert.options.timing import RuntimeName, default_runtime
 from octconvert.results.plan import Plan
+from octconvert.runtimes import find
 from octconvert.system.targets import check_target
 
 
@@ -156,8 +157,9 @@ def convert(
     arguments = {**rewriting.arguments(), **accuracy.arguments(), **deployment.arguments(), **source.arguments()}
     console = result.console()
     check_rounding(model, deployment.quantize, deployment.runtime)
-    ConversionRequest.of(typed({**arguments, "plan": source.plan}))  # refused before TensorFlow is started for it
-    check_input(model)
+    request = {**arguments, "plan": source.plan, "benchmark": deployment.benchmark}
+    check_runtime(ConversionRequest.of(typed(request)))  # refused before TensorFlow is started for it
+    check_model(model)
     if source.plan is not None:
         _check_plan(source.plan)
     accuracy.check_files()
@@ -169,7 +171,7 @@ def convert(
     output = target.output or default_output(model)
     check_model_output(model, output, deployment.quantize)
     check_target(output, overwrite=True)  # first: the errors that --force does not avoid
-    check_output(model, output, result.force)
+    check_output(model, output, result)
     arguments |= typed({"plan": source.plan, "verify": target.verify})
     arguments |= {
         "output": output,
@@ -195,6 +197,15 @@ def _alpha_map(entries: list[str] | None) -> list[tuple[str, float]] | None:
         if not pattern:
             raise UsageError(f"--alpha-map takes REGEX=ALPHA, for example 'block1=0.25'; received '{entry}'")
     return pairs
+
+
+def check_runtime(request: ConversionRequest) -> None:
+    """Raises `UsageError` where the runtime can not round numbers so, or has to be installed to measure times."""
+    runtime, precision = find(request.deployment.runtime or default_runtime()), request.deployment.quantize
+    if request.is_timed:
+        runtime.check_installed(precision)
+    elif precision is not None and precision not in runtime.quantizes_with:
+        raise UsageError(f"{runtime.name} {runtime.obstacle(precision)}")
 
 
 def _check_plan(path: str) -> None:

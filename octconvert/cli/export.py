@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_input, check_json, check_output
+from octconvert.cli.files import check_json, check_model, check_output
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
@@ -76,9 +76,9 @@ def export(
     runtime = exporting.format_of(Path(output), form.format)
     opset = None if form.opset is None else limits.whole("opset", whole_number(form.opset))
     exporting.check_settings(runtime, rounding.quantize, opset, rounding.integer_io)
-    check_input(model)
+    check_model(model)
     check_json(result, (model, *rounding.files))
-    check_output(model, output, result.force)
+    check_output(model, output, result)
     exporting.check_export_target(runtime, Path(output), result.force)
     arguments = {
         "output": output,

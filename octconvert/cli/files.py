@@ -31,6 +31,14 @@ def check_input(path: str, what: str = "file", option: str = "") -> None:
         raise InputError(f"{path}: there is no such {what}{f' ({option})' if option else ''}{_near_name(path)}")
 
 
+def check_model(path: str) -> None:
+    """Raises `InputError` where there is no such file, or its first bytes are not those of a Keras model."""
+    from octconvert.loading.file_format import format_of
+
+    check_input(path)
+    format_of(Path(path))
+
+
 def _near_name(path: str) -> str:
     folder, name = os.path.split(path)
     if folder and not os.path.isdir(folder):
@@ -65,8 +73,8 @@ def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:
         raise UsageError(f"--json={result.json}: exists already; --force overwrites it")
 
 
-def check_output(model: str, target: str, force: bool) -> None:
-    """Refuse a target that can not be written, is the model itself, or exists already.
+def check_output(model: str, target: str, result: ResultParameters) -> None:
+    """Refuse a target that can not be written, is the model itself or that of --json, or exists already.
 
     Raises:
         UsageError: it is refused.
@@ -78,7 +86,9 @@ def check_output(model: str, target: str, force: bool) -> None:
         raise UsageError(f"{target}: can not be written ({error.strerror}); give another name with -o") from error
     if exists and path.samefile(model):
         raise UsageError(f"{target}: is the model to convert; give another name with -o")
-    if exists and not force:
+    if result.json is not None and os.path.realpath(result.json) == os.path.realpath(target):
+        raise UsageError(f"--json={result.json}: is the file that -o names; name another one")
+    if exists and not result.force:
         raise UsageError(f"{target}: exists already; --force overwrites it, -o names another file")
 
 

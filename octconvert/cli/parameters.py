@@ -21,6 +21,7 @@ from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.fields import defaults, meanings
 from octconvert.options.loading import LoadingOptions
+from octconvert.options.references import check_reference
 from octconvert.options.request import DEFAULTS
 from octconvert.options.rewriting import RewritingOptions
 
@@ -134,7 +135,13 @@ class LoadingParameters:
     ] = None
 
     def arguments(self) -> dict[str, Any]:
-        """By the names that the functions of `octconvert.api` have for them."""
+        """By the names that the functions of `octconvert.api` have for them.
+
+        Raises:
+            UsageError: a custom object is not of its form, or there is no such module.
+        """
+        for each in self.custom_objects or ():
+            check_reference(each, "custom_objects")
         return {"unsafe": self.unsafe, "custom_objects": self.custom_objects}
 
 

@@ -87,7 +87,7 @@ def _direct_url() -> Mapping[str, Any] | None:
 def _installer() -> str:
     """pip of this Python, by its short name where the shell finds that one; uv where there is no pip."""
     if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        return f"uv pip install --python {shlex.quote(sys.executable)}"
+        return f"uv pip install -p {shlex.quote(sys.executable)}"
     found = shutil.which("pip")
     if found is not None and Path(found).parent.resolve() == Path(sys.executable).parent.resolve():
         return "pip install"

@@ -12,7 +12,7 @@ def nearest(word: str, words: Iterable[str], least: float = 0.6) -> str | None:
     Args:
         least: from 0 to 1, how alike.
     """
-    by_lower = {each.lower(): each for each in words}
+    by_lower = {each.lower(): each for each in reversed(list(words))}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=least)
     return by_lower[close[0]] if close else None
 

@@ -14,8 +14,11 @@ def folder(tmp_path, monkeypatch):
     """Files that are there, and that nothing reads."""
     monkeypatch.chdir(tmp_path)
     for name in ("net.keras", "net.h5", "other one.h5", "net-octave.keras", "data.npz", "plan.json"):
-        Path(name).touch()
+        Path(name).write_bytes(b"\x89HDF\r\n\x1a\n" if name.endswith(".h5") else b"PK\x03\x04")
     Path("photos").mkdir()
+    Path("photos/a.png").touch()
+    Path("empty").mkdir()
+    Path("broken.py").write_text("def f(:")
 
 
 CASES = {
@@ -71,6 +74,25 @@ CASES = {
     "'other one.h5' -o 'a b.tflite'": (
         "convert without it first, then octconvert export 'other one-octave.keras' -o 'a b.tflite'"
     ),
+    "net.keras --calibrate empty": "empty: a directory without images (.jpg, .jpeg, .png, .bmp, .gif) (--calibrate)",
+    "net.keras --calibrate broken.py": "broken.py: is neither .npz nor .npy, nor an image",
+    "net.keras --calibrate data.npz --preprocess resnet5O": "no 'resnet5O'; did you mean resnet50?",
+    "net.keras --preprocess broken.py:f": "--preprocess: 'broken.py:f': broken.py, line 1: invalid syntax",
+    "net.keras --preprocess nowhere.py:f": "--preprocess: 'nowhere.py:f': no such file: nowhere.py",
+    "net.keras --preprocess no_such_module:f": "there is no module no_such_module",
+    "net.keras --custom-objects Own": "--custom-objects takes module.py:Name or package.module:Name; received 'Own'",
+    "diff net.keras net.h5 --custom-objects own.py:Own": "'own.py:Own': no such file: own.py",
+    "net.keras --evaluate data.npz --metric own.py:f": "--metric: 'own.py:f': no such file: own.py",
+    "export net.keras -o x.tflite --quantize int8 --preprocess resnet51": "did you mean resnet5",
+    "net.keras --runtime tf --quantize int8": "tf can not be exported with --quantize int8; choose another runtime",
+    "net.keras --benchmark --runtime tf --quantize int8": "tf can not be exported with --quantize int8",
+    "broken.py": "broken.py: ",
+    "photos": "photos: is a directory; use a .keras or .h5 file",
+    "diff net.keras photos": "photos: is a directory; use a .keras or .h5 file",
+    "bench net.keras photos": "photos: is a directory; use a .keras or .h5 file",
+    "export photos -o x.tflite": "photos: is a directory; use a .keras or .h5 file",
+    "net.keras -o a.keras --json=a.keras": "--json=a.keras: is the file that -o names; name another one",
+    "net.keras --elementwise ''": "--elementwise takes names",
     "net-octave.keras --quantize int8": (
         "octconvert export net-octave.keras -o net-octave.tflite --quantize int8"
     ),
