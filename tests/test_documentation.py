@@ -12,6 +12,7 @@ from rich.console import Console
 
 import octconvert
 from octconvert.cli.app import app
+from octconvert.cli.help import PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
@@ -21,7 +22,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 SCRIPT = re.compile(r"(?:python|benchmarks/|docs/|examples/)\S*\.py")
 OTHER_TOOLS = ("pip", "pytest", "mkdocs", "git", "pre-commit", "ruff", "python3")
-COMMANDS = ("", "diff", "bench", "export")
+COMMANDS = ("", *PAGES)
 
 
 def name_of(page):
