@@ -28,7 +28,9 @@ def check_input(path: str, what: str = "file", option: str = "") -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: can not be read ({getattr(error, 'strerror', None) or error})") from None
     if not exists:
-        raise InputError(f"{path}: there is no such {what}{f' ({option})' if option else ''}{_near_name(path)}")
+        raise InputError(
+            f"{path}: there is no such {what}{f' ({option})' if option else ''}{_near_name(path, 'directory' in what)}"
+        )
 
 
 def check_model(path: str) -> None:
@@ -39,13 +41,14 @@ def check_model(path: str) -> None:
     format_of(Path(path))
 
 
-def _near_name(path: str) -> str:
+def _near_name(path: str, may_be_directory: bool) -> str:
     folder, name = os.path.split(path)
     if folder and not os.path.isdir(folder):
         return ""
     try:
         with os.scandir(folder or ".") as entries:
-            names = [entry.name for entry, _ in zip(entries, range(_MOST_NAMES), strict=False)]
+            first = (entry for entry, _ in zip(entries, range(_MOST_NAMES), strict=False))
+            names = [entry.name for entry in first if may_be_directory or not entry.is_dir()]
     except OSError:
         return ""
     stem = os.path.splitext(name)[0]
