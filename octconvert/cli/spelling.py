@@ -25,6 +25,7 @@ FLAGS = {name: f"--{name.replace('_', '-')}" for name in _SAME.split()} | {
     "runtimes": "--runtime",
 }
 """Option of the functions of `octconvert.api` -> flag."""
+_REPEATED = ("alpha_map", "include", "exclude", "elementwise", OBJECTS)
 _SWITCHED_OFF = {"calibration": "--no-calibration", "for_inference": "--no-for-inference"}
 _OPTION = re.compile(r"`(\w+)(?:=([^`]+))?`")
 _PUNCTUATION = re.compile(r"[\s()\[\]{}'\"]")
@@ -57,8 +58,9 @@ def _option(name: str, value: object) -> Iterator[str]:
     flag = FLAGS[name]
     if value is True:
         yield flag
-    elif isinstance(value, tuple) and name == OBJECTS:
-        yield from (f"{flag} {shlex.quote(str(each))}" for each in value)
+    elif isinstance(value, tuple) and name in _REPEATED:
+        texts = ("=".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in value)
+        yield from (f"{flag} {shlex.quote(text)}" for text in texts)
     else:
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         yield f"{flag}={shlex.quote(text)}" if text.startswith("-") else f"{flag} {shlex.quote(text)}"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from octconvert import loading
+from octconvert.options.fields import defaults
 from octconvert.options.request import ConversionRequest
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import EXPORT_SUFFIXES, default_runtime
 from octconvert.results.bench import Bench
 from octconvert.results.next_step import NextStep, options_of
@@ -20,6 +22,7 @@ LOST = 0.02
 """Share of the accuracy from which on its loss is what comes next."""
 _SUFFIXES: dict[str, str] = {name: suffix for suffix, name in EXPORT_SUFFIXES.items()}
 _NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO", "tf": "TensorFlow"}
+_ALPHAS = ("alpha", "alpha_map", "interior")
 _MEASURED_ON = ("litert", "onnx", "openvino")
 """The runtimes of models that are deployed on a CPU, the likeliest first."""
 
@@ -59,7 +62,11 @@ def after_conversion(done: Converted) -> tuple[NextStep, ...]:
     steps: list[NextStep | None] = []
     if source is not None:
         sized = {"input_shape": done.request.loading.input_shape, **reading}
-        steps += [_closer(source, target, done, sized), _faster(source, target, done, runtime, sized)]
+        steps += [
+            _closer(source, target, done, sized),
+            _fitted(source, target, done, sized),
+            _faster(source, target, done, runtime, sized),
+        ]
         if not done.request.is_timed:
             timed = {"runtimes": runtime, "quantize": deployment.quantize, **sized}
             steps.append(NextStep("Time both models here", "bench", (source, target), options_of(timed)))
@@ -106,32 +113,60 @@ def after_export(source: Any, target: str, runtime: str, arguments: Mapping[str,
 
 def _closer(source: str, target: str, done: Converted, reading: Mapping[str, Any]) -> NextStep | None:
     """A conversion with a bound on what is lost, where much of the accuracy is."""
-    lost, request = done.evaluation, done.request
-    calibration = request.calibration
-    if lost is None or calibration is None or calibration.max_drop is not None or request.rewriting is None:
+    lost, calibration = done.evaluation, done.request.calibration
+    if lost is None or calibration is None or calibration.max_drop is not None:
         return None
     metric = lost.measured[0]
     if metric.name != "accuracy" or not metric.before - metric.after > LOST:
         return None
-    data = {"calibration": path_of(calibration.data), "evaluate": path_of(request.delivery.evaluate)}
-    if (calibration.data is not None and data["calibration"] is None) or not _is_text(request.preprocess):
+    options = {"max_drop": 0.01, **_rewriting(done.request, without=_ALPHAS), **reading}
+    return _again("Lose less of the accuracy", source, _beside(target, "closer"), done.request, options)
+
+
+def _fitted(source: str, target: str, done: Converted, reading: Mapping[str, Any]) -> NextStep | None:
+    """The same conversion with its calibration, where the weights are only moved."""
+    rewriting = done.request.rewriting
+    if done.request.calibration is not None or rewriting is None or rewriting.weights == "fresh":
         return None
-    options = {"max_drop": 0.01, **data, "preprocess": request.preprocess, "metric": request.delivery.metric, **reading}
-    return _new_file("Lose less of the accuracy", source, _beside(target, "closer"), options)
+    options = {**_rewriting(done.request), **reading}
+    return _again("Fit it to its source", source, _beside(target, "fitted"), done.request, options)
 
 
 def _faster(source: str, target: str, done: Converted, runtime: str, reading: Mapping[str, Any]) -> NextStep | None:
     """A conversion of what gains time, where the whole gains none."""
-    measured, calibration = done.bench, done.request.calibration
-    if measured is None or done.request.deployment.objective != "macs" or done.request.rewriting is None:
+    measured, calibration, deployment = done.bench, done.request.calibration, done.request.deployment
+    searches = calibration is not None and calibration.searches
+    if measured is None or deployment.objective != "macs" or searches:
         return None
-    slower = any(row.speedup is not None and row.speedup < 1 for row in measured.measured[1:])
-    data = None if calibration is None else calibration.data
-    if not slower or (data is not None and path_of(data) is None) or not _is_text(done.request.preprocess):
+    if not any(row.speedup is not None and row.speedup < 1 for row in measured.measured[1:]):
         return None
-    options = {"objective": "latency", "runtime": runtime, "quantize": done.request.deployment.quantize}
-    options |= {"calibration": path_of(data), "preprocess": done.request.preprocess, **reading}
-    return _new_file("Convert only what is faster here", source, _beside(target, "faster"), options)
+    timed = {"objective": "latency", "runtime": runtime, "quantize": deployment.quantize}
+    options = {**timed, **_rewriting(done.request), **reading}
+    return _again("Convert only what is faster here", source, _beside(target, "faster"), done.request, options)
+
+
+def _rewriting(request: ConversionRequest, without: Sequence[str] = ()) -> dict[str, Any]:
+    """How the model was rewritten, where that differs from the default."""
+    if request.rewriting is None:
+        return {}
+    own, usual = vars(request.rewriting), defaults(RewritingOptions)
+    return {name: value for name, value in own.items() if value != usual[name] and name not in without}
+
+
+def _again(
+    purpose: str, source: str, output: str, request: ConversionRequest, options: Mapping[str, Any]
+) -> NextStep | None:
+    """Another conversion on the same data; None where a plan was followed, or data or functions are in memory."""
+    delivery, data = request.delivery, request.calibration.data if request.calibration is not None else None
+    paths = {"calibration": path_of(data), "evaluate": path_of(delivery.evaluate)}
+    in_memory = (data is not None and not paths["calibration"]) or (
+        delivery.evaluate is not None and not paths["evaluate"]
+    )
+    is_text = all(value is None or isinstance(value, (str, Path)) for value in (request.preprocess, delivery.metric))
+    if in_memory or not is_text or request.rewriting is None:
+        return None
+    named = {**paths, "preprocess": request.preprocess, "metric": delivery.metric}
+    return _new_file(purpose, source, output, {**options, **named})
 
 
 def _new_file(purpose: str, source: str, output: str, options: Mapping[str, Any]) -> NextStep | None:
@@ -166,10 +201,6 @@ def _beside(target: str, word: str) -> str:
 def _likely_runtime() -> str:
     """The first of those for deployment that is installed; else the one that is always there."""
     return next((name for name in _MEASURED_ON if not find(name).obstacle()), default_runtime())
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, (str, Path))
 
 
 def _reading(options: Any, needs_trust: bool) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_a_conversion_proposes_times_and_an_export(net, run):
     pytest.importorskip("ai_edge_litert")
     name = "it's $mine -o.keras"
     net.rename(name)
-    code, out, err = run(name, "--no-calibration")
+    code, out, err = run(name, "--no-calibration", "--weights", "fresh")
     time, export = proposed(out)
     assert (code, err) == (0, "")
     assert understood(time) == ["bench", name, "it's $mine -o-octave.keras", "--runtime", "litert"]
@@ -49,7 +49,7 @@ def test_a_conversion_proposes_times_and_an_export(net, run):
 def test_all_commands_that_follow_each_other_can_be_copied(net):
     """In a shell, as a user does it, from the conversion to the rounded file."""
     pytest.importorskip("ai_edge_litert")
-    line, done = "octconvert net.keras --no-calibration", []
+    line, done = "octconvert net.keras --no-calibration --min-size 4", []
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     pending = [line]
     while pending:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from octconvert.cli.spelling import shell_command
 from octconvert.options.request import ConversionRequest
 from octconvert.pipeline.next_steps import Converted, after_bench, after_conversion, after_export
 from octconvert.results.bench import Bench, BenchRow
@@ -61,6 +62,15 @@ def test_where_accuracy_is_lost_a_closer_conversion_comes_first():
     kept = Evaluation("test.npz", 100, 0.9, 0.89)
     assert steps({"evaluate": "test.npz"}, evaluation=kept)[0].function == "bench"
     assert steps({"evaluate": "test.npz", "max_drop": 0.05}, evaluation=lost)[0].function == "bench"
+
+
+def test_weights_that_were_only_moved_are_fitted_next():
+    request = {"calibration": False, "alpha": 0.25, "exclude": ["a b"], "alpha_map": [("c", 0.5)]}
+    first = steps(request)[0]
+    assert first.function == "convert" and " ".join(shell_command(first)) == (
+        "octconvert net.h5 -o net-octave-fitted.keras --alpha 0.25 --alpha-map c=0.5 --exclude 'a b'"
+    )
+    assert [step.function for step in steps({"calibration": False, "weights": "fresh"})] == ["bench", "export"]
 
 
 def test_where_it_is_slower_only_what_is_faster_is_converted():
