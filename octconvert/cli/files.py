@@ -10,12 +10,51 @@ from octconvert.cli.console import STDOUT
 from octconvert.cli.parameters import ResultParameters
 from octconvert.errors import InputError, UsageError
 from octconvert.system.targets import check_target
+from octconvert.text.nearest import nearest
+
+_MOST_NAMES = 10_000
+"""Of a directory that are looked at for one that may have been meant."""
 
 
-def check_input(path: str) -> None:
-    """Raises `InputError` where there is no such file."""
-    if not Path(path).exists():
-        raise InputError(f"{path}: there is no such file")
+def check_input(path: str, what: str = "file", option: str = "") -> None:
+    """Raises `InputError` where there is no such file, with the name beside it that may have been meant.
+
+    Args:
+        what: is missing, "file" or "file or directory".
+        option: that names it; empty where it is no option.
+    """
+    try:
+        exists = Path(path).exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can not be read ({getattr(error, 'strerror', None) or error})") from None
+    if not exists:
+        raise InputError(
+            f"{path}: there is no such {what}{f' ({option})' if option else ''}{_near_name(path, 'directory' in what)}"
+        )
+
+
+def check_model(path: str) -> None:
+    """Raises `InputError` where there is no such file, or its first bytes are not those of a Keras model."""
+    from octconvert.loading.file_format import format_of
+
+    check_input(path)
+    format_of(Path(path))
+
+
+def _near_name(path: str, may_be_directory: bool) -> str:
+    folder, name = os.path.split(path)
+    if folder and not os.path.isdir(folder):
+        return ""
+    try:
+        with os.scandir(folder or ".") as entries:
+            first = (entry for entry, _ in zip(entries, range(_MOST_NAMES), strict=False))
+            names = [entry.name for entry in first if may_be_directory or not entry.is_dir()]
+    except OSError:
+        return ""
+    stem = os.path.splitext(name)[0]
+    same_stem = [each for each in names if os.path.splitext(each)[0] == stem]
+    close = nearest(name, same_stem, 0.0) or nearest(name, names, 0.75)
+    return f"; did you mean {os.path.join(folder, close)}?" if close else ""
 
 
 def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:
@@ -31,14 +70,14 @@ def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:
         check_target(target, overwrite=True)
     except UsageError as error:
         raise UsageError(f"--json={error}") from error
-    if any(item is not None and _same_file(target, Path(item)) for item in inputs):
+    if any(item is not None and _same_file(target, Path(item)) for item in (*inputs, result.config)):
         raise UsageError(f"--json={result.json}: is a file that is read; name another one")
     if target.exists() and not result.force:
         raise UsageError(f"--json={result.json}: exists already; --force overwrites it")
 
 
-def check_output(model: str, target: str, force: bool) -> None:
-    """Refuse a target that can not be written, is the model itself, or exists already.
+def check_output(model: str, target: str, result: ResultParameters) -> None:
+    """Refuse a target that can not be written, is the model itself or that of --json, or exists already.
 
     Raises:
         UsageError: it is refused.
@@ -50,7 +89,9 @@ def check_output(model: str, target: str, force: bool) -> None:
         raise UsageError(f"{target}: can not be written ({error.strerror}); give another name with -o") from error
     if exists and path.samefile(model):
         raise UsageError(f"{target}: is the model to convert; give another name with -o")
-    if exists and not force:
+    if result.json is not None and os.path.realpath(result.json) == os.path.realpath(target):
+        raise UsageError(f"--json={result.json}: is the file that -o names; name another one")
+    if exists and not result.force:
         raise UsageError(f"{target}: exists already; --force overwrites it, -o names another file")
 
 
