@@ -74,6 +74,8 @@ def export(
 
     console, sized, rounded = result.console(), size.arguments(), rounding.arguments()
     runtime = exporting.format_of(Path(output), form.format)
+    if sized["batch"] is not None:
+        limits.open_batch("batch", sized["batch"])
     opset = None if form.opset is None else limits.whole("opset", whole_number(form.opset))
     exporting.check_settings(runtime, rounding.quantize, opset, rounding.integer_io)
     check_model(model)

@@ -57,9 +57,9 @@ def check_application(name: str) -> None:
     if not names or plain_name(name) in map(plain_name, names):
         return
     close = nearest(name, names)
-    hint = f"; did you mean {close}?" if close else f" ({EXAMPLES})"
+    hint = f"; did you mean {close}?" if close else ""
     raise UsageError(
-        f"`preprocess`: keras.applications has no '{name}'{hint}; or write scale,offset or file.py:function"
+        f"`preprocess`: keras.applications has no '{name}' ({EXAMPLES}); write scale,offset or file.py:function{hint}"
     )
 
 

@@ -158,10 +158,9 @@ def _again(
 ) -> NextStep | None:
     """Another conversion on the same data; None where a plan was followed, or data or functions are in memory."""
     delivery, data = request.delivery, request.calibration.data if request.calibration is not None else None
-    paths = {"calibration": path_of(data), "evaluate": path_of(delivery.evaluate)}
-    in_memory = (data is not None and not paths["calibration"]) or (
-        delivery.evaluate is not None and not paths["evaluate"]
-    )
+    given = {"calibration": data, "evaluate": delivery.evaluate}
+    paths = {name: path_of(value) for name, value in given.items()}
+    in_memory = any(value is not None and paths[name] is None for name, value in given.items())
     is_text = all(value is None or isinstance(value, (str, Path)) for value in (request.preprocess, delivery.metric))
     if in_memory or not is_text or request.rewriting is None:
         return None

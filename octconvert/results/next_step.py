@@ -34,9 +34,11 @@ class NextStep:
 
 def options_of(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Those of the options that are set; 0 is a value."""
-    return tuple(
-        (name, value) for name, value in values.items() if not (value is None or value is False or value == ())
-    )
+    return tuple((name, value) for name, value in values.items() if not _is_unset(value))
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or value is False or value == ()
 
 
 def python_call(step: NextStep) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ def test_where_accuracy_is_lost_a_closer_conversion_comes_first():
 
 
 def test_weights_that_were_only_moved_are_fitted_next():
+    whole_low = steps({"calibration": False, "alpha": 0.0, "interior": 1.0})[0]
+    assert {"alpha": 0.0, "interior": 1.0}.items() <= dict(whole_low.options).items()
     request = {"calibration": False, "alpha": 0.25, "exclude": ["a b"], "alpha_map": [("c", 0.5)]}
     first = steps(request)[0]
     assert first.function == "convert" and " ".join(shell_command(first)) == (

@@ -89,7 +89,7 @@ def test_quiet_prints_nothing(net, command):
 @pytest.mark.parametrize(
     "argv, said",
     [
-        (["net.keras"], "--output"),
+        (["net.keras"], "name what to write with -o"),
         (["net.keras", "-o", "net.bin"], "unknown ending '.bin'; name it .tflite, .onnx or .xml"),
         (["net.keras", "-o", "net"], "give --format openvino or tf for a directory"),
         (["net.keras", "-o", "net.onnx", "--format", "litert"], "litert is written to a name ending in .tflite"),
