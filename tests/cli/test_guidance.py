@@ -76,7 +76,7 @@ CASES = {
     ),
     "net.keras --calibrate empty": "empty: a directory without images (.jpg, .jpeg, .png, .bmp, .gif) (--calibrate)",
     "net.keras --calibrate broken.py": "broken.py: is neither .npz nor .npy, nor an image",
-    "net.keras --calibrate data.npz --preprocess resnet5O": "no 'resnet5O'; did you mean resnet50?",
+    "net.keras --calibrate data.npz --preprocess resnet5O": "or file.py:function; did you mean resnet50?",
     "net.keras --preprocess broken.py:f": "--preprocess: 'broken.py:f': broken.py, line 1: invalid syntax",
     "net.keras --preprocess nowhere.py:f": "--preprocess: 'nowhere.py:f': no such file: nowhere.py",
     "net.keras --preprocess no_such_module:f": "there is no module no_such_module",
