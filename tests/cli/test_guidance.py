@@ -156,3 +156,10 @@ app.parse_args([{str(model)!r}, "--alpha", "0.5"], exit_on_error=False, print_er
 print(*sorted({heavy!r} & set(sys.modules)))
 """
     assert shell(code).stdout.split() == []
+
+
+def test_times_are_measured_where_keras_runs():
+    """Keras on JAX has no TensorFlow behind it."""
+    code = "from octconvert.options.timing import bench_settings; print(*bench_settings().runtimes)"
+    assert shell(code, KERAS_BACKEND="jax").stdout == "xla\n"
+    assert shell(code, KERAS_BACKEND="tensorflow").stdout == "tf\n"
