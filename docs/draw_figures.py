@@ -1,4 +1,4 @@
-"""Draws the figures of docs/benchmarks.md, and writes its tables, from docs/data/*.json.
+"""Draws the figures of docs/benchmarks.md, and writes its tables, from docs/data/*.json; and the picture of the index.
 
     pip install -e '.[docs]' && python docs/draw_figures.py
 
@@ -100,6 +100,27 @@ def _line(axis, style: tuple[str, str, str], points: list[tuple[float, float]]) 
     axis.grid(alpha=0.3)
 
 
+def draw_octave() -> Figure:
+    """The idea: eight channels at full resolution, and half of them at half of it."""
+    figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
+    axis.set(xlim=(0, 16), ylim=(0, 5.2), aspect="equal")
+    axis.axis("off")
+    for channel in range(8):
+        _map(axis, 0.4 + 0.32 * channel, 1.3 + 0.12 * channel, 2, STYLES["octave"][0])
+    for channel in range(4):
+        _map(axis, 8 + 0.32 * channel, 1.6 + 0.12 * channel, 2, STYLES["octave"][0])
+        _map(axis, 12.4 + 0.32 * channel, 1.6 + 0.12 * channel, 1, STYLES["smaller"][0])
+    axis.annotate("", xy=(7.4, 2.8), xytext=(5.6, 2.8), arrowprops={"arrowstyle": "->", "color": INK, "lw": 1.5})
+    for x, text in ((2.5, "8 channels\n100% of the MACs"), (9.5, "4 high: fine detail"), (13.4, "4 low: the rest")):
+        axis.text(x, 1.0, text, ha="center", va="top", color=INK)
+    axis.text(11.4, 0.45, "44% of the MACs", ha="center", va="top", color=INK)
+    return figure
+
+
+def _map(axis, x: float, y: float, size: float, colour: str) -> None:
+    axis.add_patch(plt.Rectangle((x, y), size, size, facecolor=colour, edgecolor=PAPER, linewidth=1))
+
+
 def alternatives_table(points: list[dict]) -> str:
     head = "| network | | precision | MACs | time | share of the time | top-1 |\n|---|---|---|---|---|---|---|"
     rows = [
@@ -160,6 +181,7 @@ def main() -> None:
     plt.rcParams["svg.hashsalt"] = "octconvert"  # the same file for the same numbers
     for name, (draw, _) in FIGURES.items():
         save(draw(read(name)), DOCS / "assets" / f"{name}.svg")
+    save(draw_octave(), DOCS / "assets" / "octave.svg")
     (DOCS / "benchmarks.md").write_text(page(), encoding="utf-8")
 
 
