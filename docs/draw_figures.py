@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent
 INK, PAPER = "#24292e", "#fefefe"
 """Colours that become those of the reader's scheme."""
 SCHEMES = (
-    f"<style>svg {{ --ink: {INK}; --paper: {PAPER} }} "
+    f"<style>svg {{ --ink: {INK}; --paper: #ffffff }} "
     "@media (prefers-color-scheme: dark) { svg { --ink: #d5d9e2; --paper: #1e2129 } }</style>"
 )
 STYLES = {
@@ -49,7 +49,7 @@ def read(name: str) -> list[dict]:
 def draw_alternatives(points: list[dict]) -> Figure:
     """Accuracy over the share of the source's time, for each network and precision."""
     nets = list(dict.fromkeys(point["net"] for point in points))
-    figure, axes = plt.subplots(len(nets), 2, figsize=(9, 3.6 * len(nets)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(len(nets), 2, figsize=(7.5, 3.4 * len(nets)), squeeze=False, layout="constrained")
     for net, row in zip(nets, axes, strict=True):
         for precision, axis in zip(PRECISIONS, row, strict=True):
             own = [point for point in points if (point["net"], point["precision"]) == (net, precision)]
@@ -65,7 +65,7 @@ def draw_alternatives(points: list[dict]) -> Figure:
 def draw_latency(rows: list[dict]) -> Figure:
     """Speed-up for each runtime and model, beside the ratio of the MACs."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    figure, axes = plt.subplots(1, len(models), figsize=(9, 3.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(len(models), 1, figsize=(6, 6.5), sharex=True, sharey=True, layout="constrained")
     for model, axis in zip(models, axes, strict=True):
         runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
         for offset, (way, style) in zip((-0.2, 0.2), (("pairs", "octave"), ("interiors", "smaller")), strict=True):
@@ -75,16 +75,16 @@ def draw_latency(rows: list[dict]) -> Figure:
             axis.bar(places, [row["speedup"] for row in own], width=0.36, color=colour, label=way)
             axis.axhline(own[0]["macs_ratio"], color=colour, linestyle="--", linewidth=1, label=f"MACs saved, {way}")
         axis.axhline(1, color=INK, linewidth=1)
-        axis.set_xticks(range(len(runtimes)), runtimes, rotation=30, ha="right")
+        axis.set_xticks(range(len(runtimes)), runtimes)
         axis.set_title(model)
-    axes[0].set_ylabel("times as fast as the source")
+    axes[1].set_ylabel("times as fast as the source")
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=4)
     return figure
 
 
 def draw_accuracy(rows: list[dict]) -> Figure:
     """Top-1 error over the share of the MACs, by the way in which the weights were found."""
-    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
     for way, style in WEIGHTS.items():
         _line(axis, style, [(row["macs_percent"], 100 - row["top1_percent"]) for row in rows if row["way"] == way])
     axis.set(xlabel="MACs, % of the source's", ylabel="top-1 error, % (source: 15.9)", xlim=(100, 40), ylim=(10, 80))
@@ -102,7 +102,7 @@ def _line(axis, style: tuple[str, str, str], points: list[tuple[float, float]]) 
 
 def draw_octave() -> Figure:
     """The idea: eight channels at full resolution, and half of them at half of it."""
-    figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.2, 2.1), layout="constrained")
     axis.set(xlim=(0, 16), ylim=(0, 5.2), aspect="equal")
     axis.axis("off")
     for channel in range(8):

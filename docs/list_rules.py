@@ -43,14 +43,14 @@ def _section(module: str) -> str:
     identity = _escaped(" ".join(text.split("\n\n")[0].split()).removesuffix("."))
     rows = "\n".join(_row(family) for family in _families(module))
     heading = f"### {module.replace('_', ' ').capitalize()}\n\n{identity}. [Source]({SOURCE}{module}.py)"
-    return f"{heading}\n\n| layers | operations | |\n|---|---|---|\n{rows}\n"
+    return f"{heading}\n\n| layers and operations | |\n|---|---|\n{rows}\n"
 
 
 def _row(family: type[Family]) -> str:
-    layers = ", ".join(f"`{layer.__name__}`" for layer in family.layers)
-    operations = ", ".join(f"`{_public(operation)}`" for operation in family.operations)
+    names = [*(layer.__name__ for layer in family.layers), *map(_public, family.operations)]
+    listed = ", ".join(f"`{name}`" for name in names)
     text = " ".join((family.__doc__ or "").split("\n\n")[0].split())
-    return f"| {layers} | {operations} | {_escaped(f'{text}{_unless_rule(family)}')} |"
+    return f"| {listed} | {_escaped(f'{text}{_unless_rule(family)}')} |"
 
 
 def _unless_rule(family: type[Family]) -> str:
