@@ -25,7 +25,9 @@ BETWEEN = re.compile(r"(?<=<!-- rules -->\n).*?(?=<!-- /rules -->)", re.DOTALL)
 
 def table() -> str:
     """A section for each file of rules, with a row for each registered class in it."""
-    return "\n".join(_section(name) for _, name, _ in pkgutil.iter_modules(octconvert.rules.__path__) if _families(name))
+    return "\n".join(
+        _section(name) for _, name, _ in pkgutil.iter_modules(octconvert.rules.__path__) if _families(name)
+    )
 
 
 def page() -> str:
