@@ -21,6 +21,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 SCRIPT = re.compile(r"(?:python|benchmarks/|docs/|examples/)\S*\.py")
+HEREDOC = re.compile(r" <<'END'\n.*?^END$", re.MULTILINE | re.DOTALL)
+QUOTED = re.compile(r"\"\n[^\"]*\n\"")  # a script of several lines
 OTHER_TOOLS = ("pip", "pytest", "mkdocs", "git", "pre-commit", "ruff", "python3")
 COMMANDS = ("", *NAMES)
 
@@ -78,10 +80,10 @@ def test_every_page_is_in_the_navigation_of_the_site():
 
 
 def commands_in(text):
-    """The lines of shell blocks, without prompts, comments and continuation lines."""
+    """The lines of shell blocks, without prompts, comments, continuation lines and the text of scripts in them."""
     for language, block in FENCE.findall(text):
         if language in ("sh", "bash", "console"):
-            joined = block.replace("\\\n", " ")
+            joined = QUOTED.sub("''", HEREDOC.sub("", block.replace("\\\n", " ")))
             yield from (line.removeprefix("$ ") for line in joined.splitlines() if line.strip())
 
 
