@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # editors, type checkers and the API reference: the names of 
     from octconvert.api import export as export
     from octconvert.api import load as load
     from octconvert.api import plan as plan
+    from octconvert.api import show as show
     from octconvert.errors import CheckError as CheckError
     from octconvert.errors import InputError as InputError
     from octconvert.errors import NothingToConvert as NothingToConvert
@@ -59,6 +60,7 @@ _PUBLIC = {
     "for_inference": "octconvert.inference",
     "load": "octconvert.api",
     "plan": "octconvert.api",
+    "show": "octconvert.api",
     "OctconvertError": "octconvert.errors",
     "InputError": "octconvert.errors",
     "UsageError": "octconvert.errors",

@@ -15,6 +15,7 @@ from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.quantization import QuantizationOptions
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.options.showing import ShowingOptions
 from octconvert.options.timing import BenchSettings
 from octconvert.pipeline.bench import bench as bench_models
 from octconvert.pipeline.conversion import Conversion
@@ -22,9 +23,11 @@ from octconvert.pipeline.convert import convert as convert_model
 from octconvert.pipeline.diff import diff as diff_models
 from octconvert.pipeline.export import export as export_model
 from octconvert.pipeline.planning import plan as plan_model
+from octconvert.pipeline.show import show as show_maps
 from octconvert.pipeline.source import read_model
 from octconvert.results.bench import Bench
 from octconvert.results.export import Exported
+from octconvert.results.maps import FeatureMaps
 from octconvert.results.plan import Plan
 from octconvert.results.report import Report
 from octconvert.system.progress import Progress
@@ -289,6 +292,52 @@ def export(
     ...
 
 
+@performed_by(show_maps)
+def show(
+    model_or_path: Any,
+    image: Any,
+    *,
+    source: Any = None,
+    layers: Iterable[str] = (),
+    layer_count: int = ShowingOptions.count,
+    channels: int = ShowingOptions.channels,
+    preprocess: str | Callable | None = None,
+    seed: int = ShowingOptions.seed,
+    input_shape: tuple[int, ...] | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    unsafe: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> FeatureMaps:
+    """Feature maps of a converted model for one input: high and low maps of a few layers, beside the source's.
+
+    Args:
+        model_or_path: a converted model, in any of its forms, or its file.
+        image: the file of an image, an .npy file, or an array: one sample, or several of which the first is shown;
+            any other data that `convert` takes for its calibration. Images are scaled and cropped as there.
+        source: the model that it was converted from, or its file; None: the maps of the converted model alone.
+        layers: regular expressions on layer names of the source: all maps of these; empty: `layer_count` maps, spread
+            over the depth, behind activations where there are any.
+        layer_count: number of layers, where none are named.
+        channels: how many channels of the high map and of the low one are drawn: those with the largest variance.
+        preprocess: as of `convert`.
+        seed: chooses one sample of a file or directory of several.
+        input_shape: (rows, columns, channels) for models that leave them open.
+        output: a .png file to draw to.
+        overwrite: whether an existing ``output`` may be replaced.
+        unsafe: allow files that run code when loaded (Lambda layers).
+        custom_objects: classes and functions by name, for loading.
+
+    Returns:
+        `FeatureMaps`: the picture in a notebook, a table in a terminal; ``save`` writes the picture.
+
+    Raises:
+        InputError: a model or the image can not be read, or the model has no pairs.
+        UsageError: an option makes no sense, ``output`` can not be written, or matplotlib is missing for it.
+    """
+    ...
+
+
 @checked
 def load(
     path: str | Path,
@@ -313,4 +362,4 @@ def load(
     return read_model(path, options).model
 
 
-__all__ = ["Conversion", "InputError", "bench", "convert", "diff", "export", "load", "plan", "read"]
+__all__ = ["Conversion", "InputError", "bench", "convert", "diff", "export", "load", "plan", "read", "show"]

@@ -25,6 +25,7 @@ from octconvert.cli.exit_codes import REFUSED
 from octconvert.cli.export import export
 from octconvert.cli.help import PAGES, first_page, page_of
 from octconvert.cli.outcome import explain, fail
+from octconvert.cli.show import show
 from octconvert.cli.spelling import spell
 from octconvert.cli.task import Task
 from octconvert.cli.usage import explanation, unknown_command
@@ -66,6 +67,7 @@ for name, function in (
     ("diff", diff),
     ("bench", bench),
     ("export", export),
+    ("show", show),
     ("completion", completion_command(app)),
     ("help", show_help),
 ):

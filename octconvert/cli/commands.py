@@ -88,6 +88,16 @@ def _export(task: Task, on_stage: OnStage | None) -> None:
     task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
 
 
+def _show(task: Task, on_stage: OnStage | None) -> None:
+    with task.console.session(on_stage):
+        from octconvert import api
+
+        result = api.show(task.models[0], **_arguments(task))
+    task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
+    if task.console.json is None and not task.console.quiet:
+        print(f"\nwritten: {task.arguments['output']}")
+
+
 def _arguments(task: Task) -> dict[str, Any]:
     """Of the function of `octconvert.api`."""
     from octconvert.loading import parse_custom_object
@@ -119,4 +129,5 @@ _COMMANDS: dict[str, Callable[[Task, OnStage | None], None]] = {
     "diff": _diff,
     "bench": _bench,
     "export": _export,
+    "show": _show,
 }

@@ -67,6 +67,15 @@ PAGES: Mapping[str, Page] = {
             "export model-octave.keras -o saved_model --format tf",
         ),
     ),
+    "show": Page(
+        "MODEL --image FILE",
+        "draw feature maps of MODEL, beside those of its source",
+        (
+            "show model-octave.keras --image photo.jpg",
+            "show model-octave.keras --image photo.jpg --source model.h5 --preprocess resnet50",
+            "show model-octave.keras --image signal.npy --layers relu -o maps.png",
+        ),
+    ),
     "diff": Page(
         "A B",
         "compare the costs of two models, layer by layer",

@@ -14,7 +14,7 @@ class Task:
     """Work for `octconvert.cli.commands.perform`; it can be pickled.
 
     Attributes:
-        command: 'convert', 'plan', 'diff', 'bench' or 'export'.
+        command: 'convert', 'plan', 'diff', 'bench', 'export' or 'show'.
         models: the files to read, as they were typed.
         arguments: of the function of `octconvert.api`, except that custom objects are still text.
         console: how results, progress and JSON are printed.

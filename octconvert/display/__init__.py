@@ -3,6 +3,6 @@
 Importing it registers a renderer for each class of result, see `octconvert.results.shown`.
 """
 
-from octconvert.display import bench, export, plan, printing, report
+from octconvert.display import bench, export, maps, plan, printing, report
 
-__all__ = ["bench", "export", "plan", "printing", "report"]
+__all__ = ["bench", "export", "maps", "plan", "printing", "report"]

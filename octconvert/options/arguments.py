@@ -194,8 +194,12 @@ CHECKERS: dict[str, Checker] = {
     **dict.fromkeys(("preset", "runtime", "format", "quantize"), _optional(_text)),
     "calibration_steps": _steps,
     "runtimes": _optional(_texts),
+    "layers": _texts,
     **dict.fromkeys(("model_or_path", "a", "b", "model"), _model),
-    **dict.fromkeys(("min_size", "calibration_samples", "seed", "threads", "rounds"), limits.whole),
+    "source": _optional(_model),
+    **dict.fromkeys(
+        ("min_size", "calibration_samples", "seed", "threads", "rounds", "layer_count", "channels"), limits.whole
+    ),
     **dict.fromkeys(("calibration_budget", "target_macs", "target_time", "max_drop"), _optional(limits.real)),
     "alpha": _number,
     "interior": _optional(_number),

@@ -22,6 +22,8 @@ WHOLE: dict[str, tuple[int, int]] = {
     "epochs": (1, 10**6),
     "batch_size": (1, 2**20),
     "steps_per_epoch": (1, 10**9),
+    "layer_count": (1, 64),
+    "channels": (1, 16),
 }
 """Name -> the least and the most, both allowed."""
 MOST_AXES = 3

@@ -214,4 +214,4 @@ def _finished(
     if delivered.failed is not None:
         raise CheckError(failure(delivered.failed), report)
     objects = dict(request.loading.custom_objects or {})
-    return Conversion(model=delivered.model, plan=result.rewritten.plan, report=report, custom_objects=objects)
+    return Conversion(delivered.model, result.rewritten.plan, report, objects, source.model)

@@ -90,7 +90,7 @@ def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
     """(role, low channels in, low channels out) of the layers in the place of one convolution."""
     octave = [call for call in parts if hasattr(call.operation, "octave")]
     if octave:
-        read, written = _paths(octave[0].operation), _paths(octave[-1].operation)
+        read, written = paths_of(octave[0].operation), paths_of(octave[-1].operation)
         low_in = _low_width(graph, octave[0].inputs, {source for source, _ in read})
         low_out = _low_width(graph, octave[-1].outputs, {target for _, target in written})
     else:  # the path of a built-in layer shows in its name; all that go into, or come from, a low map are as wide
@@ -102,8 +102,8 @@ def _role_of_parts(graph: CallGraph, parts: list[Call]) -> tuple[str, int, int]:
     return roles[low_in > 0, low_out > 0], low_in, low_out
 
 
-def _paths(layer: Any) -> list[tuple[str, str]]:
-    """Where the paths of an octave layer begin and end: 'h' or 'l'."""
+def paths_of(layer: Any) -> list[tuple[str, str]]:
+    """Where the paths of an octave layer begin and end: 'h' or 'l'; none for any other layer."""
     paths = [(source, target) for source in "hl" for target in "hl"]
     return [path for path in paths if getattr(layer, f"{''.join(path)}_kernel", None) is not None]
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from octconvert.results.frames import data_frame
 from octconvert.results.next_step import NextStep, dicts
 from octconvert.results.shown import Shown
 from octconvert.text import words
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = "octconvert-bench/1"
 
@@ -74,6 +78,14 @@ class Bench(Shown):
     def measured(self) -> tuple[BenchRow, ...]:
         """The rows without an error."""
         return tuple(row for row in self.rows if not row.error)
+
+    def to_dataframe(self) -> DataFrame:
+        """The measurements as a pandas table, one a row.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return data_frame(self.rows, "efficiency")
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain dictionaries and lists, ready for JSON."""

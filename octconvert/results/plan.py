@@ -6,14 +6,18 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.rewriting import RewritingOptions, check_alpha
+from octconvert.results.frames import data_frame
 from octconvert.results.parsing import read_value
 from octconvert.results.shown import Shown
 from octconvert.system.reading import read_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = "octconvert-plan/1"
 FIRST, INTERMEDIATE, LAST, PLAIN = "first", "intermediate", "last", "plain"
@@ -155,6 +159,14 @@ class Plan(Shown):
     def converted(self) -> tuple[Convolution, ...]:
         """The convolutions that become octave layers."""
         return tuple(c for c in self.convolutions if c.role != PLAIN)
+
+    def to_dataframe(self) -> DataFrame:
+        """The decisions on the convolutions as a pandas table, one a row.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return data_frame(self.convolutions)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, ready for JSON."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from octconvert.results.bench import Bench
+from octconvert.results.frames import data_frame
 from octconvert.results.next_step import NextStep
 from octconvert.results.plan import Chain
 from octconvert.results.shown import Shown
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -230,6 +235,14 @@ class Report(Shown):
     def converted(self) -> tuple[ConvolutionReport, ...]:
         """The convolutions that became octave layers."""
         return tuple(row for row in self.convolutions if row.role != "plain")
+
+    def to_dataframe(self) -> DataFrame:
+        """The convolutions as a pandas table, one a row.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return data_frame(self.convolutions)
 
     @property
     def octave_mac_share(self) -> float:

@@ -52,6 +52,12 @@ def as_text(result: object) -> str:
     return repr(result)
 
 
+@singledispatch
+def as_png(result: object) -> bytes:
+    """A picture of a result, where it has one and `octconvert.display` has been imported."""
+    raise NotImplementedError(f"{type(result).__name__} has no picture")
+
+
 class Shown(JupyterMixin):
     """Base of the results that show themselves in a terminal (``str`` and `rich`) and in a notebook."""
 

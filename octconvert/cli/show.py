@@ -1,0 +1,126 @@
+"""``octconvert show``: its arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from octconvert.cli.accuracy import preprocessing
+from octconvert.cli.files import check_input, check_json, check_output
+from octconvert.cli.parameters import (
+    DEFAULT_LOADING,
+    DEFAULT_RESULT,
+    OUTPUT,
+    RUN,
+    LoadingParameters,
+    ResultParameters,
+    flag,
+    option,
+    sizes,
+    typed,
+    whole_number,
+)
+from octconvert.cli.task import Task
+from octconvert.errors import InputError, UsageError
+from octconvert.options.fields import parse
+from octconvert.options.showing import ENDING, ShowingOptions, check_picture
+
+SHOWN = Group("What is shown", sort_key=0)
+_option: Callable[..., Parameter] = partial(option, options=ShowingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowingParameters:
+    """As they were typed; None where they were not."""
+
+    image: Annotated[
+        str,
+        flag(
+            "An image, an .npy file, or other data as for --calibrate, of which one sample is taken.",
+            group=SHOWN,
+            metavar="FILE",
+        ),
+    ]
+    source: Annotated[
+        str | None,
+        flag(
+            "The model that MODEL was converted from: its maps are drawn too, and compared.",
+            group=SHOWN,
+            metavar="FILE",
+        ),
+    ] = None
+    layers: Annotated[list[str] | None, _option("layers", "Repeatable.", group=SHOWN, metavar="REGEX")] = None
+    layer_count: Annotated[str | None, _option("layer_count", group=SHOWN, metavar="N")] = None
+    channels: Annotated[str | None, _option("channels", group=SHOWN, metavar="N")] = None
+    preprocess: Annotated[
+        str | None, _option("preprocess", "As for a conversion.", group=RUN, metavar="HOW", allow_leading_hyphen=True)
+    ] = None
+    input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
+    seed: Annotated[str | None, _option("seed", group=RUN, metavar="N")] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """What was typed, by the names that `octconvert.show` has for it.
+
+        Raises:
+            UsageError: a value makes no sense.
+            InputError: there is no such image or source.
+        """
+        values = typed(
+            {
+                "layers": None if self.layers is None else tuple(self.layers),
+                "layer_count": whole_number(self.layer_count),
+                "channels": whole_number(self.channels),
+                "preprocess": preprocessing(self.preprocess),
+                "seed": whole_number(self.seed),
+            }
+        )
+        parse(ShowingOptions, values)  # refused before TensorFlow is started for it
+        for path in filter(None, (self.image, self.source)):
+            if not Path(path).exists():
+                raise InputError(f"{path}: there is no such file or directory")
+        return {"image": self.image, "source": self.source, "input_shape": sizes(self.input_shape), **values}
+
+
+def show(
+    model: Annotated[str, Parameter(help="The converted model.")],
+    /,
+    *,
+    showing: Annotated[ShowingParameters, Parameter(name="*")],
+    output: Annotated[
+        str | None,
+        flag("The picture to write. Default: MODEL-maps.png.", "--output", "-o", group=OUTPUT, metavar="PNG"),
+    ] = None,
+    loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
+    result: Annotated[ResultParameters, Parameter(name="*")] = DEFAULT_RESULT,
+) -> Task:
+    """Draw the high and low maps of MODEL for one image, beside those of its source."""
+    from octconvert.display.maps import check_installed
+
+    console = result.console()
+    check_input(model)
+    arguments = showing.arguments()
+    target = f"{os.path.splitext(model)[0]}-maps{ENDING}" if output is None else output
+    check_json(result, (model, showing.image, showing.source, target))
+    _check_target(target, (model, showing.image, showing.source), result.force)
+    check_installed()
+    arguments |= {"output": target, "overwrite": result.force, **loading.arguments()}
+    return Task("show", (model,), arguments, console, (target, *result.files))
+
+
+def _check_target(target: str, inputs: tuple[str | None, ...], force: bool) -> None:
+    """Refuse a picture that can not be written, would replace an input, or exists already.
+
+    Raises:
+        UsageError: it is refused.
+    """
+    check_picture(target, overwrite=True)
+    for each in filter(None, inputs):
+        if Path(target).exists() and Path(target).samefile(each):
+            raise UsageError(f"{target}: is a file that is read; give another name with -o")
+    check_output(inputs[0] or "", target, force)

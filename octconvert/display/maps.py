@@ -1,0 +1,61 @@
+"""Feature maps: a table of their layers, and the picture."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from octconvert.display.printing import spelled
+from octconvert.display.sections import sentences
+from octconvert.display.tables import Fitted, figures, spaced
+from octconvert.errors import UsageError
+from octconvert.results.maps import FeatureMaps, LayerMaps
+from octconvert.results.shown import STANDARD, View, as_png, renderable
+from octconvert.text import words
+
+INSTALL = "pip install 'octconvert[show]'"
+
+
+def check_installed() -> None:
+    """Raises `UsageError` where there is no matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(f"pictures of feature maps need matplotlib, which is not installed: {INSTALL}")
+
+
+@as_png.register
+def _(result: FeatureMaps) -> bytes:
+    check_installed()
+    from octconvert.display.drawing import draw
+
+    return draw(result)
+
+
+@renderable.register
+def render(result: FeatureMaps, view: View = STANDARD) -> Group:
+    """The layers that are shown, one a row."""
+    notes = spelled(result.notes, view.spell)
+    headline = [Text(result.title), Text(f"Feature maps of {result.image}.", style="bold")]
+    sections: list[Sequence[RenderableType]] = [headline, [Fitted(lambda width: _table(result, width))]]
+    return spaced([*sections, sentences("Notes", notes)])
+
+
+def _table(result: FeatureMaps, width: int) -> RenderableType:
+    headers = ["layer", "alpha", "high", "low"]
+    if result.source:
+        headers += ["error", "of high", "of low"]
+    names = words.shorten_all([layer.name for layer in result.layers], max(10, width - 66))
+    return figures(headers, ([names[layer.name], *_cells(layer)][: len(headers)] for layer in result.layers))
+
+
+def _cells(layer: LayerMaps) -> list[str]:
+    errors = (layer.error, layer.error_high, layer.error_low)
+    shapes = (layer.high_shape, layer.low_shape)
+    return [words.alpha(layer.alpha), *map(words.shape, shapes), *map(error_text, errors)]
+
+
+def error_text(error: float | None) -> str:
+    """A relative error with three digits."""
+    return "-" if error is None else words.fine_percent(error)
