@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from octconvert import _registration
+from octconvert.system.notebooks import quiet_imports
 
 if TYPE_CHECKING:  # editors, type checkers and the API reference: the names of _PUBLIC
     from octconvert.api import bench as bench
@@ -72,9 +73,12 @@ __all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("octconvert.system.environment").version()
     if name not in _PUBLIC:
         raise AttributeError(f"module 'octconvert' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    with quiet_imports():
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
     if name == "Plan":  # shows itself, although nothing else that is imported here displays it
         importlib.import_module("octconvert.display")
     globals()[name] = value
@@ -82,7 +86,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]
 
 
 _registration.register_with_keras()

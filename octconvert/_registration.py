@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from octconvert.system.notebooks import quiet_imports
+
 
 def register_with_keras() -> None:
     """Import the layers now if Keras is there, else as soon as it has been imported."""
@@ -46,5 +48,6 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None  # this loader was found through it
         module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
+        with quiet_imports():
+            self._loader.exec_module(module)
         importlib.import_module("octconvert.layers")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octconvert import loading
+from octconvert.display.progress import with_progress
 from octconvert.errors import InputError
 from octconvert.options.arguments import checked, performed_by
 from octconvert.options.calibration import STEPS, CalibrationOptions
@@ -35,7 +36,7 @@ from octconvert.system.progress import Progress
 read = loading.read
 
 
-@performed_by(convert_model)
+@performed_by(with_progress(convert_model))
 def convert(
     model_or_path: Any,
     alpha: float = RewritingOptions.alpha,
@@ -77,7 +78,7 @@ def convert(
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Conversion:
     """Rewrite a trained Keras CNN as an octave CNN, with its weights.
 
@@ -137,7 +138,7 @@ def convert(
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
         strict: raise `NothingToConvert` where no convolution is converted, instead of returning the model as it was.
-        progress: called with (stage, done, total) while working.
+        progress: called with (stage, done, total) while working; True: a bar; None: a bar in notebooks alone.
 
     Returns:
         `Conversion`: the new model, its plan, its report with costs and checks; shows itself in terminal and notebook.
@@ -152,7 +153,7 @@ def convert(
 
 
 @performed_by(
-    plan_model,
+    with_progress(plan_model),
     like=convert,
     without=("evaluate", "metric", "for_inference", "benchmark", "verify", "output", "overwrite", "strict"),
 )
@@ -182,7 +183,7 @@ def diff(a: Any, b: Any, *, unsafe: bool = False, custom_objects: Mapping[str, A
     ...
 
 
-@performed_by(bench_models)
+@performed_by(with_progress(bench_models))
 def bench(
     models: Any,
     *,
@@ -195,7 +196,7 @@ def bench(
     input_shape: tuple[int, ...] | None = None,
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Bench:
     """Time models side by side on the CPU, each exported as it would be deployed in a process of its own.
 
@@ -214,7 +215,7 @@ def bench(
         input_shape: (rows, columns, channels) for models that leave them open.
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
-        progress: called with (stage, done, total) while working.
+        progress: called with (stage, done, total) while working; True: a bar; None: a bar in notebooks alone.
 
     Returns:
         `Bench`: times, memory and MACs, and how much of the saved MACs is saved time; a model that can not be measured
@@ -227,7 +228,7 @@ def bench(
     ...
 
 
-@performed_by(export_model)
+@performed_by(with_progress(export_model))
 def export(
     model_or_path: Any,
     output: str | Path,
@@ -249,7 +250,7 @@ def export(
     overwrite: bool = False,
     unsafe: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Exported:
     """Write a model for another runtime. The file gets its name only after it has run there with the outputs of Keras.
 
@@ -278,7 +279,7 @@ def export(
         overwrite: whether an existing ``output`` may be replaced.
         unsafe: allow files that run code when loaded (Lambda layers).
         custom_objects: classes and functions by name, for loading.
-        progress: called with (stage, done, total) while working.
+        progress: called with (stage, done, total) while working; True: a bar; None: a bar in notebooks alone.
 
     Returns:
         `Exported`: what was written and how it was checked.

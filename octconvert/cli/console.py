@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from octconvert.cli.progress import plain_lines, progress_bar
 from octconvert.cli.spelling import shell_command, spell
+from octconvert.display.progress import plain_lines, progress_bar
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.results.report import Report
 from octconvert.results.shown import Shown, View, renderable
 from octconvert.system import environment
 from octconvert.system.progress import Progress, notice_of
+from octconvert.system.streams import discarded_stderr
 from octconvert.system.targets import write_atomically
 
 STDOUT = "-"
@@ -69,7 +70,7 @@ class Console:
     def exporting(self, exports: bool = True) -> contextlib.AbstractContextManager[None]:
         """Silence the converters of other runtimes, which write to stderr in spite of their options."""
         audible = not exports or self.debug or os.environ.get(environment.LOG_LEVEL) == "0"
-        return contextlib.nullcontext() if audible else _discarded_stderr()
+        return contextlib.nullcontext() if audible else discarded_stderr()
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[Progress | None]:
@@ -139,7 +140,7 @@ def start_quietly() -> None:
         return
     warnings.simplefilter("ignore")
     try:
-        with _discarded_stderr():
+        with discarded_stderr():
             import tensorflow  # noqa: F401
         from absl import logging
     except (ImportError, MemoryError, OSError) as error:
@@ -153,20 +154,3 @@ def _root(error: BaseException) -> str:
         error = error.__context__
     message = " ".join(str(error).split())
     return f"{type(error).__name__}{f': {message[:300]}' if message else ''}"
-
-
-@contextlib.contextmanager
-def _discarded_stderr() -> Iterator[None]:
-    """Discard what is written to descriptor 2, C++ included.
-
-    TensorFlow 2.21 logs a few lines before it looks at TF_CPP_MIN_LOG_LEVEL; converters log what they raise as well.
-    """
-    sys.stderr.flush()
-    with open(os.devnull, "wb") as nowhere:
-        saved = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -17,7 +17,7 @@ from octconvert.text.printable import printable
 _COLOURS = "viridis"
 """Perceptually uniform, and readable without seeing colours."""
 _INK, _SOFT, _HIGH, _LOW, _SOURCE = "#1f2328", "#59636e", "#0b6bcb", "#b35900", "#8c959f"
-_CELL, _LINE_WIDTH, _LEFT, _RIGHT = 1.25, 2.4, 1.05, 0.75
+_CELL, _LINE_WIDTH, _LEFT, _RIGHT = 1.25, 1.65, 1.05, 0.75
 _TITLE, _HEADS, _CAPTION, _GAP = 0.52, 0.22, 0.2, 0.18
 """Inches: a cell, the plot of a signal, left of the cells, the scale to their right; above the cells, between them."""
 _SPACE = 0.1
@@ -48,8 +48,9 @@ def draw(result: FeatureMaps) -> bytes:
 
 
 def _height(layer: LayerMaps) -> float:
+    caption = 0.35 if layer.is_signal else _CAPTION
     rows = 1 if layer.is_signal or layer.source_shape is None else 2
-    return _TITLE + _HEADS + rows * (_tall(layer) + _CAPTION) + _GAP
+    return _TITLE + _HEADS + rows * (_tall(layer) + caption) + _GAP
 
 
 def _tall(layer: LayerMaps) -> float:
@@ -76,7 +77,7 @@ class _Layer:
 
     def __init__(self, parent: SubFigure, layer: LayerMaps, width: float, height: float, columns: int):
         self.parent, self.layer, self.width, self.height = parent, layer, width, height
-        room = width - _LEFT - _RIGHT - 0.2
+        room = width - _LEFT - 0.2
         self.cell = room / columns if layer.is_signal else _CELL
         self.tall = _tall(layer)
         parent.set_facecolor("white")
@@ -147,24 +148,34 @@ class _Layer:
 
     def _signals(self) -> None:
         """Source and octave model in one plot for each channel; low maps as the steps that they are."""
+        middle = _TITLE + _HEADS + self.tall / 2
+        self._write(_LEFT - 0.42, middle - 0.1, "octave", ha="right", weight="bold")
+        if self.layer.source_shape is not None:
+            self._write(_LEFT - 0.42, middle + 0.1, "source", ha="right", weight="bold", color=_SOURCE)
+        least, most = _scale(self.layer, share=100.0)
         for column, each in enumerate(self.layer.maps):
             axes = self._axes(column, 0)
-            length = len(each.values) if each.source is None else len(each.source)
-            if each.source is not None:
-                axes.plot(each.source, color=_SOURCE, linewidth=1.6, label="source")
-            colour = _HIGH if each.part == "high" else _LOW
-            if len(each.values) == length:
-                axes.plot(each.values, color=colour, linewidth=0.9, label="octave")
-            else:
-                edges = np.linspace(0, length, len(each.values) + 1) - 0.5
-                axes.stairs(each.values, edges, color=colour, linewidth=1.0, label="octave", baseline=None)
-            axes.tick_params(labelsize=6.5, length=2, color=_SOFT, labelcolor=_SOFT, pad=1.5)
-            axes.set_xlim(-0.5, length - 0.5)
+            length = _plot(axes, each)
+            axes.tick_params(labelsize=6.5, length=2, color=_SOFT, labelcolor=_SOFT, pad=1.5, labelleft=not column)
+            axes.set(xlim=(-0.5, length - 0.5), ylim=(least - 0.05 * (most - least), most + 0.05 * (most - least)))
+            axes.locator_params(axis="x", nbins=4)
             axes.set_xlabel(f"channel {each.channel}", size=7, color=_SOFT, labelpad=1)
             axes.grid(color="#eaeef2", linewidth=0.6)
             axes.set_axisbelow(True)
-            if column == 0 and each.source is not None:
-                axes.legend(fontsize=6.5, frameon=False, loc="best")
+
+
+def _plot(axes: Any, each: ChannelMap) -> int:
+    """A channel, over that of the source; returns the number of positions of the high map."""
+    length = len(each.values) if each.source is None else len(each.source)
+    if each.source is not None:
+        axes.plot(each.source, color=_SOURCE, linewidth=1.8)
+    if each.part == "high":
+        axes.plot(each.values, color=_HIGH, linewidth=0.9)
+    else:
+        octave = 1 << (-(-length // len(each.values)) - 1).bit_length()
+        edges = np.arange(len(each.values) + 1) * octave - 0.5
+        axes.stairs(each.values, edges, color=_LOW, linewidth=1.0, baseline=None, zorder=3)
+    return length
 
 
 def _line(ends: tuple[float, float], top: float, width: float, height: float, style: dict[str, Any]) -> Any:
@@ -192,12 +203,12 @@ def _caption(each: ChannelMap, array: np.ndarray) -> str:
     return f"channel {each.channel} · {words.shape(array.shape)}"
 
 
-def _scale(layer: LayerMaps) -> tuple[float, float]:
-    """One for all maps of the layer; the few brightest positions do not darken the rest."""
+def _scale(layer: LayerMaps, share: float = 99.5) -> tuple[float, float]:
+    """One for all maps of the layer; ``share``: percent of the values below its end, so that few do not darken all."""
     arrays = [array for each in layer.maps for array in (each.values, each.source) if array is not None]
     values = np.concatenate([array.ravel() for array in arrays])
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
-    low, high = float(values.min()), float(np.percentile(values, 99.5))
+    low, high = float(values.min()), float(np.percentile(values, share))
     return (low, high) if high > low else (low, low + 1.0)

@@ -33,7 +33,9 @@ class Printable:
 def text_of(renderable: RenderableType) -> str:
     """What ``print`` shows: as wide as the terminal, without colour."""
     text = io.StringIO()
-    console = Console(file=text, no_color=True, width=shutil.get_terminal_size((80, 24)).columns)
+    # In a notebook, rich would show by itself what it prints, and in colour.
+    width = shutil.get_terminal_size((80, 24)).columns
+    console = Console(file=text, no_color=True, width=width, force_terminal=False, force_jupyter=False)
     console.print(Printable(renderable), crop=False)
     return text.getvalue().rstrip("\n")
 

@@ -171,6 +171,10 @@ def _function(name: str, value: Any) -> Any:
     return value
 
 
+def _progress(name: str, value: Any) -> Any:
+    return value if isinstance(value, bool) else _function(name, value)
+
+
 def _objects(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise UsageError(f"`{name}` takes a dict from names to classes and functions, received {shown(value)}")
@@ -209,7 +213,7 @@ CHECKERS: dict[str, Checker] = {
     "path": _path,
     "output": _path,
     "plan": _optional(_plan),
-    "progress": _optional(_function),
+    "progress": _optional(_progress),
     "custom_objects": _optional(_objects),
     "input_range": _optional(_range),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from octconvert.errors import UsageError
 from octconvert.options.arguments import path_of
 from octconvert.options.showing import ENDING, check_picture
 from octconvert.results.shown import Shown, as_png
@@ -17,6 +18,10 @@ from octconvert.system.targets import checked_write
 from octconvert.text import words
 
 FORMAT = "octconvert-maps/1"
+_WIDTH = slice(16, 20)
+"""Where a PNG has its width."""
+_SHOWN_SHARE = 0.62
+"""Pixels of a notebook's page for one of the picture, which is sharp on fine screens then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +120,15 @@ class FeatureMaps(Shown):
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {"format": FORMAT, **fields, "layers": layers}
 
-    def _repr_mimebundle_(self, include: Sequence[str], exclude: Sequence[str], **options: Any) -> dict[str, Any]:
-        return {"image/png": as_png(self), "text/plain": str(self)}
+    def _repr_mimebundle_(  # type: ignore[override]  # with the size at which the picture is shown
+        self, include: Sequence[str], exclude: Sequence[str], **options: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            picture = as_png(self)
+        except UsageError as error:  # matplotlib is missing
+            return {"text/plain": f"{self}\n\n{error}"}, {}
+        width = int.from_bytes(picture[_WIDTH]) * _SHOWN_SHARE
+        return {"image/png": picture, "text/plain": str(self)}, {"image/png": {"width": round(width)}}
 
     def __repr__(self) -> str:
         return f"<FeatureMaps of {words.plural(len(self.layers), 'layer')} of {self.model}>"

@@ -9,7 +9,7 @@ import keras
 from calibration_nets import Clock
 from command_line import assert_one_error_line, files, shell
 
-from octconvert.cli.progress import plain_lines, progress_bar
+from octconvert.display.progress import plain_lines, progress_bar
 from octconvert.system.progress import NOTICE
 
 
