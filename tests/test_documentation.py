@@ -20,7 +20,7 @@ REPOSITORY = re.compile(r"https://github\.com/octconvert/octconvert/(?:blob|tree
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-SCRIPT = re.compile(r"(?:python|benchmarks/|docs/|examples/)\S*\.py")
+SCRIPT = re.compile(r"(?:python|benchmarks/|docs/|examples/|\.ci/)\S*\.py")
 HEREDOC = re.compile(r" <<'END'\n.*?^END$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"\"\n[^\"]*\n\"")  # a script of several lines
 OTHER_TOOLS = ("pip", "pytest", "mkdocs", "git", "pre-commit", "ruff", "python3")
@@ -117,7 +117,8 @@ def spans_with_flags(text):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
 def test_options_that_a_page_names_exist(page, flags):
     everywhere = set().union(*flags.values())
-    scripts = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("benchmarks/*.py"))
+    paths = [*ROOT.glob("benchmarks/*.py"), *ROOT.glob(".ci/*.py")]
+    scripts = "".join(path.read_text(encoding="utf-8") for path in paths)
     of_scripts = set(re.findall(r'"(--[a-z-]+)"', scripts))
     for span in spans_with_flags(page.read_text(encoding="utf-8")):
         tool, *words = span.split()

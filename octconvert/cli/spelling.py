@@ -16,7 +16,7 @@ _SAME = """
     alpha alpha_map batch benchmark calibration_budget calibration_samples calibration_steps channels custom_objects
     elementwise evaluate exclude for_inference format include input_range input_shape integer_io interior layer_count
     layers max_drop metric min_size objective octave opset plan portable preprocess preset quantize rounds runtime
-    seed stride_mode target_macs target_time threads unsafe verify weights
+    seed source stride_mode target_macs target_time threads unsafe verify weights
 """
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in _SAME.split()} | {
     "calibration": "--calibrate",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from octconvert.system.notebooks import in_notebook
+from octconvert.system.notebooks import in_notebook, quiet_work
 from octconvert.system.progress import Progress, notice_of, silent
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def with_progress(stage: Callable[[Mapping[str, Any]], Result]) -> Callable[[Map
     """A stage of the pipeline whose argument ``progress`` may also be True, False or missing, see `progress_for`."""
 
     def run(arguments: Mapping[str, Any]) -> Result:
-        with progress_for(arguments.get("progress")) as progress:
+        with quiet_work(), progress_for(arguments.get("progress")) as progress:
             return stage({**arguments, "progress": progress})
 
     return run

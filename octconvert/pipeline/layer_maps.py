@@ -117,7 +117,14 @@ def _pictured(values: np.ndarray, middle: int) -> np.ndarray:
     return (values[middle] if values.ndim == 3 else values).astype("float32")
 
 
+_ROUNDING = 1e-11
+"""Relative errors below it are rounding errors of float32."""
+
+
 def _error(source: np.ndarray, joined: np.ndarray) -> float | None:
     """The relative error; None of no channels, or where the source is constant."""
     variance = float(source.var()) if source.size else 0.0
-    return float(((source - joined) ** 2).mean()) / variance if variance else None
+    if not variance:
+        return None
+    error = float(((source - joined) ** 2).mean()) / variance
+    return error if error > _ROUNDING else 0.0

@@ -1,8 +1,9 @@
-"""Notebooks: whether this process runs one, and TensorFlow without its log lines in them."""
+"""Notebooks: whether this process runs one, and libraries without their log lines in them."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -33,3 +34,22 @@ def quiet_imports() -> Iterator[None]:
             yield
     finally:
         os.environ.pop(LOG_LEVEL, None)
+
+
+@contextlib.contextmanager
+def quiet_work() -> Iterator[None]:
+    """In a notebook, hide what TensorFlow and the converters of other runtimes log while octconvert works.
+
+    What Python prints is shown, and so are errors. A level that the user has set in the environment stays.
+    """
+    if not in_notebook() or LOG_LEVEL in os.environ:
+        yield
+        return
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with discarded_stderr():
+            yield
+    finally:
+        logger.setLevel(level)

@@ -37,7 +37,7 @@ def test_options_become_flags(text, expected):
     assert spell(text) == expected
 
 
-@pytest.mark.parametrize("function", ["convert", "plan", "diff", "bench", "export", "load"])
+@pytest.mark.parametrize("function", ["convert", "plan", "diff", "bench", "export", "show", "load"])
 def test_every_option_of_the_public_functions_has_a_flag(function):
     from octconvert import api
 
@@ -48,7 +48,7 @@ def test_every_option_of_the_public_functions_has_a_flag(function):
 
 def test_every_flag_exists():
     screen = io.StringIO()
-    for command in ([], ["bench"], ["export"]):
+    for command in ([], ["bench"], ["export"], ["show"]):
         app.help_print(command, console=Console(file=screen, width=200))
     listed = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", screen.getvalue()))
     assert {spell(f"`{name}`") for name in FLAGS} - listed == set()
