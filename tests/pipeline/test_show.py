@@ -61,16 +61,16 @@ def test_the_layers_behind_activations_and_their_sizes(conversion, sample):
 
 def test_the_error_is_that_of_the_merged_pair(sample):
     image = keras.Input((16, 16, 1))
-    x = layers.Conv2D(6, 3, padding="same", activation="relu", name="a")(image)
-    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="b")(x)
-    x = layers.Conv2D(4, 3, name="small")(layers.MaxPooling2D(4)(x))
-    source = randomise(keras.Model(image, x))
-    result = octconvert.convert(source, calibration=False)  # merged before the pooling, behind which maps are small
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="a")(image)
+    x = layers.Add(name="sum")([x, layers.Conv2D(8, 3, padding="same", name="b")(x)])
+    small = layers.Conv2D(4, 3, name="small")(layers.MaxPooling2D(4)(x))  # where maps are too small for pairs
+    source = randomise(keras.Model(image, small))
+    result = octconvert.convert(source, calibration=False)
     expected, merged = (
         keras.Model(model.inputs, model.get_layer(name).output).predict(sample[None], verbose=0)
-        for model, name in ((source, "b"), (result.model, "b-merge"))
+        for model, name in ((source, "sum"), (result.model, "sum-merge"))
     )
-    (layer,) = result.show(sample, layers="^b$").layers
+    (layer,) = result.show(sample, layers="sum").layers
     assert layer.error == pytest.approx(((expected - merged) ** 2).mean() / expected.var(), rel=1e-4)
 
 
