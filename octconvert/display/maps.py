@@ -10,12 +10,14 @@ from rich.text import Text
 
 from octconvert.display.printing import spelled
 from octconvert.display.sections import sentences
-from octconvert.display.tables import Fitted, figures, spaced
+from octconvert.display.tables import LEAST_NAME, Fitted, figures, spaced
 from octconvert.errors import UsageError
 from octconvert.results.maps import FeatureMaps, LayerMaps
 from octconvert.results.shown import STANDARD, View, as_png, renderable
 from octconvert.text import words
 
+_SPACE = 3
+"""Between two columns."""
 INSTALL = "pip install 'octconvert[show]'"
 
 
@@ -46,8 +48,10 @@ def _table(result: FeatureMaps, width: int) -> RenderableType:
     headers = ["layer", "alpha", "high", "low"]
     if result.source:
         headers += ["error", "of high", "of low"]
-    names = words.shorten_all([layer.name for layer in result.layers], max(10, width - 66))
-    return figures(headers, ([names[layer.name], *_cells(layer)][: len(headers)] for layer in result.layers))
+    rows = [_cells(layer)[: len(headers) - 1] for layer in result.layers]
+    taken = sum(max(map(len, column)) + _SPACE for column in zip(headers[1:], *rows, strict=True))
+    names = words.shorten_all([layer.name for layer in result.layers], max(LEAST_NAME, width - taken - _SPACE))
+    return figures(headers, ([names[layer.name], *row] for layer, row in zip(result.layers, rows, strict=True)))
 
 
 def _cells(layer: LayerMaps) -> list[str]:

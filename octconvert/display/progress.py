@@ -91,9 +91,7 @@ def _advance(bar: ProgressBar, stage: str, done: int, total: int) -> bool:
         bar.remove_task(bar.tasks[0].id)
         bar.add_task(stage, total=None, count="")
     count = f"{done}/{total}" if total else ""
-    bar.update(
-        bar.tasks[0].id, completed=done, total=total or None, count=count, refresh=begins and bar.live.is_started
-    )
+    bar.update(bar.tasks[0].id, completed=done, total=total or None, count=count, refresh=begins)
     return begins
 
 

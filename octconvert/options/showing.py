@@ -27,7 +27,7 @@ class ShowingOptions:
 
     layers: tuple[str, ...] = option((), "regular expressions on layer names: show these; default: spread over depth")
     count: int = option(4, "number of layers, where none are named", "layer_count")
-    channels: int = option(4, "channels of each map to draw, those with the largest activity")
+    channels: int = option(4, "channels of each map to draw, those with the largest variance")
     preprocess: Any = option(None, "how the input is preprocessed for the model")
     seed: int = option(0, "seed of the choice of one sample, where a file or directory holds several")
     output: str | Path | None = option(None, "file to draw to (.png)")

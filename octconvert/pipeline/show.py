@@ -43,6 +43,8 @@ def show(arguments: Mapping[str, Any]) -> FeatureMaps:
     pairs = _chosen(_comparable(graph, source, labels), options)
     sample = _sample(arguments["image"], graph if source is None else source, options)
     layers = _layers(graph, source, pairs, sample, options.channels)
+    if not layers:
+        raise InputError(f"{labels[0]}: at this input its maps have one position each, and there is nothing to see")
     notes = list(sample.notes)
     if len(layers) < len(pairs):
         notes.append(f"{words.plural(len(pairs) - len(layers), 'map')} of one position at this input left out")
