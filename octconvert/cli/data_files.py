@@ -24,6 +24,12 @@ def check_data(calibrate: str | None, evaluate: str | None) -> None:
             _check_kind(Path(path), name)
 
 
+def check_sample(path: str, option: str) -> None:
+    """Raises `InputError` where there is no such file or directory, or no sample can be read from it."""
+    check_input(path, "file or directory", option)
+    _check_kind(Path(path), option)
+
+
 def _check_kind(path: Path, option: str) -> None:
     """Raises `InputError` where it is of no kind that data are read from."""
     try:

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from octconvert.cli.accuracy import preprocessing
-from octconvert.cli.files import check_input, check_json, check_output
+from octconvert.cli.data_files import check_sample
+from octconvert.cli.files import check_json, check_model, check_output
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
     OUTPUT,
     RUN,
+    FileName,
     LoadingParameters,
     ResultParameters,
     flag,
@@ -27,7 +29,7 @@ from octconvert.cli.parameters import (
     whole_number,
 )
 from octconvert.cli.task import Task
-from octconvert.errors import InputError, UsageError
+from octconvert.errors import UsageError
 from octconvert.options.fields import parse
 from octconvert.options.showing import ENDING, ShowingOptions, check_picture
 
@@ -40,29 +42,29 @@ class ShowingParameters:
     """As they were typed; None where they were not."""
 
     image: Annotated[
-        str,
+        FileName,
         flag(
             "An image, an .npy file, or other data as for --calibrate, of which one sample is taken.",
             group=SHOWN,
-            metavar="FILE",
+            metavar="PATH",
         ),
     ]
     source: Annotated[
-        str | None,
+        FileName | None,
         flag(
             "The model that MODEL was converted from: its maps are drawn too, and compared.",
             group=SHOWN,
-            metavar="FILE",
+            metavar="PATH",
         ),
     ] = None
     layers: Annotated[list[str] | None, _option("layers", "Repeatable.", group=SHOWN, metavar="REGEX")] = None
-    layer_count: Annotated[str | None, _option("layer_count", group=SHOWN, metavar="N")] = None
-    channels: Annotated[str | None, _option("channels", group=SHOWN, metavar="N")] = None
+    layer_count: Annotated[str | None, _option("layer_count", group=SHOWN, metavar="INT")] = None
+    channels: Annotated[str | None, _option("channels", group=SHOWN, metavar="INT")] = None
     preprocess: Annotated[
         str | None, _option("preprocess", "As for a conversion.", group=RUN, metavar="HOW", allow_leading_hyphen=True)
     ] = None
     input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
-    seed: Annotated[str | None, _option("seed", group=RUN, metavar="N")] = None
+    seed: Annotated[str | None, _option("seed", group=RUN, metavar="INT")] = None
 
     def arguments(self) -> dict[str, Any]:
         """What was typed, by the names that `octconvert.show` has for it.
@@ -81,20 +83,20 @@ class ShowingParameters:
             }
         )
         parse(ShowingOptions, values)  # refused before TensorFlow is started for it
-        for path in filter(None, (self.image, self.source)):
-            if not Path(path).exists():
-                raise InputError(f"{path}: there is no such file or directory")
+        check_sample(self.image, "--image")
+        if self.source is not None:
+            check_model(self.source)
         return {"image": self.image, "source": self.source, "input_shape": sizes(self.input_shape), **values}
 
 
 def show(
-    model: Annotated[str, Parameter(help="The converted model.")],
+    model: Annotated[FileName, Parameter(help="The converted model.")],
     /,
     *,
     showing: Annotated[ShowingParameters, Parameter(name="*")],
     output: Annotated[
-        str | None,
-        flag("The picture to write. Default: MODEL-maps.png.", "--output", "-o", group=OUTPUT, metavar="PNG"),
+        FileName | None,
+        flag("The picture to write. Default: MODEL-maps.png.", "--output", "-o", group=OUTPUT, metavar="PATH"),
     ] = None,
     loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
     result: Annotated[ResultParameters, Parameter(name="*")] = DEFAULT_RESULT,
@@ -103,17 +105,17 @@ def show(
     from octconvert.display.maps import check_installed
 
     console = result.console()
-    check_input(model)
+    check_model(model)
     arguments = showing.arguments()
     target = f"{os.path.splitext(model)[0]}-maps{ENDING}" if output is None else output
     check_json(result, (model, showing.image, showing.source, target))
-    _check_target(target, (model, showing.image, showing.source), result.force)
+    _check_target(target, (model, showing.image, showing.source), result)
     check_installed()
     arguments |= {"output": target, "overwrite": result.force, **loading.arguments()}
     return Task("show", (model,), arguments, console, (target, *result.files))
 
 
-def _check_target(target: str, inputs: tuple[str | None, ...], force: bool) -> None:
+def _check_target(target: str, inputs: tuple[str | None, ...], result: ResultParameters) -> None:
     """Refuse a picture that can not be written, would replace an input, or exists already.
 
     Raises:
@@ -123,4 +125,4 @@ def _check_target(target: str, inputs: tuple[str | None, ...], force: bool) -> N
     for each in filter(None, inputs):
         if Path(target).exists() and Path(target).samefile(each):
             raise UsageError(f"{target}: is a file that is read; give another name with -o")
-    check_output(inputs[0] or "", target, force)
+    check_output(inputs[0] or "", target, result)

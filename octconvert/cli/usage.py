@@ -22,6 +22,7 @@ from cyclopts.exceptions import (
 from octconvert.cli.help import PAGES
 from octconvert.cli.spelling import DEFAULT_COMMAND
 from octconvert.errors import InputError
+from octconvert.options.data import IMAGE_ENDINGS
 from octconvert.options.delivery import MODEL_SUFFIXES
 from octconvert.options.timing import EXPORT_SUFFIXES
 from octconvert.text.nearest import did_you_mean, listed, nearest
@@ -142,7 +143,12 @@ def _missing(argument: Argument, keyword: str | None, typed: Typed) -> str:
     if keyword is not None:
         choices = choices_of(argument)
         return f"{keyword} needs a value{f': {listed(choices)}' if choices else ''}"
-    if argument.name.startswith("-"):  # the only one that is required
+    if argument.name == "--image":
+        image = next((each for each in typed.tokens if Path(each).suffix.lower() in (*IMAGE_ENDINGS, *_ARRAYS)), None)
+        if image is not None:
+            return f"unexpected argument '{image}'; did you mean --image {shlex.quote(image)}?"
+        return f"{typed.command}: --image is missing, for example: octconvert {page.examples[0]}"
+    if argument.name.startswith("-"):  # the only other one that is required
         typed_target = next((each for each in typed.tokens if Path(each).suffix.lower() in EXPORT_SUFFIXES), None)
         if typed_target is not None:
             return f"unexpected argument '{typed_target}'; did you mean -o {shlex.quote(typed_target)}?"

@@ -14,17 +14,17 @@ from octconvert.display.tables import LEAST_NAME, Fitted, figures, spaced
 from octconvert.errors import UsageError
 from octconvert.results.maps import FeatureMaps, LayerMaps
 from octconvert.results.shown import STANDARD, View, as_png, renderable
+from octconvert.system.installation import install_command
 from octconvert.text import words
 
 _SPACE = 3
 """Between two columns."""
-INSTALL = "pip install 'octconvert[show]'"
 
 
 def check_installed() -> None:
     """Raises `UsageError` where there is no matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(f"pictures of feature maps need matplotlib, which is not installed: {INSTALL}")
+        raise UsageError(f"pictures of feature maps need matplotlib, which is not installed: {install_command('show')}")
 
 
 @as_png.register

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from octconvert.errors import UsageError
+from octconvert.system.installation import install_command
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,6 +22,7 @@ def data_frame(rows: Iterable[Any], *properties: str) -> DataFrame:
     try:
         import pandas
     except ImportError as error:
-        raise UsageError("tables need pandas, which is not installed: pip install 'octconvert[notebook]'") from error
+        hint = install_command("notebook")
+        raise UsageError(f"tables need pandas, which is not installed: {hint}") from error
     names = lambda row: [*(field.name for field in dataclasses.fields(row)), *properties]  # noqa: E731
     return pandas.DataFrame([{name: getattr(row, name) for name in names(row)} for row in rows])

@@ -41,7 +41,8 @@ def test_json_goes_alone_to_stdout(run, octave):
         (["--image", "one.npy", "--layers", "a["], ["--layers: 'a[' is no regular expression"]),
         (["--image", "one.npy", "--layers", "zzz"], ["--layers: no map matches 'zzz'; there are conv1, conv2"]),
         (["--image", "net.keras"], ["net.keras"]),
-        ([], ["--image"]),
+        ([], ["show: --image is missing, for example: octconvert show"]),
+        (["one.npy"], ["unexpected argument 'one.npy'; did you mean --image one.npy?"]),
     ],
 )
 def test_what_makes_no_sense_is_one_line(run, octave, arguments, parts):
