@@ -31,7 +31,7 @@ from octconvert.cli.parameters import (
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
 from octconvert.options.fields import parse
-from octconvert.options.showing import ENDING, ShowingOptions, check_picture
+from octconvert.options.showing import ENDING, ShowingOptions, check_drawing, check_picture
 
 SHOWN = Group("What is shown", sort_key=0)
 _option: Callable[..., Parameter] = partial(option, options=ShowingOptions)
@@ -52,7 +52,7 @@ class ShowingParameters:
     source: Annotated[
         FileName | None,
         flag(
-            "The model that MODEL was converted from: its maps are drawn too, and compared.",
+            "The model that MODEL was converted from: its maps are drawn too, and compared. Default: none.",
             group=SHOWN,
             metavar="PATH",
         ),
@@ -102,15 +102,13 @@ def show(
     result: Annotated[ResultParameters, Parameter(name="*")] = DEFAULT_RESULT,
 ) -> Task:
     """Draw the high and low maps of MODEL for one image, beside those of its source."""
-    from octconvert.display.maps import check_installed
-
     console = result.console()
     check_model(model)
     arguments = showing.arguments()
     target = f"{os.path.splitext(model)[0]}-maps{ENDING}" if output is None else output
     check_json(result, (model, showing.image, showing.source, target))
     _check_target(target, (model, showing.image, showing.source), result)
-    check_installed()
+    check_drawing()
     arguments |= {"output": target, "overwrite": result.force, **loading.arguments()}
     return Task("show", (model,), arguments, console, (target, *result.files))
 

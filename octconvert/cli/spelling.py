@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from octconvert.results.next_step import OBJECTS, NextStep
 
-COMMANDS = ("convert", "bench", "export", "diff", "completion", "help")
+COMMANDS = ("convert", "bench", "export", "show", "diff", "completion", "help")
 """The first words of a command line that are no files."""
 DEFAULT_COMMAND = COMMANDS[0]
 

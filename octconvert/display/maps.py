@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -11,25 +10,18 @@ from rich.text import Text
 from octconvert.display.printing import spelled
 from octconvert.display.sections import sentences
 from octconvert.display.tables import LEAST_NAME, Fitted, figures, spaced
-from octconvert.errors import UsageError
+from octconvert.options.showing import check_drawing
 from octconvert.results.maps import FeatureMaps, LayerMaps
 from octconvert.results.shown import STANDARD, View, as_png, renderable
-from octconvert.system.installation import install_command
 from octconvert.text import words
 
 _SPACE = 3
 """Between two columns."""
 
 
-def check_installed() -> None:
-    """Raises `UsageError` where there is no matplotlib."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(f"pictures of feature maps need matplotlib, which is not installed: {install_command('show')}")
-
-
 @as_png.register
 def _(result: FeatureMaps) -> bytes:
-    check_installed()
+    check_drawing()
     from octconvert.display.drawing import draw
 
     return draw(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
+from octconvert.system.installation import install_command
 from octconvert.system.targets import check_target
 from octconvert.system.targets import shown as name_of
 
@@ -42,7 +44,14 @@ class ShowingOptions:
             except re.error as error:
                 raise UsageError(f"`layers`: {shown(pattern)} is no regular expression: {error}") from None
         if self.output is not None:
+            check_drawing()
             check_picture(self.output, overwrite=self.overwrite)
+
+
+def check_drawing() -> None:
+    """Raises `UsageError` where there is no matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(f"pictures of feature maps need matplotlib, which is not installed: {install_command('show')}")
 
 
 def check_picture(target: str | Path, *, overwrite: bool) -> Path:

@@ -93,7 +93,7 @@ WRONG = {
     "[convert]\nmodel = 'net.keras'": "unknown key 'model'",
     "[convert]\nconfig = 'o.toml'": "unknown key 'config'",
     "[convert]\nmin-size = 1\nmin_size = 2": "has the key 'min_size' twice",
-    "[covnert]\nalpha = 0.5": "unknown table [covnert]; the tables are [convert], [bench], [export] or [diff]",
+    "[covnert]\nalpha = 0.5": "unknown table [covnert]; the tables are [convert], [bench], [export], [show] or [diff]",
     "alpha = 0.5": "the key 'alpha' is in no table; put it below [convert]",
     "[convert]\nalpha = 'half'": "o.toml: 'alpha' in [convert] takes a number; received 'half'",
     "[convert]\nalpha = true": "takes a number; received True",
