@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from octconvert import loading
-from octconvert.display.progress import with_progress
 from octconvert.errors import InputError
 from octconvert.options.arguments import checked, performed_by
 from octconvert.options.calibration import STEPS, CalibrationOptions
@@ -32,6 +31,7 @@ from octconvert.results.maps import FeatureMaps
 from octconvert.results.plan import Plan
 from octconvert.results.report import Report
 from octconvert.system.progress import Progress
+from octconvert.system.progress_bars import with_progress
 
 read = loading.read
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from octconvert.cli.spelling import shell_command, spell
-from octconvert.display.progress import plain_lines, progress_bar
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.results.report import Report
 from octconvert.results.shown import Shown, View, renderable
 from octconvert.system import environment
 from octconvert.system.progress import Progress, notice_of
+from octconvert.system.progress_bars import plain_lines, progress_bar
 from octconvert.system.streams import discarded_stderr
 from octconvert.system.targets import write_atomically
 

@@ -61,7 +61,15 @@ class ShowingParameters:
     layer_count: Annotated[str | None, _option("layer_count", group=SHOWN, metavar="INT")] = None
     channels: Annotated[str | None, _option("channels", group=SHOWN, metavar="INT")] = None
     preprocess: Annotated[
-        str | None, _option("preprocess", "As for a conversion.", group=RUN, metavar="HOW", allow_leading_hyphen=True)
+        str | None,
+        _option(
+            "preprocess",
+            "As for a conversion.",
+            unset="nothing is done",
+            group=RUN,
+            metavar="HOW",
+            allow_leading_hyphen=True,
+        ),
     ] = None
     input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
     seed: Annotated[str | None, _option("seed", group=RUN, metavar="INT")] = None

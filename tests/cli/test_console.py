@@ -9,8 +9,8 @@ import keras
 from calibration_nets import Clock
 from command_line import assert_one_error_line, files, shell
 
-from octconvert.display.progress import plain_lines, progress_bar
 from octconvert.system.progress import NOTICE
+from octconvert.system.progress_bars import plain_lines, progress_bar
 
 
 def test_progress_forgets_the_stage_before(monkeypatch):

@@ -7,8 +7,8 @@ import pytest
 
 import octconvert
 from octconvert import UsageError
-from octconvert.display.progress import progress_for
 from octconvert.system.progress import silent
+from octconvert.system.progress_bars import progress_for
 
 
 @pytest.mark.parametrize("requested", [None, False])
