@@ -72,9 +72,9 @@ def missing_quick_cases(request):
 def command(capsys, monkeypatch):
     """Run the command line in this process: (exit code, stdout, stderr). However slow it is, it prints no progress."""
     from octconvert import cli
-    from octconvert.cli import progress
+    from octconvert.system import progress_bars
 
-    monkeypatch.setattr(progress, "INTERVAL", float("inf"))
+    monkeypatch.setattr(progress_bars, "INTERVAL", float("inf"))
 
     def call(*argv):
         with pytest.raises(SystemExit) as ended:

@@ -71,7 +71,9 @@ class ShowingParameters:
             allow_leading_hyphen=True,
         ),
     ] = None
-    input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
+    input_shape: Annotated[str | None, option("input_shape", unset="that of the model", group=RUN, metavar="H,W,C")] = (
+        None
+    )
     seed: Annotated[str | None, _option("seed", group=RUN, metavar="INT")] = None
 
     def arguments(self) -> dict[str, Any]:
