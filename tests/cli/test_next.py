@@ -60,8 +60,9 @@ def test_all_commands_that_follow_each_other_can_be_copied(net):
         done.append(line)
         if "\nNext\n" in result.stdout:
             pending += [each for each in proposed(result.stdout) if each not in (*done, *pending)]
-        assert len(done) < 8
-    assert {"net-octave.tflite", "net-octave-int8.tflite"} <= set(files())
+        assert len(done) < 20, done
+    exports = {name for name in files() if name.endswith(".tflite")}  # of the model that was the faster one here
+    assert any(name.replace("-int8", "") in exports - {name} for name in exports)
 
 
 def test_a_diff_proposes_times(net, run):
