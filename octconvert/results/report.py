@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from octconvert.results.bench import Bench
+from octconvert.results.graph import ModelGraph
 from octconvert.results.plan import Chain
 from octconvert.results.shown import Shown
 
@@ -207,6 +208,7 @@ class Report(Shown):
         calibration: None where the model was not calibrated.
         evaluation: accuracy or other metrics on labelled data; None where nothing was measured.
         bench: times of the source and the converted model; None where they were not measured.
+        graph: the source's calls, to be drawn; None where they are not known. JSON leaves it out.
     """
 
     source: str
@@ -224,6 +226,7 @@ class Report(Shown):
     calibration: CalibrationReport | None = None
     evaluation: Evaluation | None = None
     bench: Bench | None = None
+    graph: ModelGraph | None = None
 
     @property
     def converted(self) -> tuple[ConvolutionReport, ...]:
