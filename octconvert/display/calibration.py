@@ -183,6 +183,11 @@ def value_of(name: str, value: float) -> str:
     return {_AGREEMENT: words.percent, _ERROR: words.fine_percent}.get(name, "{:.4g}".format)(value)
 
 
+def state(step: Step) -> str:
+    """Whether its result was kept."""
+    return "kept" if step.kept else "not kept"
+
+
 def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
@@ -191,8 +196,8 @@ def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
     grid.add_column(overflow="fold")
     shown = steps if verbose else steps[:MOST_STEPS]
     for step in shown:
-        state = Text("  kept", style="green") if step.kept else Text("  not kept", style="dim")
-        grid.add_row(state, Text(words.shorten(step.name, 20)), Text(f"{step.seconds:.1f} s"), Text(step.detail))
+        state_text = Text(f"  {state(step)}", style="green" if step.kept else "dim")
+        grid.add_row(state_text, Text(words.shorten(step.name, 20)), Text(f"{step.seconds:.1f} s"), Text(step.detail))
     hidden = len(steps) - len(shown)
     return Group(grid, Text(f"  and {words.plural(hidden, 'more step')} {MORE}")) if hidden else grid
 

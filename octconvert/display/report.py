@@ -7,7 +7,7 @@ terminal, so that no line is wider; long models are collapsed, and verbose shows
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -138,12 +138,18 @@ def columns(report: Report) -> list[tuple[LayerColumn, ...]]:
 
 def _gap_or_total(count: int) -> Callable[[Gap], dict[str, str]]:
     def cells(gap: Gap) -> dict[str, str]:
-        before, after = (sum(getattr(row, name) for row in gap.rows) for name in ("macs_before", "macs_after"))
-        name = f"all {count:,}" if len(gap.rows) == count else f"... {len(gap.rows):,} more"
-        values = (words.human(before), words.human(after), words.ratio(before, after))
-        return {"layer": name, **{column.header: value for column, value in zip(_MACS, values, strict=True)}}
+        sums = total(gap.rows)
+        return sums if len(gap.rows) == count else {**sums, "layer": f"... {len(gap.rows):,} more"}
 
     return cells
+
+
+def total(rows: Sequence[ConvolutionReport]) -> dict[str, str]:
+    """Header -> text of a row that sums up others."""
+    before, after = (sum(getattr(row, name) for row in rows) for name in ("macs_before", "macs_after"))
+    values = (words.human(before), words.human(after), words.ratio(before, after))
+    headers = (column.header for column in _MACS)
+    return {"layer": f"all {len(rows):,}", **dict(zip(headers, values, strict=True))}
 
 
 # --- what stayed plain, checks, the next command ----------------------------------------------------------------------
