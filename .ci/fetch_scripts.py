@@ -20,8 +20,8 @@ from pathlib import Path
 
 PLACE = Path(__file__).parents[1] / "octconvert" / "display" / "html" / "scripts"
 PINS = PLACE / "pins.json"
-HEAD = """HTML reports of octconvert contain the following libraries, unchanged but for the line that names a source map.
-Each is named with its version, its licence and the text of that licence. `python .ci/fetch_scripts.py` fetches them.
+HEAD = """HTML reports of octconvert contain these libraries, unchanged but for the line that names a source map.
+Each is named with its version, its licence and the text of that licence.
 """
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_input, check_json
+from octconvert.cli.files import check_input, check_results
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
@@ -85,5 +85,5 @@ def bench(
         raise UsageError("bench: name a model")
     for model in models:
         check_input(model)
-    check_json(result, models)
+    check_results(result, models)
     return Task("bench", models, {**timed, **sized, **loading.arguments()}, console, result.files)

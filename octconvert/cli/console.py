@@ -15,7 +15,7 @@ from octconvert.cli.progress import plain_lines, progress_bar
 from octconvert.cli.spelling import spell
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.results.report import Report
-from octconvert.results.shown import Shown, View, renderable
+from octconvert.results.shown import Shown, View, as_page, renderable
 from octconvert.system import environment
 from octconvert.system.progress import Progress, notice_of
 from octconvert.system.targets import write_atomically
@@ -41,6 +41,7 @@ class Console:
     Attributes:
         json: a file, `STDOUT`, or None for no JSON.
         quiet, verbose, debug: the flags of these names.
+        html: a file for the page, or None.
 
     Raises:
         UsageError: on creation, where they contradict each other.
@@ -50,6 +51,7 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    html: str | None = None
 
     def __post_init__(self) -> None:
         if self.quiet and self.verbose:
@@ -93,7 +95,9 @@ class Console:
         self.show(report, lambda: json.dumps(to_dict(report), indent=2))
 
     def show(self, result: Shown, json: Callable[[], str]) -> None:
-        """A result for people, and as JSON where that is requested."""
+        """A result for people, as a page, and as JSON, where these are requested."""
+        if self.html is not None:
+            write_atomically(Path(self.html), as_page(result, View(spell=spell)))
         if self.json == STDOUT:
             print(json())
             return

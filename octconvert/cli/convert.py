@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from octconvert.cli.accuracy import DEFAULT_ACCURACY, AccuracyParameters
-from octconvert.cli.files import check_input, check_json, check_output, default_output
+from octconvert.cli.files import check_different, check_input, check_output, check_results, default_output
 from octconvert.cli.parameters import (
     DEFAULT_LISTING,
     HOW,
@@ -143,7 +143,7 @@ def convert(
     ConversionRequest.of(typed({**arguments, "plan": source.plan}))  # refused before TensorFlow is started for it
     check_input(model)
     accuracy.check_files()
-    check_json(result, (model, source.plan, *accuracy.files))
+    check_results(result, (model, source.plan, *accuracy.files))
     if target.dry_run:
         for name in only_for_evaluation(arguments):
             del arguments[name]
@@ -151,6 +151,7 @@ def convert(
     output = target.output or default_output(model)
     check_target(output, overwrite=True)  # first: the errors that --force does not avoid
     check_output(model, output, result.force)
+    check_different((output, *result.files))
     arguments |= typed({"plan": _read_plan(source.plan), "verify": target.verify})
     arguments |= {
         "output": output,

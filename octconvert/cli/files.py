@@ -18,23 +18,40 @@ def check_input(path: str) -> None:
         raise InputError(f"{path}: there is no such file")
 
 
-def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:
-    """Refuse a file for --json that can not be written, is one of the ``inputs``, or exists already.
+def check_results(result: ResultParameters, inputs: Iterable[str | None]) -> None:
+    """Refuse a file for --json or --html that can not be written, is one of the ``inputs``, or exists already.
 
     Raises:
         UsageError: it is refused.
     """
-    if result.json in (None, STDOUT):
-        return
-    target = Path(str(result.json))
-    try:
-        check_target(target, overwrite=True)
-    except UsageError as error:
-        raise UsageError(f"--json={error}") from error
-    if any(item is not None and _same_file(target, Path(item)) for item in inputs):
-        raise UsageError(f"--json={result.json}: is a file that is read; name another one")
-    if target.exists() and not result.force:
-        raise UsageError(f"--json={result.json}: exists already; --force overwrites it")
+    read = [Path(item) for item in inputs if item is not None]
+    for flag, name in (("--json", result.json), ("--html", result.html)):
+        if name is None or (flag == "--json" and name == STDOUT):
+            continue
+        target = Path(name)
+        try:
+            check_target(target, overwrite=True)
+        except UsageError as error:
+            raise UsageError(f"{flag}={error}") from error
+        if any(_same_file(target, item) for item in read):
+            raise UsageError(f"{flag}={name}: is a file that is read; name another one")
+        if target.exists() and not result.force:
+            raise UsageError(f"{flag}={name}: exists already; --force overwrites it")
+    check_different(result.files)
+
+
+def check_different(names: Iterable[str]) -> None:
+    """Refuse to write two results into one file.
+
+    Raises:
+        UsageError: two of the names are the same.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        place = os.path.realpath(name)
+        if place in seen:
+            raise UsageError(f"{name}: two results would be written to it; give each a file of its own")
+        seen[place] = name
 
 
 def check_output(model: str, target: str, force: bool) -> None:

@@ -25,10 +25,14 @@ def is_diff(report: Report) -> bool:
 # --- the headline ---------------------------------------------------------------------------------------------------
 
 
-def title(report: Report) -> str:
-    """Both models, and the time it took."""
-    took = "" if report.seconds is None else f"  ({report.seconds:.1f} s)"
-    return f"{report.source} -> {report.target}{took}" if report.target else f"{report.source}{took}"
+def models(report: Report) -> tuple[str, ...]:
+    """The source, and what it became where that has a name."""
+    return tuple(filter(None, (report.source, report.target)))
+
+
+def took(report: Report) -> str:
+    """The time of the conversion; empty for a diff."""
+    return "" if report.seconds is None else f"{report.seconds:.1f} s"
 
 
 def chosen(report: Report) -> str:

@@ -63,7 +63,8 @@ def render(report: Report, view: View = STANDARD) -> Group:
 
 def _headline(report: Report, view: View) -> list[RenderableType]:
     chosen = facts.chosen(report)
-    lines: list[RenderableType] = [Text(facts.title(report) + (f"\n{chosen}" if chosen else ""))]
+    took = f"  ({facts.took(report)})" if facts.took(report) else ""
+    lines: list[RenderableType] = [Text(" -> ".join(facts.models(report)) + took + (f"\n{chosen}" if chosen else ""))]
     if failure := facts.failure(report):
         lines.append(Text(failure, style="bold red"))
     lines.append(Text(facts.summary(report), style="bold"))

@@ -242,7 +242,7 @@ class Page:
 
     Attributes:
         kicker: what kind of result it is.
-        title: what it is about.
+        title: the model, or the two models, that it is about.
         subtitle: the options in one line; may be empty.
         failure: what went wrong; empty where nothing did.
         lead: sentences that say the most, the first of them emphasised.
@@ -251,7 +251,7 @@ class Page:
     """
 
     kicker: str
-    title: str
+    title: Sequence[str]
     subtitle: str = ""
     failure: str = ""
     lead: Sequence[str] = ()

@@ -57,8 +57,8 @@ def _(report: Report, view: View) -> Page:
     ]
     return Page(
         kicker="Two models" if facts.is_diff(report) else "Conversion",
-        title=facts.title(report),
-        subtitle=facts.chosen(report),
+        title=facts.models(report),
+        subtitle=", ".join(filter(None, (facts.chosen(report), facts.took(report)))),
         failure=facts.failure(report),
         lead=list(
             filter(
@@ -78,17 +78,17 @@ def _(report: Report, view: View) -> Page:
 
 def _tiles(report: Report) -> Iterator[Tile]:
     for line in facts.costs(report):
-        yield Tile(line.label, line.after, line.before, "same" if line.before == line.after else f"{line.ratio} less")
+        yield Tile(line.label, line.after, line.before, "same" if line.before == line.after else f"ratio {line.ratio}")
     yield from blocks.evaluated(report.evaluation)
     if report.calibration is not None:
         for measure in report.calibration.measures[:2]:
             name, before, after = calibration.measure_texts(measure)
-            yield Tile(name, after, before, "calibrated" if before != after else "")
+            yield Tile(name, after, before, "the same" if before == after else "after calibration")
     for runtime, rows in timing.by_runtime(report.bench).items() if report.bench is not None else ():
         times = [row.median for row in rows if row.median is not None]
         if len(times) > 1:
             before, after = (f"{timing.milliseconds(time)} ms" for time in (times[0], times[-1]))
-            yield Tile(f"time, {runtime}", after, before, words.ratio(times[0], times[-1]))
+            yield Tile(f"time, {runtime}", after, before, f"ratio {words.ratio(times[0], times[-1])}")
 
 
 def _tone(row: ConvolutionReport) -> str:
@@ -100,6 +100,7 @@ def _tone(row: ConvolutionReport) -> str:
 def _by_layer(report: Report) -> list[Section]:
     """MACs before and after, and errors, as bars."""
     rows = report.convolutions
+    badness = calibration.badness(rows)
     largest = max((max(row.macs_before, row.macs_after) for row in rows), default=0)
     sections = []
     if largest:
@@ -116,8 +117,7 @@ def _by_layer(report: Report) -> list[Section]:
             for row, rank in zip(rows, ranks, strict=True)
         ]
         caption = "Outline: before. Filled: after."
-        sections.append(Section("macs", "MACs by layer", [Bars(caption, bars, MOST_BARS)], wide=False))
-    badness = calibration.badness(rows)
+        sections.append(Section("macs", "MACs by layer", [Bars(caption, bars, MOST_BARS)], wide=not badness))
     if badness:
         bars = [
             Bar(row.name, blocks.error_text(row.error), calibration.filled(row.error), None, _tone(row), rank)
@@ -178,7 +178,7 @@ def _(plan: Plan, view: View) -> Page:
     layers = [Section("layers", "Convolutions", [blocks.layer_table(plan.convolutions, planning.columns(plan)[0])])]
     return Page(
         kicker="Plan",
-        title=planning.title(plan),
+        title=[planning.title(plan)],
         lead=[planning.summary(plan)],
         sections=[
             *(layers if plan.convolutions else []),
@@ -192,7 +192,7 @@ def _(plan: Plan, view: View) -> Page:
 def _(result: Bench, view: View) -> Page:
     names = list(dict.fromkeys(row.model for row in result.rows))
     sections = [*blocks.timings(result), *blocks.items("notes", "Notes", result.notes)]
-    return Page(kicker="Times", title=", ".join(names), sections=sections)
+    return Page(kicker="Times", title=[", ".join(names)], sections=sections)
 
 
 @page_of.register
@@ -202,7 +202,7 @@ def _(exported: Exported, view: View) -> Page:
     measured = None if rounded is None else rounded.evaluation
     return Page(
         kicker="Export",
-        title=export.title(exported),
+        title=[exported.source, exported.target],
         lead=[export.summary(exported), *([] if measured is None else evaluation.sentences(measured))],
         tiles=list(blocks.evaluated(measured)),
         sections=[

@@ -19,13 +19,8 @@ from octconvert.display.html.page import Page
 from octconvert.system.environment import version
 
 _SORTING = ("sortable", "sortable.a11y")
-_DRAWING = (
-    "dagre",
-    *(
-        f"d3-{part}"
-        for part in ["color", "dispatch", "ease", "interpolate", "selection", "timer", "transition", "drag", "zoom"]
-    ),
-)
+_D3 = "color dispatch ease interpolate selection timer transition drag zoom"
+_DRAWING = ("dagre", *(f"d3-{part}" for part in _D3.split()))
 """Libraries, each behind those that it needs."""
 FRAME_HEIGHT = 760
 """Of a page in a notebook, in pixels; the frame can be pulled."""

@@ -8,7 +8,7 @@
   const NODES = data.nodes.map(([name, className, frequency, sizes, share, facts, label]) =>
     ({ name, className, frequency, sizes, share, facts, label: label || name }));
   const FOLDS = data.folds.map(([label, detail, first, last, parent, short]) => ({ label, detail, first, last, parent, short: short || label }));
-  const MARKS = { pair: "high + low", "whole-low": "low", plain: "" };
+  const MARKS = { pair: "pair", "whole-low": "low", plain: "" };
 
   const box = document.getElementById("graph-box"), details = document.getElementById("details");
   box.hidden = false;
@@ -38,7 +38,7 @@
     const graph = new dagre.graphlib.Graph({ compound: true });
     const items = new Map();
     NODES.forEach((_, node) => { const name = shownAs(node); if (!items.has(name)) items.set(name, node); });
-    graph.setGraph({ ranksep: 34, nodesep: 26, marginx: 20, marginy: 20, ranker: items.size > MANY ? "longest-path" : "network-simplex" });
+    graph.setGraph({ ranksep: closed.size === FOLDS.length ? 34 : 50, nodesep: 26, marginx: 20, marginy: 20, ranker: items.size > MANY ? "longest-path" : "network-simplex" });
     graph.setDefaultEdgeLabel(() => ({}));
     for (const name of items.keys()) graph.setNode(name, { width: WIDTH, height: HEIGHT });
     for (const [name, node] of items) {
@@ -90,7 +90,8 @@
       const frame = scene.append("g").attr("class", "frame").attr("tabindex", 0).attr("role", "button").attr("data-fold", fold)
         .attr("aria-label", `Fold ${FOLDS[fold].label}`).attr("transform", `translate(${x - width / 2} ${y - height / 2})`);
       frame.append("rect").attr("width", width).attr("height", height).attr("rx", 10);
-      frame.append("text").attr("x", 10).attr("y", 15).text(`\u2212 ${FOLDS[fold].short}`);
+      const right = depth(fold) % 2; // the names of an outer and an inner frame must not meet
+      frame.append("text").attr("x", right ? width - 12 : 12).attr("y", 4).attr("text-anchor", right ? "end" : "start").text(`\u2212 ${FOLDS[fold].short}`);
     }
   };
 
@@ -109,7 +110,7 @@
     const inner = HEIGHT - 12, high = kind === "pair" ? (folded ? 0.5 : item.share) : 0;
     if (kind === "pair") { stripe(group, "high", 6, inner * high); stripe(group, "low", 6 + inner * high, inner * (1 - high)); } else stripe(group, kind, 6, inner);
     const text = (value, css, line, at = 16) => group.append("text").attr("class", css).attr("x", at).attr("y", line).text(value);
-    text(folded ? `+ ${item.detail}` : item.className, "class", 20);
+    text(folded ? `+ ${item.detail}` : item.className.length > 23 ? `${item.className.slice(0, 22)}\u2026` : item.className, "class", 20);
     text(MARKS[kind], "mark", 20, WIDTH - 9);
     text(folded ? item.short : item.label, "small", 35);
     text(folded ? described(parts) : item.sizes, "small", 50);
@@ -147,8 +148,9 @@
   const place = (whole) => {
     const { width, height } = layout.graph(), view = svg.node().getBoundingClientRect();
     const scale = Math.min(1, view.width / width, whole ? view.height / height : Infinity);
-    const readable = whole ? scale : Math.max(scale, 0.6);
-    svg.call(zoom.transform, d3.zoomIdentity.translate((view.width - width * readable) / 2, whole ? Math.max(0, (view.height - height * readable) / 2) : 0).scale(readable));
+    const readable = whole ? scale : Math.max(scale, 0.85);
+    const first = layout.node(shownAs(0)), middle = width * readable <= view.width ? width / 2 : first.x;
+    svg.call(zoom.transform, d3.zoomIdentity.translate(view.width / 2 - middle * readable, whole ? Math.max(0, (view.height - height * readable) / 2) : 0).scale(readable));
   };
   const centre = (name) => {
     const { x, y } = layout.node(name), view = svg.node().getBoundingClientRect(), scale = Math.max(0.7, d3.zoomTransform(svg.node()).k);
@@ -188,6 +190,7 @@
     if (changed) draw();
     pin(`n${node}`);
     centre(`n${node}`);
+    box.scrollIntoView({ block: "center" });
   });
 
   const acts = {

@@ -70,10 +70,14 @@
     const line = event.target.closest("tbody tr[data-layer], .bars li[data-layer]");
     if (line && !String(getSelection())) document.dispatchEvent(new CustomEvent("layer", { detail: line.dataset.layer }));
   });
+  if (document.getElementById("graph-data")) each("tbody tr[data-layer], .bars li[data-layer]", (line) => { line.title = "Show it in the graph"; });
   document.addEventListener("layer", (event) => {
     each("tr.found", (row) => row.classList.remove("found"));
     for (const row of document.querySelectorAll("tbody tr[data-layer]")) {
-      if (row.dataset.layer === event.detail) row.classList.add("found");
+      if (row.dataset.layer !== event.detail) continue;
+      row.classList.add("found");
+      const frame = row.closest(".scroll");
+      frame.scrollTop = row.offsetTop - frame.clientHeight / 2; // the page itself stays where it is
     }
   });
 })();
