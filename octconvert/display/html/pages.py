@@ -78,7 +78,7 @@ def _(report: Report, view: View) -> Page:
 
 def _tiles(report: Report) -> Iterator[Tile]:
     for line in facts.costs(report):
-        yield Tile(line.label, line.after, line.before, "same" if line.before == line.after else f"ratio {line.ratio}")
+        yield Tile(line.label, line.after, line.before, f"ratio {line.ratio}")
     yield from blocks.evaluated(report.evaluation)
     if report.calibration is not None:
         for measure in report.calibration.measures[:2]:

@@ -12,7 +12,7 @@
 
   const box = document.getElementById("graph-box"), details = document.getElementById("details");
   box.hidden = false;
-  const svg = d3.select("#graph-view");
+  const svg = d3.select("#graph-view"), view = svg.node();
   const hatch = svg.append("defs").append("pattern").attr("id", "hatch").attr("width", 6).attr("height", 6)
     .attr("patternUnits", "userSpaceOnUse").attr("patternTransform", "rotate(45)");
   hatch.append("rect").attr("width", 6).attr("height", 6);
@@ -146,15 +146,15 @@
 
   /* The scale at which the graph fits the width, and reads well. */
   const place = (whole) => {
-    const { width, height } = layout.graph(), view = svg.node().getBoundingClientRect();
-    const scale = Math.min(1, view.width / width, whole ? view.height / height : Infinity);
+    const { width, height } = layout.graph(), frame = view.getBoundingClientRect();
+    const scale = Math.min(1, frame.width / width, whole ? frame.height / height : Infinity);
     const readable = whole ? scale : Math.max(scale, 0.85);
-    const first = layout.node(shownAs(0)), middle = width * readable <= view.width ? width / 2 : first.x;
-    svg.call(zoom.transform, d3.zoomIdentity.translate(view.width / 2 - middle * readable, whole ? Math.max(0, (view.height - height * readable) / 2) : 0).scale(readable));
+    const first = layout.node(shownAs(0)), middle = width * readable <= frame.width ? width / 2 : first.x;
+    svg.call(zoom.transform, d3.zoomIdentity.translate(frame.width / 2 - middle * readable, whole ? Math.max(0, (frame.height - height * readable) / 2) : 0).scale(readable));
   };
   const centre = (name) => {
-    const { x, y } = layout.node(name), view = svg.node().getBoundingClientRect(), scale = Math.max(0.7, d3.zoomTransform(svg.node()).k);
-    svg.call(zoom.transform, d3.zoomIdentity.translate(view.width / 2 - x * scale, view.height / 3 - y * scale).scale(scale));
+    const { x, y } = layout.node(name), frame = view.getBoundingClientRect(), scale = Math.max(0.7, d3.zoomTransform(view).k);
+    svg.call(zoom.transform, d3.zoomIdentity.translate(frame.width / 2 - x * scale, frame.height / 3 - y * scale).scale(scale));
   };
   /* Fold or unfold one and leave it where the reader looks. */
   const toggle = (fold) => {
@@ -162,9 +162,11 @@
     const old = key(`f${fold}`) || key(`o${fold}`), top = old.y - old.height / 2;
     if (!closed.delete(fold)) closed.add(fold);
     draw();
-    const now = key(`f${fold}`) || key(`o${fold}`), view = d3.zoomTransform(svg.node());
-    svg.call(zoom.transform, d3.zoomIdentity.translate(view.x + (old.x - now.x) * view.k, view.y + (top - now.y + now.height / 2) * view.k).scale(view.k));
+    const now = key(`f${fold}`) || key(`o${fold}`), moved = d3.zoomTransform(view);
+    svg.call(zoom.transform, d3.zoomIdentity.translate(moved.x + (old.x - now.x) * moved.k, moved.y + (top - now.y + now.height / 2) * moved.k).scale(moved.k));
     pin(closed.has(fold) ? `f${fold}` : null);
+    const again = closed.has(fold) ? `[data-name="f${fold}"]` : `[data-fold="${fold}"]`;
+    view.querySelector(again).focus({ preventScroll: true });
   };
 
   const act = (target) => {
@@ -176,11 +178,15 @@
       document.dispatchEvent(new CustomEvent("layer", { detail: NODES[node.dataset.name.slice(1)].name.replace(/#\d+$/, ""), }));
     }
   };
-  const view = svg.node();
   view.addEventListener("click", (event) => act(event.target));
   view.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(event.target); } });
   const hovered = (event) => { const node = event.target.closest(".node"); show(node ? node.dataset.name : pinned); };
-  for (const kind of ["pointerover", "focusin"]) view.addEventListener(kind, hovered);
+  view.addEventListener("pointerover", hovered);
+  view.addEventListener("focusin", (event) => {
+    const node = event.target.closest(".node"), part = event.target.getBoundingClientRect(), all = view.getBoundingClientRect();
+    if (node && (part.bottom > all.bottom || part.top < all.top || part.left < all.left || part.right > all.right)) centre(node.dataset.name);
+    hovered(event);
+  });
   view.addEventListener("pointerleave", () => show(pinned));
   document.addEventListener("layer", (event) => {
     const node = NODES.findIndex((each) => each.name === event.detail);
