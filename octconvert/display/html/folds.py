@@ -25,6 +25,8 @@ LEAST_REST = 6
 """Layers between such blocks that are worth a fold of their own."""
 OPEN_AT_FIRST = 60
 """Calls of a graph that is drawn without any fold closed."""
+TO = " \u2192 "
+"""Between the names of the first and the last layer."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class _Folder:
     def _label(self, first: int, last: int) -> str:
         names = [node.name for node in self.nodes[first:last]]
         common = _common(names)
-        return common if len(common) > 2 else f"{names[0]} .. {names[-1]}"
+        return common if len(common) > 2 else f"{names[0]}{TO}{names[-1]}"
 
     def _runs(self, units: Sequence[_Unit], first: int, last: int) -> Iterator[_Run]:
         """The run of the shortest period among these units, and those before and behind it."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from octconvert.display.html.folds import Fold
+from octconvert.display.html.folds import TO, Fold
 from octconvert.text import words
 
 ROOM = 28
@@ -207,7 +207,11 @@ class Drawing:
 
 def _short(name: str) -> str:
     """As a box has room for; empty where that is the whole name."""
-    return "" if len(name) <= ROOM else words.shorten(name, ROOM)
+    if len(name) <= ROOM:
+        return ""
+    first, to, last = name.partition(TO)
+    room = ROOM - len(f"\u2026{to}{last}")
+    return f"{first[:room]}\u2026{to}{last}" if to and room > 3 else words.shorten(name, ROOM)
 
 
 def _flat(folds: Sequence[Fold]) -> list[list[Any]]:

@@ -116,7 +116,7 @@ def _by_layer(report: Report) -> list[Section]:
             )
             for row, rank in zip(rows, ranks, strict=True)
         ]
-        caption = "Outline: before. Filled: after."
+        caption = "Outline: before. Filled: after; grey where the layer stayed plain."
         sections.append(Section("macs", "MACs by layer", [Bars(caption, bars, MOST_BARS)], wide=not badness))
     if badness:
         bars = [

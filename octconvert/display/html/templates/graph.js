@@ -35,15 +35,19 @@
   };
 
   const laidOut = () => {
-    const graph = new dagre.graphlib.Graph({ compound: true });
     const items = new Map();
     NODES.forEach((_, node) => { const name = shownAs(node); if (!items.has(name)) items.set(name, node); });
-    graph.setGraph({ ranksep: closed.size === FOLDS.length ? 34 : 50, nodesep: 26, marginx: 20, marginy: 20, ranker: items.size > MANY ? "longest-path" : "network-simplex" });
+    const compound = items.size <= MANY; // of many boxes dagre is slow to lay out what is inside of what
+    const graph = new dagre.graphlib.Graph({ compound });
+    graph.setGraph({ ranksep: closed.size === FOLDS.length ? 34 : 50, nodesep: 26, marginx: 20, marginy: 20, ranker: compound ? "network-simplex" : "tight-tree" });
     graph.setDefaultEdgeLabel(() => ({}));
     for (const name of items.keys()) graph.setNode(name, { width: WIDTH, height: HEIGHT });
+    const within = new Map(); // open fold -> boxes right in it
     for (const [name, node] of items) {
       let parent = name[0] === "f" ? FOLDS[name.slice(1)].parent : innermost[node];
       for (let child = name; parent >= 0; child = `o${parent}`, parent = FOLDS[parent].parent) {
+        within.set(parent, (within.get(parent) || new Set()).add(child));
+        if (!compound) continue;
         if (!graph.hasNode(`o${parent}`)) graph.setNode(`o${parent}`, {});
         graph.setParent(child, `o${parent}`);
       }
@@ -55,7 +59,19 @@
       if (known) known.kinds.add(frequency); else graph.setEdge(start, end, { kinds: new Set([frequency]) });
     }
     dagre.layout(graph);
+    if (!compound) for (const fold of [...within.keys()].sort((a, b) => b - a)) graph.setNode(`o${fold}`, around(graph, within.get(fold)));
     return graph;
+  };
+
+  /* The frame around boxes; inner folds come behind outer ones, so theirs are there already. */
+  const around = (graph, names) => {
+    const edges = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const { x, y, width, height } of [...names].map((name) => graph.node(name))) {
+      edges[0] = Math.min(edges[0], x - width / 2); edges[1] = Math.min(edges[1], y - height / 2);
+      edges[2] = Math.max(edges[2], x + width / 2); edges[3] = Math.max(edges[3], y + height / 2);
+    }
+    const [left, top, right, bottom] = edges;
+    return { x: (left + right) / 2, y: (top + bottom) / 2, width: right - left + 20, height: bottom - top + 20 };
   };
 
   const curve = (points) => {
