@@ -19,12 +19,9 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "docs" / "assets"
-COMMAND = (
-    "octconvert model.keras --alpha 0.25 --interior 1 --preprocess 1/255 --evaluate test.npz "
-    "--calibration-budget 240 --html report.html"
-)
-FILES = {"model.keras": "fashion_deep.keras", "test.npz": "fashion_test_200.npz"}
-LAYER = "inv1_depthwise"
+COMMAND = "octconvert model.h5 --alpha 0.5 --evaluate test.npz --calibration-budget 240 --html report.html"
+FILES = {"model.h5": "fashion_cnn.h5", "test.npz": "fashion_test_200.npz"}
+LAYER = "conv4"
 """The one whose details are seen beside the graph."""
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
-from octconvert.octave.names import HH, HIGH, LL, LOW
+from octconvert.octave.names import HH, HIGH, HL, LL, LOW
 from octconvert.pipeline.layer_costs import high_shape, low_shape, map_sizes, source_name
 from octconvert.planning.layout import Layout
 from octconvert.results.graph import GraphEdge, GraphNode, Maps, ModelGraph, Sizes
@@ -36,13 +36,11 @@ def compared_graph(first: CallGraph, second: CallGraph) -> ModelGraph:
             parts[source_name(call.layer_name, names)].append(call)
 
     def maps(tensor: int) -> Maps:
-        shape = map_sizes(first, first.tensors[tensor].shape)
+        whole = first.tensors[tensor].shape
+        shape = map_sizes(first, whole)
         high, low = _written(second, parts.get(first.producer(tensor).layer_name, []))
-        if len(shape) != first.rank + 1 or low is None or len(low) != len(shape):
-            return Maps(shape, shape)
-        if high is None and low == shape:
-            return Maps(shape, shape)
-        return Maps(shape, high, low)
+        is_plain = first.is_vector(whole) or low is None or len(low) != len(shape) or (high is None and low == shape)
+        return Maps(shape, shape) if is_plain else Maps(shape, high, low)
 
     return _model_graph(first, maps)
 
@@ -58,8 +56,8 @@ def _written(graph: CallGraph, parts: list[Call]) -> tuple[Sizes | None, Sizes |
     outputs = parts[-1].outputs
     if len(outputs) == 2:
         return sizes(outputs[0]), sizes(outputs[1])
-    ends = {end: call for call in parts for end in (HH, LL, HIGH, LOW) if call.layer_name.endswith(end)}
-    high, low = ends.get(HIGH) or ends.get(HH), ends.get(LOW) or ends.get(LL)
+    ends = {end: call for call in parts for end in (HH, HL, LL, HIGH, LOW) if call.layer_name.endswith(end)}
+    high, low = ends.get(HIGH) or ends.get(HH), ends.get(LOW) or ends.get(LL) or ends.get(HL)
     if high is not None or low is not None:
         pair = (None if part is None else sizes(part.outputs[0]) for part in (high, low))
         return next(pair), next(pair)
