@@ -83,5 +83,23 @@ def _model_graph(graph: CallGraph, maps: MapsOf) -> ModelGraph:
                 tensor = behind[tensor]
             source = position[graph.tensors[tensor].producer]
             edges[GraphEdge(source, position[call.index], of(tensor).frequency)] = None
-    nodes = (GraphNode(c.name, c.layer_name, c.class_name, c.path, of(c.outputs[0])) for c in shown)
+    paths = _paths(shown)
+    nodes = (GraphNode(c.name, c.layer_name, c.class_name, paths[c.index], of(c.outputs[0])) for c in shown)
     return ModelGraph(tuple(nodes), tuple(edges))
+
+
+def _paths(calls: list[Call]) -> dict[int, tuple[str, ...]]:
+    """Call index -> the nested models that it lies in; later calls of one are ``name#2`` and so on."""
+    numbers: dict[tuple[str, ...], dict[tuple[int, ...], int]] = {}
+    paths = {}
+    for call in calls:
+        if len(call.chain) != len(call.path):
+            paths[call.index] = call.path
+            continue
+        names = []
+        for depth, name in enumerate(call.path, 1):
+            seen = numbers.setdefault(call.path[:depth], {})
+            number = seen.setdefault(tuple(id(node) for node in call.chain[:depth]), len(seen) + 1)
+            names.append(name if number == 1 else f"{name}#{number}")
+        paths[call.index] = tuple(names)
+    return paths

@@ -43,7 +43,7 @@ class GraphNode:
         name: the layer's name with its nested models; later calls get ``#2`` ...
         layer: the same without the number of the call, as the rows of a report have it.
         class_name: the layer's class.
-        path: names of the nested models that it lies in.
+        path: names of the nested models that it lies in; later calls of one get ``#2`` ...
         output: its first output.
     """
 

@@ -52,6 +52,16 @@ def test_what_a_nested_model_reads_comes_from_outside():
     assert [node.path for node in graph.nodes if node.name == "block/relu"] == [("block",)]
 
 
+def test_each_call_of_a_nested_model_is_one_of_its_own():
+    entry = keras.Input((16, 16, 3))
+    block = keras.Model(entry, layers.ReLU(name="relu")(layers.Conv2D(3, 3, padding="same", name="conv")(entry)))
+    block.name = "block"
+    inputs = keras.Input((16, 16, 3), name="image")
+    graph = octconvert.convert(keras.Model(inputs, block(block(inputs))), calibration=False).report.graph
+    paths = {node.name: (node.layer, node.path) for node in graph.nodes}
+    assert paths["block/conv"] == ("block/conv", ("block",)) and paths["block/relu#2"] == ("block/relu", ("block#2",))
+
+
 def test_whole_low_tensors_are_no_pairs():
     graph = octconvert.convert(residual(), alpha=1, calibration=False).report.graph
     assert frequencies(graph)["relu"] == WHOLE_LOW

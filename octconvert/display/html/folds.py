@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +16,12 @@ import numpy as np
 from octconvert.results.graph import ModelGraph
 from octconvert.text import words
 
-LEAST_PERIOD = 3
-"""Layers of a block that repeats."""
+LEAST_PERIOD, LEAST_RUN = 2, 6
+"""Layers of a block that repeats, and of all its repetitions."""
 MORE_FOR_A_CROSSING = 4
 """How much longer it must be for each further tensor that crosses its borders."""
+FAR = 3
+"""How many times as long as a run a connection is that has nothing to do with it."""
 LEAST_REST = 6
 """Layers between such blocks that are worth a fold of their own."""
 OPEN_AT_FIRST = 60
@@ -65,7 +66,11 @@ class _Unit:
 class _Folder:
     def __init__(self, graph: ModelGraph):
         self.nodes = graph.nodes
-        self.crossing = _crossing(graph)
+        self.last_use: dict[int, int] = {}
+        for edge in graph.edges:
+            self.last_use[edge.source] = max(self.last_use.get(edge.source, 0), edge.target)
+        self.inputs = set(range(len(graph.nodes))) - {edge.target for edge in graph.edges}
+        self.crossing = _crossing(self.last_use, len(graph.nodes))
 
     def inside(self, first: int, last: int, depth: int) -> tuple[Fold, ...]:
         """The folds among the nodes ``first`` to ``last``, which lie in ``depth`` nested models at least."""
@@ -133,7 +138,8 @@ class _Folder:
     def _shortest(self, units: Sequence[_Unit], first: int, last: int) -> _Run | None:
         signs = np.unique([unit.sign for unit in units[first:last]], return_inverse=True)[1]
         for period in range(LEAST_PERIOD, len(signs) // 2 + 1):
-            stretches = _stretches(signs[:-period] == signs[period:], period)
+            stretches = _stretches(signs[:-period] == signs[period:], max(period, LEAST_RUN - period))
+            stretches = [(a, b) for a, b in stretches if not _repeats(signs[a : a + period])]
             cut = (self._aligned(units, first + start, first + end + period, period) for start, end in stretches)
             runs = [run for run in cut if run is not None]
             if runs:
@@ -150,15 +156,27 @@ class _Folder:
             common = sum(len(_common(self._names(units[at : at + period]))) for at in run.starts) / len(run.starts)
             return self._crossing_of(units, run), -common, -len(run.starts)
 
-        runs = (_Run(first + offset, last, period) for offset in range(period))
+        runs = [_Run(first + offset, last, period) for offset in range(period)]
         best = min((run for run in runs if len(run.starts) > 1), key=badness)
-        if period < LEAST_PERIOD + MORE_FOR_A_CROSSING * (self._crossing_of(units, best) - 1):
+        beside = self._passing(units[first].first, units[last - 1].last)
+        if period < LEAST_PERIOD + MORE_FOR_A_CROSSING * (self._crossing_of(units, best) - beside - 1):
             return None
         return _Run(best.first, best.first + len(best.starts) * period, period)
 
     def _crossing_of(self, units: Sequence[_Unit], run: _Run) -> float:
         """Tensors that cross a cut, on average."""
         return sum(self.crossing[units[at].first] for at in run.starts) / len(run.starts)
+
+    def _passing(self, first: int, last: int) -> int:
+        """Tensors that only pass by these nodes: other inputs of the model, or skips to far behind, as a U-Net has.
+
+        A residual connection around the nodes is none of these: it belongs to their block.
+        """
+        far = FAR * (last - first)
+        passing = (
+            s for s, t in self.last_use.items() if s < first and t >= last and (t - s >= far or s in self.inputs)
+        )
+        return sum(1 for _ in passing)
 
     def _names(self, units: Sequence[_Unit]) -> list[str]:
         return [self.nodes[unit.first].name for unit in units]
@@ -195,16 +213,20 @@ def _with_rests(units: Sequence[_Unit], runs: Sequence[_Run]) -> Iterator[_Run]:
     yield from sorted([*runs, *(piece for piece in pieces if piece.period >= LEAST_REST)])
 
 
-def _crossing(graph: ModelGraph) -> list[int]:
+def _crossing(last_use: Mapping[int, int], count: int) -> list[int]:
     """For each position the number of tensors that are written before and read there or later."""
-    last_use: Counter[int] = Counter()
-    for edge in graph.edges:
-        last_use[edge.source] = max(last_use[edge.source], edge.target)
-    change = [0] * (len(graph.nodes) + 2)
+    change = [0] * (count + 2)
     for source, target in last_use.items():
         change[source + 1] += 1
         change[target + 1] -= 1
     return list(np.cumsum(change))
+
+
+def _repeats(signs: np.ndarray) -> bool:
+    """Whether they are repetitions of something shorter themselves."""
+    count = len(signs)
+    shorter = (size for size in range(1, count // 2 + 1) if count % size == 0)
+    return any(np.array_equal(signs[size:], signs[:-size]) for size in shorter)
 
 
 def _stretches(values: np.ndarray, least: int) -> list[tuple[int, int]]:

@@ -52,6 +52,17 @@ def test_a_nested_model_among_blocks_is_cut_by_none():
     assert [described(child.children) for child in run.children] == [[(f"gate{i}", "2 layers", [])] for i in range(3)]
 
 
+def test_another_input_that_waits_meanwhile_joins_no_block():
+    chain = [(f"{name}{at}", kind, PLAIN) for at in range(3) for name, kind in (("conv", "Conv2D"), ("relu", "ReLU"))]
+    nodes = [("left", "InputLayer", PLAIN), ("right", "InputLayer", PLAIN), *chain, ("join", "Add", PLAIN)]
+    edges = [(0, 2), *((at, at + 1) for at in range(2, 8)), (1, 8)]
+    assert [fold.detail for fold in folds(graph(nodes, edges))] == ["3 x 2 layers"]
+
+
+def test_layers_that_are_all_the_same_are_no_blocks():
+    assert folds(graph([(f"conv{at}", "Conv2D", PLAIN) for at in range(12)])) == ()
+
+
 def test_folds_never_overlap():
     def check(items, first, last):
         for fold in items:
