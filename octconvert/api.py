@@ -183,7 +183,7 @@ def diff(a: Any, b: Any, *, unsafe: bool = False, custom_objects: Mapping[str, A
 def bench(
     models: Any,
     *,
-    runtimes: str | Iterable[str] = ("tf",),
+    runtimes: str | Iterable[str] | None = None,
     threads: int = DeploymentOptions.threads,
     batch: int | None = None,
     rounds: int = BenchSettings.rounds,
@@ -201,7 +201,8 @@ def bench(
 
     Args:
         models: Keras models or files, a list or a mapping from names; the others are compared with the first.
-        runtimes: of 'tf', 'xla', 'litert', 'onnx' and 'openvino'; those that are not installed are left out.
+        runtimes: of 'tf', 'xla', 'litert', 'onnx' and 'openvino'; those that are not installed are left out. None:
+            'tf', or 'xla' where Keras runs on JAX.
         threads: for the runtime.
         batch: samples in one run; None: the batch size of the model, else 1.
         rounds: turns of every model, each of up to five timed runs.

@@ -69,9 +69,12 @@ def missing_quick_cases(request):
 
 
 @pytest.fixture
-def command(capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
+def command(capsys, monkeypatch):
+    """Run the command line in this process: (exit code, stdout, stderr). However slow it is, it prints no progress."""
     from octconvert import cli
+    from octconvert.cli import progress
+
+    monkeypatch.setattr(progress, "INTERVAL", float("inf"))
 
     def call(*argv):
         with pytest.raises(SystemExit) as ended:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from results_to_show import calibrated, whole_low
 
 from octconvert.results.graph import PAIR, WHOLE_LOW, GraphEdge, GraphNode, Maps, ModelGraph
+from octconvert.results.next_step import NextStep
 from octconvert.results.plan import PLAIN
 
 HOSTILE = '</script><script>hacked=1</script><img src=x onerror="hacked=1">{{7*7}}<!--\u202e'
@@ -86,6 +87,6 @@ def hostile():
         chains=(chain,),
         notes=(HOSTILE,),
         repairs=(HOSTILE,),
-        next_command=f"octconvert '{HOSTILE}'",
+        next_steps=(NextStep("time it", "bench", (HOSTILE,)),),
         graph=graph(nodes),
     )

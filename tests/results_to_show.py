@@ -9,6 +9,7 @@ import octconvert.display  # noqa: F401  (registers how results are shown)
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.results.bench import Bench, BenchRow
 from octconvert.results.export import Exported, TensorReport
+from octconvert.results.next_step import NextStep
 from octconvert.results.plan import Chain, ChainEnd, Convolution, Group, Plan
 from octconvert.results.report import (
     CalibrationReport,
@@ -97,7 +98,10 @@ def five():
         notes=("Accuracy after conversion was not measured; fine-tune or calibrate before use.",),
         options=OPTIONS,
         seconds=3.217,
-        next_command="octconvert diff small.h5 small-octave.keras",
+        next_steps=(
+            NextStep("Time both models here", "bench", ("small.h5", "small-octave.keras"), (("runtimes", "litert"),)),
+            NextStep("Write it for LiteRT", "export", ("small-octave.keras",), (("output", "small-octave.tflite"),)),
+        ),
     )
 
 
@@ -145,8 +149,16 @@ def five_hundred():
         notes=("The model leaves rows and columns open.",),
         options=tuple({**dict(OPTIONS), "alpha": 0.125, "alpha_map": ((".*_1$", 0.25),), "portable": True}.items()),
         seconds=83.4,
-        next_command="octconvert diff 'a-rather-long-file-name-of-a-segmentation-network.h5' "
-        "a-rather-long-file-name-of-a-segmentation-network-octave.keras",
+        next_steps=(
+            NextStep(
+                "Time both models here",
+                "bench",
+                (
+                    "a rather-long-file-name-of-a-segmentation-network.h5",
+                    "a-rather-long-file-name-of-a-segmentation-network-octave.keras",
+                ),
+            ),
+        ),
     )
 
 
@@ -159,7 +171,7 @@ def nothing():
 
 def failed():
     bad = Check("oracle", False, "octave=1: largest difference 0.31 on outputs of size 0.9, at output 'probabilities'")
-    return replace(five(), checks=(*PASSED[:2], bad), next_command="octconvert small.h5 --exclude separable")
+    return replace(five(), checks=(*PASSED[:2], bad), next_steps=())
 
 
 def with_errors(report, errors):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import json
-import shlex
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -270,7 +269,7 @@ def test_a_plan_leaves_no_room_for_the_options_it_fixes():
         with pytest.raises(octconvert.UsageError, match="alpha"):
             octconvert.convert(small_model(), alpha=alpha, plan=plan, calibration=False)
     told = dict(octconvert.convert(small_model(), plan=plan, calibration=False).report.options)
-    assert "alpha" not in told and told["plan"] == "given"
+    assert "alpha" not in told and told["plan"] == "a Plan of 2 convolutions"
 
 
 def test_a_pattern_that_matches_nothing_is_told():
@@ -309,13 +308,12 @@ def test_deep_verification_allows_for_half_precision(policy):
 
 @pytest.mark.quick('it\'s "o" $x.keras')
 @pytest.mark.parametrize("name", ["plain.keras", 'it\'s "o" $x.keras', "mein modell é.keras"])
-def test_the_next_command_can_be_pasted(name, tmp_path):
+def test_the_next_step_can_be_pasted(name, tmp_path):
     result = octconvert.convert(small_model(), output=tmp_path / name, calibration=False)
-    shown = str(result).split("\nNext\n")[1].replace("\\\n", " ")
-    command = shlex.split(shown)
-    assert command[:2] == ["python", "-c"] and len(command) == 3
-    called = ast.parse(command[2]).body[1].value.func.value
-    assert ast.literal_eval(called.args[0]) == str(tmp_path / name)
+    assert [step.function for step in result.report.next_steps] == ["export"]
+    shown = str(result).split("\nNext\n")[1].split(":\n", 1)[1]
+    exported = eval(shown.strip(), {"octconvert": octconvert})
+    assert exported.source == str(tmp_path / name) and Path(exported.target).exists()
 
 
 def test_strict_refuses_a_model_without_convolutions():

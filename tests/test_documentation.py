@@ -12,6 +12,7 @@ from rich.console import Console
 
 import octconvert
 from octconvert.cli.app import app
+from octconvert.cli.spelling import COMMANDS as NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
@@ -20,8 +21,10 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 SCRIPT = re.compile(r"(?:python|benchmarks/|docs/|examples/)\S*\.py")
+HEREDOC = re.compile(r" <<'END'\n.*?^END$", re.MULTILINE | re.DOTALL)
+QUOTED = re.compile(r"\"\n[^\"]*\n\"")  # a script of several lines
 OTHER_TOOLS = ("pip", "pytest", "mkdocs", "git", "pre-commit", "ruff", "python3")
-COMMANDS = ("", "diff", "bench", "export")
+COMMANDS = ("", *NAMES)
 
 
 def name_of(page):
@@ -77,10 +80,10 @@ def test_every_page_is_in_the_navigation_of_the_site():
 
 
 def commands_in(text):
-    """The lines of shell blocks, without prompts, comments and continuation lines."""
+    """The lines of shell blocks, without prompts, comments, continuation lines and the text of scripts in them."""
     for language, block in FENCE.findall(text):
         if language in ("sh", "bash", "console"):
-            joined = block.replace("\\\n", " ")
+            joined = QUOTED.sub("''", HEREDOC.sub("", block.replace("\\\n", " ")))
             yield from (line.removeprefix("$ ") for line in joined.splitlines() if line.strip())
 
 
@@ -94,7 +97,11 @@ def octconvert_calls():
 
 
 @pytest.mark.parametrize("arguments", octconvert_calls())
-def test_commands_of_the_documentation_are_understood(arguments):
+def test_commands_of_the_documentation_are_understood(arguments, tmp_path, monkeypatch):
+    """Those with --config take the file that the page shows."""
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    Path("octconvert.toml").write_text(next(block for language, block in FENCE.findall(page) if language == "toml"))
     following = [*arguments[1:], "--"]
     bare = [word == "--json" and after.startswith("--") for word, after in zip(arguments, following, strict=True)]
     tokens = [f"{word}=-" if is_bare else word for word, is_bare in zip(arguments, bare, strict=True)]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from octconvert.cli.data_files import check_data
-from octconvert.cli.parameters import ACCURACY, flag, option, typed, whole_number
+from octconvert.cli.parameters import ACCURACY, FileName, flag, option, typed, whole_number
 from octconvert.errors import UsageError
+from octconvert.options.references import check_application, check_reference
 from octconvert.text.numerals import parse_number, scale_and_offset
 
 
@@ -16,8 +17,14 @@ class AccuracyParameters:
     """As they were typed; None or False where they were not."""
 
     calibrate: Annotated[
-        str | None,
-        option("calibration", "An .npz or .npy file or a directory of images.", group=ACCURACY, metavar="DATA"),
+        FileName | None,
+        option(
+            "calibration",
+            "An .npz or .npy file or a directory of images.",
+            unset="synthetic images",
+            group=ACCURACY,
+            metavar="PATH",
+        ),
     ] = None
     no_calibration: Annotated[bool, flag("Only move the weights; fit nothing.", group=ACCURACY)] = False
     preprocess: Annotated[
@@ -26,6 +33,7 @@ class AccuracyParameters:
             "preprocess",
             "The NAME of a module of keras.applications (resnet50), SCALE,OFFSET (1/127.5,-1), or MODULE:FUNCTION of "
             "your own.",
+            unset="nothing is done",
             group=ACCURACY,
             metavar="HOW",
             allow_leading_hyphen=True,
@@ -35,37 +43,40 @@ class AccuracyParameters:
         str | None,
         option(
             "input_range",
-            "Default: derived from the model.",
+            "",
+            unset="derived from the model",
             group=ACCURACY,
             metavar="LO,HI",
             allow_leading_hyphen=True,
         ),
     ] = None
-    calibration_samples: Annotated[str | None, option("calibration_samples", group=ACCURACY, metavar="N")] = None
-    calibration_budget: Annotated[float | None, option("calibration_budget", group=ACCURACY, metavar="SECONDS")] = None
+    calibration_samples: Annotated[str | None, option("calibration_samples", group=ACCURACY, metavar="INT")] = None
+    calibration_budget: Annotated[float | None, option("calibration_budget", group=ACCURACY, metavar="FLOAT")] = None
     calibration_steps: Annotated[
-        str | None, option("calibration_steps", "Separated by commas.", group=ACCURACY, metavar="LIST")
-    ] = None
-    target_macs: Annotated[float | None, option("target_macs", "For example 0.6.", group=ACCURACY, metavar="SHARE")] = (
-        None
-    )
-    target_time: Annotated[float | None, option("target_time", "For example 0.6.", group=ACCURACY, metavar="SHARE")] = (
-        None
-    )
-    max_drop: Annotated[float | None, option("max_drop", group=ACCURACY, metavar="SHARE")] = None
-    evaluate: Annotated[
         str | None,
+        option("calibration_steps", "Separated by commas.", unset="all of them", group=ACCURACY, metavar="STEP,..."),
+    ] = None
+    target_macs: Annotated[
+        float | None, option("target_macs", "For example 0.6.", unset="none", group=ACCURACY, metavar="FLOAT")
+    ] = None
+    target_time: Annotated[
+        float | None, option("target_time", "For example 0.6.", unset="none", group=ACCURACY, metavar="FLOAT")
+    ] = None
+    max_drop: Annotated[float | None, option("max_drop", unset="none", group=ACCURACY, metavar="FLOAT")] = None
+    evaluate: Annotated[
+        FileName | None,
         option(
             "evaluate",
             "An .npz file, or a directory with a subdirectory for each class.",
+            unset="nothing is measured",
             group=ACCURACY,
-            metavar="DATA",
+            metavar="PATH",
         ),
     ] = None
     metric: Annotated[
         str | None, option("metric", "MODULE:FUNCTION names one of your own.", group=ACCURACY, metavar="NAME")
     ] = None
-    seed: Annotated[str | None, option("seed", group=ACCURACY, metavar="N")] = None
+    seed: Annotated[str | None, option("seed", group=ACCURACY, metavar="INT")] = None
 
     @property
     def files(self) -> tuple[str | None, str | None]:
@@ -125,15 +136,20 @@ def _steps(text: str | None) -> tuple[str, ...] | None:
 
 
 def preprocessing(text: str | None) -> str | None:
-    """Of --preprocess; only numbers are checked here: names and functions need Keras.
+    """Of --preprocess; functions are not imported here.
 
     Raises:
         UsageError: it is of none of its forms.
     """
-    if text is None or ":" in text:
+    if text is None:
+        return text
+    if ":" in text:
+        check_reference(text, "preprocess")
         return text
     is_name = bool(text.strip()) and "," not in text and parse_number(text) is None
     if not is_name and scale_and_offset(text) is None:
         forms = "a name from keras.applications, SCALE,OFFSET (for example 1/127.5,-1) or MODULE:FUNCTION"
         raise UsageError(f"--preprocess takes {forms}; received '{text}'")
+    if is_name:
+        check_application(text)
     return text

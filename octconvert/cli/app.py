@@ -1,13 +1,4 @@
-"""The command line: arguments -> a checked `Task` -> exit code.
-
-    0    converted
-    1    a check failed, the process that did the work died, or something unexpected went wrong; nothing was written
-    2    bad usage, or an input that can not be read
-    3    nothing to convert; nothing was written
-    129  hung up (SIGHUP)
-    130  interrupted
-    141  the reader of stdout has gone, as in "octconvert ... | head"
-    143  terminated (SIGTERM)
+"""The command line: arguments -> a checked `Task` -> exit code, one of `octconvert.cli.exit_codes`.
 
 TensorFlow takes seconds to start, so nothing here imports it, nor NumPy. A process of its own does the task, and this
 one supervises it (`octconvert.cli.supervision`).
@@ -16,43 +7,69 @@ one supervises it (`octconvert.cli.supervision`).
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from inspect import BoundArguments
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
 from octconvert.cli.bench import bench
+from octconvert.cli.completion import completion_command
+from octconvert.cli.config import OptionsFile
 from octconvert.cli.console import STDOUT
 from octconvert.cli.convert import convert
 from octconvert.cli.diff import diff
+from octconvert.cli.exit_codes import REFUSED
 from octconvert.cli.export import export
+from octconvert.cli.help import PAGES, first_page, page_of
 from octconvert.cli.outcome import explain, fail
+from octconvert.cli.spelling import spell
 from octconvert.cli.task import Task
+from octconvert.cli.usage import explanation, unknown_command
+from octconvert.errors import InputError, UsageError
 from octconvert.system.environment import version
+from octconvert.text.nearest import did_you_mean
 
 
 def _version() -> str:
     return version() or "unknown (not installed)"
 
 
+OPTIONS_FILE = OptionsFile()
 app = App(
     name="octconvert",
-    help="Turn a trained Keras CNN into an Octave-Convolution CNN, weights and all.",
-    help_epilogue="Exit codes: 0 converted, 1 a check failed, 2 bad usage or unreadable input, 3 nothing to convert.",
-    help_format="plaintext",
-    usage="Usage: octconvert MODEL [OPTIONS]\n       octconvert diff A B [OPTIONS]\n"
-    "       octconvert bench A [B ...] [OPTIONS]\n       octconvert export MODEL -o OUT [OPTIONS]",
     version=_version,
+    config=(OPTIONS_FILE,),
     default_parameter=Parameter(negative=(), show_default=False),
+    **first_page(),
 )
 
+
+def show_help(
+    command: Annotated[str | None, Parameter(help="A command. Default: the overview.", show_default=False)] = None, /
+) -> None:
+    """Show the help page of COMMAND, or the overview.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    if command is not None and command not in PAGES:
+        raise UsageError(f"there is no command '{command}'{did_you_mean(command, PAGES)} (see octconvert help)")
+    app.help_print([] if command is None else [command])
+
+
 app.default(convert)
-for command in (diff, bench, export):
-    app.command(command)
+for name, function in (
+    ("convert", convert),
+    ("diff", diff),
+    ("bench", bench),
+    ("export", export),
+    ("completion", completion_command(app)),
+    ("help", show_help),
+):
+    app.command(function, name=name, **page_of(name))
 
 
 # --- from arguments to an exit code ---------------------------------------------------------------------------------
@@ -84,14 +101,18 @@ def _here(task: Task) -> int:
 
 
 def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
+    if unknown := unknown_command(tokens):
+        return fail(unknown, REFUSED)
     try:
         command, arguments, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return fail(f"{_usage(error)} (see octconvert --help)", 2)
+        return fail(explanation(error, app, tokens), REFUSED)
+    except InputError as error:  # of the file of options
+        return fail(str(error), REFUSED)
     values = dict(_flat(arguments.kwargs))
     files = tuple(value for value in values.values() if isinstance(value, str))
     try:
-        task = command(*arguments.args, **arguments.kwargs)
+        task = _checked(command, arguments)
         code = work(replace(task, files=files)) if isinstance(task, Task) else 0
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -103,6 +124,13 @@ def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
     return code
 
 
+def _checked(command: Callable[..., Task | None], arguments: BoundArguments) -> Task | None:
+    try:
+        return command(*arguments.args, **arguments.kwargs)
+    except UsageError as error:
+        raise UsageError(f"{error}{OPTIONS_FILE.remark(spell(str(error)))}") from error
+
+
 def _flat(arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Each parameter by name: those of a dataclass one by one."""
     for name, value in arguments.items():
@@ -110,16 +138,6 @@ def _flat(arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from vars(value).items()
         else:
             yield name, value
-
-
-def _usage(error: CycloptsError) -> str:
-    """cyclopts' message in one sentence without its full stop."""
-    if isinstance(error, UnusedCliTokensError):
-        return f"unexpected argument '{(error.unused_tokens or ['?'])[0]}'"
-    text = " ".join(str(error).split()).rstrip(".")
-    if isinstance(error, MissingArgumentError):
-        text = re.sub(r'Command "(\w+)" parameter', r"\1:", text).replace("Parameter ", "")
-    return text
 
 
 def _with_json_values(tokens: Sequence[str]) -> list[str]:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_input, check_results
+from octconvert.cli.files import check_model, check_results
+from octconvert.cli.help import PAGES
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
     DEFAULT_RUN,
     RUN,
+    FileName,
     LoadingParameters,
     ResultParameters,
     RunParameters,
+    choices_with_commas,
     flag,
     typed,
     whole_number,
 )
 from octconvert.cli.task import Task
 from octconvert.errors import UsageError
-from octconvert.options.quantization import PRECISIONS, PrecisionName
-from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_RUNTIME, DEFAULT_THREADS, RuntimeName
+from octconvert.options.quantization import PrecisionName
+from octconvert.options.timing import DEFAULT_ROUNDS, DEFAULT_THREADS, RUNTIMES, RuntimeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +36,26 @@ class TimingParameters:
 
     runtime: Annotated[
         list[RuntimeName] | None,
-        flag(f"The runtime to measure on; repeatable. Default: {DEFAULT_RUNTIME}.", group=RUN),
+        flag(
+            "The runtimes to measure on, separated by commas; repeatable. Default: tf, or xla where Keras runs on JAX.",
+            group=RUN,
+            metavar="CHOICE[,CHOICE...]",
+            converter=choices_with_commas,
+        ),
     ] = None
     threads: Annotated[
-        str | None, flag(f"Threads that a runtime may use. Default: {DEFAULT_THREADS}.", group=RUN, metavar="N")
+        str | None, flag(f"Threads that a runtime may use. Default: {DEFAULT_THREADS}.", group=RUN, metavar="INT")
     ] = None
     rounds: Annotated[
         str | None,
-        flag(f"How many times each model is timed in turn. Default: {DEFAULT_ROUNDS}.", group=RUN, metavar="N"),
+        flag(f"How many times each model is timed in turn. Default: {DEFAULT_ROUNDS}.", group=RUN, metavar="INT"),
     ] = None
     for_inference: Annotated[
         bool, flag("Measure the models in their form for inference, normalisation folded.", group=RUN)
     ] = False
 
     quantize: Annotated[
-        PrecisionName | None, flag(f"Measure the models rounded to one of {', '.join(PRECISIONS)}.", group=RUN)
+        PrecisionName | None, flag("Measure the models with their numbers rounded. Default: as they are.", group=RUN)
     ] = None
 
     def arguments(self) -> dict[str, Any]:
@@ -56,18 +65,19 @@ class TimingParameters:
             UsageError: a value makes no sense.
         """
         settings = {
+            "runtimes": self.runtime or None,
             "threads": whole_number(self.threads),
             "rounds": whole_number(self.rounds),
             "quantize": self.quantize,
         }
-        return {**typed(settings), "runtimes": self.runtime or (DEFAULT_RUNTIME,), "for_inference": self.for_inference}
+        return {**typed(settings), "for_inference": self.for_inference}
 
 
 DEFAULT_TIMING = TimingParameters()
 
 
 def bench(
-    *models: Annotated[str, Parameter(help="Models; the others are compared with the first.")],
+    *models: Annotated[FileName, Parameter(help="Models; the others are compared with the first.")],
     timing: Annotated[TimingParameters, Parameter(name="*")] = DEFAULT_TIMING,
     size: Annotated[RunParameters, Parameter(name="*")] = DEFAULT_RUN,
     loading: Annotated[LoadingParameters, Parameter(name="*")] = DEFAULT_LOADING,
@@ -82,8 +92,10 @@ def bench(
     settings = bench_settings(**timed, batch=sized["batch"])
     usable(settings.runtimes, settings.quantize)
     if not models:
-        raise UsageError("bench: name a model")
+        raise UsageError(f"bench: name a model, for example: octconvert {PAGES['bench'].examples[0]}")
     for model in models:
-        check_input(model)
+        if model in RUNTIMES and not Path(model).exists():
+            raise UsageError(f"{model}: there is no such file; did you mean --runtime {model}?")
+        check_model(model)
     check_results(result, models)
     return Task("bench", models, {**timed, **sized, **loading.arguments()}, console, result.files)

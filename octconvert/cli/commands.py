@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from octconvert.cli.console import OnStage
 from octconvert.cli.task import Task
 from octconvert.errors import CheckError, NothingToConvert
+from octconvert.results.bench import Bench
+from octconvert.results.export import Exported
+from octconvert.results.next_step import OBJECTS
+from octconvert.results.report import Report
+
+Result = TypeVar("Result", Report, Bench, Exported)
 
 
 def perform(task: Task, on_stage: OnStage | None = None) -> None:
@@ -35,7 +41,7 @@ def _convert(task: Task, on_stage: OnStage | None) -> None:
         except CheckError as error:
             failure, report = error, error.report
     if report is not None:
-        task.console.show_report(replace(report, notes=(*task.notes, *report.notes)))
+        task.console.show_report(_as_typed(task, replace(report, notes=(*task.notes, *report.notes))))
     if failure is not None:
         raise failure
 
@@ -57,7 +63,7 @@ def _diff(task: Task, on_stage: OnStage | None) -> None:
         from octconvert import api
 
         report = api.diff(*task.models, **_arguments(task))
-    task.console.show_report(report)
+    task.console.show_report(_as_typed(task, report))
 
 
 def _bench(task: Task, on_stage: OnStage | None) -> None:
@@ -66,7 +72,7 @@ def _bench(task: Task, on_stage: OnStage | None) -> None:
 
         arguments = _arguments(task)
         with task.console.exporting():
-            result = api.bench(task.models, **arguments, progress=progress)
+            result = _as_typed(task, api.bench(task.models, **arguments, progress=progress))
     task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
     if not result.measured:
         raise CheckError(f"nothing could be measured: {result.rows[0].model}: {result.rows[0].error}")
@@ -78,7 +84,7 @@ def _export(task: Task, on_stage: OnStage | None) -> None:
 
         arguments = _arguments(task)
         with task.console.exporting():
-            result = api.export(task.models[0], **arguments, progress=progress)
+            result = _as_typed(task, api.export(task.models[0], **arguments, progress=progress))
     task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
 
 
@@ -88,6 +94,16 @@ def _arguments(task: Task) -> dict[str, Any]:
 
     objects = dict(parse_custom_object(entry) for entry in task.arguments["custom_objects"] or ())
     return {**task.arguments, "custom_objects": objects}
+
+
+def _as_typed(task: Task, result: Result) -> Result:
+    """The result whose next steps name custom objects as the command line did."""
+    entries = tuple(task.arguments["custom_objects"] or ())
+    steps = tuple(
+        replace(step, options=tuple((name, entries if name == OBJECTS else value) for name, value in step.options))
+        for step in result.next_steps
+    )
+    return replace(result, next_steps=steps)
 
 
 def _measures(task: Task) -> bool:

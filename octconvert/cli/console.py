@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from octconvert.cli.progress import plain_lines, progress_bar
-from octconvert.cli.spelling import spell
+from octconvert.cli.spelling import shell_command, spell
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.results.report import Report
 from octconvert.results.shown import Shown, View, as_page, renderable
@@ -97,7 +97,7 @@ class Console:
     def show(self, result: Shown, json: Callable[[], str]) -> None:
         """A result for people, as a page, and as JSON, where these are requested."""
         if self.html is not None:
-            write_atomically(Path(self.html), as_page(result, View(spell=spell)))
+            write_atomically(Path(self.html), as_page(result, View(spell=spell, command=shell_command)))
         if self.json == STDOUT:
             print(json())
             return
@@ -110,7 +110,7 @@ class Console:
 
             screen = Screen()
             with screen.capture() as captured:
-                screen.print(Printable(renderable(result, View(self.verbose, spell))), crop=False)
+                screen.print(Printable(renderable(result, View(self.verbose, spell, shell_command, " \\"))), crop=False)
             # Written here because rich would end the process by itself where the reader has gone.
             sys.stdout.write(captured.get())
 

@@ -8,13 +8,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from octconvert.cli.accuracy import DEFAULT_ACCURACY, AccuracyParameters
-from octconvert.cli.files import check_different, check_input, check_output, check_results, default_output
+from octconvert.cli.export_hints import check_model_output, check_rounding
+from octconvert.cli.files import check_input, check_model, check_output, check_results, default_output
 from octconvert.cli.parameters import (
     DEFAULT_LISTING,
     HOW,
     LOADING,
     OUTPUT,
     WHAT,
+    FileName,
     ListingParameters,
     LoadingParameters,
     flag,
@@ -32,8 +34,9 @@ from octconvert.options.evaluation import only_for_evaluation
 from octconvert.options.quantization import PrecisionName
 from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import Preset, StrideMode, WeightsMode
-from octconvert.options.timing import DEFAULT_RUNTIME, RuntimeName
+from octconvert.options.timing import RuntimeName, default_runtime
 from octconvert.results.plan import Plan
+from octconvert.runtimes import find
 from octconvert.system.targets import check_target
 
 
@@ -42,17 +45,25 @@ class RewritingParameters:
     """Which layers become octave layers, and how; None where nothing was typed."""
 
     alpha: Annotated[float | None, option("alpha", group=WHAT)] = None
-    alpha_map: Annotated[list[str] | None, option("alpha_map", "Repeatable.", group=WHAT, metavar="REGEX=ALPHA")] = None
-    interior: Annotated[float | None, option("interior", group=WHAT)] = None
-    include: Annotated[list[str] | None, option("include", "Repeatable.", group=WHAT, metavar="REGEX")] = None
-    exclude: Annotated[list[str] | None, option("exclude", "Repeatable.", group=WHAT, metavar="REGEX")] = None
-    min_size: Annotated[str | None, option("min_size", group=WHAT, metavar="N")] = None
-    preset: Annotated[Preset | None, option("preset", group=WHAT)] = None
-    octave: Annotated[str | None, option("octave", group=HOW, metavar="N")] = None
+    alpha_map: Annotated[
+        list[str] | None, option("alpha_map", "Repeatable.", unset="none", group=WHAT, metavar="REGEX=FLOAT")
+    ] = None
+    interior: Annotated[float | None, option("interior", unset="that of --alpha", group=WHAT)] = None
+    include: Annotated[list[str] | None, option("include", "Repeatable.", unset="all", group=WHAT, metavar="REGEX")] = (
+        None
+    )
+    exclude: Annotated[
+        list[str] | None, option("exclude", "Repeatable.", unset="none", group=WHAT, metavar="REGEX")
+    ] = None
+    min_size: Annotated[str | None, option("min_size", group=WHAT, metavar="INT")] = None
+    preset: Annotated[Preset | None, option("preset", unset="none", group=WHAT)] = None
+    octave: Annotated[str | None, option("octave", group=HOW, metavar="INT[,INT...]")] = None
     stride_mode: Annotated[StrideMode | None, option("stride_mode", group=HOW)] = None
     weights: Annotated[WeightsMode | None, option("weights", group=HOW)] = None
     portable: Annotated[bool | None, option("portable", group=HOW)] = None
-    elementwise: Annotated[list[str] | None, option("elementwise", "Repeatable.", group=HOW, metavar="NAME")] = None
+    elementwise: Annotated[
+        list[str] | None, option("elementwise", "Repeatable.", unset="none", group=HOW, metavar="NAME")
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """What was typed, by the names that `octconvert.convert` has for it.
@@ -73,8 +84,12 @@ class RewritingParameters:
 class SourceParameters(LoadingParameters):
     """The model file: its input shape, what it may do, and the plan to follow."""
 
-    plan: Annotated[str | None, flag("Follow a plan that --dry-run --json wrote.", group=HOW, metavar="FILE")] = None
-    input_shape: Annotated[str | None, option("input_shape", group=HOW, metavar="H,W,C")] = None
+    plan: Annotated[
+        FileName | None, flag("Follow a plan that --dry-run --json wrote. Default: none.", group=HOW, metavar="PATH")
+    ] = None
+    input_shape: Annotated[str | None, option("input_shape", unset="that of the model", group=HOW, metavar="H,W,C")] = (
+        None
+    )
 
     def arguments(self) -> dict[str, Any]:
         """All but the plan."""
@@ -86,7 +101,8 @@ class TargetParameters:
     """What is written, and how it is checked."""
 
     output: Annotated[
-        str | None, option("output", "Default: MODEL-octave.keras.", "--output", "-o", group=OUTPUT, metavar="PATH")
+        FileName | None,
+        option("output", "", "--output", "-o", unset="MODEL-octave.keras", group=OUTPUT, metavar="PATH"),
     ] = None
     dry_run: Annotated[bool, flag("Print the plan and write no model.", group=OUTPUT)] = False
     verify: Annotated[Thoroughness | None, option("verify", group=LOADING)] = None
@@ -99,12 +115,12 @@ class DeploymentParameters:
     for_inference: Annotated[bool, option("for_inference", group=OUTPUT)] = False
     runtime: Annotated[
         RuntimeName | None,
-        option("runtime", f"Default: {DEFAULT_RUNTIME}.", group=OUTPUT),
+        option("runtime", unset="tf, or xla where Keras runs on JAX", group=OUTPUT),
     ] = None
-    quantize: Annotated[PrecisionName | None, option("quantize", group=OUTPUT)] = None
+    quantize: Annotated[PrecisionName | None, option("quantize", unset="none", group=OUTPUT)] = None
     objective: Annotated[Objective | None, option("objective", group=WHAT)] = None
     benchmark: Annotated[bool, option("benchmark", group=OUTPUT)] = False
-    threads: Annotated[str | None, option("threads", group=OUTPUT, metavar="N")] = None
+    threads: Annotated[str | None, option("threads", group=OUTPUT, metavar="INT")] = None
 
     def arguments(self) -> dict[str, Any]:
         """The typed flags that a plan depends on, by the names that `octconvert.convert` has for them."""
@@ -127,7 +143,7 @@ DEFAULT_REWRITING, DEFAULT_SOURCE, DEFAULT_TARGET, DEFAULT_DEPLOYMENT = (
 
 
 def convert(
-    model: Annotated[str, Parameter(help="The model to convert: .keras, or .h5 of any Keras.")],
+    model: Annotated[FileName, Parameter(help="The model to convert: .keras, or .h5 of any Keras.")],
     /,
     *,
     rewriting: Annotated[RewritingParameters, Parameter(name="*")] = DEFAULT_REWRITING,
@@ -137,22 +153,26 @@ def convert(
     source: Annotated[SourceParameters, Parameter(name="*")] = DEFAULT_SOURCE,
     result: Annotated[ListingParameters, Parameter(name="*")] = DEFAULT_LISTING,
 ) -> Task:
-    """Convert MODEL."""
+    """Convert MODEL, check the result and write it."""
     arguments = {**rewriting.arguments(), **accuracy.arguments(), **deployment.arguments(), **source.arguments()}
     console = result.console()
-    ConversionRequest.of(typed({**arguments, "plan": source.plan}))  # refused before TensorFlow is started for it
-    check_input(model)
+    check_rounding(model, deployment.quantize, deployment.runtime)
+    request = {**arguments, "plan": source.plan, "benchmark": deployment.benchmark}
+    check_runtime(ConversionRequest.of(typed(request)))  # refused before TensorFlow is started for it
+    check_model(model)
+    if source.plan is not None:
+        _check_plan(source.plan)
     accuracy.check_files()
     check_results(result, (model, source.plan, *accuracy.files))
     if target.dry_run:
         for name in only_for_evaluation(arguments):
             del arguments[name]
-        return Task("plan", (model,), {**arguments, "plan": _read_plan(source.plan)}, console, result.files)
+        return Task("plan", (model,), {**arguments, "plan": source.plan}, console, result.files)
     output = target.output or default_output(model)
+    check_model_output(model, output, deployment.quantize)
     check_target(output, overwrite=True)  # first: the errors that --force does not avoid
-    check_output(model, output, result.force)
-    check_different((output, *result.files))
-    arguments |= typed({"plan": _read_plan(source.plan), "verify": target.verify})
+    check_output(model, output, result)
+    arguments |= typed({"plan": source.plan, "verify": target.verify})
     arguments |= {
         "output": output,
         "overwrite": result.force,
@@ -179,5 +199,15 @@ def _alpha_map(entries: list[str] | None) -> list[tuple[str, float]] | None:
     return pairs
 
 
-def _read_plan(path: str | None) -> Plan | None:
-    return None if path is None else Plan.from_file(path)
+def check_runtime(request: ConversionRequest) -> None:
+    """Raises `UsageError` where the runtime can not round numbers so, or has to be installed to measure times."""
+    runtime, precision = find(request.deployment.runtime or default_runtime()), request.deployment.quantize
+    if request.is_timed:
+        runtime.check_installed(precision)
+    elif precision is not None and precision not in runtime.quantizes_with:
+        raise UsageError(f"{runtime.name} {runtime.obstacle(precision)}")
+
+
+def _check_plan(path: str) -> None:
+    check_input(path, option="--plan")
+    Plan.from_file(path)

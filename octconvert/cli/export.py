@@ -8,13 +8,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_different, check_input, check_output, check_results
+from octconvert.cli.files import check_model, check_output, check_results
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
     DEFAULT_RUN,
     OUTPUT,
     RUN,
+    FileName,
     LoadingParameters,
     ResultParameters,
     RunParameters,
@@ -37,7 +38,8 @@ class FormatParameters:
         flag("Default: by the ending. openvino and tf (a SavedModel) can write directories.", group=RUN),
     ] = None
     opset: Annotated[
-        str | None, flag("Version of the operations of ONNX. Default: what is best supported.", group=RUN, metavar="N")
+        str | None,
+        flag("Version of the operations of ONNX. Default: what is best supported.", group=RUN, metavar="INT"),
     ] = None
     no_for_inference: Annotated[bool, flag("Write the model as it is, with its normalisation layers.", group=RUN)] = (
         False
@@ -48,11 +50,11 @@ DEFAULT_FORMAT = FormatParameters()
 
 
 def export(
-    model: Annotated[str, Parameter(help="The model to export.")],
+    model: Annotated[FileName, Parameter(help="The model to export.")],
     /,
     *,
     output: Annotated[
-        str,
+        FileName,
         flag(
             "What to write: a name ending in .tflite, .onnx or .xml (OpenVINO), or a directory.",
             "--output",
@@ -72,12 +74,13 @@ def export(
 
     console, sized, rounded = result.console(), size.arguments(), rounding.arguments()
     runtime = exporting.format_of(Path(output), form.format)
+    if sized["batch"] is not None:
+        limits.open_batch("batch", sized["batch"])
     opset = None if form.opset is None else limits.whole("opset", whole_number(form.opset))
     exporting.check_settings(runtime, rounding.quantize, opset, rounding.integer_io)
-    check_input(model)
+    check_model(model)
     check_results(result, (model, *rounding.files))
-    check_output(model, output, result.force)
-    check_different((output, *result.files))
+    check_output(model, output, result)
     exporting.check_export_target(runtime, Path(output), result.force)
     arguments = {
         "output": output,

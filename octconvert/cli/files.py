@@ -10,12 +10,51 @@ from octconvert.cli.console import STDOUT
 from octconvert.cli.parameters import ResultParameters
 from octconvert.errors import InputError, UsageError
 from octconvert.system.targets import check_target
+from octconvert.text.nearest import nearest
+
+_MOST_NAMES = 10_000
+"""Of a directory that are looked at for one that may have been meant."""
 
 
-def check_input(path: str) -> None:
-    """Raises `InputError` where there is no such file."""
-    if not Path(path).exists():
-        raise InputError(f"{path}: there is no such file")
+def check_input(path: str, what: str = "file", option: str = "") -> None:
+    """Raises `InputError` where there is no such file, with the name beside it that may have been meant.
+
+    Args:
+        what: is missing, "file" or "file or directory".
+        option: that names it; empty where it is no option.
+    """
+    try:
+        exists = Path(path).exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can not be read ({getattr(error, 'strerror', None) or error})") from None
+    if not exists:
+        raise InputError(
+            f"{path}: there is no such {what}{f' ({option})' if option else ''}{_near_name(path, 'directory' in what)}"
+        )
+
+
+def check_model(path: str) -> None:
+    """Raises `InputError` where there is no such file, or its first bytes are not those of a Keras model."""
+    from octconvert.loading.file_format import format_of
+
+    check_input(path)
+    format_of(Path(path))
+
+
+def _near_name(path: str, may_be_directory: bool) -> str:
+    folder, name = os.path.split(path)
+    if folder and not os.path.isdir(folder):
+        return ""
+    try:
+        with os.scandir(folder or ".") as entries:
+            first = (entry for entry, _ in zip(entries, range(_MOST_NAMES), strict=False))
+            names = [entry.name for entry in first if may_be_directory or not entry.is_dir()]
+    except OSError:
+        return ""
+    stem = os.path.splitext(name)[0]
+    same_stem = [each for each in names if os.path.splitext(each)[0] == stem]
+    close = nearest(name, same_stem, 0.0) or nearest(name, names, 0.75)
+    return f"; did you mean {os.path.join(folder, close)}?" if close else ""
 
 
 def check_results(result: ResultParameters, inputs: Iterable[str | None]) -> None:
@@ -24,9 +63,10 @@ def check_results(result: ResultParameters, inputs: Iterable[str | None]) -> Non
     Raises:
         UsageError: it is refused.
     """
-    read = [Path(item) for item in inputs if item is not None]
-    for flag, name in (("--json", result.json), ("--html", result.html)):
-        if name is None or (flag == "--json" and name == STDOUT):
+    read = [Path(item) for item in (*inputs, result.config) if item is not None]
+    names = (("--json", None if result.json == STDOUT else result.json), ("--html", result.html))
+    for flag, name in names:
+        if name is None:
             continue
         target = Path(name)
         try:
@@ -37,25 +77,16 @@ def check_results(result: ResultParameters, inputs: Iterable[str | None]) -> Non
             raise UsageError(f"{flag}={name}: is a file that is read; name another one")
         if target.exists() and not result.force:
             raise UsageError(f"{flag}={name}: exists already; --force overwrites it")
-    check_different(result.files)
+    if _is_one_place(result.json, result.html):
+        raise UsageError(f"--html={result.html}: is the file that --json names; name another one")
 
 
-def check_different(names: Iterable[str]) -> None:
-    """Refuse to write two results into one file.
-
-    Raises:
-        UsageError: two of the names are the same.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        place = os.path.realpath(name)
-        if place in seen:
-            raise UsageError(f"{name}: two results would be written to it; give each a file of its own")
-        seen[place] = name
+def _is_one_place(first: str | None, second: str | None) -> bool:
+    return None not in (first, second) and os.path.realpath(str(first)) == os.path.realpath(str(second))
 
 
-def check_output(model: str, target: str, force: bool) -> None:
-    """Refuse a target that can not be written, is the model itself, or exists already.
+def check_output(model: str, target: str, result: ResultParameters) -> None:
+    """Refuse a target that can not be written, is the model itself or that of --json or --html, or exists already.
 
     Raises:
         UsageError: it is refused.
@@ -67,7 +98,10 @@ def check_output(model: str, target: str, force: bool) -> None:
         raise UsageError(f"{target}: can not be written ({error.strerror}); give another name with -o") from error
     if exists and path.samefile(model):
         raise UsageError(f"{target}: is the model to convert; give another name with -o")
-    if exists and not force:
+    for flag, name in (("--json", result.json), ("--html", result.html)):
+        if _is_one_place(name, target):
+            raise UsageError(f"{flag}={name}: is the file that -o names; name another one")
+    if exists and not result.force:
         raise UsageError(f"{target}: exists already; --force overwrites it, -o names another file")
 
 

@@ -9,11 +9,10 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from octconvert.cli.exit_codes import FAILED, INTERRUPTED, READER_GONE
 from octconvert.cli.spelling import spell
 from octconvert.errors import InputError, OctconvertError
 from octconvert.text import printable
-
-FAILED, INTERRUPTED, READER_GONE = 1, 130, 141
 
 
 def explain(error: BaseException, models: Sequence[str], files: Iterable[str], debug: bool) -> int:

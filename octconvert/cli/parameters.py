@@ -6,10 +6,12 @@ defaults of the library's options come from `octconvert.options`, which also che
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token, convert
 
 from octconvert.cli.console import STDOUT, Console
 from octconvert.cli.spelling import spell
@@ -19,8 +21,14 @@ from octconvert.options.delivery import DeliveryOptions
 from octconvert.options.deployment import DeploymentOptions
 from octconvert.options.fields import defaults, meanings
 from octconvert.options.loading import LoadingOptions
+from octconvert.options.references import check_reference
 from octconvert.options.request import DEFAULTS
 from octconvert.options.rewriting import RewritingOptions
+
+if TYPE_CHECKING:
+    FileName: TypeAlias = str
+else:
+    FileName = str | Path  # the first one is taken; by the second one a shell knows what to complete
 
 WHAT = Group("What is converted", sort_key=0)
 HOW = Group("How it is converted", sort_key=1)
@@ -33,7 +41,7 @@ _CLASSES = (LoadingOptions, RewritingOptions, CalibrationOptions, DeploymentOpti
 _MEANINGS = {name: meaning for options in _CLASSES for name, meaning in meanings(options).items()}
 
 
-def flag(help: str, *names: str, group: Group, metavar: str | None = None, **more: Any) -> Parameter:
+def flag(help: str, *names: str, group: Group | None = None, metavar: str | None = None, **more: Any) -> Parameter:
     """A parameter; without ``names`` its flag is its field's name with hyphens."""
     return Parameter(name=names or None, help=help, group=group, metavar=metavar, **more)
 
@@ -46,11 +54,13 @@ def option(
     group: Group,
     metavar: str | None = None,
     options: type | None = None,
+    unset: str = "",
     **rest: Any,
 ) -> Parameter:
     """A parameter for an option of the library: its meaning, ``more`` about the command line, and its default.
 
-    ``options``: the class of a command's own options; else those of a conversion.
+    ``options``: the class of a command's own options; else those of a conversion. ``unset``: what holds where the
+    option is not set and its default is None.
     """
     meaning = spell((_MEANINGS if options is None else meanings(options))[name])
     default = (DEFAULTS if options is None else defaults(options))[name]
@@ -59,6 +69,8 @@ def option(
         sentences.append(more)
     if isinstance(default, (int, float, str)) and not isinstance(default, bool):
         sentences.append(f"Default: {default}.")
+    elif unset:
+        sentences.append(f"Default: {unset}.")
     return flag(" ".join(sentences), *names, group=group, metavar=metavar, **rest)
 
 
@@ -73,17 +85,30 @@ class ResultParameters:
 
     force: Annotated[bool, flag("Overwrite existing files.", group=OUTPUT)] = False
     json: Annotated[
-        str | None,
+        FileName | None,
         flag(
             "Write the result as JSON: alone or with '-' to stdout, which then carries nothing else; or to a file PATH "
-            "that ends in .json (--json=PATH for any other name).",
+            "that ends in .json (--json=PATH for any other name). Default: no JSON.",
             group=OUTPUT,
             metavar="[PATH|-]",
         ),
     ] = None
     html: Annotated[
-        str | None,
-        flag("Write the result as a page for a browser: one file, no network.", group=OUTPUT, metavar="FILE"),
+        FileName | None,
+        flag(
+            "Write the result as a page for a browser: one file, no network. Default: none is written.",
+            group=OUTPUT,
+            metavar="PATH",
+        ),
+    ] = None
+    config: Annotated[
+        FileName | None,
+        flag(
+            "Take options from the table of a TOML file that has the name of the command, as [convert]; what is typed "
+            "counts before them. Default: no file is read.",
+            group=OUTPUT,
+            metavar="PATH",
+        ),
     ] = None
     quiet: Annotated[bool, flag("Print only errors.", "--quiet", "-q", group=OUTPUT)] = False
     debug: Annotated[bool, flag("Show tracebacks and TensorFlow's own messages.", group=OUTPUT)] = False
@@ -115,11 +140,17 @@ class LoadingParameters:
 
     unsafe: Annotated[bool, option("unsafe", group=LOADING)] = False
     custom_objects: Annotated[
-        list[str] | None, option("custom_objects", "Repeatable.", group=LOADING, metavar="MODULE.PY:NAME")
+        list[str] | None, option("custom_objects", "Repeatable.", unset="none", group=LOADING, metavar="MODULE.PY:NAME")
     ] = None
 
     def arguments(self) -> dict[str, Any]:
-        """By the names that the functions of `octconvert.api` have for them."""
+        """By the names that the functions of `octconvert.api` have for them.
+
+        Raises:
+            UsageError: a custom object is not of its form, or there is no such module.
+        """
+        for each in self.custom_objects or ():
+            check_reference(each, "custom_objects")
         return {"unsafe": self.unsafe, "custom_objects": self.custom_objects}
 
 
@@ -129,9 +160,15 @@ class RunParameters:
 
     batch: Annotated[
         str | None,
-        flag("Batch size; export: or dynamic. Default: what the model fixes, else 1.", group=RUN, metavar="N"),
+        flag(
+            "Batch size; dynamic only for an export. Default: what the model fixes, or 1.",
+            group=RUN,
+            metavar="INT|dynamic",
+        ),
     ] = None
-    input_shape: Annotated[str | None, option("input_shape", group=RUN, metavar="H,W,C")] = None
+    input_shape: Annotated[str | None, option("input_shape", unset="that of the model", group=RUN, metavar="H,W,C")] = (
+        None
+    )
 
     def arguments(self) -> dict[str, Any]:
         """By the names that the functions of `octconvert.api` have for them.
@@ -175,3 +212,16 @@ def sizes(text: str | None) -> tuple[int, ...] | None:
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"--input-shape takes rows, columns and channels, for example 224,224,3; received '{text}'")
     return tuple(int(part) for part in parts)
+
+
+def choices_with_commas(hint: Any, tokens: Sequence[Token]) -> list[str]:
+    """Values of a few, typed with commas between them or one by one.
+
+    Raises:
+        CoercionError: one of them is none of the few.
+    """
+    values: list[str] = []
+    for token in tokens:
+        for value in token.value.split(","):
+            values.append(convert(Literal[tuple(get_args(get_args(hint)[0]))], [token.evolve(value=value.strip())]))
+    return values

@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 
 from octconvert.cli.accuracy import preprocessing, value_range
 from octconvert.cli.data_files import check_data
-from octconvert.cli.parameters import option, typed, whole_number
+from octconvert.cli.parameters import FileName, option, typed, whole_number
 from octconvert.options.fields import parse
 from octconvert.options.quantization import PrecisionName, QuantizationOptions
 
@@ -23,26 +23,39 @@ _option: Callable[..., Parameter] = partial(option, group=QUANTIZATION, options=
 class QuantizationParameters:
     """As they were typed; None or False where they were not."""
 
-    quantize: Annotated[PrecisionName | None, _option("quantize")] = None
+    quantize: Annotated[PrecisionName | None, _option("quantize", unset="they stay as they are")] = None
     integer_io: Annotated[bool, _option("integer_io", "For .tflite files.")] = False
     calibrate: Annotated[
-        str | None, _option("calibration", "An .npz or .npy file or a directory of images.", metavar="DATA")
+        FileName | None,
+        _option(
+            "calibration",
+            "An .npz or .npy file or a directory of images.",
+            unset="synthetic images",
+            metavar="PATH",
+        ),
     ] = None
     preprocess: Annotated[
         str | None,
-        _option("preprocess", "As for a conversion.", metavar="HOW", allow_leading_hyphen=True),
+        _option(
+            "preprocess", "As for a conversion.", unset="nothing is done", metavar="HOW", allow_leading_hyphen=True
+        ),
     ] = None
     input_range: Annotated[
         str | None,
-        _option("input_range", "Default: derived from the model.", metavar="LO,HI", allow_leading_hyphen=True),
+        _option("input_range", unset="derived from the model", metavar="LO,HI", allow_leading_hyphen=True),
     ] = None
-    calibration_samples: Annotated[str | None, _option("calibration_samples", metavar="N")] = None
+    calibration_samples: Annotated[str | None, _option("calibration_samples", metavar="INT")] = None
     evaluate: Annotated[
-        str | None,
-        _option("evaluate", "An .npz file, or a directory with a subdirectory for each class.", metavar="DATA"),
+        FileName | None,
+        _option(
+            "evaluate",
+            "An .npz file, or a directory with a subdirectory for each class.",
+            unset="nothing is measured",
+            metavar="PATH",
+        ),
     ] = None
     metric: Annotated[str | None, _option("metric", "As for a conversion.", metavar="NAME")] = None
-    seed: Annotated[str | None, _option("seed", metavar="N")] = None
+    seed: Annotated[str | None, _option("seed", metavar="INT")] = None
 
     @property
     def files(self) -> tuple[str | None, str | None]:

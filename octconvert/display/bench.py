@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from octconvert.display import next_steps
 from octconvert.display.printing import spelled
 from octconvert.display.sections import sentences
 from octconvert.display.tables import LEAST_NAME, Fitted, figures, heading, spaced
@@ -22,7 +23,7 @@ _LEAST_NAME, _SPACE = 18, 3
 @renderable.register
 def render(bench: Bench, view: View = STANDARD) -> Group:
     """All measurements."""
-    return spaced(sections(spelled(bench, view.spell)))
+    return spaced([*sections(spelled(bench, view.spell)), next_steps.section(bench.next_steps, view)])
 
 
 def sections(bench: Bench) -> list[Sequence[RenderableType]]:

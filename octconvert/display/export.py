@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from octconvert.display import evaluation
+from octconvert.display import evaluation, next_steps
 from octconvert.display.calibration import value_of
 from octconvert.display.printing import spelled
 from octconvert.display.sections import checks, sentences
@@ -31,6 +31,7 @@ def render(exported: Exported, view: View = STANDARD) -> Group:
         [] if rounded is None else [heading("Rounding"), indented(rounding(rounded))],
         checks("Check", [exported.check]),
         sentences("Notes", exported.notes),
+        next_steps.section(exported.next_steps, view),
     ]
     return spaced(sections)
 

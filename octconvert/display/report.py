@@ -6,13 +6,12 @@ terminal, so that no line is wider; long models are collapsed, and verbose shows
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from octconvert.display import bench, calibration, chains, facts
+from octconvert.display import bench, calibration, chains, facts, next_steps
 from octconvert.display.printing import spelled
 from octconvert.display.sections import checks, reasons, sentences
 from octconvert.display.tables import (
@@ -53,7 +52,7 @@ def render(report: Report, view: View = STANDARD) -> Group:
         sentences("Repaired while loading", report.repairs, verbose),
         sentences("Notes", report.notes, verbose),
         _checks(report),
-        _next(report.next_command),
+        next_steps.section(report.next_steps, view),
     ]
     return spaced(sections)
 
@@ -153,35 +152,10 @@ def total(rows: Sequence[ConvolutionReport]) -> dict[str, str]:
     return {"layer": f"all {len(rows):,}", **dict(zip(headers, values, strict=True))}
 
 
-# --- what stayed plain, checks, the next command ----------------------------------------------------------------------
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 def _checks(report: Report) -> list[RenderableType]:
     if not report.checks:
         return [] if report.seconds is None else [heading("Checks"), Text("  none were run")]
     return checks("Checks", report.checks)
-
-
-def _next(command: str) -> list[RenderableType]:
-    if not command:
-        return []
-    return [heading("Next"), Fitted(lambda width: _unwrapped(_continued(command, width - 4)))]
-
-
-def _unwrapped(text: str) -> Text:
-    """Wrapped by rich, a long name would break in two and could not be pasted."""
-    return Text(text, no_wrap=True, overflow="ignore")
-
-
-def _continued(command: str, width: int) -> str:
-    """The command on as many lines as it needs, each but the last ending in a backslash: it can still be pasted."""
-    try:
-        pieces = [shlex.quote(piece) for piece in shlex.split(command)]
-    except ValueError:
-        return f"  {command}"
-    lines = [""]
-    for piece in pieces:
-        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width - 2:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {piece}".strip()
-    return "  " + " \\\n    ".join(lines)

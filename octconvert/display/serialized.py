@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from octconvert.results.next_step import dicts
 from octconvert.results.plain import plain
 from octconvert.results.report import Report
 
@@ -23,6 +24,7 @@ def to_dict(report: Report) -> dict[str, Any]:
             for row, result in zip(fields["convolutions"], report.convolutions, strict=True)
         ],
         "bench": None if report.bench is None else plain(report.bench.to_dict()),
+        "next_steps": plain(dicts(report.next_steps)),
         "options": {name: plain(value) for name, value in report.options},
         "passed": all(check.passed for check in report.checks),
         "convolutions_total": len(report.convolutions),

@@ -29,7 +29,7 @@ from octconvert.model.graph_reader import build_graph
 from octconvert.options.arguments import checked
 from octconvert.options.limits import shown
 from octconvert.options.quantization import check_precision
-from octconvert.options.timing import DEFAULT_RUNTIME, check_runtime
+from octconvert.options.timing import check_runtime, default_runtime
 from octconvert.rules import traits_of
 
 _JOINED: dict[str, Callable[[Program], Program]] = {
@@ -48,12 +48,12 @@ class InferenceForm:
 
 
 def checked_runtime(name: str | None) -> str:
-    """The name of a runtime; None is TensorFlow.
+    """The name of a runtime; None is the default one.
 
     Raises:
         UsageError: there is none of that name.
     """
-    return DEFAULT_RUNTIME if name is None else check_runtime(name)
+    return default_runtime() if name is None else check_runtime(name)
 
 
 @checked

@@ -16,8 +16,32 @@ functions on the layers of a configuration. `keras2_models` converts a model of 
 and `custom_objects` imports the user's own layers. Models are written in `octconvert.verification`.
 """
 
-from octconvert.loading.custom_objects import parse_custom_object
-from octconvert.loading.keras2_models import from_keras2, is_keras2
-from octconvert.loading.reading import Loaded, load, read
+from __future__ import annotations
 
-__all__ = ["Loaded", "from_keras2", "is_keras2", "load", "parse_custom_object", "read"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from octconvert.loading.custom_objects import parse_custom_object as parse_custom_object
+    from octconvert.loading.keras2_models import from_keras2 as from_keras2
+    from octconvert.loading.keras2_models import is_keras2 as is_keras2
+    from octconvert.loading.reading import Loaded as Loaded
+    from octconvert.loading.reading import load as load
+    from octconvert.loading.reading import read as read
+
+_PUBLIC = {
+    "Loaded": "reading",
+    "from_keras2": "keras2_models",
+    "is_keras2": "keras2_models",
+    "load": "reading",
+    "parse_custom_object": "custom_objects",
+    "read": "reading",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Imported where it is used: the format of a file is checked without Keras."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -193,7 +193,7 @@ CHECKERS: dict[str, Checker] = {
     **dict.fromkeys(("verify", "stride_mode", "weights", "objective"), _text),
     **dict.fromkeys(("preset", "runtime", "format", "quantize"), _optional(_text)),
     "calibration_steps": _steps,
-    "runtimes": _texts,
+    "runtimes": _optional(_texts),
     **dict.fromkeys(("model_or_path", "a", "b", "model"), _model),
     **dict.fromkeys(("min_size", "calibration_samples", "seed", "threads", "rounds"), limits.whole),
     **dict.fromkeys(("calibration_budget", "target_macs", "target_time", "max_drop"), _optional(limits.real)),

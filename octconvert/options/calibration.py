@@ -10,6 +10,7 @@ from typing import Any
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.fields import option
+from octconvert.text.nearest import did_you_mean
 
 STEPS = ("rotate", "select", "solve", "renormalize", "refine")
 """In the order in which they run."""
@@ -55,11 +56,8 @@ class CalibrationOptions:
     def __post_init__(self) -> None:
         steps = (self.steps,) if isinstance(self.steps, str) else tuple(self.steps)
         object.__setattr__(self, "steps", steps)
-        unknown = [step for step in self.steps if step not in STEPS]
-        if unknown:
-            raise UsageError(
-                f"`calibration_steps` takes some of {', '.join(STEPS)}, received {limits.shown(unknown[0])}"
-            )
+        for step in self.steps:
+            _check_step(step)
         limits.whole("calibration_samples", self.samples)
         limits.whole("seed", self.seed)
         if self.budget is not None:
@@ -91,3 +89,13 @@ class CalibrationOptions:
     def target(self) -> float | None:
         """Share of the source's MACs, or of its time, that is to be left."""
         return self.target_macs if self.target_time is None else self.target_time
+
+
+def _check_step(step: str) -> None:
+    if step in STEPS:
+        return
+    if step in ("search", "max drop", "max-drop", "max_drop"):
+        hint = "; it chooses alphas, and runs by itself with `target_macs`, `target_time` or `max_drop`"
+    else:
+        hint = did_you_mean(step, STEPS) if isinstance(step, str) else ""
+    raise UsageError(f"`calibration_steps` takes some of {', '.join(STEPS)}, received {limits.shown(step)}{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -9,10 +10,23 @@ from typing import Literal, get_args
 from octconvert.errors import UsageError
 from octconvert.options.evaluation import EvaluationOptions
 from octconvert.options.fields import option
-from octconvert.options.limits import shown
+from octconvert.options.limits import one_of
+from octconvert.text.nearest import listed
+from octconvert.text.printable import printable
 
 Thoroughness = Literal["quick", "deep"]
 VERIFY: tuple[str, ...] = get_args(Thoroughness)
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
+"""The endings of the files that Keras writes."""
+
+
+def check_model_suffix(path: str | os.PathLike[str]) -> None:
+    """Raises `UsageError` where the ending of a file to write is none of `MODEL_SUFFIXES`."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in MODEL_SUFFIXES:
+        raise UsageError(
+            f"{printable(os.fspath(path))}: the suffix must be {listed(MODEL_SUFFIXES)}; received '{printable(suffix)}'"
+        )
 
 
 @dataclass(frozen=True)
@@ -35,5 +49,4 @@ class DeliveryOptions(EvaluationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.verify not in VERIFY:
-            raise UsageError(f"`verify` must be {' or '.join(VERIFY)}, received {shown(self.verify)}")
+        one_of(VERIFY, self.verify, "verify")

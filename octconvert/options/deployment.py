@@ -8,7 +8,6 @@ from typing import Literal, get_args
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.fields import option
-from octconvert.options.limits import shown
 from octconvert.options.quantization import PRECISIONS, check_precision
 from octconvert.options.timing import DEFAULT_THREADS
 
@@ -34,8 +33,7 @@ class DeploymentOptions:
     threads: int = option(DEFAULT_THREADS, "threads for measuring times")
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise UsageError(f"`objective` must be one of {', '.join(OBJECTIVES)}, received {shown(self.objective)}")
+        limits.one_of(OBJECTIVES, self.objective, "objective")
         limits.whole("threads", self.threads)
         if self.quantize is not None:
             check_precision(self.quantize)

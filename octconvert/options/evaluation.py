@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from octconvert.errors import UsageError
 from octconvert.options.fields import option
 from octconvert.options.limits import shown
+from octconvert.options.references import check_reference
+from octconvert.text.nearest import did_you_mean
 
 METRICS = ("accuracy", "auc", "mean-iou", "pixel-accuracy", "mae", "psnr")
 """The metrics that have a name; any other one is a function of the user's."""
@@ -55,6 +56,6 @@ def check_metric(metric: Any) -> None:
     source, _, name = metric.rpartition(":") if isinstance(metric, str) else ("", "", "")
     if not source or not name.isidentifier():
         forms = f"{', '.join(METRICS)}, or a function as MODULE:FUNCTION"
-        raise UsageError(f"`metric` must be one of {forms}; received {shown(metric)}")
-    if source.endswith(".py") and not Path(source).is_file():
-        raise UsageError(f"`metric`: '{metric}': no such file: {source}")
+        meant = did_you_mean(metric, METRICS) if isinstance(metric, str) else ""
+        raise UsageError(f"`metric` must be one of {forms}; received {shown(metric)}{meant}")
+    check_reference(metric, "metric")

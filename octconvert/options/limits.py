@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from octconvert.errors import UsageError
+from octconvert.text.nearest import did_you_mean
 
 WHOLE: dict[str, tuple[int, int]] = {
     "octave": (1, 64),  # a low map has 1/64 of the rows; beyond that nothing of a picture is left
@@ -60,7 +61,8 @@ def one_of(names: Sequence[str], name: str, option: str) -> str:
         UsageError: it is not; the message names ``option``.
     """
     if name not in names:
-        raise UsageError(f"`{option}` must be one of {', '.join(names)}; received {shown(name)}")
+        meant = did_you_mean(name, names) if isinstance(name, str) else ""
+        raise UsageError(f"`{option}` must be one of {', '.join(names)}; received {shown(name)}{meant}")
     return name
 
 

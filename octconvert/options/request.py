@@ -15,6 +15,7 @@ from octconvert.options.fields import defaults, is_unset, parse
 from octconvert.options.limits import shown
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import RewritingOptions
+from octconvert.text.words import plural
 
 _ALPHAS = "which chooses every alpha itself"
 _UNCALIBRATED = (
@@ -100,7 +101,8 @@ class ConversionRequest:
         if self.plan is None:
             return values
         own = ("alpha", "alpha_map", "interior", "include", "exclude", "preset")
-        source = str(self.plan) if isinstance(self.plan, (str, Path)) else "given"
+        is_file = isinstance(self.plan, (str, Path))
+        source = str(self.plan) if is_file else f"a Plan of {plural(len(self.plan.convolutions), 'convolution')}"
         return (("plan", source), *((name, value) for name, value in values if name not in own))
 
 

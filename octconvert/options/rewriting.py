@@ -60,11 +60,11 @@ class RewritingOptions:
         limits.whole("min_size", self.min_size)
         if not isinstance(self.portable, bool):
             raise UsageError(f"`portable` must be true or false, received {shown(self.portable)}")
-        choices = (("stride_mode", STRIDE_MODES), ("preset", (None, *PRESETS)), ("weights", WEIGHTS))
+        choices = (("stride_mode", STRIDE_MODES), ("preset", PRESETS), ("weights", WEIGHTS))
         for name, allowed in choices:
-            if getattr(self, name) not in allowed:
-                listed = ", ".join(str(item) for item in allowed if item)
-                raise UsageError(f"`{name}` must be one of {listed}, received {shown(getattr(self, name))}")
+            value = getattr(self, name)
+            if value is not None or name != "preset":
+                limits.one_of(allowed, value, name)
         for pattern in self.patterns:
             try:
                 re.compile(pattern)

@@ -6,12 +6,13 @@ The names of the runtimes and of the export formats are written here and nowhere
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.quantization import check_precision
+from octconvert.system import environment
 
 RuntimeName = Literal["tf", "xla", "litert", "onnx", "openvino"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
@@ -19,9 +20,15 @@ RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 FormatName = Literal["litert", "onnx", "openvino", "tf"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 """What models are exported to, by the name of the runtime that reads the format."""
-DEFAULT_RUNTIME: RuntimeName = "tf"
+EXPORT_SUFFIXES: dict[str, FormatName] = {".tflite": "litert", ".onnx": "onnx", ".xml": "openvino"}
+"""The endings of exported files; the other formats, and openvino too, are directories."""
 DEFAULT_THREADS = 2
 DEFAULT_ROUNDS = 15
+
+
+def default_runtime() -> RuntimeName:
+    """'tf', which is always installed; 'xla' where Keras runs on JAX, and TensorFlow can not run its models."""
+    return "xla" if environment.keras_backend() == "jax" else "tf"
 
 
 def check_runtime(name: str, option: str = "runtime") -> str:
@@ -55,7 +62,7 @@ class BenchSettings:
         quantize: the precision to which their numbers are rounded; None: as they are.
     """
 
-    runtimes: tuple[str, ...] = (DEFAULT_RUNTIME,)
+    runtimes: tuple[str, ...] = field(default_factory=lambda: (default_runtime(),))
     threads: int = DEFAULT_THREADS
     batch: int | None = None
     rounds: int = DEFAULT_ROUNDS
@@ -75,11 +82,13 @@ class BenchSettings:
             check_precision(self.quantize)
 
 
-def bench_settings(runtimes: str | Iterable[str] = (DEFAULT_RUNTIME,), **others: Any) -> BenchSettings:
-    """`BenchSettings` from one name or several; ``others``: its further fields.
+def bench_settings(runtimes: str | Iterable[str] | None = None, **others: Any) -> BenchSettings:
+    """`BenchSettings` from one name, several, or None for the default one; ``others``: its further fields.
 
     Raises:
         UsageError: an option makes no sense.
     """
+    if runtimes is None:
+        return BenchSettings(**others)
     names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
     return BenchSettings(tuple(dict.fromkeys(names)), **others)

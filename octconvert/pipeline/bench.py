@@ -20,6 +20,7 @@ from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.rewriting import items
 from octconvert.options.timing import bench_settings
+from octconvert.pipeline.next_steps import after_bench
 from octconvert.pipeline.source import label_of, read_model, with_input_shape
 from octconvert.results.bench import Bench
 from octconvert.results.report import Cost
@@ -48,7 +49,7 @@ def bench(arguments: Mapping[str, Any]) -> Bench:
         notes = (*notes, *size_notes)
     batch = batch_of([subject.model for subject in subjects.values()], settings.batch)
     rows, run_notes = compare(list(subjects.values()), replace(settings, runtimes=names), batch, progress)
-    return Bench(
+    result = Bench(
         rows,
         settings.threads,
         batch,
@@ -57,6 +58,7 @@ def bench(arguments: Mapping[str, Any]) -> Bench:
         (*notes, *run_notes),
         settings.quantize,
     )
+    return replace(result, next_steps=after_bench(result, [item for _, item in models], arguments))
 
 
 def _by_name(models: Any) -> list[tuple[str | None, Any]]:

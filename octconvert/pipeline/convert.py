@@ -17,6 +17,7 @@ from octconvert.inference.step_forms import Forms, forms_for
 from octconvert.latency.objective import TimedPlan
 from octconvert.model import finite
 from octconvert.model.examples import Example
+from octconvert.model.functions import held
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.request import ConversionRequest
 from octconvert.options.timing import BenchSettings
@@ -24,12 +25,14 @@ from octconvert.pipeline import notes
 from octconvert.pipeline.bench import bench
 from octconvert.pipeline.conversion import Conversion
 from octconvert.pipeline.evaluating import SourceEvaluation, reason_of
+from octconvert.pipeline.next_steps import Converted, after_conversion, path_of
 from octconvert.pipeline.planning import calibrates, check_converts, choose, read_and_plan, times_of, timing_of
 from octconvert.pipeline.reporting import Outcome, collect
 from octconvert.pipeline.smaller_images import on_smaller_images
 from octconvert.pipeline.source import Source
 from octconvert.planning.planned import Planned
 from octconvert.results.bench import Bench
+from octconvert.results.next_step import NextStep
 from octconvert.results.report import Check, Evaluation
 from octconvert.rewriting import rewrite
 from octconvert.rewriting.compilation import carry_class, carry_compilation
@@ -76,6 +79,7 @@ def convert(arguments: Mapping[str, Any]) -> Conversion:
         bench=measured,
         target="" if request.delivery.output is None else str(request.delivery.output),
         seconds=time.perf_counter() - started,
+        next_steps=_next_steps(model, delivered, request, evaluation, measured),
     )
     return _finished(source, result, delivered, outcome, request)
 
@@ -185,6 +189,17 @@ def _evaluated(
     except Exception as error:  # another model, which the result can do without
         return evaluation, (*remarks, f"the source on smaller images could not be evaluated: {reason_of(error)}")
     return replace(evaluation, smaller=smaller), remarks
+
+
+def _next_steps(
+    model: Any, delivered: Delivered, request: ConversionRequest, evaluation: Evaluation | None, bench: Bench | None
+) -> tuple[NextStep, ...]:
+    """Behind this conversion; none where a check has failed."""
+    if delivered.failed is not None:
+        return ()
+    target = None if request.delivery.output is None else str(request.delivery.output)
+    needs_trust = request.loading.unsafe or bool(held(delivered.model).codes)
+    return after_conversion(Converted(path_of(model), target, request, evaluation, bench, needs_trust))
 
 
 def _finished(

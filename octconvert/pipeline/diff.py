@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from octconvert.costs.cost import measure
@@ -14,6 +15,7 @@ from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
 from octconvert.pipeline.model_graph import compared_graph
+from octconvert.pipeline.next_steps import after_diff
 from octconvert.pipeline.source import label_of, read_model
 from octconvert.planning.convolutions import convolutions
 from octconvert.results.plan import FIRST, INTERMEDIATE, LAST, PLAIN
@@ -24,7 +26,8 @@ def diff(arguments: Mapping[str, Any]) -> Report:
     """`octconvert.diff`; see there."""
     options, items = parse(LoadingOptions, arguments), (arguments["a"], arguments["b"])
     first, second = (read_model(item, options).model for item in items)
-    return diff_report(first, second, label_of(items[0], first), label_of(items[1], second))
+    report = diff_report(first, second, label_of(items[0], first), label_of(items[1], second))
+    return replace(report, next_steps=after_diff(*items, arguments))
 
 
 def diff_report(a: Any, b: Any, source: str, target: str) -> Report:

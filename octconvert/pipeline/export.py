@@ -14,6 +14,7 @@ from octconvert.options.limits import DYNAMIC, shown
 from octconvert.options.loading import LoadingOptions
 from octconvert.options.quantization import QuantizationOptions
 from octconvert.pipeline.evaluating import SourceEvaluation
+from octconvert.pipeline.next_steps import after_export
 from octconvert.pipeline.quantizing import Rounding, run_batches
 from octconvert.pipeline.source import read_source
 from octconvert.results.export import Exported, QuantizationReport, TensorReport
@@ -71,6 +72,7 @@ def export(arguments: Mapping[str, Any]) -> Exported:
         check=compared.check,
         partitions=choice.result.partitions,
         quantization=quantization,
+        next_steps=after_export(arguments["model_or_path"], str(output), runtime.name, arguments),
         notes=tuple(dict.fromkeys((*source.repairs, *source_notes, *sample_notes, *choice.notes, *remarks))),
     )
 

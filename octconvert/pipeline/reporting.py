@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from octconvert.calibration.calibrate import Calibrated
 from octconvert.costs.cost import measure
-from octconvert.model.functions import held
 from octconvert.model.graph import OPERATION
 from octconvert.pipeline.layer_costs import high_shape, low_shape, macs_by_layer, macs_by_source, map_sizes
 from octconvert.pipeline.model_graph import planned_graph
 from octconvert.pipeline.source import Source
 from octconvert.results.bench import Bench
+from octconvert.results.next_step import NextStep
 from octconvert.results.report import Check, ConvolutionReport, Evaluation, Report
 
 
@@ -26,6 +24,7 @@ class Outcome:
         options: (name, value) of the options to name.
         target: the file that was named; empty for none.
         seconds: for everything.
+        next_steps: see `Report`.
     """
 
     notes: tuple[str, ...]
@@ -35,6 +34,7 @@ class Outcome:
     bench: Bench | None = None
     target: str = ""
     seconds: float = 0.0
+    next_steps: tuple[NextStep, ...] = ()
 
 
 def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) -> Report:
@@ -76,16 +76,9 @@ def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) ->
         notes=tuple(dict.fromkeys(outcome.notes)),  # data for two purposes may have the same
         options=outcome.options,
         seconds=outcome.seconds,
-        next_command=_next_command(outcome.target, model),
+        next_steps=outcome.next_steps,
         calibration=result.report,
         evaluation=outcome.evaluation,
         bench=outcome.bench,
         graph=planned_graph(graph, layout),
     )
-
-
-def _next_command(target: str, model: Any) -> str:
-    """How to go on with a saved model; one with Python code loads only where it is trusted."""
-    arguments = json.dumps(target, ensure_ascii=False) + (", unsafe=True" if held(model).codes else "")
-    code = f"import octconvert; octconvert.load({arguments}).summary()"
-    return f"python -c {shlex.quote(code)}" if target else ""

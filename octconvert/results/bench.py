@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert.results.next_step import NextStep, dicts
 from octconvert.results.shown import Shown
 from octconvert.text import words
 
@@ -57,6 +58,7 @@ class Bench(Shown):
         for_inference: whether the models were timed in their form for inference.
         notes: further remarks, a sentence each.
         quantize: the precision to which the numbers of the models were rounded; None: they were as they are.
+        next_steps: what may follow, the likeliest first.
     """
 
     rows: tuple[BenchRow, ...]
@@ -66,6 +68,7 @@ class Bench(Shown):
     for_inference: bool
     notes: tuple[str, ...] = ()
     quantize: str | None = None
+    next_steps: tuple[NextStep, ...] = ()
 
     @property
     def measured(self) -> tuple[BenchRow, ...]:
@@ -75,7 +78,7 @@ class Bench(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain dictionaries and lists, ready for JSON."""
         rows = [{**dataclasses.asdict(row), "efficiency": row.efficiency} for row in self.rows]
-        return {"format": FORMAT, **dataclasses.asdict(self), "rows": rows}
+        return {"format": FORMAT, **dataclasses.asdict(self), "rows": rows, "next_steps": dicts(self.next_steps)}
 
     def __repr__(self) -> str:
         models, runtimes = (dict.fromkeys(getattr(row, name) for row in self.rows) for name in ("model", "runtime"))

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from octconvert.results.next_step import NextStep, dicts
 from octconvert.results.plain import plain
 from octconvert.results.report import Check, Evaluation
 from octconvert.results.shown import Shown
@@ -65,6 +66,7 @@ class Exported(Shown):
         notes: further remarks, a sentence each.
         partitions: parts that run in one piece in the runtime's fast library (LiteRT: XNNPACK); None: it has none.
         quantization: how its numbers were rounded; None where they were not.
+        next_steps: what may follow, the likeliest first.
     """
 
     source: str
@@ -77,7 +79,8 @@ class Exported(Shown):
     notes: tuple[str, ...] = ()
     partitions: int | None = None
     quantization: QuantizationReport | None = None
+    next_steps: tuple[NextStep, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain dictionaries and lists, ready for JSON."""
-        return {"format": FORMAT, **plain(dataclasses.asdict(self))}
+        return {"format": FORMAT, **plain(dataclasses.asdict(self)), "next_steps": dicts(self.next_steps)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from octconvert.results.bench import Bench
 from octconvert.results.graph import ModelGraph
+from octconvert.results.next_step import NextStep
 from octconvert.results.plan import Chain
 from octconvert.results.shown import Shown
 
@@ -204,7 +205,7 @@ class Report(Shown):
         notes: further remarks, a sentence each.
         options: the options of the conversion by name; empty for a diff.
         seconds: time the conversion took; None for a diff.
-        next_command: the command to continue with; empty where there is none.
+        next_steps: what may follow, the likeliest first.
         calibration: None where the model was not calibrated.
         evaluation: accuracy or other metrics on labelled data; None where nothing was measured.
         bench: times of the source and the converted model; None where they were not measured.
@@ -222,7 +223,7 @@ class Report(Shown):
     notes: tuple[str, ...] = ()
     options: tuple[tuple[str, object], ...] = ()
     seconds: float | None = None
-    next_command: str = ""
+    next_steps: tuple[NextStep, ...] = ()
     calibration: CalibrationReport | None = None
     evaluation: Evaluation | None = None
     bench: Bench | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from octconvert.results.next_step import NextStep, python_call
 from octconvert.system.targets import check_target, write_atomically
 
 
@@ -28,10 +29,14 @@ class View:
         verbose: whether every layer, chain and name is listed.
         spell: rewrites sentences that name options in backquotes, as `input_shape`; the command line turns them into
             its flags.
+        command: a next step in words between which a line may be broken: a call in Python, or a command of a shell.
+        continued: what a shell needs at the end of a line that goes on.
     """
 
     verbose: bool = False
     spell: Callable[[str], str] = _unchanged
+    command: Callable[[NextStep], tuple[str, ...]] = python_call
+    continued: str = ""
 
 
 STANDARD = View()

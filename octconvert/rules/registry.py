@@ -57,7 +57,7 @@ class _Table(Generic[Entry]):
 
 _RULES: _Table[Rule] = _Table()
 _TRAITS: _Table[Family] = _Table()
-_REGISTERED: set[type] = set()
+_REGISTERED: set[type[Family]] = set()
 
 
 def register(family_class: Registered) -> Registered:
@@ -86,6 +86,11 @@ def unregister(family_class: type) -> None:
     _REGISTERED.discard(family_class)
     _RULES.remove(family_class)
     _TRAITS.remove(family_class)
+
+
+def registered() -> frozenset[type[Family]]:
+    """All classes that were registered, the built-in ones among them."""
+    return frozenset(_REGISTERED)
 
 
 def find_rule(operation: Any) -> Rule | None:

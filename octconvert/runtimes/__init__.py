@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from octconvert.errors import UsageError
 from octconvert.options.timing import RUNTIMES as NAMES
 from octconvert.options.timing import check_runtime
-from octconvert.runtimes.base import INSTALL, Runtime, Session
+from octconvert.runtimes.base import BENCH, Runtime, Session
 from octconvert.runtimes.jax import Jax
 from octconvert.runtimes.litert import LiteRT
 from octconvert.runtimes.onnx import Onnx
@@ -41,7 +41,7 @@ def usable(names: Iterable[str], precision: str | None = None) -> tuple[tuple[st
     Raises:
         UsageError: there is none.
     """
-    absent = {name: obstacle for name in names if (obstacle := find(name).obstacle(precision))}
+    absent = {name: obstacle for name in names if (obstacle := find(name).obstacle(precision, BENCH))}
     notes = tuple(f"{name} was not measured: it {obstacle}" for name, obstacle in absent.items())
     installed = tuple(name for name in names if name not in absent)
     if not installed:
@@ -49,4 +49,4 @@ def usable(names: Iterable[str], precision: str | None = None) -> tuple[tuple[st
     return installed, notes
 
 
-__all__ = ["INSTALL", "RUNTIMES", "Runtime", "Session", "find", "usable"]
+__all__ = ["RUNTIMES", "Runtime", "Session", "find", "usable"]

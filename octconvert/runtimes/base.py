@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from octconvert.errors import InputError, UsageError, first_line
 from octconvert.runtimes.settings import ExportSettings
 from octconvert.system import environment
+from octconvert.system.installation import install_command
 
 if TYPE_CHECKING:
     import keras
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 Signature: TypeAlias = "list[list[keras.InputSpec]]"
 """As ``keras.Model.export`` takes it."""
 
-INSTALL = "pip install 'octconvert[bench]'"
-"""Installs every package that a runtime needs."""
+EXPORT, BENCH = "export", "bench"
+"""The extras of octconvert that bring the packages of all runtimes."""
 
 LONGEST_REASON = 240
 """Characters of an error message that a reason keeps."""
@@ -105,15 +106,19 @@ class Runtime(ABC):
         if obstacle := self.obstacle(precision):
             raise UsageError(f"{self.name} {obstacle}")
 
-    def obstacle(self, precision: str | None = None) -> str:
-        """Why it can not be used; empty where it can."""
+    def obstacle(self, precision: str | None = None, extra: str = EXPORT) -> str:
+        """Why it can not be used; empty where it can.
+
+        Args:
+            extra: of octconvert, named where packages are missing.
+        """
         if precision is not None and precision not in self.quantizes_with:
             others = f"only with {', '.join(self.quantizes_with)}" if self.quantizes_with else "choose another runtime"
             return f"can not be exported with `quantize={precision!r}`; {others}"
         if obstacle := environment.backend_obstacle(self.backend):
             return obstacle
         missing = self.missing(precision)
-        return f"needs {' and '.join(missing)}: {INSTALL}" if missing else ""
+        return f"needs {' and '.join(missing)}: {install_command(extra)}" if missing else ""
 
     def export(self, model: keras.Model, path: Path, settings: ExportSettings | None = None) -> None:
         """Write a Functional or Sequential model with all sizes fixed, and the batch's too unless it is left open.

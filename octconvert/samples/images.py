@@ -16,10 +16,9 @@ import tensorflow as tf
 from octconvert.errors import InputError, one_line
 from octconvert.model.graph import CallGraph
 from octconvert.model.shapes import ASSUMED_SIZES, with_known_sizes
+from octconvert.options.data import IMAGE_ENDINGS, NO_IMAGES
 from octconvert.samples.chunks import CHUNK, Chunk, ChunkSource, Selection, pieces
 from octconvert.samples.inputs import ModelInput
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def image_source(
@@ -36,7 +35,7 @@ def image_source(
     """
     one = not path.is_dir()
     if not files:
-        raise InputError(f"{path}: a directory without images ({', '.join(IMAGE_ENDINGS)})")
+        raise InputError(f"{path}: {NO_IMAGES}")
     if len(inputs) != 1:
         raise InputError(f"{path}: images are for one input, the model takes {len(inputs)}; give an .npz or arrays")
     spec, size = inputs[0], _image_size(path, graph, inputs[0])

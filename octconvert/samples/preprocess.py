@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 
 from octconvert.errors import UsageError
 from octconvert.loading.custom_objects import parse_custom_object
+from octconvert.options.references import check_application, plain_name
 from octconvert.text.numerals import parse_number, scale_and_offset
 
 Preprocess = Callable[[np.ndarray], Any]
@@ -57,14 +57,8 @@ def _application(name: str) -> Callable[..., Any]:
     for key, item in vars(keras.applications).items():
         module: Any = item if inspect.ismodule(item) else sys.modules.get(getattr(item, "__module__", ""))
         if hasattr(module, "preprocess_input"):
-            known[_plain(key)] = module.preprocess_input
-    if _plain(name) not in known:
-        examples = "resnet50, mobilenet_v2, efficientnet, vgg16, ..."
-        raise UsageError(
-            f"preprocess: keras.applications has no '{name}' ({examples}); write scale,offset or file.py:function"
-        )
-    return known[_plain(name)]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name).lower()
+            known[plain_name(key)] = module.preprocess_input
+    if plain_name(name) not in known:
+        check_application(name)
+        raise UsageError(f"preprocess: keras.applications has no preprocess_input for '{name}'")
+    return known[plain_name(name)]

@@ -11,11 +11,12 @@ import numpy as np
 
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
+from octconvert.options.data import IMAGE_ENDINGS, NO_DATA, NPZ_BEGINS
 from octconvert.samples.archives import npy_source, npz_source, reading
 from octconvert.samples.arrays import array_source, stored_array
 from octconvert.samples.chunks import ChunkSource, Selection
 from octconvert.samples.elements import is_array, split_element
-from octconvert.samples.images import IMAGE_ENDINGS, image_files, image_source
+from octconvert.samples.images import image_files, image_source
 from octconvert.samples.inputs import ModelInput
 from octconvert.samples.streams import stream_chunks
 
@@ -55,8 +56,6 @@ def _path_source(path: Path, graph: CallGraph, inputs: list[ModelInput], selecti
         start = file.read(6)
     if start == np.lib.format.MAGIC_PREFIX:
         return npy_source(path, inputs, selection)
-    if start.startswith(b"PK"):
+    if start.startswith(NPZ_BEGINS):
         return npz_source(path, inputs, selection)
-    raise InputError(
-        f"{path}: is neither .npz nor .npy, nor an image ({', '.join(IMAGE_ENDINGS)}) or a directory of them"
-    )
+    raise InputError(f"{path}: {NO_DATA}")

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from octconvert.errors import UsageError
+from octconvert.system.installation import install_command
 
 BACKEND = "KERAS_BACKEND"
 BACKENDS = ("tensorflow", "jax")
@@ -51,7 +52,7 @@ def check_backend() -> None:
     if backend not in BACKENDS:
         raise UsageError(f"Keras is set to run on '{backend}'; set {BACKEND} to {' or '.join(BACKENDS)}")
     if importlib.util.find_spec(backend) is None:
-        raise UsageError(f"Keras is set to run on {backend}, which is not installed: pip install 'octconvert[jax]'")
+        raise UsageError(f"Keras is set to run on {backend}, which is not installed: {install_command('jax')}")
 
 
 def _configured() -> str | None:

@@ -13,12 +13,12 @@ import keras
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.saving import saving_lib
 
-from octconvert.errors import OctconvertError, UsageError, one_line
+from octconvert.errors import OctconvertError, one_line
+from octconvert.options.delivery import check_model_suffix
 from octconvert.system import targets
 from octconvert.system.quiet import quiet
 from octconvert.verification.optimizer_state import with_fresh_state
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 OPTIMIZER = "optimizer_weights"
 """The group of an HDF5 file that holds the state of the optimizer."""
 
@@ -60,10 +60,7 @@ def check_model_target(path: str | os.PathLike[str], *, overwrite: bool = False)
     Raises:
         UsageError: with the reason.
     """
-    suffix = Path(path).suffix
-    if suffix.lower() not in SUFFIXES:
-        ending = targets.shown(suffix)
-        raise UsageError(f"{targets.shown(path)}: the suffix must be .keras, .h5 or .hdf5; received '{ending}'")
+    check_model_suffix(path)
     return targets.check_target(path, overwrite=overwrite)
 
 

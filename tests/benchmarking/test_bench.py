@@ -19,6 +19,7 @@ from octconvert.errors import InputError, UsageError
 from octconvert.model.examples import example_inputs
 from octconvert.model.graph_reader import build_graph
 from octconvert.runtimes import RUNTIMES
+from octconvert.system.installation import install_command
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = sys.platform == "linux"
@@ -157,7 +158,7 @@ def test_a_missing_runtime_is_left_out_with_the_command_that_installs_it(monkeyp
     monkeypatch.setattr(type(RUNTIMES["onnx"]), "runs_with", ("no_such_package",))
     found = octconvert.bench(source(), runtimes=("onnx", "litert"), rounds=1)
     assert [row.runtime for row in found.rows] == ["litert"]
-    assert found.notes == ("onnx was not measured: it needs no_such_package: pip install 'octconvert[bench]'",)
+    assert found.notes == (f"onnx was not measured: it needs no_such_package: {install_command('bench')}",)
     with pytest.raises(UsageError, match="onnx was not measured"):
         octconvert.bench(source(), runtimes="onnx")
 

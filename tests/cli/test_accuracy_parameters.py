@@ -25,8 +25,10 @@ def received(net, run, monkeypatch):
 
     monkeypatch.setattr(api, "convert", lambda model, **arguments: record("convert", **arguments))
     monkeypatch.setattr(api, "plan", lambda model, **arguments: record("plan", **arguments))
-    Path("data.npz").touch()
+    Path("data.npz").write_bytes(b"PK")
     Path("photos").mkdir()
+    Path("photos/a.png").touch()
+    Path("own.py").write_text("f = abs")
 
     def call(*argv):
         assert_one_error_line(run("net.keras", *argv), 2, "enough")
@@ -75,7 +77,7 @@ def test_only_a_conversion_is_evaluated(received):
 
 
 def test_calibration_goes_with_a_plan(received, monkeypatch):
-    monkeypatch.setattr(convert, "_read_plan", lambda path: path)
+    monkeypatch.setattr(convert, "_check_plan", lambda path: None)
     assert received("--plan", "p.json", "--calibrate", "data.npz") == ("convert", {"calibration": "data.npz"})
 
 

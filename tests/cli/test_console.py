@@ -49,7 +49,7 @@ def test_a_pipe_gets_a_line_every_ten_seconds():
 
 def test_a_fresh_process_prints_nothing_but_the_result(net):
     """Descriptors 1 and 2 of a real process: TensorFlow logs from C++, which capturing in Python would not see."""
-    result = shell(["net.keras", "-o", "out.h5", "--json", "--no-calibration"], cwd=net.parent)
+    result = shell(["net.keras", "-o", "out.h5", "--json", "--no-calibration", "-q"], cwd=net.parent)
     assert (result.returncode, result.stderr) == (0, "")
     assert json.loads(result.stdout)["convolutions_converted"] == 3
 

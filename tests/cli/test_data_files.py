@@ -20,7 +20,10 @@ def folder(tmp_path, monkeypatch):
         (lambda: np.savez("data", x=np.zeros(3), z=np.zeros(3)), "it has x, z, and no y"),
         (lambda: np.savez("data"), "it has nothing, and no y"),
         (lambda: (np.save("data", np.zeros(3)), Path("data.npy").rename("data.npz")), "it is one array"),
-        (lambda: Path("data.npz/cats").mkdir(parents=True), "its images do not lie in a subdirectory for each class"),
+        (
+            lambda: (Path("data.npz/cats").mkdir(parents=True), Path("data.npz/cats/a.png").touch()),
+            "its images do not lie in a subdirectory for each class",
+        ),
     ],
 )
 def test_data_without_labels(make, reason):
@@ -33,8 +36,19 @@ def test_data_without_labels(make, reason):
 
 def test_what_may_have_labels_is_left_for_the_reading():
     np.savez("data", x=np.zeros(3), labels=np.zeros(3))
-    Path("text.npz").write_text("no archive")
     for name in ("cats", "dogs"):
         Path("photos", name).mkdir(parents=True)
-    for path in ("data.npz", "text.npz", "photos"):
+    Path("photos/dogs/a.JPG").touch()
+    for path in ("data.npz", "photos"):
         check_data(None, path)
+
+
+def test_what_is_no_data_at_all():
+    Path("text.npz").write_text("no archive")
+    Path("folder/inside").mkdir(parents=True)
+    for path, reason in (("text.npz", "is neither .npz nor .npy"), ("folder", "a directory without images")):
+        for data in ((path, None), (None, path)):
+            with pytest.raises(InputError, match=f"^{path}: .*"):
+                check_data(*data)
+        with pytest.raises(InputError, match=reason):
+            check_data(path, None)

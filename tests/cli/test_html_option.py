@@ -42,9 +42,9 @@ def test_a_page_that_exists_is_replaced_only_with_force(net, run, words):
         (["--html", "net.keras", "--force"], "is a file that is read"),
         (["--html", "nowhere/page.html"], "there is no directory nowhere"),
         (["--html", "."], "is a directory"),
-        (["--html", "out.keras", "-o", "out.keras"], "two results"),
-        (["--html", "same.json", "--json", "same.json"], "two results"),
-        (["--html"], "requires an argument"),
+        (["--html", "out.keras", "-o", "out.keras"], "name another one"),
+        (["--html", "same.json", "--json", "same.json"], "name another one"),
+        (["--html"], "needs a value"),
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_loaded(net, run, words, reason):

@@ -28,7 +28,7 @@ from results_to_show import (
     whole_low_plan,
 )
 
-from octconvert.cli.spelling import spell
+from octconvert.cli.spelling import shell_command, spell
 from octconvert.results.shown import View
 from octconvert.results.shown import renderable as render
 
@@ -50,7 +50,7 @@ CASES = {
     "plan_without_convolutions": lambda: render(empty_plan()),
     "bench": lambda: render(bench()),
     "exported": lambda: render(exported()),
-    "on_the_command_line": lambda: render(synthetic(), View(spell=spell)),
+    "on_the_command_line": lambda: render(synthetic(), View(spell=spell, command=shell_command, continued=" \\")),
     "diff": lambda: render(diff()),
     "diff_of_plain_models": lambda: render(plain_diff()),
 }

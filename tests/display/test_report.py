@@ -1,11 +1,13 @@
 """The sections of a report."""
 
+import ast
 import re
 import subprocess
 from dataclasses import replace
 
 from results_to_show import five, five_hundred, nothing, text
 
+from octconvert.cli.spelling import shell_command
 from octconvert.results.shown import View
 from octconvert.results.shown import renderable as render
 
@@ -47,10 +49,22 @@ def test_names_with_markup_brackets_and_wide_letters_are_printed_as_they_are():
 
 
 def test_next_command_stays_one_shell_command_when_it_takes_two_lines():
-    last = text(render(five_hundred())).split("Next\n")[1]
+    view = View(command=shell_command, continued=" \\")
+    last = text(render(five_hundred(), view)).split("Next\n  Time both models here:\n")[1]
     assert last.count("\n") == 2
-    words_of_shell = subprocess.run(["sh", "-c", f"printf '%s\\n' {last}"], capture_output=True, text=True, check=True)
-    assert words_of_shell.stdout.split() == [item.strip("'") for item in five_hundred().next_command.split()]
+    words_of_shell = subprocess.run(["sh", "-c", f"printf '%s\n' {last}"], capture_output=True, text=True, check=True)
+    assert words_of_shell.stdout.splitlines() == ["octconvert", "bench", *five_hundred().next_steps[0].models]
+
+
+def test_next_steps_are_calls_in_python():
+    last = text(render(five())).split("Next\n")[1].splitlines()[1::2]
+    expected = "octconvert.bench(['small.h5', 'small-octave.keras'], runtimes='litert')"
+    assert [ast.unparse(ast.parse(line.strip())) for line in last] == [
+        expected,
+        "octconvert.export('small-octave.keras', output='small-octave.tflite')",
+    ]
+    long = text(render(five_hundred())).split("Next\n  Time both models here:\n")[1]
+    assert ast.literal_eval(ast.parse(long.strip()).body[0].value.args[0]) == list(five_hundred().next_steps[0].models)
 
 
 def test_a_report_without_checks_or_convolutions():

@@ -106,7 +106,7 @@ def test_odd_values_of_models_and_paths(odd, model, tmp_path, monkeypatch):
         lambda value: octconvert.export(value, "x.onnx"),
         lambda value: octconvert.diff(model, value),
         lambda value: octconvert.bench(value, runtimes=["litert"], rounds=1),
-        lambda value: octconvert.bench([model], runtimes=value, rounds=1),
+        lambda value: octconvert.bench([model], runtimes=() if value is None else value, rounds=1),
         lambda value: conversion.save(value),
     ):
         with pytest.raises(OctconvertError):

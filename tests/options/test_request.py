@@ -87,7 +87,7 @@ def test_what_goes_together(arguments):
         ({"interior": -0.5}, "`interior` must be from 0 to 1"),
         ({"include": "["}, "not a regular expression"),
         ({"weights": "all"}, "`weights` must be one of slice, fold, fresh"),
-        ({"verify": "never"}, "`verify` must be quick or deep"),
+        ({"verify": "never"}, "`verify` must be one of quick, deep"),
         ({"objective": "size"}, "`objective` must be one of macs, latency"),
         ({"input_shape": (0, 8, 3)}, "`input_shape` takes positive integers"),
         ({"calibration_steps": ("knead",)}, "calibration_steps"),

@@ -9,9 +9,10 @@ from keras import layers
 from octconvert.errors import InputError, UsageError
 from octconvert.inference.step_forms import RUNTIMES as FORMS
 from octconvert.model.execution import run
-from octconvert.runtimes import INSTALL, RUNTIMES, find
+from octconvert.runtimes import RUNTIMES, find
 from octconvert.runtimes.settings import ExportSettings
 from octconvert.runtimes.signature import batch_of, example_inputs, signature_of
+from octconvert.system.installation import install_command
 from octconvert.verification.checks import largest_difference
 
 RARE = ("litert", "onnx", "openvino")
@@ -151,7 +152,7 @@ def test_a_runtime_that_is_not_installed_says_how_to_install_it(monkeypatch):
     assert runtime.missing() == ("no_such_package", "no_such_package.inside")
     with pytest.raises(UsageError) as refused:
         runtime.check_installed()
-    assert "litert needs no_such_package" in str(refused.value) and INSTALL in str(refused.value)
+    assert "litert needs no_such_package" in str(refused.value) and install_command("export") in str(refused.value)
 
 
 def test_an_unknown_runtime_is_refused():

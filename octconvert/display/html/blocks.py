@@ -6,12 +6,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from octconvert.display import bench, calibration, chains, evaluation
-from octconvert.display.html.page import Block, Cell, Column, Grid, Items, Paragraph, Reasons, Section, States, Tile
+from octconvert.display.html.page import (
+    Block,
+    Cell,
+    Column,
+    Commands,
+    Grid,
+    Items,
+    Paragraph,
+    Reasons,
+    Section,
+    States,
+    Tile,
+)
+from octconvert.display.next_steps import MOST_STEPS
 from octconvert.display.sections import by_reason
 from octconvert.display.tables import LayerColumn
 from octconvert.results.bench import Bench
+from octconvert.results.next_step import NextStep
 from octconvert.results.plan import PLAIN, Chain
 from octconvert.results.report import Check, Evaluation
+from octconvert.results.shown import View
 from octconvert.text import words
 
 
@@ -86,6 +101,12 @@ def chain_sections(all_chains: Sequence[Chain], shares: chains.MacShares) -> lis
         blocks.append(Reasons(rows))
     title = words.plural(len(all_chains), "chain")
     return [Section("chains", title[0].upper() + title[1:], blocks, closed=True)] if blocks else []
+
+
+def next_steps(steps: Sequence[NextStep], view: View) -> list[Section]:
+    """The likeliest steps; nothing where there are none."""
+    rows = [(f"{step.purpose}:", " ".join(view.command(step))) for step in steps[:MOST_STEPS]]
+    return [Section("next", "Next", [Commands(rows)])] if rows else []
 
 
 def timings(result: Bench | None) -> list[Section]:

@@ -99,10 +99,10 @@ class States:
 
 @dataclass(frozen=True)
 class Commands:
-    """Lines to copy into a terminal."""
+    """What each is for, and the line to copy."""
 
     kind: ClassVar[str] = "commands"
-    lines: Sequence[str]
+    rows: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from octconvert.display import plan as planning
 from octconvert.display import report as reporting
 from octconvert.display.html import blocks
 from octconvert.display.html.drawing import drawing
-from octconvert.display.html.page import Bar, Bars, Block, Cell, Commands, Page, Pairs, Paragraph, Section, States, Tile
+from octconvert.display.html.page import Bar, Bars, Block, Cell, Page, Pairs, Paragraph, Section, States, Tile
 from octconvert.results.bench import Bench
 from octconvert.results.export import Exported
 from octconvert.results.graph import PAIR, WHOLE_LOW
@@ -53,7 +53,7 @@ def _(report: Report, view: View) -> Page:
         *_checks(report),
         *blocks.items("repairs", "Repaired while loading", report.repairs),
         *blocks.items("notes", "Notes", report.notes),
-        *_next(report.next_command),
+        *blocks.next_steps(report.next_steps, view),
     ]
     return Page(
         kicker="Two models" if facts.is_diff(report) else "Conversion",
@@ -166,10 +166,6 @@ def _checks(report: Report) -> list[Section]:
     return [] if report.seconds is None else [Section("checks", "Checks", [Paragraph("none were run")])]
 
 
-def _next(command: str) -> list[Section]:
-    return [Section("next", "Next", [Commands(command.splitlines())])] if command else []
-
-
 # --- the other results ------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +188,7 @@ def _(plan: Plan, view: View) -> Page:
 def _(result: Bench, view: View) -> Page:
     names = list(dict.fromkeys(row.model for row in result.rows))
     sections = [*blocks.timings(result), *blocks.items("notes", "Notes", result.notes)]
+    sections += blocks.next_steps(result.next_steps, view)
     return Page(kicker="Times", title=[", ".join(names)], sections=sections)
 
 
@@ -210,5 +207,6 @@ def _(exported: Exported, view: View) -> Page:
             *rounding,
             blocks.checks("Check", [exported.check]),
             *blocks.items("notes", "Notes", exported.notes),
+            *blocks.next_steps(exported.next_steps, view),
         ],
     )

@@ -1,0 +1,8 @@
+"""The kinds of files that data are read from."""
+
+from __future__ import annotations
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+NPY_BEGINS, NPZ_BEGINS = b"\x93NUMPY", b"PK"
+NO_DATA = f"is neither .npz nor .npy, nor an image ({', '.join(IMAGE_ENDINGS)}) or a directory of them"
+NO_IMAGES = f"a directory without images ({', '.join(IMAGE_ENDINGS)})"
