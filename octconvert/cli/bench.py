@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_json, check_model
+from octconvert.cli.files import check_model, check_results
 from octconvert.cli.help import PAGES
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
@@ -97,5 +97,5 @@ def bench(
         if model in RUNTIMES and not Path(model).exists():
             raise UsageError(f"{model}: there is no such file; did you mean --runtime {model}?")
         check_model(model)
-    check_json(result, models)
+    check_results(result, models)
     return Task("bench", models, {**timed, **sized, **loading.arguments()}, console, result.files)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from octconvert.cli.spelling import shell_command, spell
 from octconvert.errors import OctconvertError, UsageError
 from octconvert.results.report import Report
-from octconvert.results.shown import Shown, View, renderable
+from octconvert.results.shown import Shown, View, as_page, renderable
 from octconvert.system import environment
 from octconvert.system.progress import Progress, notice_of
 from octconvert.system.progress_bars import plain_lines, progress_bar
@@ -42,6 +42,7 @@ class Console:
     Attributes:
         json: a file, `STDOUT`, or None for no JSON.
         quiet, verbose, debug: the flags of these names.
+        html: a file for the page, or None.
 
     Raises:
         UsageError: on creation, where they contradict each other.
@@ -51,6 +52,7 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    html: str | None = None
 
     def __post_init__(self) -> None:
         if self.quiet and self.verbose:
@@ -94,7 +96,9 @@ class Console:
         self.show(report, lambda: json.dumps(to_dict(report), indent=2))
 
     def show(self, result: Shown, json: Callable[[], str]) -> None:
-        """A result for people, and as JSON where that is requested."""
+        """A result for people, as a page, and as JSON, where these are requested."""
+        if self.html is not None:
+            write_atomically(Path(self.html), as_page(result, View(spell=spell, command=shell_command)))
         if self.json == STDOUT:
             print(json())
             return

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from octconvert.cli.accuracy import DEFAULT_ACCURACY, AccuracyParameters
 from octconvert.cli.export_hints import check_model_output, check_rounding
-from octconvert.cli.files import check_input, check_json, check_model, check_output, default_output
+from octconvert.cli.files import check_input, check_model, check_output, check_results, default_output
 from octconvert.cli.parameters import (
     DEFAULT_LISTING,
     HOW,
@@ -163,7 +163,7 @@ def convert(
     if source.plan is not None:
         _check_plan(source.plan)
     accuracy.check_files()
-    check_json(result, (model, source.plan, *accuracy.files))
+    check_results(result, (model, source.plan, *accuracy.files))
     if target.dry_run:
         for name in only_for_evaluation(arguments):
             del arguments[name]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_json, check_model
+from octconvert.cli.files import check_model, check_results
 from octconvert.cli.parameters import DEFAULT_LISTING, DEFAULT_LOADING, FileName, ListingParameters, LoadingParameters
 from octconvert.cli.task import Task
 
@@ -23,5 +23,5 @@ def diff(
     console = result.console()
     check_model(a)
     check_model(b)
-    check_json(result, (a, b))
+    check_results(result, (a, b))
     return Task("diff", (a, b), loading.arguments(), console, result.files)

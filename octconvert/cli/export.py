@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from octconvert.cli.files import check_json, check_model, check_output
+from octconvert.cli.files import check_model, check_output, check_results
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
@@ -79,7 +79,7 @@ def export(
     opset = None if form.opset is None else limits.whole("opset", whole_number(form.opset))
     exporting.check_settings(runtime, rounding.quantize, opset, rounding.integer_io)
     check_model(model)
-    check_json(result, (model, *rounding.files))
+    check_results(result, (model, *rounding.files))
     check_output(model, output, result)
     exporting.check_export_target(runtime, Path(output), result.force)
     arguments = {

@@ -57,27 +57,36 @@ def _near_name(path: str, may_be_directory: bool) -> str:
     return f"; did you mean {os.path.join(folder, close)}?" if close else ""
 
 
-def check_json(result: ResultParameters, inputs: Iterable[str | None]) -> None:
-    """Refuse a file for --json that can not be written, is one of the ``inputs``, or exists already.
+def check_results(result: ResultParameters, inputs: Iterable[str | None]) -> None:
+    """Refuse a file for --json or --html that can not be written, is one of the ``inputs``, or exists already.
 
     Raises:
         UsageError: it is refused.
     """
-    if result.json in (None, STDOUT):
-        return
-    target = Path(str(result.json))
-    try:
-        check_target(target, overwrite=True)
-    except UsageError as error:
-        raise UsageError(f"--json={error}") from error
-    if any(item is not None and _same_file(target, Path(item)) for item in (*inputs, result.config)):
-        raise UsageError(f"--json={result.json}: is a file that is read; name another one")
-    if target.exists() and not result.force:
-        raise UsageError(f"--json={result.json}: exists already; --force overwrites it")
+    read = [Path(item) for item in (*inputs, result.config) if item is not None]
+    names = (("--json", None if result.json == STDOUT else result.json), ("--html", result.html))
+    for flag, name in names:
+        if name is None:
+            continue
+        target = Path(name)
+        try:
+            check_target(target, overwrite=True)
+        except UsageError as error:
+            raise UsageError(f"{flag}={error}") from error
+        if any(_same_file(target, item) for item in read):
+            raise UsageError(f"{flag}={name}: is a file that is read; name another one")
+        if target.exists() and not result.force:
+            raise UsageError(f"{flag}={name}: exists already; --force overwrites it")
+    if _is_one_place(result.json, result.html):
+        raise UsageError(f"--html={result.html}: is the file that --json names; name another one")
+
+
+def _is_one_place(first: str | None, second: str | None) -> bool:
+    return None not in (first, second) and os.path.realpath(str(first)) == os.path.realpath(str(second))
 
 
 def check_output(model: str, target: str, result: ResultParameters) -> None:
-    """Refuse a target that can not be written, is the model itself or that of --json, or exists already.
+    """Refuse a target that can not be written, is the model itself or that of --json or --html, or exists already.
 
     Raises:
         UsageError: it is refused.
@@ -89,8 +98,9 @@ def check_output(model: str, target: str, result: ResultParameters) -> None:
         raise UsageError(f"{target}: can not be written ({error.strerror}); give another name with -o") from error
     if exists and path.samefile(model):
         raise UsageError(f"{target}: is the model to convert; give another name with -o")
-    if result.json is not None and os.path.realpath(result.json) == os.path.realpath(target):
-        raise UsageError(f"--json={result.json}: is the file that -o names; name another one")
+    for flag, name in (("--json", result.json), ("--html", result.html)):
+        if _is_one_place(name, target):
+            raise UsageError(f"{flag}={name}: is the file that -o names; name another one")
     if exists and not result.force:
         raise UsageError(f"{target}: exists already; --force overwrites it, -o names another file")
 

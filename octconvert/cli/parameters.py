@@ -93,6 +93,14 @@ class ResultParameters:
             metavar="[PATH|-]",
         ),
     ] = None
+    html: Annotated[
+        FileName | None,
+        flag(
+            "Write the result as a page for a browser: one file, no network. Default: none is written.",
+            group=OUTPUT,
+            metavar="PATH",
+        ),
+    ] = None
     config: Annotated[
         FileName | None,
         flag(
@@ -107,12 +115,13 @@ class ResultParameters:
 
     def console(self) -> Console:
         """Raises `UsageError` where the flags contradict each other."""
-        return Console(self.json, self.quiet, debug=self.debug)
+        return Console(self.json, self.quiet, debug=self.debug, html=self.html)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What is written for --json."""
-        return () if self.json in (None, STDOUT) else (str(self.json),)
+        """What is written for --json and --html."""
+        json = None if self.json == STDOUT else self.json
+        return tuple(str(file) for file in (json, self.html) if file is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +131,7 @@ class ListingParameters(ResultParameters):
     verbose: Annotated[bool, flag("Show every layer, chain and name.", "--verbose", "-v", group=OUTPUT)] = False
 
     def console(self) -> Console:
-        return Console(self.json, self.quiet, self.verbose, self.debug)
+        return Console(self.json, self.quiet, self.verbose, self.debug, self.html)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 
 from octconvert.cli.accuracy import preprocessing
 from octconvert.cli.data_files import check_sample
-from octconvert.cli.files import check_json, check_model, check_output
+from octconvert.cli.files import check_model, check_output, check_results
 from octconvert.cli.parameters import (
     DEFAULT_LOADING,
     DEFAULT_RESULT,
@@ -116,7 +116,7 @@ def show(
     check_model(model)
     arguments = showing.arguments()
     target = f"{os.path.splitext(model)[0]}-maps{ENDING}" if output is None else output
-    check_json(result, (model, showing.image, showing.source, target))
+    check_results(result, (model, showing.image, showing.source, target))
     _check_target(target, (model, showing.image, showing.source), result)
     check_drawing()
     arguments |= {"output": target, "overwrite": result.force, **loading.arguments()}

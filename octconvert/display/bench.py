@@ -28,28 +28,39 @@ def render(bench: Bench, view: View = STANDARD) -> Group:
 
 def sections(bench: Bench) -> list[Sequence[RenderableType]]:
     """The parts, for a larger report too."""
-    runtimes = dict.fromkeys(row.runtime for row in bench.rows)
-    tables = [_table(name, [row for row in bench.rows if row.runtime == name]) for name in runtimes]
-    failed = [f"{row.model} on {row.runtime}: {row.error}" for row in bench.rows if row.error]
     return [
-        [_headline(bench)],
-        *tables,
-        sentences("Could not be measured", failed),
+        [Text(headline(bench))],
+        *(_table(runtime, rows) for runtime, rows in by_runtime(bench).items()),
+        sentences("Could not be measured", failures(bench)),
         sentences("Notes", bench.notes),
     ]
 
 
-def _headline(bench: Bench) -> Text:
+def by_runtime(bench: Bench) -> dict[str, list[BenchRow]]:
+    """The rows of each runtime."""
+    rows: dict[str, list[BenchRow]] = {}
+    for row in bench.rows:
+        rows.setdefault(row.runtime, []).append(row)
+    return rows
+
+
+def failures(bench: Bench) -> list[str]:
+    """What could not be measured, and why."""
+    return [f"{row.model} on {row.runtime}: {row.error}" for row in bench.rows if row.error]
+
+
+def headline(bench: Bench) -> str:
+    """How it was measured."""
     form = "; models in their form for inference" if bench.for_inference else ""
     form += f"; rounded: {bench.quantize}" if bench.quantize else ""
-    return Text(
+    return (
         f"{words.plural(bench.threads, 'thread')}, batch {bench.batch}, medians of interleaved runs"
         f" ({words.plural(bench.rounds, 'round')}){form}."
     )
 
 
 @dataclass(frozen=True)
-class _BenchColumn:
+class BenchColumn:
     """A column of figures: its header, and the text for a row."""
 
     header: str
@@ -59,14 +70,14 @@ class _BenchColumn:
         return max(map(cell_len, (*self.header.split("\n"), *(self.cell(row) for row in rows))))
 
 
-_TIME = _BenchColumn("median\nms", lambda row: "failed" if row.median is None else _milliseconds(row.median))
-_QUARTILES = _BenchColumn("quartiles\nms", lambda row: "-".join(map(_milliseconds, row.quartiles or ())))
-_SPEEDUP = _BenchColumn("speed-\nup", lambda row: _or_dash(row.speedup, "{:.2f}x"))
-_MACS = _BenchColumn("\nMACs", lambda row: words.human(row.macs))
-_MAC_RATIO = _BenchColumn("MACs\nratio", lambda row: _or_dash(row.mac_ratio, "{:.2f}x"))
-_EFFICIENCY = _BenchColumn("effi-\nciency", lambda row: _or_dash(row.efficiency, "{:.0%}"))
-_MEMORY = _BenchColumn("peak\nmemory", lambda row: _or_dash(row.memory, "{:.0f} MB"))
-_CHOICES = (
+_TIME = BenchColumn("median\nms", lambda row: "failed" if row.median is None else milliseconds(row.median))
+_QUARTILES = BenchColumn("quartiles\nms", lambda row: "-".join(map(milliseconds, row.quartiles or ())))
+_SPEEDUP = BenchColumn("speed-\nup", lambda row: _or_dash(row.speedup, "{:.2f}x"))
+_MACS = BenchColumn("\nMACs", lambda row: words.human(row.macs))
+_MAC_RATIO = BenchColumn("MACs\nratio", lambda row: _or_dash(row.mac_ratio, "{:.2f}x"))
+_EFFICIENCY = BenchColumn("effi-\nciency", lambda row: _or_dash(row.efficiency, "{:.0%}"))
+_MEMORY = BenchColumn("peak\nmemory", lambda row: _or_dash(row.memory, "{:.0f} MB"))
+CHOICES = (
     (_TIME, _QUARTILES, _SPEEDUP, _MACS, _MAC_RATIO, _EFFICIENCY, _MEMORY),
     (_TIME, _SPEEDUP, _MACS, _MAC_RATIO, _EFFICIENCY, _MEMORY),
     (_TIME, _SPEEDUP, _MAC_RATIO, _EFFICIENCY),
@@ -77,7 +88,7 @@ _CHOICES = (
 def _table(runtime: str, rows: Sequence[BenchRow]) -> list[RenderableType]:
     def build(width: int) -> RenderableType:
         longest = max(cell_len(row.model) for row in rows)
-        for columns in _CHOICES:
+        for columns in CHOICES:
             room = width - sum(column.width(rows) + _SPACE for column in columns)
             if room >= min(longest, _LEAST_NAME):
                 break
@@ -88,7 +99,8 @@ def _table(runtime: str, rows: Sequence[BenchRow]) -> list[RenderableType]:
     return [heading(runtime), Fitted(build)]
 
 
-def _milliseconds(value: float) -> str:
+def milliseconds(value: float) -> str:
+    """Three digits."""
     return f"{value:#.3g}" if value < 99.95 else f"{value:.0f}"
 
 

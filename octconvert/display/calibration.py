@@ -40,15 +40,18 @@ _EXPLAINED = {"solve": "solve (least squares)"}
 
 def headlines(report: Report, view: View) -> list[RenderableType]:
     """The accuracy, and on which data it was calibrated; nothing where neither was measured."""
-    lines: list[RenderableType] = []
-    if report.evaluation is not None:
-        lines += evaluation.headlines(report.evaluation)
-    if report.calibration is not None:
-        text = _calibrated(report.calibration)
-        if report.evaluation is None and _classifies(report.calibration):
-            text += view.spell(" The accuracy was not measured: `evaluate` with labelled data measures it.")
-        lines.append(Text(text))
-    return lines
+    lines = [] if report.evaluation is None else evaluation.headlines(report.evaluation)
+    return [*lines, *map(Text, sentences(report, view))]
+
+
+def sentences(report: Report, view: View) -> list[str]:
+    """On which data it was calibrated; nothing where it was not."""
+    if report.calibration is None:
+        return []
+    text = _calibrated(report.calibration)
+    if report.evaluation is None and _classifies(report.calibration):
+        text += view.spell(" The accuracy was not measured: `evaluate` with labelled data measures it.")
+    return [text]
 
 
 def _calibrated(calibration: CalibrationReport) -> str:
@@ -58,7 +61,7 @@ def _calibrated(calibration: CalibrationReport) -> str:
         return f"Not calibrated: no step on {data} was {'kept' if calibration.steps else 'run'}."
     if calibration.synthetic or not calibration.measures:
         return f"Calibrated on {data}."
-    name, before, after = _measure(calibration.measures[0])
+    name, before, after = measure_texts(calibration.measures[0])
     return f"Calibrated on {data}: {name} {before} -> {after} {_where(calibration)}."
 
 
@@ -84,7 +87,7 @@ def verdict(calibration: CalibrationReport) -> str:
     """What was kept, and how far the outputs are from the source's: against which weights, measured on what."""
     weights = f"{_MOVED.get(calibration.base, calibration.base)} weights"
     kept = [_EXPLAINED.get(step.name, step.name) for step in calibration.steps if step.kept]
-    shown = [_measure(measure) for measure in _compared(calibration)]
+    shown = [measure_texts(measure) for measure in _compared(calibration)]
     names = " and the ".join(_FULL_NAMES.get(name, name) for name, _, _ in shown)
     before, after = (" and ".join(each[i] for each in shown) for i in (1, 2))
     measured = f"on {_samples(calibration)} the {names} {'are' if len(shown) > 1 else 'is'} {after}"
@@ -130,19 +133,28 @@ def section(report: Report, view: View) -> list[RenderableType]:
     calibration = report.calibration
     if calibration is None:
         return []
-    title = heading(f"Calibration  ({calibration.seconds:.1f} s)")
-    parts: list[RenderableType] = [title, Text(verdict(calibration)), Text(), indented(_data(calibration, view))]
+    parts: list[RenderableType] = [heading(title(calibration)), Text(verdict(calibration)), Text()]
+    parts.append(indented(data_lines(calibration, view)))
     if calibration.measures:
-        before = _MOVED.get(calibration.base, calibration.base)
-        after = "calibrated" if _any_kept(calibration) else "now"
-        rows = [_measure(measure) for measure in calibration.measures]
-        parts += [Text(), figures((_where(calibration), before, after), rows)]
+        parts += [Text(), figures(*measures_table(calibration))]
     if calibration.steps:
         parts += [Text(), _steps(calibration.steps, view.verbose)]
     return parts
 
 
-def _data(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
+def title(calibration: CalibrationReport) -> str:
+    """Of the section."""
+    return f"Calibration  ({calibration.seconds:.1f} s)"
+
+
+def measures_table(calibration: CalibrationReport) -> tuple[tuple[str, str, str], list[tuple[str, str, str]]]:
+    """Headers and rows: each measure before and after."""
+    before = _MOVED.get(calibration.base, calibration.base)
+    after = "calibrated" if _any_kept(calibration) else "now"
+    return (_where(calibration), before, after), [measure_texts(measure) for measure in calibration.measures]
+
+
+def data_lines(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
     counts = f"{calibration.samples:,} for fitting, {calibration.held_out:,} held out"
     pairs = [("data", f"{calibration.data}: {counts}")]
     if calibration.input_range:
@@ -154,7 +166,7 @@ def _data(calibration: CalibrationReport, view: View) -> list[tuple[str, str]]:
     return pairs
 
 
-def _measure(measure: Measure) -> tuple[str, str, str]:
+def measure_texts(measure: Measure) -> tuple[str, str, str]:
     """The name, and both values in as many digits as tell them apart."""
     if measure.name == _ERROR:
         before, after = words.fine_percents(measure.before, measure.after)
@@ -171,6 +183,11 @@ def value_of(name: str, value: float) -> str:
     return {_AGREEMENT: words.percent, _ERROR: words.fine_percent}.get(name, "{:.4g}".format)(value)
 
 
+def state(step: Step) -> str:
+    """Whether its result was kept."""
+    return "kept" if step.kept else "not kept"
+
+
 def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
@@ -179,8 +196,8 @@ def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
     grid.add_column(overflow="fold")
     shown = steps if verbose else steps[:MOST_STEPS]
     for step in shown:
-        state = Text("  kept", style="green") if step.kept else Text("  not kept", style="dim")
-        grid.add_row(state, Text(words.shorten(step.name, 20)), Text(f"{step.seconds:.1f} s"), Text(step.detail))
+        state_text = Text(f"  {state(step)}", style="green" if step.kept else "dim")
+        grid.add_row(state_text, Text(words.shorten(step.name, 20)), Text(f"{step.seconds:.1f} s"), Text(step.detail))
     hidden = len(steps) - len(shown)
     return Group(grid, Text(f"  and {words.plural(hidden, 'more step')} {MORE}")) if hidden else grid
 
@@ -188,18 +205,28 @@ def _steps(steps: Sequence[Step], verbose: bool) -> RenderableType:
 # --- the error of each layer ----------------------------------------------------------------------------------------
 
 
+ERROR_HEADER = "error"
+
+
 def error_column(rows: Sequence[ConvolutionReport]) -> LayerColumn | None:
     """A bar and the number; None where no error was measured."""
     errors = [row.error for row in rows if row.error is not None]
     width = max((len(words.fine_percent(error)) for error in errors), default=0)
-    return LayerColumn("error", lambda row: _with_bar(row.error, width), right=True) if errors else None
+    cell = lambda row: _with_bar(row.error, width)  # noqa: E731
+    return LayerColumn(ERROR_HEADER, cell, True, lambda row: _badness(row.error)) if errors else None
 
 
 def badness(rows: Sequence[ConvolutionReport]) -> list[float]:
     """The errors as a key for sorting, NaN as the worst; nothing where no error was measured."""
     if all(row.error is None for row in rows):
         return []
-    return [-1.0 if row.error is None else math.inf if math.isnan(row.error) else row.error for row in rows]
+    return [_badness(row.error) for row in rows]
+
+
+def _badness(error: float | None) -> float:
+    if error is None:
+        return -1.0
+    return math.inf if math.isnan(error) else error
 
 
 def _with_bar(error: float | None, width: int) -> str:
@@ -208,8 +235,11 @@ def _with_bar(error: float | None, width: int) -> str:
 
 
 def _marks(error: float) -> int:
-    """Of the bar, by the logarithm of the error; all of them for what is no number."""
+    return int(BAR * filled(error) + 1e-9)  # the logarithm of a power of ten may be a little too small
+
+
+def filled(error: float) -> float:
+    """Share of the bar, by the logarithm of the error; all of it for what is no number."""
     if not error < FULL:
-        return BAR
-    share = math.log(error / EMPTY) / math.log(FULL / EMPTY) if error > EMPTY else 0.0
-    return int(BAR * share + 1e-9)  # the logarithm of a power of ten may be a little too small
+        return 1.0
+    return math.log(error / EMPTY) / math.log(FULL / EMPTY) if error > EMPTY else 0.0

@@ -34,22 +34,26 @@ def section(chains: Sequence[Chain], shares: MacShares, verbose: bool) -> list[R
     """The chains with the most MACs (or convolutions), in execution order, and a count of the others."""
     if not chains:
         return []
-    order = sorted(range(len(chains)), key=lambda i: (-shares.of(_members(chains[i])), -len(_members(chains[i])), i))
+    order = sorted(range(len(chains)), key=lambda i: (-shares.of(members(chains[i])), -len(members(chains[i])), i))
     shown = sorted(order if verbose else order[:MOST_CHAINS])
     parts: list[RenderableType] = []
     for index in shown:
-        names = _members(chains[index])
-        title = f"Chain {index + 1} of {len(chains)}" if len(chains) > 1 else "Chain"
-        title = f"{title}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
-        parts += [heading(title), _chain(chains[index], verbose)]
-    rest = [name for i in order if i not in shown for name in _members(chains[i])]
+        parts += [heading(title(chains, index, shares)), _chain(chains[index], verbose)]
+    rest = [name for i in order if i not in shown for name in members(chains[i])]
     if rest:
         left = words.plural(len(chains) - len(shown), "smaller chain")
         parts.append(Text(f"and {left} with {words.plural(len(rest), 'convolution')}{shares.suffix(rest)} {MORE}"))
     return parts
 
 
-def _members(chain: Chain) -> tuple[str, ...]:
+def title(chains: Sequence[Chain], index: int, shares: MacShares) -> str:
+    """Which chain it is, and how much of the model."""
+    names = members(chains[index])
+    which = f"Chain {index + 1} of {len(chains)}" if len(chains) > 1 else "Chain"
+    return f"{which}: {words.plural(len(names), 'convolution')}{shares.suffix(names)}"
+
+
+def members(chain: Chain) -> tuple[str, ...]:
     return (*chain.first, *chain.intermediate, *chain.last)
 
 
@@ -69,10 +73,16 @@ def _chain(chain: Chain, verbose: bool) -> Fitted:
     return Fitted(build)
 
 
-def _ends(chain: Chain, room: int, verbose: bool) -> list[tuple[str, str]]:
+def ends_by_reason(chain: Chain) -> dict[tuple[str, str], list[str]]:
+    """(reason, class) -> names of the layers at which the chain ends so."""
     groups: dict[tuple[str, str], list[str]] = {}
     for end in chain.ends:
         groups.setdefault((end.reason, end.class_name), []).append(end.name)
+    return groups
+
+
+def _ends(chain: Chain, room: int, verbose: bool) -> list[tuple[str, str]]:
+    groups = ends_by_reason(chain)
     kept = list(groups.items())[: None if verbose else MOST_ENDS]
     lines = []
     for (reason, class_name), names in kept:

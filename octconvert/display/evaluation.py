@@ -16,12 +16,22 @@ _NAMES = {"auc": "AUC", "mean-iou": "mean IoU", "pixel-accuracy": "pixel accurac
 _UNITS: dict[str, Callable[[float], str]] = {SHARE: words.percent, DECIBELS: "{:.1f} dB".format}
 
 
+def sentences(evaluation: Evaluation) -> list[str]:
+    """One with all metrics, and one about smaller images."""
+    smaller = evaluation.smaller
+    return [_sentence(evaluation), *([] if smaller is None else [_on_smaller_images(smaller)])]
+
+
 def headlines(evaluation: Evaluation) -> list[RenderableType]:
-    """A sentence with all metrics, and one about smaller images."""
-    lines: list[RenderableType] = [Text(_sentence(evaluation), style="bold")]
-    if evaluation.smaller is not None:
-        lines.append(Text(_on_smaller_images(evaluation.smaller)))
-    return lines
+    """The sentences, the first of them bold."""
+    first, *others = sentences(evaluation)
+    return [Text(first, style="bold"), *map(Text, others)]
+
+
+def change(metric: Metric) -> tuple[str, str, str]:
+    """The name, and both values."""
+    name = _NAMES.get(metric.name, metric.name)
+    return name, _value(metric.unit, metric.before), _value(metric.unit, metric.after)
 
 
 def _sentence(evaluation: Evaluation) -> str:
@@ -38,8 +48,8 @@ def _is_known(evaluation: Evaluation) -> bool:
 
 
 def _change(metric: Metric) -> str:
-    name = _NAMES.get(metric.name, metric.name)
-    return f"{name} {_value(metric.unit, metric.before)} -> {_value(metric.unit, metric.after)}"
+    name, before, after = change(metric)
+    return f"{name} {before} -> {after}"
 
 
 def _value(unit: str, value: float) -> str:

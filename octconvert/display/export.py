@@ -21,18 +21,14 @@ from octconvert.text import words
 def render(exported: Exported, view: View = STANDARD) -> Group:
     """All of it."""
     exported = spelled(exported, view.spell)
-    rounded, form = exported.quantization, ", in its form for inference" if exported.for_inference else ""
-    precision = "" if rounded is None else f", {rounded.precision}"
-    parts = "" if exported.partitions is None else f", {words.plural(exported.partitions, 'partition')}"
-    summary = Text(f"{exported.runtime}{precision}, {words.size(exported.bytes)}{parts}{form}.", style="bold")
-    inputs = ((tensor.name, f"{words.shape(tensor.shape)} {tensor.dtype}") for tensor in exported.inputs)
-    headlines: list[RenderableType] = [Text(f"{exported.source} -> {exported.target}"), summary]
+    rounded = exported.quantization
+    headlines: list[RenderableType] = [Text(title(exported)), Text(summary(exported), style="bold")]
     if rounded is not None and rounded.evaluation is not None:
         headlines += evaluation.headlines(rounded.evaluation)
     sections: list[Sequence[RenderableType]] = [
         headlines,
-        [heading("Inputs"), indented(inputs)],
-        [] if rounded is None else [heading("Rounding"), indented(_rounding(rounded))],
+        [heading("Inputs"), indented(inputs(exported))],
+        [] if rounded is None else [heading("Rounding"), indented(rounding(rounded))],
         checks("Check", [exported.check]),
         sentences("Notes", exported.notes),
         next_steps.section(exported.next_steps, view),
@@ -40,7 +36,25 @@ def render(exported: Exported, view: View = STANDARD) -> Group:
     return spaced(sections)
 
 
-def _rounding(report: QuantizationReport) -> Iterator[tuple[str, str]]:
+def title(exported: Exported) -> str:
+    """The model and the file."""
+    return f"{exported.source} -> {exported.target}"
+
+
+def summary(exported: Exported) -> str:
+    """What was written."""
+    rounded, form = exported.quantization, ", in its form for inference" if exported.for_inference else ""
+    precision = "" if rounded is None else f", {rounded.precision}"
+    parts = "" if exported.partitions is None else f", {words.plural(exported.partitions, 'partition')}"
+    return f"{exported.runtime}{precision}, {words.size(exported.bytes)}{parts}{form}."
+
+
+def inputs(exported: Exported) -> list[tuple[str, str]]:
+    """(name, shape and dtype) of each."""
+    return [(tensor.name, f"{words.shape(tensor.shape)} {tensor.dtype}") for tensor in exported.inputs]
+
+
+def rounding(report: QuantizationReport) -> Iterator[tuple[str, str]]:
     """What was rounded, and how close the outputs are to those in float32."""
     yield report.precision, _WHAT[report.precision] + (", inputs and outputs too" if report.integer_io else "")
     if report.data:

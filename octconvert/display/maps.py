@@ -36,14 +36,19 @@ def render(result: FeatureMaps, view: View = STANDARD) -> Group:
     return spaced([*sections, sentences("Notes", notes)])
 
 
-def _table(result: FeatureMaps, width: int) -> RenderableType:
+def rows(result: FeatureMaps) -> tuple[list[str], list[list[str]]]:
+    """The headers of the table, and a row for each layer, its name first."""
     headers = ["layer", "alpha", "high", "low"]
     if result.source:
         headers += ["error", "of high", "of low"]
-    rows = [_cells(layer)[: len(headers) - 1] for layer in result.layers]
-    taken = sum(max(map(len, column)) + _SPACE for column in zip(headers[1:], *rows, strict=True))
-    names = words.shorten_all([layer.name for layer in result.layers], max(LEAST_NAME, width - taken - _SPACE))
-    return figures(headers, ([names[layer.name], *row] for layer, row in zip(result.layers, rows, strict=True)))
+    return headers, [[layer.name, *_cells(layer)][: len(headers)] for layer in result.layers]
+
+
+def _table(result: FeatureMaps, width: int) -> RenderableType:
+    headers, table = rows(result)
+    taken = sum(max(map(len, column)) + _SPACE for column in list(zip(headers, *table, strict=True))[1:])
+    names = words.shorten_all([name for name, *_ in table], max(LEAST_NAME, width - taken - _SPACE))
+    return figures(headers, ([names[name], *row] for name, *row in table))
 
 
 def _cells(layer: LayerMaps) -> list[str]:

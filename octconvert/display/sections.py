@@ -25,14 +25,20 @@ def sentences(title: str, lines: Sequence[str], verbose: bool = True) -> list[Re
     return [heading(title), indented(("-", line) for line in (*kept, *more))]
 
 
+def by_reason(rows: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Reason -> layers, of (layer, reason) pairs; the most frequent first."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in rows:
+        groups.setdefault(reason or "no reason is known", []).append(name)
+    return {reason: groups[reason] for reason in sorted(groups, key=lambda reason: -len(groups[reason]))}
+
+
 def reasons(title: str, rows: Sequence[tuple[str, str]], verbose: bool) -> list[RenderableType]:
     """(layer, reason) pairs grouped by reason, the most frequent first."""
     if not rows:
         return []
-    groups: dict[str, list[str]] = {}
-    for name, reason in rows:
-        groups.setdefault(reason or "no reason is known", []).append(name)
-    order = sorted(groups, key=lambda reason: -len(groups[reason]))
+    groups = by_reason(rows)
+    order = list(groups)
     kept = order if verbose else order[:MOST_REASONS]
 
     def build(width: int) -> Table:

@@ -14,7 +14,8 @@ FORMAT = "octconvert-report/1"
 
 def to_dict(report: Report) -> dict[str, Any]:
     """Every field of the report, and the few numbers that a reader would work out first."""
-    fields = plain(dataclasses.asdict(report))
+    fields = plain(dataclasses.asdict(dataclasses.replace(report, graph=None)))
+    del fields["graph"]
     return {
         "format": FORMAT,
         **fields,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,15 +82,30 @@ def figures(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 @dataclass(frozen=True)
 class LayerColumn:
-    """A column of a table with one row a layer: its header, and the text for a row."""
+    """A column of a table with one row a layer.
+
+    Attributes:
+        header: one or two lines.
+        cell: the text for a row.
+        right: whether it holds numbers.
+        key: by which rows are sorted; None: by the text.
+    """
 
     header: str
     cell: Callable[[Any], str]
     right: bool = False
+    key: Callable[[Any], float] | None = None
+
+
+def extent(sizes: Sequence[int | None] | None) -> float:
+    """Elements of a map, as a key for sorting; what is unknown or not there counts least."""
+    return -1.0 if sizes is None or None in sizes else float(math.prod(size or 0 for size in sizes))
 
 
 ROLE = LayerColumn("role", lambda row: role_name(row.role))
-ALPHA = LayerColumn("alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row))
+ALPHA = LayerColumn(
+    "alpha\nin>out", lambda row: "" if row.role == PLAIN else _alphas(row), key=lambda row: row.alpha_in + row.alpha_out
+)
 _ROLES = {FIRST: "first", INTERMEDIATE: "inter", LAST: "last", PLAIN: "plain"}
 
 

@@ -16,7 +16,7 @@ from octconvert.pipeline.show import show as show_maps
 from octconvert.results.maps import FeatureMaps
 from octconvert.results.plan import Plan
 from octconvert.results.report import Check, ConvolutionReport, Cost, Report
-from octconvert.results.shown import Shown, renderable
+from octconvert.results.shown import STANDARD, Shown, View, as_page, renderable
 from octconvert.verification.saving import save_checked
 
 if TYPE_CHECKING:
@@ -127,3 +127,8 @@ class Conversion(Shown):
         converted, total = len(report.converted), len(report.convolutions)
         ratio = report.before.macs / report.after.macs if report.after.macs else 1.0
         return f"<Conversion of {report.source}: {converted} of {total} convolutions, {ratio:.2f}x fewer MACs>"
+
+
+@as_page.register
+def _(conversion: Conversion, view: View = STANDARD) -> str:
+    return as_page(conversion.report, view)

@@ -14,6 +14,7 @@ from octconvert.octave.names import HL, LH, LL, LOW
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
 from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
+from octconvert.pipeline.model_graph import compared_graph
 from octconvert.pipeline.next_steps import after_diff
 from octconvert.pipeline.source import label_of, read_model
 from octconvert.planning.convolutions import convolutions
@@ -44,7 +45,8 @@ def diff_report(a: Any, b: Any, source: str, target: str) -> Report:
             macs = before[call.layer_name], after[call.layer_name]
             rows[call.layer_name] = _row(graph_a, graph_b, call, parts[call.layer_name], macs)
     notes = [f"'{name}' is only in {target}" for name in after if name not in before]
-    return Report(source, target, cost_a, cost_b, tuple(rows.values()), notes=tuple(notes[:20]))
+    graph = compared_graph(graph_a, graph_b)
+    return Report(source, target, cost_a, cost_b, tuple(rows.values()), notes=tuple(notes[:20]), graph=graph)
 
 
 def _row(

@@ -9,6 +9,7 @@ from octconvert.calibration.calibrate import Calibrated
 from octconvert.costs.cost import measure
 from octconvert.model.graph import OPERATION
 from octconvert.pipeline.layer_costs import high_shape, low_shape, macs_by_layer, macs_by_source, map_sizes
+from octconvert.pipeline.model_graph import planned_graph
 from octconvert.pipeline.source import Source
 from octconvert.results.bench import Bench
 from octconvert.results.next_step import NextStep
@@ -79,4 +80,5 @@ def collect(source: Source, result: Calibrated, model: Any, outcome: Outcome) ->
         calibration=result.report,
         evaluation=outcome.evaluation,
         bench=outcome.bench,
+        graph=planned_graph(graph, layout),
     )

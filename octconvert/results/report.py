@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from octconvert.results.bench import Bench
 from octconvert.results.frames import data_frame
+from octconvert.results.graph import ModelGraph
 from octconvert.results.next_step import NextStep
 from octconvert.results.plan import Chain
 from octconvert.results.shown import Shown
@@ -213,6 +214,7 @@ class Report(Shown):
         calibration: None where the model was not calibrated.
         evaluation: accuracy or other metrics on labelled data; None where nothing was measured.
         bench: times of the source and the converted model; None where they were not measured.
+        graph: the source's calls, to be drawn; None where they are not known. JSON leaves it out.
     """
 
     source: str
@@ -230,6 +232,7 @@ class Report(Shown):
     calibration: CalibrationReport | None = None
     evaluation: Evaluation | None = None
     bench: Bench | None = None
+    graph: ModelGraph | None = None
 
     @property
     def converted(self) -> tuple[ConvolutionReport, ...]:

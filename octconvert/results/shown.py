@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
+from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
-from rich.jupyter import JupyterMixin
 
 from octconvert.results.next_step import NextStep, python_call
+from octconvert.system.targets import check_target, write_atomically
 
 
 def _unchanged(text: str) -> str:
@@ -58,8 +60,47 @@ def as_png(result: object) -> bytes:
     raise NotImplementedError(f"{type(result).__name__} has no picture")
 
 
-class Shown(JupyterMixin):
+@singledispatch
+def as_page(result: object, view: View = STANDARD) -> str:
+    """One self-contained file of HTML.
+
+    Raises:
+        TypeError: `octconvert.display` has not been imported.
+    """
+    raise TypeError(f"no page for {type(result).__name__}")
+
+
+@singledispatch
+def as_mimebundle(result: object) -> dict[str, str]:
+    """What a notebook shows, by MIME type."""
+    return {"text/plain": repr(result)}
+
+
+class Shown:
     """Base of the results that show themselves in a terminal (``str`` and `rich`) and in a notebook."""
+
+    def to_html(self, path: str | Path | None = None, *, overwrite: bool = False) -> str:
+        """The result as a page: one file of HTML that needs no network.
+
+        Args:
+            path: a file to write it to; None: none.
+            overwrite: whether there may be one already.
+
+        Returns:
+            The text of the page.
+
+        Raises:
+            UsageError: the file can not be written, or exists and ``overwrite`` is false.
+        """
+        if path is not None:
+            check_target(path, overwrite=overwrite)
+        page = as_page(self)
+        if path is not None:
+            write_atomically(path, page)
+        return page
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **more: Any) -> dict[str, str]:
+        return as_mimebundle(self)
 
     def __rich__(self) -> RenderableType:
         return renderable(self)
