@@ -46,7 +46,8 @@ def in_frame(text: str) -> str:
 
 
 def _policy(script: str, style: str) -> str:
-    return f"default-src 'none'; img-src data:; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    own = f"script-src {_hash(script)}; style-src {_hash(style)}; img-src data:"
+    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:
