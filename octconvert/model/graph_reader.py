@@ -90,6 +90,7 @@ class GraphReader:
         self.timed: tuple[int, ...] = ()
         self.opened: dict[int, Opened] = {}
         self.runs: dict[int, TimeRun] = {}
+        self.searched: set[int] = set()
 
     def read(self, functional: Functional) -> CallGraph:
         inputs, values = [], {}
@@ -128,8 +129,10 @@ class GraphReader:
         first = (path, id(functional.inputs[0])) not in self.values
         if first:
             self.values.update({(path, key): number for key, number in values.items()})
-        for run in time_runs(functional, may_open) if self.open_time else ():
-            self.runs.update({id(node): run for node in run.nodes})
+        if self.open_time and id(functional) not in self.searched:  # once: all calls of it have the same runs
+            self.searched.add(id(functional))
+            runs = time_runs(functional, may_open)
+            self.runs.update({id(node): run for run in runs for node in run.nodes})
         for node in nodes_in_order(functional):
             if node.is_input or id(node.outputs[0]) in values or self._goes_on(node):
                 continue

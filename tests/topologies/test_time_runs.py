@@ -3,7 +3,7 @@
 import keras
 import pytest
 from keras import Input, Model, Sequential, layers
-from oracle import assert_oracle, assert_portable, example, largest_difference, randomise, roles, run
+from oracle import all_layers, assert_oracle, assert_portable, example, largest_difference, randomise, roles, run
 
 import octconvert
 
@@ -89,6 +89,20 @@ def test_layers_of_one_name_a_shared_wrapper_and_another_precision():
     model = Model(clip, timed(layers.GlobalAveragePooling2D())(x))
     result = assert_oracle(model, tolerance=5e-3)
     assert len(result.plan.convolutions) == 6
+
+
+def test_a_nested_model_that_is_called_twice():
+    clip = Input((3, 16, 16, 8))
+    parts = [conv(), layers.MaxPooling2D(2), layers.PReLU(shared_axes=[1, 2]), conv(filters=16)]
+    x = clip
+    for part in parts:
+        x = timed(part)(x)
+    encoder = Model(clip, timed(layers.GlobalAveragePooling2D())(x), name="encoder")
+    first, second = Input((3, 16, 16, 8)), Input((3, 16, 16, 8))
+    model = Model([first, second], layers.Dense(3)(layers.Concatenate()([encoder(first), encoder(second)])))
+    result = assert_oracle(model, converted=2)
+    assert len(result.plan.convolutions) == 2
+    assert sum(isinstance(layer, layers.TimeDistributed) for layer in all_layers(result.model)) == 1
 
 
 def test_a_call_with_a_mask_or_in_training_stays_alone():
