@@ -92,6 +92,7 @@ def convolutions(model):
     return [layer for layer in all_layers(model) if hasattr(layer, "kernel_size")]
 
 
+@pytest.mark.quick("text_lines")
 @pytest.mark.parametrize("build", BUILDERS, ids=[build.__name__ for build in BUILDERS])
 def test_every_part_is_converted(build):
     model = randomise(build())
@@ -102,6 +103,7 @@ def test_every_part_is_converted(build):
     assert len(plain) == PLAIN.get(build.__name__, 0), reasons(result)
 
 
+@pytest.mark.quick("text_lines")
 @pytest.mark.parametrize("build", BUILDERS, ids=[build.__name__ for build in BUILDERS])
 def test_saved_and_for_inference(build, tmp_path):
     model = randomise(build())
@@ -114,6 +116,7 @@ def test_saved_and_for_inference(build, tmp_path):
         assert largest_difference(found, run(octconvert.for_inference(result.model, runtime), inputs)) <= 1e-5
 
 
+@pytest.mark.quick("waveform")
 @pytest.mark.parametrize("build", [waveform, video, sensors], ids=["waveform", "video", "sensors"])
 def test_with_built_in_layers(build):
     assert_portable(randomise(build()))

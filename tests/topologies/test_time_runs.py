@@ -48,7 +48,8 @@ BUILDERS = {
 }
 
 
-@pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
+@pytest.mark.quick("frames_to_lstm")
+@pytest.mark.parametrize("build", BUILDERS, ids=[build.__name__ for build in BUILDERS])
 def test_a_run_is_one_model(build, tmp_path):
     model, path = randomise(build()), tmp_path / "m.keras"
     result = assert_oracle(model, converted=BUILDERS[build])
@@ -79,6 +80,7 @@ def test_a_run_ends_where_others_read():
     assert list(roles(result).values()) == ["first", "last", "first", "last", "first", "intermediate"]
 
 
+@pytest.mark.long
 def test_layers_of_one_name_a_shared_wrapper_and_another_precision():
     clip = Input((4, 16, 16, 8))
     shared = timed(conv(name="conv"))
@@ -105,6 +107,7 @@ def test_a_nested_model_that_is_called_twice():
     assert sum(isinstance(layer, layers.TimeDistributed) for layer in all_layers(result.model)) == 1
 
 
+@pytest.mark.long
 def test_a_call_with_a_mask_or_in_training_stays_alone():
     clip, mask = Input((4, 16, 16, 8)), Input((4,), dtype="bool")
     x = timed(conv())(clip)
