@@ -33,20 +33,28 @@ NETS = (
     "NASNetMobile",
     "ConvNeXtTiny",
 )
+BUDGET = 120
 TEST_IMAGES = "fashion_test_200.npz"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the gallery. ``size``: side of its images; 0: a shipped model."""
+    """One model of the gallery.
+
+    Attributes:
+        name: of a file in fixtures/, or in keras.applications.
+        size: side of its images; 0: a shipped model.
+        preprocess: what a shipped model expects to be done with bytes.
+    """
 
     name: str
     size: int = 0
+    preprocess: str | None = None
 
 
 ENTRIES = (
     Entry("fashion_cnn.h5"),
-    Entry("fashion_deep.keras"),
+    Entry("fashion_deep.keras", preprocess="1/255,0"),
     *(Entry(name, 299 if name in ("InceptionV3", "Xception") else 224) for name in NETS),
 )
 
@@ -95,7 +103,8 @@ def make(name: str) -> dict[str, float]:
         model = getattr(keras.applications, name)(weights=None, input_shape=(entry.size, entry.size, 3))
         result = octconvert.convert(model, alpha=0.5, calibration=False)
     else:
-        result = octconvert.convert(f"fixtures/{name}", alpha=0.5, evaluate=f"fixtures/{TEST_IMAGES}")
+        options = {"preprocess": entry.preprocess, "calibration_budget": BUDGET}
+        result = octconvert.convert(f"fixtures/{name}", alpha=0.5, evaluate=f"fixtures/{TEST_IMAGES}", **options)
     result.to_html(GALLERY / f"{Path(name).stem}.html", overwrite=True)
     report = result.report
     return {
