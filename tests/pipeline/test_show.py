@@ -51,6 +51,19 @@ def test_at_octave_1_the_pair_is_the_source_whatever_channels_are_low(source, sa
             np.testing.assert_allclose(each.values, each.source, atol=1e-5)
 
 
+@pytest.mark.parametrize("sizes", [((16, 16), (64,)), ((16, 16), (8, 8, 8))], ids=["signals", "volumes"])
+def test_maps_of_several_ranks_are_shown_together(sizes):
+    first, second = (net(size, name=f"net{len(size)}") for size in sizes)
+    inputs = [keras.Input((*size, 1)) for size in sizes]
+    source = keras.Model(inputs, [part(each) for part, each in zip((first, second), inputs, strict=True)])
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(size=(1, *size, 1)).astype("float32") for size in sizes]
+    maps = octconvert.convert(source, octave=1, calibration=False).show(samples, layers=["/a$"])
+    shapes = {layer.name: layer.source_shape for layer in maps.layers}
+    assert shapes == {f"net{len(size)}/a": (*size, 6) for size in sizes}
+    assert all(layer.error == pytest.approx(0, abs=1e-9) for layer in maps.layers)
+
+
 def test_the_layers_behind_activations_and_their_sizes(conversion, sample):
     first, second = conversion.show(sample).layers
     assert (first.name, second.name) == ("a", "b_relu")
