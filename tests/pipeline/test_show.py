@@ -51,6 +51,16 @@ def test_at_octave_1_the_pair_is_the_source_whatever_channels_are_low(source, sa
             np.testing.assert_allclose(each.values, each.source, atol=1e-5)
 
 
+def test_maps_with_nan_are_not_compared_but_can_be_seen(source, sample):
+    conversion = octconvert.convert(source, calibration=False)
+    for layer in conversion.model.layers:
+        layer.set_weights([weight * np.float32(1e30) for weight in layer.get_weights()])
+    with pytest.raises(InputError, match="'b_relu': its maps have nan or infinity"):
+        conversion.show(sample, layers=["b_relu"])
+    (alone,) = octconvert.show(conversion.model, sample, layers=["b_relu"]).layers
+    assert not all(np.isfinite(each.values).all() for each in alone.maps)
+
+
 @pytest.mark.parametrize("sizes", [((16, 16), (64,)), ((16, 16), (8, 8, 8))], ids=["signals", "volumes"])
 def test_maps_of_several_ranks_are_shown_together(sizes):
     first, second = (net(size, name=f"net{len(size)}") for size in sizes)
