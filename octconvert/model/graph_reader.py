@@ -28,6 +28,7 @@ from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, Call
 from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, may_open, opened, opened_in_time
 from octconvert.model.shapes import with_input_shapes
 from octconvert.model.time_runs import TimeRun, time_runs
+from octconvert.options.limits import MOST_AXES
 
 ModelPath = tuple[str, ...]
 """Names of the nested models that a call lies in."""
@@ -279,7 +280,13 @@ def _data_format(calls: Sequence[Call]) -> str:
 def _ranks(calls: Sequence[Call]) -> tuple[int, tuple[int, ...]]:
     """Of the convolutions, which have the attribute in Keras: the model's, and all of them."""
     layers = {id(call.operation): call.operation for call in calls if hasattr(call.operation, "kernel_size")}
-    ranks = Counter(getattr(layer, "rank", 2) for layer in layers.values())
+    ranks = Counter(map(_rank, layers.values()))
     if not ranks:
         return 2, (2,)
     return 2 if 2 in ranks else max(ranks, key=ranks.__getitem__), tuple(sorted(ranks))
+
+
+def _rank(layer: Any) -> int:
+    """2 where the attribute of a user's own layer means something else, as the rank of a matrix does."""
+    rank = getattr(layer, "rank", None)
+    return rank if isinstance(rank, int) and 1 <= rank <= MOST_AXES else 2
