@@ -1,6 +1,7 @@
 """The page of a report in a real browser: it draws, folds, hovers, sorts, searches, and is readable on a phone."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from graphs_to_show import HOSTILE, blocks, bottleneck, hostile, small
@@ -89,6 +90,19 @@ def test_a_row_of_the_table_leads_to_its_box_in_a_fold(open_page):
     page.locator("tr[data-layer='block7_conv'] td").first.click()
     assert page.locator(".node.seen").text_content().startswith("Conv2D")
     assert page.locator(".node.seen").is_visible() and "block7_conv" in page.locator("#details").inner_text()
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv1#2"], ids=["second call of a layer", "name with a number"])
+def test_the_box_that_is_clicked_stays_and_its_row_is_marked(open_page, layer):
+    report = small()
+    nodes = list(report.graph.nodes)
+    nodes[4] = replace(nodes[4], name="conv1#2", layer=layer)
+    rows = (*report.convolutions[:1], replace(report.convolutions[1], name="conv1#2"), *report.convolutions[2:])
+    page = open_page(replace(report, graph=replace(report.graph, nodes=tuple(nodes)), convolutions=rows).to_html()).page
+    page.get_by_role("button", name="Fit").click()
+    page.locator("[data-name='n4']").click()
+    assert page.locator(".node.seen").get_attribute("data-name") == "n4"
+    assert page.locator("tr.found").get_attribute("data-layer") == layer
 
 
 def test_zoom_and_pan(open_page):
