@@ -209,6 +209,16 @@ def test_even_an_injected_script_would_not_run(open_page):
     opened.problems.clear()
 
 
+def test_where_no_script_may_run_the_page_says_what_is_missing(open_page):
+    """As on servers and in mail programs with a policy of their own."""
+    policy = """<meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
+    opened = open_page(small().to_html().replace("<head>", f"<head>{policy}", 1))
+    assert "drawn by a script of this page" in opened.page.locator("#graph").inner_text()
+    assert opened.page.locator("table.layers").is_visible() and not opened.page.locator("button").first.is_visible()
+    opened.problems.clear()
+    assert open_page(small().to_html()).page.locator("#graph-missing").count() == 0
+
+
 def test_two_results_in_a_notebook_do_not_meet(open_page):
     """As Jupyter puts them into its own page."""
     frames = "".join(in_frame(result().to_html()) for result in (small, plan))

@@ -12,6 +12,7 @@
 
   const box = document.getElementById("graph-box"), details = document.getElementById("details");
   box.hidden = false;
+  document.getElementById("graph-missing").remove();
   const svg = d3.select("#graph-view"), view = svg.node();
   const hatch = svg.append("defs").append("pattern").attr("id", "hatch").attr("width", 6).attr("height", 6)
     .attr("patternUnits", "userSpaceOnUse").attr("patternTransform", "rotate(45)");
