@@ -106,6 +106,17 @@ def test_other_forms_of_a_model_show_the_same(source, sample, conversion, option
     assert [each.channel for each in layer.maps] == [each.channel for each in expected.maps]
 
 
+@pytest.mark.parametrize("option", ["portable", "for_inference"])
+def test_convolutions_have_their_maps_in_other_forms_too(source, sample, conversion, option):
+    """Built-in layers in their place: paths, their sum, and the activation behind that."""
+    form = octconvert.convert(source, calibration=False, **{option: True}).model
+    expected = conversion.show(sample, layers=["^a$"]).layers
+    layers_of_form = octconvert.show(form, sample, source=source, layers=["^a$"]).layers
+    for layer, other in zip(layers_of_form, expected, strict=True):
+        assert (layer.high_shape, layer.low_shape) == (other.high_shape, other.low_shape)
+        assert layer.error == pytest.approx(other.error, rel=1e-3)
+
+
 def test_without_a_source_there_are_the_own_maps_alone(conversion, sample):
     maps = octconvert.show(conversion.model, sample, layers="b_relu", channels=2)
     (layer,) = maps.layers
