@@ -23,9 +23,7 @@ def latency(text: str) -> list[Row]:
     for (name, ratio, *cells), (_, _, *runtimes) in _rows(text, "### Whole-low interiors"):
         model, way = name.split(", ")
         for runtime, cell in zip(runtimes, cells, strict=True):
-            source, octave, speedup, memory = re.fullmatch(
-                r"([\d.]+) ms, ([\d.]+) ms, ([\d.]+)x \((\d+)%\)", cell
-            ).groups()
+            source, octave, speedup, memory = CELL.fullmatch(cell).groups()
             key = {"model": model, "way": way, "runtime": runtime, "macs_ratio": float(ratio.removesuffix("x"))}
             times = {"source_ms": float(source), "octave_ms": float(octave), "speedup": float(speedup)}
             rows.append({**key, **times, "memory": int(memory) / 100})

@@ -129,8 +129,8 @@ def _run(tokens: Sequence[str], work: Callable[[Task], int]) -> int:
 def _checked(command: Callable[..., Task | None], arguments: BoundArguments) -> Task | None:
     try:
         return command(*arguments.args, **arguments.kwargs)
-    except UsageError as error:
-        raise UsageError(f"{error}{OPTIONS_FILE.remark(spell(str(error)))}") from error
+    except (InputError, UsageError) as error:
+        raise type(error)(f"{error}{OPTIONS_FILE.remark(spell(str(error)))}") from error
 
 
 def _flat(arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -35,12 +35,12 @@ class OptionsFile:
 
     Attributes:
         path: of the file of the last command line; empty where it named none.
-        taken: the options, as typed on a command line, that came from it.
+        taken: the options that came from it, each in the forms that a command line has for it.
     """
 
     def __init__(self) -> None:
         self.path = ""
-        self.taken: tuple[str, ...] = ()
+        self.taken: tuple[tuple[str, ...], ...] = ()
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """
@@ -54,12 +54,13 @@ class OptionsFile:
         self.path = option.tokens[-1].value
         command = commands[0] if commands else DEFAULT_COMMAND
         settings = _settings(self.path, command, arguments)
-        self.taken = tuple(f"--{name}" for name in settings)
+        self.taken = tuple(each.names for name in settings for each in arguments if f"--{name}" in each.names)
         Dict(settings, source=self.path, use_commands_as_keys=False)(app, commands, arguments)
 
     def remark(self, message: str) -> str:
         """Which of the options in a message were not typed; empty where all were."""
-        named = [name for name in self.taken if re.search(rf"{name}(?![\w-])", message)]
+        forms = (name for names in self.taken for name in names)
+        named = [name for name in forms if re.search(rf"(?<![\w-]){name}(?![\w-])", message)]
         return f" ({listed(named, 'and')} of {self.path})" if named else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,10 @@ def draw(result: FeatureMaps) -> bytes:
     for part, layer, height in zip(rows, result.layers, heights, strict=True):
         _Layer(part, layer, width, height, columns).draw()
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # Letters that the font lacks are boxes in the picture; nobody asked for a line about each.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
 
 

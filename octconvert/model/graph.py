@@ -22,7 +22,7 @@ from keras.src.ops.node import Node as KerasNode
 
 from octconvert.model.functional import functional_of, layer_in_time, of_one_tensor
 from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened
-from octconvert.model.time_runs import TimeRun
+from octconvert.model.time_runs import TimeRun, goes_on
 
 Shape = tuple[int | None, ...]
 
@@ -224,8 +224,7 @@ class CallGraph:
 
     def goes_on(self, node: KerasNode) -> bool:
         """Whether a call is a part of a run that goes on behind it: it has no call of its own in this graph."""
-        run = self.time_runs.get(id(node))
-        return run is not None and run.nodes[-1] is not node
+        return goes_on(node, self.time_runs)
 
     def producer(self, tensor: int) -> Call:
         """The call whose output a tensor is."""

@@ -27,7 +27,8 @@ from octconvert.model.functional import (
 from octconvert.model.graph import BOUNDARY, OPERATION, SOURCE_INPUT, Call, CallGraph, Tensor
 from octconvert.model.opening import NOTHING_CLOSED, Closed, Opened, goes_by, may_open, opened, opened_in_time
 from octconvert.model.shapes import with_input_shapes
-from octconvert.model.time_runs import TimeRun, time_runs
+from octconvert.model.time_runs import TimeRun, goes_on, time_runs
+from octconvert.options.limits import MOST_AXES
 
 ModelPath = tuple[str, ...]
 """Names of the nested models that a call lies in."""
@@ -134,7 +135,7 @@ class GraphReader:
             runs = time_runs(functional, may_open)
             self.runs.update({id(node): run for run in runs for node in run.nodes})
         for node in nodes_in_order(functional):
-            if node.is_input or id(node.outputs[0]) in values or self._goes_on(node):
+            if node.is_input or id(node.outputs[0]) in values or goes_on(node, self.runs):
                 continue
             numbers = self._visit(node, functional, path, values)
             for tensor, number in zip(node.outputs, numbers, strict=True):
@@ -160,11 +161,6 @@ class GraphReader:
         inputs = [values[id(tensor)] for tensor in node.arguments.keras_tensors]
         key = ("layer", id(node.operation)) if getattr(node.operation, "weights", None) else ("node", id(node))
         return self._add_call(OPERATION, path, node.operation, node, inputs, node.outputs, key)
-
-    def _goes_on(self, node: KerasNode) -> bool:
-        """Whether a call is a part of a run that goes on behind it."""
-        run = self.runs.get(id(node))
-        return run is not None and run.nodes[-1] is not node
 
     def _opened(self, node: KerasNode, functional: Functional, path: ModelPath) -> Functional | None:
         """The model that a layer is, if it is one whose calls of others are read."""
@@ -279,7 +275,13 @@ def _data_format(calls: Sequence[Call]) -> str:
 def _ranks(calls: Sequence[Call]) -> tuple[int, tuple[int, ...]]:
     """Of the convolutions, which have the attribute in Keras: the model's, and all of them."""
     layers = {id(call.operation): call.operation for call in calls if hasattr(call.operation, "kernel_size")}
-    ranks = Counter(getattr(layer, "rank", 2) for layer in layers.values())
+    ranks = Counter(map(_rank, layers.values()))
     if not ranks:
         return 2, (2,)
     return 2 if 2 in ranks else max(ranks, key=ranks.__getitem__), tuple(sorted(ranks))
+
+
+def _rank(layer: Any) -> int:
+    """2 where the attribute of a user's own layer means something else, as the rank of a matrix does."""
+    rank = getattr(layer, "rank", None)
+    return rank if isinstance(rank, int) and 1 <= rank <= MOST_AXES else 2

@@ -7,7 +7,7 @@ ends where a tensor is read by anything else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,12 @@ def time_runs(functional: Functional, may_open: Callable[[Any], bool]) -> list[T
             model = models[last] = models[last] if last in models else _model(nodes)
             runs += [] if model is None else [TimeRun(nodes, model)]
     return runs
+
+
+def goes_on(node: KerasNode, runs: Mapping[int, TimeRun]) -> bool:
+    """Whether a call is a part of a run that goes on behind it; ``runs``: by the ids of their nodes."""
+    run = runs.get(id(node))
+    return run is not None and run.nodes[-1] is not node
 
 
 def _chains(functional: Functional) -> Iterator[tuple[KerasNode, ...]]:

@@ -6,7 +6,6 @@ A value of the wrong kind must not surface as a ``TypeError`` from somewhere ins
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
@@ -18,6 +17,7 @@ import numpy as np
 from octconvert.errors import UsageError
 from octconvert.options import limits
 from octconvert.options.limits import shown
+from octconvert.text.nearest import did_you_mean
 
 Checker = Callable[[str, Any], Any]
 Public = TypeVar("Public", bound=Callable[..., Any])
@@ -76,8 +76,7 @@ def _bound(
     """
     for name in kwargs:
         if name not in signature.parameters:
-            near = difflib.get_close_matches(name, signature.parameters, n=1)
-            hint = f"; did you mean {shown(near[0])}?" if near else f" (see help(octconvert.{function.__name__}))"
+            hint = did_you_mean(name, signature.parameters) or f" (see help(octconvert.{function.__name__}))"
             raise TypeError(f"{function.__name__}() has no argument {shown(name)}{hint}")
     try:
         return signature.bind(*args, **kwargs)

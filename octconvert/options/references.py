@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from octconvert.errors import UsageError
-from octconvert.text.nearest import nearest
+from octconvert.text.nearest import did_you_mean
 
 EXAMPLES = "resnet50, mobilenet_v2, efficientnet, vgg16, ..."
 _MOST_BYTES = 2**24
@@ -56,8 +56,7 @@ def check_application(name: str) -> None:
     names = _applications()
     if not names or plain_name(name) in map(plain_name, names):
         return
-    close = nearest(name, names)
-    hint = f"; did you mean {close}?" if close else ""
+    hint = did_you_mean(name, names, quote="")
     raise UsageError(
         f"`preprocess`: keras.applications has no '{name}' ({EXAMPLES}); write scale,offset or file.py:function{hint}"
     )

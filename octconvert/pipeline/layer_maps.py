@@ -34,8 +34,11 @@ class PairMaps:
         """With ``count`` channels of each part.
 
         Raises:
-            InputError: the sizes of the maps do not go together.
+            InputError: the sizes of the maps do not go together, or they are not finite beside a source.
         """
+        known = [part for part in (self.high, self.low, self.source) if part is not None]
+        if self.source is not None and not all(np.isfinite(part).all() for part in known):
+            raise InputError(f"'{name}': its maps have nan or infinity for this input, and can not be compared")
         mask = self._mask
         parts = {"high": np.flatnonzero(~mask), "low": np.flatnonzero(mask)}
         errors = self._errors({"all": np.arange(len(mask)), **parts})

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from octconvert.model.graph import OPERATION, Call, CallGraph
-from octconvert.octave.names import HIGH, LOW, OCTAVE_SUFFIX
+from octconvert.octave.names import HH, HIGH, HL, LL, LOW, OCTAVE_SUFFIX, PATHS
 from octconvert.pipeline.diff import paths_of
 from octconvert.rules.activations import is_linear
 
+_ENDS = {HH: HIGH, HL: LOW, LL: LOW, HIGH: HIGH, LOW: LOW}
+"""End of a built-in layer's name -> the map that it writes."""
 _ACTIVATIONS = ("keras.src.layers.activations", "keras.src.ops.nn")
 
 
@@ -50,6 +52,8 @@ def map_pairs(graph: CallGraph) -> list[MapPair]:
 def _parts(graph: CallGraph) -> Iterator[tuple[tuple[str, int], str, int, Call]]:
     """((name, use), suffix, tensor, call) of every map that replaces one of the source, by how its layer is called."""
     uses: Counter[str] = Counter()
+    names = {call.layer_name for call in graph.calls}
+    convolutions = {name.removesuffix(path) for name in names for path in PATHS if name.endswith(path)}
     for call in graph.calls:
         if call.kind != OPERATION:
             continue
@@ -61,8 +65,17 @@ def _parts(graph: CallGraph) -> Iterator[tuple[tuple[str, int], str, int, Call]]
                 yield (name, use), suffix, tensor, call
         elif {target for _, target in paths_of(call.operation)} == {"l"}:
             yield (name, use), LOW, call.outputs[0], call
-        elif name.endswith((HIGH, LOW)) and len(call.outputs) == 1:
-            yield (name[: -len(LOW)], use), name[-len(LOW) :], call.outputs[0], call
+        elif len(call.outputs) == 1 and (end := next((end for end in _ENDS if name.endswith(end)), "")):
+            yield (_source(name.removesuffix(end), convolutions), use), _ENDS[end], call.outputs[0], call
+
+
+def _source(name: str, convolutions: set[str]) -> str:
+    """The layer of the source that a built-in layer is a part of; ``name``: without what says which map it writes.
+
+    The sum of the paths of a convolution, and the activation behind that, come later and take the place of a path.
+    """
+    convolution = name.removesuffix("-act").removesuffix("-add")
+    return convolution if convolution in convolutions else name
 
 
 def _is_active(operation: Any) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from octconvert import loading
-from octconvert.options.fields import defaults
+from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.fields import defaults, names
 from octconvert.options.request import ConversionRequest
 from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import EXPORT_SUFFIXES, default_runtime
@@ -85,12 +86,12 @@ def after_diff(a: Any, b: Any, arguments: Mapping[str, Any]) -> tuple[NextStep, 
 
 
 def after_bench(bench: Bench, models: Sequence[Any], arguments: Mapping[str, Any]) -> tuple[NextStep, ...]:
-    """The export of a model that is faster than the first one, for the runtime that gains the most."""
+    """The export of the fastest model, for the runtime on which it gains the most over the first one."""
     paths = [path_of(each) for each in models]
     rows = [row for row in bench.measured if row.runtime in _NAMES]
     best = max(rows, key=lambda row: row.speedup or 0.0, default=None)
-    names = list(dict.fromkeys(row.model for row in bench.rows))
-    path = paths[names.index(best.model)] if best is not None and len(names) == len(paths) else None
+    timed = list(dict.fromkeys(row.model for row in bench.rows))
+    path = paths[timed.index(best.model)] if best is not None and len(timed) == len(paths) else None
     if best is None or path is None:
         return ()
     step = _export(path, best.runtime, bench.quantize, _reading_of(arguments))
@@ -153,6 +154,16 @@ def _rewriting(request: ConversionRequest, without: Sequence[str] = ()) -> dict[
     return {name: value for name, value in own.items() if value != usual[name] and name not in without}
 
 
+def _calibrating(request: ConversionRequest) -> dict[str, Any]:
+    """How it was calibrated, where that differs from the default; what chooses alphas is for each step to say."""
+    if request.calibration is None:
+        return {}
+    usual, chosen = defaults(CalibrationOptions), request.calibration
+    kept = ("input_range", "calibration_samples", "calibration_budget", "calibration_steps", "seed")
+    own = {argument: getattr(chosen, field) for field, argument in names(CalibrationOptions) if argument in kept}
+    return {name: value for name, value in own.items() if value != usual[name]}
+
+
 def _again(
     purpose: str, source: str, output: str, request: ConversionRequest, options: Mapping[str, Any]
 ) -> NextStep | None:
@@ -164,7 +175,7 @@ def _again(
     is_text = all(value is None or isinstance(value, (str, Path)) for value in (request.preprocess, delivery.metric))
     if in_memory or not is_text or request.rewriting is None:
         return None
-    named = {**paths, "preprocess": request.preprocess, "metric": delivery.metric}
+    named = {**_calibrating(request), **paths, "preprocess": request.preprocess, "metric": delivery.metric}
     return _new_file(purpose, source, output, {**options, **named})
 
 

@@ -184,6 +184,8 @@ def _run(graph: CallGraph, sample: Samples, requested: Iterable[int]) -> dict[in
     """Tensor number -> (rows, columns, channels) of the sample; models of a fixed batch get it that many times."""
     batch = graph.tensors[graph.inputs[0]].shape[0] or 1
     tensors = tensors_of(graph, [np.repeat(array, batch, axis=0) for array in sample.arrays], requested)
-    axis = graph.channel_axis - 1
-    arrays = {number: keras.ops.convert_to_numpy(tensor)[0] for number, tensor in tensors.items()}
-    return {number: np.moveaxis(array, axis, -1).astype("float64") for number, array in arrays.items()}
+    result = {}
+    for number, tensor in tensors.items():
+        axis = graph.axis_of_channels(graph.tensors[number].shape) - 1
+        result[number] = np.moveaxis(keras.ops.convert_to_numpy(tensor)[0], axis, -1).astype("float64")
+    return result

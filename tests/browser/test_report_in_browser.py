@@ -1,6 +1,7 @@
 """The page of a report in a real browser: it draws, folds, hovers, sorts, searches, and is readable on a phone."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from graphs_to_show import HOSTILE, blocks, bottleneck, hostile, small
@@ -89,6 +90,19 @@ def test_a_row_of_the_table_leads_to_its_box_in_a_fold(open_page):
     page.locator("tr[data-layer='block7_conv'] td").first.click()
     assert page.locator(".node.seen").text_content().startswith("Conv2D")
     assert page.locator(".node.seen").is_visible() and "block7_conv" in page.locator("#details").inner_text()
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv1#2"], ids=["second call of a layer", "name with a number"])
+def test_the_box_that_is_clicked_stays_and_its_row_is_marked(open_page, layer):
+    report = small()
+    nodes = list(report.graph.nodes)
+    nodes[4] = replace(nodes[4], name="conv1#2", layer=layer)
+    rows = (*report.convolutions[:1], replace(report.convolutions[1], name="conv1#2"), *report.convolutions[2:])
+    page = open_page(replace(report, graph=replace(report.graph, nodes=tuple(nodes)), convolutions=rows).to_html()).page
+    page.get_by_role("button", name="Fit").click()
+    page.locator("[data-name='n4']").click()
+    assert page.locator(".node.seen").get_attribute("data-name") == "n4"
+    assert page.locator("tr.found").get_attribute("data-layer") == layer
 
 
 def test_zoom_and_pan(open_page):
@@ -193,6 +207,16 @@ def test_even_an_injected_script_would_not_run(open_page):
     assert all(re.search("Content Security Policy|violates", problem) for problem in opened.problems)
     assert opened.problems
     opened.problems.clear()
+
+
+def test_where_no_script_may_run_the_page_says_what_is_missing(open_page):
+    """As on servers and in mail programs with a policy of their own."""
+    policy = """<meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
+    opened = open_page(small().to_html().replace("<head>", f"<head>{policy}", 1))
+    assert "drawn by a script of this page" in opened.page.locator("#graph").inner_text()
+    assert opened.page.locator("table.layers").is_visible() and not opened.page.locator("button").first.is_visible()
+    opened.problems.clear()
+    assert open_page(small().to_html()).page.locator("#graph-missing").count() == 0
 
 
 def test_two_results_in_a_notebook_do_not_meet(open_page):

@@ -131,6 +131,18 @@ def test_an_option_of_the_file_that_contradicts_a_typed_one_is_named(run):
     assert_one_error_line(result, 2, "--alpha can not be combined with --target-macs", "(--alpha of o.toml)")
 
 
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("calibrate = 'photos'", "there is no such file or directory (--calibrate) (--calibrate of o.toml)"),
+        ("output = 'net.keras'", "give another name with -o (-o of o.toml)"),
+    ],
+)
+def test_files_that_the_options_name_are_said_to_come_from_there(net, run, setting, message):
+    Path("o.toml").write_text(f"[convert]\n{setting}")
+    assert_one_error_line(run("net.keras", "--config", "o.toml"), 2, message)
+
+
 def test_files_that_can_not_be_read(run):
     Path("folder").mkdir()
     os.mkfifo("pipe")

@@ -107,7 +107,7 @@ def test_a_line_that_is_nearly_right(folder, run, line):
 
 
 def test_none_of_them_starts_tensorflow(folder):
-    """One process for all lines: none of them has imported it, nor NumPy where only words are wrong."""
+    """One process for all lines: none of them has imported it, nor Keras."""
     code = f"""
 import shlex, sys
 from octconvert import cli

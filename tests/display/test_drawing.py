@@ -1,11 +1,13 @@
 """The picture of feature maps."""
 
 import importlib.util
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import octconvert.display  # noqa: F401  (registers how results are drawn)
 from octconvert import UsageError
 from octconvert.results.maps import ChannelMap, FeatureMaps, LayerMaps
 from octconvert.results.shown import as_png
@@ -57,9 +59,13 @@ def test_every_kind_of_layer_is_drawn(layer):
 
 
 def test_names_are_text_of_a_stranger():
-    """Neither mathematics, which would fail, nor control characters."""
-    strange = "$\\frac$ \x1b[31m " + "very/" * 60 + "long"
-    assert size_of(as_png(feature_maps(layer_maps(name=strange), model=strange, image=strange)))
+    """Neither mathematics, which would fail, nor control characters, nor warnings about letters of other scripts."""
+    strange = "$\\frac$ \x1b[31m \u4e2d\u6587 " + "very/" * 60 + "long"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = as_png(feature_maps(layer_maps(name=strange), model=strange, image=strange))
+    assert b"tEXt" not in picture
+    assert size_of(picture)
 
 
 def test_the_settings_of_the_user_stay():
@@ -85,7 +91,7 @@ def test_it_is_the_picture_in_a_notebook_and_a_table_in_a_terminal(tmp_path):
 def test_without_matplotlib_there_is_a_hint(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     maps = feature_maps(layer_maps())
-    with pytest.raises(UsageError, match=r"matplotlib, which is not installed: pip install .*\[show\]"):
+    with pytest.raises(UsageError, match=r"matplotlib, which is not installed: .*pip install .*\[show\]"):
         as_png(maps)
     bundle, _ = maps._repr_mimebundle_((), ())
     assert "8x12x2" in bundle["text/plain"] and "pip install" in bundle["text/plain"]

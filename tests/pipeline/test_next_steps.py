@@ -64,6 +64,23 @@ def test_where_accuracy_is_lost_a_closer_conversion_comes_first():
     assert steps({"evaluate": "test.npz", "max_drop": 0.05}, evaluation=lost)[0].function == "bench"
 
 
+def test_a_conversion_that_is_done_again_is_calibrated_as_before():
+    request = {
+        "input_range": (-1.0, 1.0),
+        "calibration_samples": 64,
+        "calibration_budget": 20.0,
+        "calibration_steps": ("solve", "refine"),
+        "seed": 3,
+    }
+    lost = Evaluation("test.npz", 100, 0.9, 0.8)
+    closer = steps({**request, "target_macs": 0.5, "evaluate": "test.npz"}, evaluation=lost)[0]
+    faster = steps({**request, "benchmark": True}, bench=timed(0.8))[0]
+    for step in (closer, faster):
+        assert request.items() <= dict(step.options).items() and "target_macs" not in dict(step.options)
+        ConversionRequest.of(dict(step.options))  # no two of them contradict each other
+    assert "--input-range=-1.0,1.0 " in " ".join(shell_command(closer))
+
+
 def test_weights_that_were_only_moved_are_fitted_next():
     whole_low = steps({"calibration": False, "alpha": 0.0, "interior": 1.0})[0]
     assert {"alpha": 0.0, "interior": 1.0}.items() <= dict(whole_low.options).items()

@@ -51,6 +51,29 @@ def test_at_octave_1_the_pair_is_the_source_whatever_channels_are_low(source, sa
             np.testing.assert_allclose(each.values, each.source, atol=1e-5)
 
 
+def test_maps_with_nan_are_not_compared_but_can_be_seen(source, sample):
+    conversion = octconvert.convert(source, calibration=False)
+    for layer in conversion.model.layers:
+        layer.set_weights([weight * np.float32(1e30) for weight in layer.get_weights()])
+    with pytest.raises(InputError, match="'b_relu': its maps have nan or infinity"):
+        conversion.show(sample, layers=["b_relu"])
+    (alone,) = octconvert.show(conversion.model, sample, layers=["b_relu"]).layers
+    assert not all(np.isfinite(each.values).all() for each in alone.maps)
+
+
+@pytest.mark.parametrize("sizes", [((16, 16), (64,)), ((16, 16), (8, 8, 8))], ids=["signals", "volumes"])
+def test_maps_of_several_ranks_are_shown_together(sizes):
+    first, second = (net(size, name=f"net{len(size)}") for size in sizes)
+    inputs = [keras.Input((*size, 1)) for size in sizes]
+    source = keras.Model(inputs, [part(each) for part, each in zip((first, second), inputs, strict=True)])
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(size=(1, *size, 1)).astype("float32") for size in sizes]
+    maps = octconvert.convert(source, octave=1, calibration=False).show(samples, layers=["/a$"])
+    shapes = {layer.name: layer.source_shape for layer in maps.layers}
+    assert shapes == {f"net{len(size)}/a": (*size, 6) for size in sizes}
+    assert all(layer.error == pytest.approx(0, abs=1e-9) for layer in maps.layers)
+
+
 def test_the_layers_behind_activations_and_their_sizes(conversion, sample):
     first, second = conversion.show(sample).layers
     assert (first.name, second.name) == ("a", "b_relu")
@@ -81,6 +104,17 @@ def test_other_forms_of_a_model_show_the_same(source, sample, conversion, option
     (layer,) = octconvert.show(form, sample, source=source, layers="b_relu").layers
     assert layer.error == pytest.approx(expected.error, rel=1e-3)
     assert [each.channel for each in layer.maps] == [each.channel for each in expected.maps]
+
+
+@pytest.mark.parametrize("option", ["portable", "for_inference"])
+def test_convolutions_have_their_maps_in_other_forms_too(source, sample, conversion, option):
+    """Built-in layers in their place: paths, their sum, and the activation behind that."""
+    form = octconvert.convert(source, calibration=False, **{option: True}).model
+    expected = conversion.show(sample, layers=["^a$"]).layers
+    layers_of_form = octconvert.show(form, sample, source=source, layers=["^a$"]).layers
+    for layer, other in zip(layers_of_form, expected, strict=True):
+        assert (layer.high_shape, layer.low_shape) == (other.high_shape, other.low_shape)
+        assert layer.error == pytest.approx(other.error, rel=1e-3)
 
 
 def test_without_a_source_there_are_the_own_maps_alone(conversion, sample):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import Input, Model, layers
 from oracle import all_layers, assert_oracle, assert_portable, example, largest_difference, randomise, reasons, run
 
@@ -155,6 +156,40 @@ def test_an_octave_for_each_axis_is_for_the_maps_that_have_them():
     assert any(entry.role == "intermediate" for entry in result.plan.convolutions)
     with pytest.raises(UsageError, match="rows and columns or depth, rows and columns"):
         octconvert.convert(model, octave=(2,), calibration=False)
+
+
+@keras.saving.register_keras_serializable("test_mixed_ranks")
+class LowRank(layers.Layer):
+    """A layer of a user's own that is no convolution of Keras, and has names of its attributes."""
+
+    kernel_size = (3, 3)
+
+    def __init__(self, rank, **options):
+        super().__init__(**options)
+        self.rank = rank
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(1,), name="scale")
+
+    def call(self, inputs):
+        return self.scale * tf.raw_ops.Relu(features=tf.convert_to_tensor(inputs))
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "rank": self.rank}
+
+
+@pytest.mark.parametrize("rank", [None, 4, "full"])
+def test_a_layer_whose_rank_is_something_else_is_left_as_it_is(rank):
+    image = Input((16, 16, 3))
+    x = LowRank(rank)(layers.Conv2D(8, 3, padding="same")(image))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, padding="same")(x))
+    model = randomise(Model(image, x))
+    assert_oracle(model)
+    with pytest.raises(UsageError, match=r"have rows and columns$"):
+        octconvert.convert(model, octave=(2, 2, 2), calibration=False)
 
 
 @pytest.mark.parametrize("build", [waveform, video, sensors, text_lines], ids=lambda build: build.__name__)

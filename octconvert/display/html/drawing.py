@@ -34,7 +34,8 @@ def _node(
     if node.name in ends:
         known.append(("ends a chain", ends[node.name] or "yes"))
     frequency = node.output.frequency
-    return Node(node.name, node.class_name, frequency, _sizes(node.output), _high_share(node.output), known)
+    shapes, share = _sizes(node.output), _high_share(node.output)
+    return Node(node.name, node.layer, node.class_name, frequency, shapes, share, known)
 
 
 def _of_layer(maps: Maps) -> list[tuple[str, str]]:

@@ -163,7 +163,8 @@ class Node:
     """A call in a `Drawing`.
 
     Attributes:
-        name: the layer's, with its nested models.
+        name: the layer's, with its nested models; later calls get ``#2`` ...
+        layer: the same without the number of the call, as tables and bars have it.
         class_name: the layer's class.
         frequency: of its output, as in `octconvert.results.graph.FREQUENCIES`.
         sizes: of what it writes: ``28x28x16 + 14x14x16`` for a pair.
@@ -172,6 +173,7 @@ class Node:
     """
 
     name: str
+    layer: str
     class_name: str
     frequency: str
     sizes: str
@@ -199,7 +201,7 @@ class Drawing:
     def data(self) -> dict[str, Any]:
         """As the page's script reads it: dictionaries and lists alone."""
         nodes = [
-            [n.name, n.class_name, n.frequency, n.sizes, round(n.share, 3), list(n.facts), _short(n.name)]
+            [n.name, n.layer, n.class_name, n.frequency, n.sizes, round(n.share, 3), list(n.facts), _short(n.name)]
             for n in self.nodes
         ]
         return {"nodes": nodes, "edges": list(self.edges), "folds": _flat(self.folds), "folded": self.folded}

@@ -127,7 +127,7 @@ def test_names_of_strangers_are_text_wherever_they_are_shown():
     assert len(page.named("script")) == len(usual.named("script")) == 2 and not page.named("img")
     shown = HOSTILE.replace("\u202e", "?")
     assert page.text.count(shown) > 8 and "{{7*7}}" in page.text
-    assert json.loads(page.code[1])["nodes"][1][1] == shown
+    assert json.loads(page.code[1])["nodes"][1][2] == shown
 
 
 def test_a_name_that_no_encoding_has_can_be_written(tmp_path):

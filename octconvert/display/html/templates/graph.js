@@ -5,13 +5,14 @@
   if (!source) return;
   const data = JSON.parse(source.textContent);
   const WIDTH = 196, HEIGHT = 58, STRIPE = 6, MANY = 250;
-  const NODES = data.nodes.map(([name, className, frequency, sizes, share, facts, label]) =>
-    ({ name, className, frequency, sizes, share, facts, label: label || name }));
+  const NODES = data.nodes.map(([name, layer, className, frequency, sizes, share, facts, label]) =>
+    ({ name, layer, className, frequency, sizes, share, facts, label: label || name }));
   const FOLDS = data.folds.map(([label, detail, first, last, parent, short]) => ({ label, detail, first, last, parent, short: short || label }));
   const MARKS = { pair: "pair", "whole-low": "low", plain: "" };
 
   const box = document.getElementById("graph-box"), details = document.getElementById("details");
   box.hidden = false;
+  document.getElementById("graph-missing").remove();
   const svg = d3.select("#graph-view"), view = svg.node();
   const hatch = svg.append("defs").append("pattern").attr("id", "hatch").attr("width", 6).attr("height", 6)
     .attr("patternUnits", "userSpaceOnUse").attr("patternTransform", "rotate(45)");
@@ -191,7 +192,7 @@
     else if (node && node.dataset.name[0] === "f") toggle(Number(node.dataset.name.slice(1)));
     else if (node) {
       pin(node.dataset.name);
-      document.dispatchEvent(new CustomEvent("layer", { detail: NODES[node.dataset.name.slice(1)].name.replace(/#\d+$/, ""), }));
+      document.dispatchEvent(new CustomEvent("layer", { detail: NODES[node.dataset.name.slice(1)].layer }));
     }
   };
   view.addEventListener("click", (event) => act(event.target));
@@ -205,8 +206,8 @@
   });
   view.addEventListener("pointerleave", () => show(pinned));
   document.addEventListener("layer", (event) => {
-    const node = NODES.findIndex((each) => each.name === event.detail);
-    if (node < 0 || pinned === `n${node}`) return;
+    const node = NODES.findIndex((each) => each.layer === event.detail);
+    if (node < 0 || (pinned && pinned[0] === "n" && NODES[pinned.slice(1)].layer === event.detail)) return; // any call
     let changed = false;
     for (let fold = innermost[node]; fold >= 0; fold = FOLDS[fold].parent) changed = closed.delete(fold) || changed;
     if (changed) draw();
