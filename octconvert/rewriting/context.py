@@ -46,15 +46,17 @@ class RewriteContext:
                 "the model is causal: low cells end at the position that they replace, so nothing reads later inputs"
             )
         self._uses = Counter(call.key for call in planned.graph.calls)
+        self._by_rank: dict[int, RewriteContext] = {}
 
     def at(self, call: Call) -> RewriteContext:
         """For the rule of this call: in a model of several ranks the graph and causality are those of its rank."""
         graph = self.planned.graph.for_call(call)
         if graph is self.graph:
             return self
-        other = copy.copy(self)
-        other.graph, other.causal = graph, is_causal(graph)
-        return other
+        if graph.rank not in self._by_rank:
+            other = self._by_rank[graph.rank] = copy.copy(self)
+            other.graph, other.causal = graph, is_causal(graph)
+        return self._by_rank[graph.rank]
 
     # -- the plan and the source --
 
