@@ -70,7 +70,8 @@ def after_conversion(done: Converted) -> tuple[NextStep, ...]:
         if not done.request.is_timed:
             timed = {"runtimes": runtime, "quantize": deployment.quantize, **sized}
             steps.append(NextStep("Time both models here", "bench", (source, target), options_of(timed)))
-    steps.append(_export(target, runtime, deployment.quantize, reading))
+    data = (_data(done.request) or {}) if deployment.quantize else {}  # the ranges are measured on it
+    steps.append(_export(target, runtime, deployment.quantize, {**data, **reading}))
     return tuple(step for step in steps if step is not None)
 
 
@@ -157,15 +158,22 @@ def _again(
     purpose: str, source: str, output: str, request: ConversionRequest, options: Mapping[str, Any]
 ) -> NextStep | None:
     """Another conversion on the same data; None where a plan was followed, or data or functions are in memory."""
+    data = _data(request)
+    if data is None or request.rewriting is None:
+        return None
+    return _new_file(purpose, source, output, {**options, **data})
+
+
+def _data(request: ConversionRequest) -> dict[str, Any] | None:
+    """The data of a conversion, and how they are read; None where some are in memory, or a function is."""
     delivery, data = request.delivery, request.calibration.data if request.calibration is not None else None
     given = {"calibration": data, "evaluate": delivery.evaluate}
     paths = {name: path_of(value) for name, value in given.items()}
     in_memory = any(value is not None and paths[name] is None for name, value in given.items())
     is_text = all(value is None or isinstance(value, (str, Path)) for value in (request.preprocess, delivery.metric))
-    if in_memory or not is_text or request.rewriting is None:
+    if in_memory or not is_text:
         return None
-    named = {**paths, "preprocess": request.preprocess, "metric": delivery.metric}
-    return _new_file(purpose, source, output, {**options, **named})
+    return {**paths, "preprocess": request.preprocess, "metric": delivery.metric}
 
 
 def _new_file(purpose: str, source: str, output: str, options: Mapping[str, Any]) -> NextStep | None:

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from octconvert.cli.spelling import shell_command
@@ -47,6 +48,11 @@ def test_they_are_for_the_runtime_that_was_named():
         sized = {"input_shape": (8, 8, 3), "unsafe": True}
         assert dict(time.options) == {"runtimes": "onnx", "quantize": "int8", **sized}
         assert dict(export.options) == {"output": "net-octave.onnx", "quantize": "int8", "unsafe": True}
+        rounded = {"runtime": "onnx", "quantize": "int8"}
+        data = {"calibration": "photos", "evaluate": "test.npz", "preprocess": "resnet50"}
+        assert dict(steps({**rounded, **data})[-1].options) == {"output": "net-octave.onnx", "quantize": "int8", **data}
+        in_memory = {**rounded, "calibration": np.zeros((2, 8, 8, 3))}
+        assert dict(steps(in_memory)[-1].options) == {"output": "net-octave.onnx", "quantize": "int8"}
 
 
 def test_where_accuracy_is_lost_a_closer_conversion_comes_first():
