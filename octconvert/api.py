@@ -109,7 +109,7 @@ def convert(
             'scale,offset', 'module:function' or a function.
         input_range: (black, white) as the model expects them, for synthetic images; None: derived from the model.
         calibration_samples: the largest number of samples to use.
-        calibration_budget: seconds to aim at; None: 60 on synthetic images, 300 on data, 60 more where alphas are
+        calibration_budget: seconds to aim at; None: 80 on synthetic images, 300 on data, 60 more where alphas are
             chosen.
         calibration_steps: a part of 'rotate', 'select', 'solve', 'renormalize', 'refine'.
         target_macs: choose an alpha for every tied group so that this share of the MACs remains, at the least damage.

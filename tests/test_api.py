@@ -335,6 +335,12 @@ def test_what_is_no_functional_model_is_refused():
         octconvert.convert(keras.Sequential([layers.Conv2D(4, 3)]), calibration=False)
     with pytest.raises(octconvert.InputError, match="expected a Keras model"):
         octconvert.convert(42, calibration=False)
+    result = octconvert.convert(keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(4, 3)]), calibration=False)
+    for function in (octconvert.convert, octconvert.for_inference):
+        with pytest.raises(octconvert.InputError, match=r"expected a Keras model.*; give its \.model$"):
+            function(result)
+    with pytest.raises(octconvert.UsageError, match=r"received '\.tflite'; octconvert\.export writes such files"):
+        result.save("model.tflite")
 
 
 def test_a_target_that_can_not_be_written_is_refused_before_the_model_is_read(tmp_path):

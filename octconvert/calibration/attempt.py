@@ -10,7 +10,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from octconvert.calibration.effort import INTERRUPTED, OUT_OF_TIME, OutOfTime
+from octconvert.calibration.effort import INTERRUPTED, NOT_MEASURED, OUT_OF_TIME, OutOfTime
 from octconvert.calibration.run import Run
 from octconvert.calibration.state import Candidate, State
 from octconvert.errors import OctconvertError, first_line
@@ -121,8 +121,8 @@ def _judged(step: WeightStep, run: Run, state: State, outcome: Outcome) -> Outco
     except OctconvertError:
         raise
     except OutOfTime:
-        undone = f"{outcome.detail}, not measured, undone; " if step.restores else ""
-        return Outcome(outcome.state, undone + OUT_OF_TIME, kept=False)
+        undone = f"{outcome.detail}; {NOT_MEASURED}" if step.restores else OUT_OF_TIME
+        return Outcome(outcome.state, undone, kept=False)
     except Exception as error:
         return _failed(outcome.state, error)
 

@@ -93,7 +93,7 @@ def calibrate(
     if settings.searches:  # without what is searched for there is nothing to keep
         state = chosen(run, with_target(run, state))
     with interrupts.kept():
-        run.notice("Ctrl-C keeps what is done from now on")
+        run.notice("an interrupt (Ctrl-C) keeps what is done from now on")
         state = state if settings.searches else chosen(run, state)
         return _calibrated(run, _built(run, state, plain), planned)
 

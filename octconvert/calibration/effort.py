@@ -37,6 +37,8 @@ INTERRUPTED = "interrupted"
 """What a report says of a step that the user has ended."""
 OUT_OF_TIME = "the time was over (`calibration_budget`)"
 """What a report says of a step that the clock has ended."""
+NOT_MEASURED = "undone, with no time left to measure it (`calibration_budget`)"
+"""The same of one that is done by then."""
 
 
 def estimated_seconds(costs: Cost, calls: float) -> float:

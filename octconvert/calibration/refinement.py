@@ -89,9 +89,8 @@ class TrainingPlan:
             return replace(self, steps=min(self.steps, samples // self.batch))
         batch = min(samples // SHORT // 2 * 2, self.batch)
         if batch < min(LEAST_BATCH, self.batch):
-            reason = (
-                f"an error of {fine_percent(error)} is not worth its time; a `calibration_budget` of your own is used"
-            )
+            worth = f"an error of {fine_percent(error)} is not worth its time"
+            reason = f"{worth}; it runs where a `calibration_budget` is given"
             return TrainingPlan(0, reason=reason)
         return replace(self, steps=min(SHORT, self.steps * self.batch // batch), batch=batch)
 
@@ -121,7 +120,8 @@ def plan_training(
 ) -> TrainingPlan:
     """How many steps fit into the time; the arguments behind it are of the source, for one sample."""
     if supply.more is None and supply.fit.count < LEAST_SAMPLES:
-        reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}"
+        mirrored = ", mirror images among them" if supply.fit.count > supply.count else ""
+        reason = f"needs {LEAST_SAMPLES} samples or more to fit to, there are {supply.fit.count}{mirrored}"
         return TrainingPlan(0, reason=reason)
     batch = training_batch(activation_bytes, uses)
     samples, a_step = SYNTHETIC_SAMPLES, RUNS * batch * seconds_a_sample

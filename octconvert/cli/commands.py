@@ -93,9 +93,7 @@ def _show(task: Task, on_stage: OnStage | None) -> None:
         from octconvert import api
 
         result = api.show(task.models[0], **_arguments(task))
-    task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2))
-    if task.console.json is None and not task.console.quiet:
-        print(f"\nwritten: {task.arguments['output']}")
+    task.console.show(result, lambda: json.dumps(result.to_dict(), indent=2), (task.arguments["output"],))
 
 
 def _arguments(task: Task) -> dict[str, Any]:

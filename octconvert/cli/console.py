@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from octconvert.system.progress import Progress, notice_of
 from octconvert.system.progress_bars import plain_lines, progress_bar
 from octconvert.system.streams import discarded_stderr
 from octconvert.system.targets import write_atomically
+from octconvert.text import printable
 
 STDOUT = "-"
 STARTING = "starting TensorFlow"
@@ -95,8 +96,12 @@ class Console:
 
         self.show(report, lambda: json.dumps(to_dict(report), indent=2))
 
-    def show(self, result: Shown, json: Callable[[], str]) -> None:
-        """A result for people, as a page, and as JSON, where these are requested."""
+    def show(self, result: Shown, json: Callable[[], str], written: Sequence[str] = ()) -> None:
+        """A result for people, as a page, and as JSON, where these are requested.
+
+        Args:
+            written: files besides the page and the JSON that the report names at its end.
+        """
         if self.html is not None:
             write_atomically(Path(self.html), as_page(result, View(spell=spell, command=shell_command)))
         if self.json == STDOUT:
@@ -112,8 +117,10 @@ class Console:
             screen = Screen()
             with screen.capture() as captured:
                 screen.print(Printable(renderable(result, View(self.verbose, spell, shell_command, " \\"))), crop=False)
+            files = [file for file in (*written, self.html, self.json) if file is not None]
+            lines = [f"written: {printable.line(file)}\n" for file in files]
             # Written here because rich would end the process by itself where the reader has gone.
-            sys.stdout.write(captured.get())
+            sys.stdout.write("".join([captured.get(), *(["\n"] if lines else []), *lines]))
 
 
 def _reporting_stages(progress: Progress | None, on_stage: OnStage) -> Progress:

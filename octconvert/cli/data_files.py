@@ -8,7 +8,7 @@ from pathlib import Path
 
 from octconvert.cli.files import check_input
 from octconvert.errors import InputError
-from octconvert.options.data import IMAGE_ENDINGS, NO_DATA, NO_IMAGES, NPY_BEGINS, NPZ_BEGINS
+from octconvert.options.data import IMAGE_ENDINGS, NO_IMAGES, NPY_BEGINS, NPZ_BEGINS, no_data
 from octconvert.options.evaluation import LABEL_NAMES
 
 _NEEDED = "which are needed for --evaluate"
@@ -41,7 +41,7 @@ def _check_kind(path: Path, option: str) -> None:
             return
         else:
             with open(path, "rb") as file:
-                reason = "" if file.read(len(NPY_BEGINS)).startswith((NPY_BEGINS, NPZ_BEGINS)) else NO_DATA
+                reason = "" if file.read(len(NPY_BEGINS)).startswith((NPY_BEGINS, NPZ_BEGINS)) else no_data(path)
     except OSError as error:
         reason = f"can not be read ({error.strerror})"
     if reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -180,13 +181,19 @@ class HelpFormatter:
         """Print what the command does."""
         lines = (self.beginning or _plain(description)).splitlines()
         for line in lines:
-            indent = line[: len(line) - len(line.lstrip())]
-            _print(console, *(_wrapped(line, console.width, indent) or [""]))
+            _print(console, *(_wrapped(line, console.width, " " * _hanging(line, console.width)) or [""]))
 
 
 def _print(console: Console, *lines: str) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _hanging(line: str, width: int) -> int:
+    """Where the rest of a line that is too long begins: below its second column, where it has two and there is room."""
+    first = len(line) - len(line.lstrip())
+    second = re.match(r" +\S.*?  +(?=\S)", line)
+    return second.end() if second and second.end() <= width // 2 else first
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

@@ -58,7 +58,8 @@ def _naming(error: OctconvertError, models: Sequence[str], files: Iterable[str])
     if not models or not isinstance(error, InputError):
         return line
     named = [*models, *(file for file in files if os.path.exists(file))]
-    return line if any(file in line for file in named) else f"{' '.join(models)}: {line}"
+    names_a_file = any(file in line for file in named) or line.startswith(tuple(f"{file}: " for file in files))
+    return line if names_a_file else f"{' '.join(models)}: {line}"
 
 
 def _unexpected(error: BaseException) -> str:

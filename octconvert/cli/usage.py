@@ -33,8 +33,12 @@ _OTHER_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("benchmark", "time", "latency", "speed"), "bench"),
     **dict.fromkeys(("compare", "cost", "costs"), "diff"),
     **dict.fromkeys(("rewrite", "run", "octave"), "convert"),
+    **dict.fromkeys(("maps", "draw", "plot", "view"), "show"),
+    "plan": "MODEL --dry-run",
+    "calibrate": "MODEL --calibrate DATA",
+    "evaluate": "MODEL --evaluate DATA",
 }
-"""Words that are no commands -> the command that does it."""
+"""Words that are no commands -> the command line that does it."""
 _ARRAYS = (".npz", ".npy")
 
 
@@ -108,6 +112,10 @@ def _meant_option(word: str, options: ArgumentCollection, app: App, typed: Typed
     for other in PAGES:
         if other not in (typed.command, "help") and any(word in each.names for each in options_of(app, other)):
             return f", which is one of octconvert {other}"
+    choice = word.lstrip("-").lower()
+    by_choice = next((each.name for each in options if choice in choices_of(each)), "")
+    if by_choice:
+        return f"; did you mean {by_choice} {choice}?"
     return did_you_mean(word, (name for each in options for name in each.names if name.startswith("-")), quote="")
 
 

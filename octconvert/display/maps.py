@@ -15,6 +15,10 @@ from octconvert.results.maps import FeatureMaps, LayerMaps
 from octconvert.results.shown import STANDARD, View, as_png, renderable
 from octconvert.text import words
 
+ERROR = (
+    "error: mean squared difference from the source's map, over its variance.\n"
+    "A low map lacks detail, so it is seldom small; later layers make up for much."
+)
 _SPACE = 3
 """Between two columns."""
 
@@ -32,7 +36,10 @@ def render(result: FeatureMaps, view: View = STANDARD) -> Group:
     """The layers that are shown, one a row."""
     notes = spelled(result.notes, view.spell)
     headline = [Text(result.title), Text(f"Feature maps of {result.image}.", style="bold")]
-    sections: list[Sequence[RenderableType]] = [headline, [Fitted(lambda width: _table(result, width))]]
+    table: list[RenderableType] = [Fitted(lambda width: _table(result, width))]
+    if result.source:
+        table.append(Text(ERROR))
+    sections: list[Sequence[RenderableType]] = [headline, table]
     return spaced([*sections, sentences("Notes", notes)])
 
 

@@ -56,9 +56,14 @@ def build_graph(model: keras.Model, open_time: bool = True, closed: Closed = NOT
             different.add(error.layer)
 
 
+def model_inside(value: Any) -> str:
+    """A hint for what is no model and has one, as the result of a conversion; else empty."""
+    return "; give its .model" if isinstance(getattr(value, "model", None), keras.Model) else ""
+
+
 def _refusal(model: Any) -> str:
     if not isinstance(model, keras.Model):
-        return f"expected a Keras model, received {type(model).__module__}.{type(model).__name__}"
+        return f"expected a Keras model, received {type(model).__module__}.{type(model).__name__}{model_inside(model)}"
     if isinstance(model, keras.Sequential):
         return f"model '{model.name}': its input shape is not known; give `input_shape` (rows, columns, channels)"
     return (

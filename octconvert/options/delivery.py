@@ -11,6 +11,7 @@ from octconvert.errors import UsageError
 from octconvert.options.evaluation import EvaluationOptions
 from octconvert.options.fields import option
 from octconvert.options.limits import one_of
+from octconvert.options.timing import EXPORT_SUFFIXES
 from octconvert.text.nearest import listed
 from octconvert.text.printable import printable
 
@@ -24,8 +25,10 @@ def check_model_suffix(path: str | os.PathLike[str]) -> None:
     """Raises `UsageError` where the ending of a file to write is none of `MODEL_SUFFIXES`."""
     suffix = Path(path).suffix
     if suffix.lower() not in MODEL_SUFFIXES:
+        hint = "; octconvert.export writes such files" if suffix.lower() in EXPORT_SUFFIXES else ""
         raise UsageError(
-            f"{printable(os.fspath(path))}: the suffix must be {listed(MODEL_SUFFIXES)}; received '{printable(suffix)}'"
+            f"{printable(os.fspath(path))}: the suffix must be {listed(MODEL_SUFFIXES)}; "
+            f"received '{printable(suffix)}'{hint}"
         )
 
 

@@ -54,7 +54,11 @@ def _row(
 ) -> ConvolutionReport:
     before, after = macs
     shapes = [graph_a.tensors[number].shape for number in (call.inputs[0], call.outputs[0])]
-    role, low_in, low_out = _role_of_parts(graph_b, parts)
+    sizes = [length for shape in shapes for length in map_sizes(graph_a, shape)[:-1]]
+    if sizes and all(length == 1 for length in sizes):  # nothing is halved, whatever its name says
+        role, low_in, low_out = PLAIN, 0, 0
+    else:
+        role, low_in, low_out = _role_of_parts(graph_b, parts)
     reason = "" if role != PLAIN else "the same in both models"
     if not parts:
         role, reason = "-", "not in the second model"

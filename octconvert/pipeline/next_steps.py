@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from octconvert import loading
-from octconvert.options.calibration import CalibrationOptions
 from octconvert.options.fields import defaults, names
 from octconvert.options.request import ConversionRequest
-from octconvert.options.rewriting import RewritingOptions
 from octconvert.options.timing import EXPORT_SUFFIXES, default_runtime
 from octconvert.results.bench import Bench
 from octconvert.results.next_step import NextStep, options_of
@@ -24,6 +22,9 @@ LOST = 0.02
 _SUFFIXES: dict[str, str] = {name: suffix for suffix, name in EXPORT_SUFFIXES.items()}
 _NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime", "openvino": "OpenVINO", "tf": "TensorFlow"}
 _ALPHAS = ("alpha", "alpha_map", "interior")
+_SEARCHES = ("target_macs", "target_time", "max_drop")
+_NAMED = ("calibration", "preprocess", "evaluate", "metric", "output", "overwrite", "strict")
+"""Options with values of their own in the next step; `strict` is for Python, the command line always is."""
 _MEASURED_ON = ("litert", "onnx", "openvino")
 """The runtimes of models that are deployed on a CPU, the likeliest first."""
 
@@ -69,9 +70,11 @@ def after_conversion(done: Converted) -> tuple[NextStep, ...]:
             _faster(source, target, done, runtime, sized),
         ]
         if not done.request.is_timed:
-            timed = {"runtimes": runtime, "quantize": deployment.quantize, **sized}
+            threads = _chosen(deployment).get("threads")
+            timed = {"runtimes": runtime, "quantize": deployment.quantize, "threads": threads, **sized}
             steps.append(NextStep("Time both models here", "bench", (source, target), options_of(timed)))
-    steps.append(_export(target, runtime, deployment.quantize, reading))
+    data = (_data(done.request) or {}) if deployment.quantize else {}  # the ranges are measured on it
+    steps.append(_export(target, runtime, deployment.quantize, {**data, **reading}))
     return tuple(step for step in steps if step is not None)
 
 
@@ -114,13 +117,13 @@ def after_export(source: Any, target: str, runtime: str, arguments: Mapping[str,
 
 def _closer(source: str, target: str, done: Converted, reading: Mapping[str, Any]) -> NextStep | None:
     """A conversion with a bound on what is lost, where much of the accuracy is."""
-    lost, calibration = done.evaluation, done.request.calibration
+    lost, calibration, rewriting = done.evaluation, done.request.calibration, done.request.rewriting
     if lost is None or calibration is None or calibration.max_drop is not None:
         return None
     metric = lost.measured[0]
     if metric.name != "accuracy" or not metric.before - metric.after > LOST:
         return None
-    options = {"max_drop": 0.01, **_rewriting(done.request, without=_ALPHAS), **reading}
+    options = {"max_drop": 0.01, "objective": None, **_chosen(rewriting, _ALPHAS), **reading}
     return _again("Lose less of the accuracy", source, _beside(target, "closer"), done.request, options)
 
 
@@ -129,38 +132,30 @@ def _fitted(source: str, target: str, done: Converted, reading: Mapping[str, Any
     rewriting = done.request.rewriting
     if done.request.calibration is not None or rewriting is None or rewriting.weights == "fresh":
         return None
-    options = {**_rewriting(done.request), **reading}
+    options = {**_chosen(rewriting), **reading}
     return _again("Fit it to its source", source, _beside(target, "fitted"), done.request, options)
 
 
 def _faster(source: str, target: str, done: Converted, runtime: str, reading: Mapping[str, Any]) -> NextStep | None:
     """A conversion of what gains time, where the whole gains none."""
     measured, calibration, deployment = done.bench, done.request.calibration, done.request.deployment
+    rewriting = done.request.rewriting
     searches = calibration is not None and calibration.searches
     if measured is None or deployment.objective != "macs" or searches:
         return None
     if not any(row.speedup is not None and row.speedup < 1 for row in measured.measured[1:]):
         return None
     timed = {"objective": "latency", "runtime": runtime, "quantize": deployment.quantize}
-    options = {**timed, **_rewriting(done.request), **reading}
+    options = {**timed, **_chosen(rewriting), **reading}
     return _again("Convert only what is faster here", source, _beside(target, "faster"), done.request, options)
 
 
-def _rewriting(request: ConversionRequest, without: Sequence[str] = ()) -> dict[str, Any]:
-    """How the model was rewritten, where that differs from the default."""
-    if request.rewriting is None:
+def _chosen(options: Any, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The options of one class, by the names of the arguments, that differ from their defaults; None has none."""
+    if options is None:
         return {}
-    own, usual = vars(request.rewriting), defaults(RewritingOptions)
-    return {name: value for name, value in own.items() if value != usual[name] and name not in without}
-
-
-def _calibrating(request: ConversionRequest) -> dict[str, Any]:
-    """How it was calibrated, where that differs from the default; what chooses alphas is for each step to say."""
-    if request.calibration is None:
-        return {}
-    usual, chosen = defaults(CalibrationOptions), request.calibration
-    kept = ("input_range", "calibration_samples", "calibration_budget", "calibration_steps", "seed")
-    own = {argument: getattr(chosen, field) for field, argument in names(CalibrationOptions) if argument in kept}
+    usual = defaults(type(options))
+    own = {argument: getattr(options, field) for field, argument in names(type(options)) if argument not in without}
     return {name: value for name, value in own.items() if value != usual[name]}
 
 
@@ -168,15 +163,25 @@ def _again(
     purpose: str, source: str, output: str, request: ConversionRequest, options: Mapping[str, Any]
 ) -> NextStep | None:
     """Another conversion on the same data; None where a plan was followed, or data or functions are in memory."""
+    data = _data(request)
+    if data is None or request.rewriting is None:
+        return None
+    kept = {**_chosen(request.deployment), **_chosen(request.delivery, _NAMED)}
+    if request.calibration is not None:  # what chooses alphas is for each step to say
+        kept |= _chosen(request.calibration, (*_NAMED, *_SEARCHES))
+    return _new_file(purpose, source, output, {**kept, **options, **data})
+
+
+def _data(request: ConversionRequest) -> dict[str, Any] | None:
+    """The data of a conversion, and how they are read; None where some are in memory, or a function is."""
     delivery, data = request.delivery, request.calibration.data if request.calibration is not None else None
     given = {"calibration": data, "evaluate": delivery.evaluate}
     paths = {name: path_of(value) for name, value in given.items()}
     in_memory = any(value is not None and paths[name] is None for name, value in given.items())
     is_text = all(value is None or isinstance(value, (str, Path)) for value in (request.preprocess, delivery.metric))
-    if in_memory or not is_text or request.rewriting is None:
+    if in_memory or not is_text:
         return None
-    named = {**_calibrating(request), **paths, "preprocess": request.preprocess, "metric": delivery.metric}
-    return _new_file(purpose, source, output, {**options, **named})
+    return {**paths, "preprocess": request.preprocess, "metric": delivery.metric}
 
 
 def _new_file(purpose: str, source: str, output: str, options: Mapping[str, Any]) -> NextStep | None:

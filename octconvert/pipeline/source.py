@@ -19,6 +19,7 @@ from octconvert.model.copying import finalize, renamed
 from octconvert.model.examples import Example, example
 from octconvert.model.functional import functional_of
 from octconvert.model.graph import CallGraph
+from octconvert.model.graph_reader import model_inside
 from octconvert.model.opening import NOTHING_CLOSED, Closed, opened_model
 from octconvert.options.arguments import path_of
 from octconvert.options.limits import shown
@@ -88,7 +89,8 @@ def _loaded(model_or_path: Any, options: LoadingOptions) -> loading.Loaded:
     if loading.is_keras2(model_or_path):
         return loading.from_keras2(model_or_path, custom_objects=options.custom_objects)
     if not isinstance(model_or_path, keras.Model):
-        raise InputError(f"expected a Keras model or the path of one, received {shown(model_or_path)}")
+        received = f"{shown(model_or_path)}{model_inside(model_or_path)}"
+        raise InputError(f"expected a Keras model or the path of one, received {received}")
     return loading.Loaded(model=model_or_path, path=Path(), kind="memory", repairs=())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from octconvert.errors import InputError
 from octconvert.model.graph import CallGraph
-from octconvert.options.data import IMAGE_ENDINGS, NO_DATA, NPZ_BEGINS
+from octconvert.options.data import IMAGE_ENDINGS, NPZ_BEGINS, no_data
 from octconvert.samples.archives import npy_source, npz_source, reading
 from octconvert.samples.arrays import array_source, stored_array
 from octconvert.samples.chunks import ChunkSource, Selection
@@ -58,4 +58,4 @@ def _path_source(path: Path, graph: CallGraph, inputs: list[ModelInput], selecti
         return npy_source(path, inputs, selection)
     if start.startswith(NPZ_BEGINS):
         return npz_source(path, inputs, selection)
-    raise InputError(f"{path}: {NO_DATA}")
+    raise InputError(f"{path}: {no_data(path)}")

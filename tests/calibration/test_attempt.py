@@ -8,6 +8,7 @@ import pytest
 
 import octconvert
 from octconvert.calibration.attempt import Outcome
+from octconvert.calibration.effort import OutOfTime
 from octconvert.calibration.steps.refine import Refine
 from octconvert.calibration.steps.select import Select
 from octconvert.calibration.steps.solve import Solve
@@ -104,3 +105,16 @@ def test_an_interrupt_ends_a_plan():
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Select, "apply", interrupted(Select))
         octconvert.plan(model, calibration=nets.images(32), **OPTIONS)
+
+
+def test_a_step_without_time_to_be_measured_says_so_once(monkeypatch):
+    def judge(self, run, before, outcome, measured):
+        raise OutOfTime
+
+    monkeypatch.setattr(Refine, "judge", judge)
+    monkeypatch.setattr(
+        Refine, "apply", lambda self, run, state: Outcome(state, "1 of 9 steps, then the time was over")
+    )
+    refine = next(each for each in convert().report.calibration.steps if each.name == "refine")
+    undone = "undone, with no time left to measure it (`calibration_budget`)"
+    assert not refine.kept and refine.detail == f"1 of 9 steps, then the time was over; {undone}"

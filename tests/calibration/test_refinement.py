@@ -268,7 +268,9 @@ def test_how_long_a_training_is():
     generated = plan_training(made, 10_000.0, 0.01, 1)
     assert generated.samples * 10.0 + generated.steps * RUNS * BATCH * 0.01 <= 10_000.0 and generated.samples == 300
     few = plan_training(supply_of(nets.small(), LEAST_SAMPLES - 1), 1e9, second, 1)
-    assert few.steps == 0 and f"needs {LEAST_SAMPLES} samples" in few.reason
+    assert few.steps == 0 and few.reason.endswith(f"there are {LEAST_SAMPLES - 1}")
+    mirrored = plan_training(replace(supply_of(nets.small(), 56), count=28), 1e9, second, 1)
+    assert mirrored.reason.endswith("there are 56, mirror images among them")
 
 
 def test_a_training_is_as_long_as_its_error_is_worth():

@@ -44,9 +44,14 @@ def test_what_may_have_labels_is_left_for_the_reading():
 
 
 def test_what_is_no_data_at_all():
-    Path("text.npz").write_text("no archive")
+    for name in ("text.npz", "text.txt"):
+        Path(name).write_text("no archive")
     Path("folder/inside").mkdir(parents=True)
-    for path, reason in (("text.npz", "is neither .npz nor .npy"), ("folder", "a directory without images")):
+    for path, reason in (
+        ("text.npz", "is not an .npz file"),
+        ("text.txt", "is neither .npz nor .npy"),
+        ("folder", "a directory without images"),
+    ):
         for data in ((path, None), (None, path)):
             with pytest.raises(InputError, match=f"^{path}: .*"):
                 check_data(*data)

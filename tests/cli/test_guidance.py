@@ -19,6 +19,7 @@ def folder(tmp_path, monkeypatch):
     Path("photos/a.png").touch()
     Path("empty").mkdir()
     Path("broken.py").write_text("def f(:")
+    Path("text.npz").write_text("no arrays")
 
 
 CASES = {
@@ -44,8 +45,12 @@ CASES = {
     "benhc net.keras net.h5": "unknown command 'benhc'; did you mean 'octconvert bench'?",
     "cnvert net.keras": "unknown command 'cnvert'; did you mean 'octconvert convert'?",
     "quantize net.keras": "unknown command 'quantize'; did you mean 'octconvert export'?",
+    "plan net.keras": "unknown command 'plan'; did you mean 'octconvert MODEL --dry-run'?",
+    "calibrate net.keras": "did you mean 'octconvert MODEL --calibrate DATA'?",
     "help benhc": "there is no command 'benhc'; did you mean 'bench'?",
     "net.keras --alhpa 0.5": "unknown option --alhpa; did you mean --alpha?",
+    "net.keras --int8": "unknown option --int8; did you mean --quantize int8?",
+    "net.keras --litert": "unknown option --litert; did you mean --runtime litert?",
     "net.keras --opset 17": "unknown option --opset, which is one of octconvert export",
     "bench net.keras --alpha 0.5": "unknown option --alpha, which is one of octconvert convert",
     "net.keras --alpha x": "--alpha takes a number; received 'x'",
@@ -63,6 +68,8 @@ CASES = {
     "other_one.h5": "there is no such file; did you mean other one.h5?",
     "net.onnx": "there is no such file; did you mean net.",
     "net.keras --calibrate phtos": "there is no such file or directory (--calibrate); did you mean photos?",
+    "net.keras --calibrate nowhere": "octconvert: nowhere: there is no such file or directory (--calibrate)",
+    "net.keras --calibrate text.npz": "text.npz: is not an .npz file, or damaged",
     "net.keras --plan plan.jsno": "plan.jsno: there is no such file (--plan); did you mean plan.json?",
     "net.keras -o out": "did you mean -o out.keras?",
     "net.keras -o net.tflite": (

@@ -93,6 +93,13 @@ def test_each_command_has_a_page_with_examples_and_exit_codes(run, name):
     assert "Exit codes:\n  0" in out and ("nothing to convert" in out) == (name == "convert")
 
 
+def test_a_long_summary_goes_on_below_its_column(run):
+    lines = run("help")[1].splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("  show MODEL"))
+    column = lines[place].index("draw")
+    assert lines[place + 1][:column].isspace() and lines[place + 1][column:] == "source"
+
+
 def test_every_command_of_the_program_has_a_page():
     flags = {"--help", "-h", "--version"}
     assert set(app) - flags == set(PAGES)

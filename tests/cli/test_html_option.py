@@ -16,7 +16,7 @@ COMMANDS = {
 def test_the_page_is_written_beside_what_is_printed(net, run, words):
     code, out, err = run(*words, "--html", "page.html")
     text = Path("page.html").read_text(encoding="utf-8")
-    assert (code, err) == (0, "") and "conv2" in out
+    assert (code, err) == (0, "") and "conv2" in out and out.endswith("\nwritten: page.html\n")
     assert text.startswith("<!doctype html>") and "conv2" in text and text.rstrip().endswith("</html>")
 
 

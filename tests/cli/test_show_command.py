@@ -19,7 +19,8 @@ def octave(net):
 def test_writes_a_picture_and_a_table(run, octave):
     code, out, _ = run("show", "octave.keras", "--image", "one.npy", "--source", "net.keras")
     assert code == 0 and Path("octave-maps.png").read_bytes().startswith(b"\x89PNG")
-    assert "octave.keras beside net.keras" in out and "conv2" in out and "written: octave-maps.png" in out
+    assert "octave.keras beside net.keras" in out and "conv2" in out and out.endswith("\nwritten: octave-maps.png\n")
+    assert "error: mean squared difference from the source's map, over its variance." in out
     result = run("show", "octave.keras", "--image", "one.npy")
     assert_one_error_line(result, 2, "octave-maps.png", "exists already; --force overwrites it")
     assert run("show", "octave.keras", "--image", "one.npy", "--force", "--quiet")[:2] == (0, "")

@@ -1,5 +1,8 @@
+import inspect
+
 import pytest
 
+import octconvert
 from octconvert.errors import UsageError
 from octconvert.options.calibration import DATA_BUDGET, SEARCH_BUDGET, SYNTHETIC_BUDGET, CalibrationOptions
 
@@ -42,3 +45,8 @@ def test_searches_where_alphas_are_to_be_chosen():
 
 def test_no_step_is_a_choice_as_well():
     assert CalibrationOptions(steps=()).steps == ()
+
+
+def test_the_help_of_convert_has_the_usual_budgets():
+    text = " ".join(inspect.getdoc(octconvert.convert).split())
+    assert f"None: {SYNTHETIC_BUDGET:g} on synthetic images, {DATA_BUDGET:g} on data, {SEARCH_BUDGET:g} more" in text

@@ -2,10 +2,16 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from octconvert.cli.spelling import shell_command
+from octconvert.cli.spelling import FLAGS, shell_command
+from octconvert.options.calibration import CalibrationOptions
+from octconvert.options.delivery import DeliveryOptions
+from octconvert.options.deployment import DeploymentOptions
+from octconvert.options.fields import defaults
 from octconvert.options.request import ConversionRequest
+from octconvert.options.rewriting import RewritingOptions
 from octconvert.pipeline.next_steps import Converted, after_bench, after_conversion, after_export
 from octconvert.results.bench import Bench, BenchRow
 from octconvert.results.report import Evaluation
@@ -47,6 +53,11 @@ def test_they_are_for_the_runtime_that_was_named():
         sized = {"input_shape": (8, 8, 3), "unsafe": True}
         assert dict(time.options) == {"runtimes": "onnx", "quantize": "int8", **sized}
         assert dict(export.options) == {"output": "net-octave.onnx", "quantize": "int8", "unsafe": True}
+        rounded = {"runtime": "onnx", "quantize": "int8"}
+        data = {"calibration": "photos", "evaluate": "test.npz", "preprocess": "resnet50"}
+        assert dict(steps({**rounded, **data})[-1].options) == {"output": "net-octave.onnx", "quantize": "int8", **data}
+        in_memory = {**rounded, "calibration": np.zeros((2, 8, 8, 3))}
+        assert dict(steps(in_memory)[-1].options) == {"output": "net-octave.onnx", "quantize": "int8"}
 
 
 def test_where_accuracy_is_lost_a_closer_conversion_comes_first():
@@ -95,7 +106,7 @@ def test_weights_that_were_only_moved_are_fitted_next():
 def test_where_it_is_slower_only_what_is_faster_is_converted():
     request = {"benchmark": True, "runtime": "tf"}
     first = steps(request, bench=timed(0.8))[0]
-    options = {"output": "net-octave-faster.keras", "objective": "latency", "runtime": "tf"}
+    options = {"output": "net-octave-faster.keras", "objective": "latency", "runtime": "tf", "benchmark": True}
     assert first.function == "convert" and dict(first.options) == options
     assert brief(steps(request, bench=timed(1.4))) == [("export", "net-octave.keras")]
     assert brief(steps({**request, "objective": "latency"}, bench=timed(0.8))) == [("export", "net-octave.keras")]
@@ -123,3 +134,9 @@ def test_behind_an_export_its_numbers_are_rounded():
     assert brief([step]) == [("export", "net.keras")] and dict(step.options) == options
     assert after_export("net.keras", "net.tflite", "litert", {"quantize": "int8"}) == ()
     assert after_export("net.keras", "saved", "tf", {}) == ()
+
+
+def test_every_option_that_goes_along_has_a_flag():
+    own = {name for kind in (RewritingOptions, CalibrationOptions, DeploymentOptions, DeliveryOptions)
+           for name in defaults(kind)}  # fmt: skip
+    assert own - {"strict"} <= set(FLAGS)

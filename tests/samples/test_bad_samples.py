@@ -76,7 +76,7 @@ X, Y = images(4), np.arange(4)
 BAD = [
     ("missing file", lambda: "nowhere.npz", ["nowhere.npz", "no such file"]),
     ("text file", lambda: _text("notes.txt"), ["notes.txt", "neither .npz nor .npy", "directory"]),
-    ("text named npz", lambda: _text("calib.npz"), ["calib.npz", "neither"]),
+    ("text named npz", lambda: _text("calib.npz"), ["calib.npz", "is not an .npz file, or damaged"]),
     ("empty directory", _empty_folder, ["calib", "without images", ".png"]),
     ("corrupt image", _one_corrupt, ["calib/3.jpg", "can not be read as an image", "JPEG"]),
     ("text named png", lambda: _text("a.png"), ["a.png", "Unknown image file format"]),

@@ -99,7 +99,8 @@ def _matched(rewritten: Rewritten, other: Rewritten) -> dict[int, dict[str, np.n
 def _summary(results: list[FitResult]) -> str:
     changed = {result.name for result in results if result.solution.changed}
     unchanged = {result.name for result in results} - changed
-    return f"{len(changed)} layers" + (f", {len(unchanged)} as they were" if unchanged else "")
+    left = f", {len(unchanged)} as {'it was' if len(unchanged) == 1 else 'they were'}" if unchanged else ""
+    return plural(len(changed), "layer") + left
 
 
 def _cut_off(sweep: Sweep) -> str:
