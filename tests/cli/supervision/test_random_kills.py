@@ -84,6 +84,8 @@ def kill(run, chance: random.Random) -> tuple[str, str]:
     name = chance.choice(["KILL", "TERM", "INT"])
     worker = worker_of(run.process.pid)
     whom = chance.choice(["parent", "both"] if worker is None else ["parent", "both", "worker"])
+    if worker is None and name == "KILL":  # nobody is there to tidy up, whoever is meant
+        whom = "both"
     number = getattr(signal, f"SIG{name}")
     try:
         if whom == "worker":
