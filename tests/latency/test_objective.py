@@ -254,7 +254,7 @@ def test_open_sizes_are_asked_for():
 
 def test_a_missing_runtime_is_told_before_any_work(monkeypatch):
     monkeypatch.setattr(type(RUNTIMES["onnx"]), "runs_with", ("no_such_package",))
-    with pytest.raises(UsageError, match="onnx needs no_such_package: .*pip install"):
+    with pytest.raises(UsageError, match=r"onnx needs no_such_package: .*pip install"):
         octconvert.convert(two_stages(), objective="latency", runtime="onnx")
 
 
