@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from octconvert.costs.cost import measure
-from octconvert.model.graph import OPERATION, Call, CallGraph
+from octconvert.model.graph import Call, CallGraph
 from octconvert.octave.geometry import Octave
 from octconvert.octave.names import HL, LH, LL, LOW
 from octconvert.options.fields import parse
 from octconvert.options.loading import LoadingOptions
-from octconvert.pipeline.layer_costs import macs_by_layer, macs_by_source, map_sizes, part_shape, source_name
+from octconvert.pipeline.layer_costs import calls_by_source, macs_by_layer, macs_by_source, map_sizes, part_shape
 from octconvert.pipeline.model_graph import compared_graph
 from octconvert.pipeline.next_steps import after_diff
 from octconvert.pipeline.source import label_of, read_model
@@ -34,11 +33,7 @@ def diff_report(a: Any, b: Any, source: str, target: str) -> Report:
     """Two models side by side, their convolutions matched by name; the second may be a conversion of the first."""
     (graph_a, cost_a), (graph_b, cost_b) = measure(a), measure(b)
     before, after = macs_by_layer(graph_a), macs_by_source(graph_b, graph_a)
-    names = {call.layer_name for call in graph_a.calls if call.kind == OPERATION}
-    parts: defaultdict[str, list[Call]] = defaultdict(list)
-    for call in graph_b.calls:
-        if call.kind == OPERATION:
-            parts[source_name(call.layer_name, names)].append(call)
+    parts = calls_by_source(graph_b, graph_a)
     rows = {}
     for call in convolutions(graph_a):
         if call.layer_name not in rows:

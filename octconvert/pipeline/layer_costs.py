@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from octconvert.costs.macs import call_macs
-from octconvert.model.graph import OPERATION, CallGraph, Shape
+from octconvert.model.graph import OPERATION, Call, CallGraph, Shape
 from octconvert.octave.geometry import Octave, ceil_div, factors
 from octconvert.octave.names import PARTS
 from octconvert.octave.split import ChannelSplit
@@ -26,6 +26,16 @@ def macs_by_source(graph: CallGraph, source: CallGraph) -> defaultdict[str, int]
     for name, macs in macs_by_layer(graph).items():
         totals[source_name(name, names)] += macs
     return totals
+
+
+def calls_by_source(graph: CallGraph, source: CallGraph) -> defaultdict[str, list[Call]]:
+    """The calls of layers of a converted model, under the names of the source's layers."""
+    names = {call.layer_name for call in source.calls if call.kind == OPERATION}
+    calls: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in graph.calls:
+        if call.kind == OPERATION:
+            calls[source_name(call.layer_name, names)].append(call)
+    return calls
 
 
 def source_name(name: str, names: set[str]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 
-from octconvert.model.graph import BOUNDARY, OPERATION, Call, CallGraph
+from octconvert.model.graph import BOUNDARY, Call, CallGraph
 from octconvert.octave.names import HH, HIGH, HL, LL, LOW
-from octconvert.pipeline.layer_costs import high_shape, low_shape, map_sizes, source_name
+from octconvert.pipeline.layer_costs import calls_by_source, high_shape, low_shape, map_sizes
 from octconvert.planning.layout import Layout
 from octconvert.results.graph import GraphEdge, GraphNode, Maps, ModelGraph, Sizes
 
@@ -29,11 +28,7 @@ def planned_graph(graph: CallGraph, layout: Layout) -> ModelGraph:
 
 def compared_graph(first: CallGraph, second: CallGraph) -> ModelGraph:
     """The first model's calls; its tensors are pairs where the layers of these names in the second one write pairs."""
-    names = {call.layer_name for call in first.calls if call.kind == OPERATION}
-    parts: defaultdict[str, list[Call]] = defaultdict(list)
-    for call in second.calls:
-        if call.kind == OPERATION:
-            parts[source_name(call.layer_name, names)].append(call)
+    parts = calls_by_source(second, first)
 
     def maps(tensor: int) -> Maps:
         whole = first.tensors[tensor].shape
