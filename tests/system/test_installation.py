@@ -43,6 +43,7 @@ def test_a_checkout_is_named_by_its_directory(tmp_path, monkeypatch):
 
 def test_the_pip_is_that_of_the_python_that_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # below the working directory, the interpreter's path is shown relative to it
     assert install_command("export").startswith(f"{sys.executable} -m pip install ")
     folder = Path(sys.executable).parent
     if (folder / "pip").exists():
