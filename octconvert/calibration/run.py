@@ -18,7 +18,7 @@ from octconvert.rewriting import rewrite
 from octconvert.samples import Samples
 from octconvert.system.progress import NOTICE, Progress
 
-CLOCK_SHARES = {"samples": 0.25, "rotate": 0.15, "search": 0.25, "select": 0.25, "solve": 0.75, "renormalize": 0.3}
+CLOCK_SHARES = {"samples": 0.25, "rotate": 0.15, "search": 0.5, "select": 0.25, "solve": 0.75, "renormalize": 0.3}
 """Largest share of the time left by the clock that each step takes; the refinement takes the rest."""
 RESERVED_EVALUATIONS, RESERVED_SHARE = 3, 0.03
 """What a step leaves of the time for measuring its result at least: evaluations, and a share of the budget."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from octconvert.calibration.data import matching
 from octconvert.calibration.data.generator import Generator, MatchedCounts, generator_of
-from octconvert.calibration.data.matching import training_statistics
+from octconvert.calibration.data.matching import ALIKE
+from octconvert.calibration.data.nearest import LEAST_COMPARED, MOST_COMPARED, with_nearest_images
 from octconvert.calibration.data.supply import Supply, user_supply
 from octconvert.calibration.effort import FAR, Budget, OutOfTime, Pace, estimated_seconds
 from octconvert.calibration.evidence import ModelOutputs
@@ -37,6 +38,8 @@ EVALUATING, EVIDENCE_SHARE = 6.0, 0.2
 """Runs of the source that all evaluations of a held-out sample take, and their share of the time."""
 TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""
+COMPARING, COMPARING_SHARE = 2.0, 0.04
+"""Runs of the source to compare an image of each kind with the training, and their share of the time."""
 MATCHING, MATCHING_SHARE = 1.0, 0.25
 """Runs of the source that a step of matching takes for each image, and its share of the time."""
 LEAST_MATCHED, MOST_MATCHED, BESIDE = 32, 128, 256
@@ -74,7 +77,9 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
     uses = uses_a_sample(sized if generator is None else generator.graph)
     supply = own
     if generator is not None:
-        supply = _matched(generator, settings, budget, costs, uses, progress)
+        generator, distance = _nearest(generator, settings, budget)
+        if distance is not None and distance >= ALIKE:
+            supply = _matched(generator, settings, budget, costs, uses, progress)
         supply = supply or _synthetic(generator, settings, budget, uses)
     assert supply is not None  # there is one of them
     supply = _evaluated(supply, budget)
@@ -134,6 +139,15 @@ def _trial(
     return supply, supply.fit
 
 
+def _nearest(generator: Generator, settings: CalibrationOptions, budget: Budget) -> tuple[Generator, float | None]:
+    """See `with_nearest_images`; on as many images as a share of the time pays for."""
+    each = 2 * generator.seconds
+    count = int(np.clip(budget.samples(COMPARING_SHARE, COMPARING, each), LEAST_COMPARED, MOST_COMPARED))
+    budget.spend(count, COMPARING)
+    budget.spend_seconds(count * each)
+    return with_nearest_images(generator, count, settings.seed + 4)
+
+
 def _matched(
     generator: Generator,
     settings: CalibrationOptions,
@@ -144,10 +158,8 @@ def _matched(
 ) -> Supply | None:
     """Samples with the statistics of the model's training.
 
-    None where it has none, where generated samples are like that already, or there is no time for enough of them.
+    None where there is no time for enough of them.
     """
-    if not training_statistics(generator.graph):
-        return None
     affordable = budget.samples(MATCHING_SHARE, MATCHING * matching.STEPS, generator.seconds)
     count = int(min(affordable, MOST_MATCHED / uses, settings.samples // 2))
     if count < max(LEAST_MATCHED / uses, 2):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from octconvert.calibration.data.generator import synthetic_supply
+from octconvert.calibration.data.nearest import synthetic_supply
 from octconvert.calibration.data.supply import Supply, user_supply
 from octconvert.calibration.evidence import ModelOutputs, closeness
 from octconvert.errors import UsageError

@@ -12,7 +12,7 @@ import numpy as np
 
 from octconvert.calibration.data.affine_paths import is_video
 from octconvert.calibration.data.input_range import InputRange, find_range, is_natural
-from octconvert.calibration.data.matching import ALIKE, HARDER, Bounds, matched, mean_distance
+from octconvert.calibration.data.matching import HARDER, Bounds, matched
 from octconvert.calibration.data.natural import NOUNS, natural_in_parts
 from octconvert.calibration.data.supply import HELD_OUT, Supply, with_mirrored
 from octconvert.calibration.data.synthetic import power_noise_in_parts
@@ -37,8 +37,6 @@ NUMBER_SECONDS = {1: 3e-7, 2: 5e-7, 3: 1e-6}
 """To generate one number of a synthetic sample, by rank."""
 RANGES = 8
 """Samples to measure the ranges of numbers on: more take longer, and change no time."""
-COMPARED = 32
-"""Samples whose statistics are compared with those of the training: fewer differ by chance."""
 MOST_BYTES = 2**30
 """Of synthetic samples that are generated at once."""
 
@@ -61,12 +59,14 @@ class Generator:
         shapes: of the inputs.
         ranges: values of those that are signals, images or volumes, None for the others.
         limits: of all values, as requested; None: there are none.
+        photographs: whether crops of photographs are among the images.
     """
 
     graph: CallGraph
     shapes: tuple[tuple[int, ...], ...]
     ranges: tuple[InputRange | None, ...]
     limits: tuple[float, float] | None = None
+    photographs: bool = False
 
     @property
     def noun(self) -> str:
@@ -90,12 +90,40 @@ class Generator:
         count, arrays = min(count, most), []
         for i, (shape, value_range) in enumerate(zip(self.shapes, self.ranges, strict=True)):
             own = (pace or Pace()).part(1 / (len(self.shapes) - i))
-            parts = list(own.units(_parts(self.graph, shape, count, value_range, seed + 1000 * i), least))
+            parts = list(own.units(self._parts(shape, count, value_range, seed + 1000 * i), least))
             arrays.append(np.concatenate(parts))
             if value_range is not None and self.limits is not None:  # a signal has some values outside
                 np.clip(arrays[-1], *self.limits, out=arrays[-1])
         count = min(map(len, arrays))
         return Samples(tuple(array[:count] for array in arrays), None, "synthetic")
+
+    def _parts(
+        self, shape: tuple[int, ...], count: int, value_range: InputRange | None, seed: int
+    ) -> Iterator[np.ndarray]:
+        """One input of the samples, a few at a time; the frames of a video are images that have nothing in common.
+
+        White noise where it is neither maps nor a video for a model of images.
+        """
+        graph = self.graph
+        if is_video(graph, shape):
+            batch, steps, *frame = shape
+            yield from _videos(self._parts((batch, *frame), count * steps, value_range, seed), steps)
+            return
+        if not graph.is_map(shape):
+            yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
+            return
+        size = tuple(shape[axis] for axis in graph.spatial_axes_of(shape))
+        channels = shape[graph.axis_of_channels(shape)]
+        parts: Iterable[np.ndarray] = (
+            power_noise_in_parts(count, size[0], size[1], channels, 1.0, seed)
+            if value_range is None
+            else natural_in_parts(count, size, channels, seed, self.photographs)
+        )
+        for x in parts:
+            if value_range is not None:
+                x = x * np.array(value_range.scale, dtype="float32") + np.array(value_range.offset, dtype="float32")
+            is_first = graph.data_format == "channels_first"
+            yield np.ascontiguousarray(np.moveaxis(x, -1, 1)) if is_first else x
 
     @property
     def bounds(self) -> tuple[Bounds, ...]:
@@ -131,11 +159,10 @@ class Generator:
     ) -> Supply | None:
         """Samples with the statistics of the model's training, see `matching.matched`, and others to fit to as well.
 
-        None where there is no need for it, no time for a batch of them, or the model has no gradient.
+        None where there is no time for a batch of them, or the model has no gradient.
         """
         samples = self.make(counts.matched, seed + 1, pace.part(0.3), least=2)
-        some = samples.subset(range(min(COMPARED, samples.count)))
-        if samples.count < counts.batch or mean_distance(self.graph, some) < ALIKE:
+        if samples.count < counts.batch:
             return None
         changed = matched(self.graph, samples, self.bounds, counts.batch, pace, progress)
         if changed is None:
@@ -158,7 +185,8 @@ class Generator:
         fit = self.make(count, seed + 1, pace, least=2)
         natural = [value_range is not None for value_range in self.ranges]
         noise = f"{fit.count:,} synthetic inputs of 1/f noise"
-        label = plural(fit.count, f"synthetic {self.noun}") if any(natural) else noise
+        images = plural(fit.count, f"synthetic {self.noun}") + self.photographs * ", half of them crops of photographs"
+        label = images if any(natural) else noise
         return Supply(fit, measured, label, self.how, fit.count, self.may_be_moved, self.make, self.seconds)
 
 
@@ -208,40 +236,6 @@ def range_samples(model: keras.Model, precision: str | None) -> tuple[np.ndarray
     """
     generator = generator_of(build_graph(model), CalibrationOptions()) if precision == "int8" else None
     return () if generator is None else generator.make(RANGES, seed=0).arrays
-
-
-def synthetic_supply(graph: CallGraph, settings: CalibrationOptions, count: int, held_out: int) -> Supply | None:
-    """Synthetic samples; None where an input expects values that can not be generated."""
-    generator = generator_of(graph, settings)
-    return None if generator is None else generator.supply(count, held_out, settings.seed)
-
-
-def _parts(
-    graph: CallGraph, shape: tuple[int, ...], count: int, value_range: InputRange | None, seed: int
-) -> Iterator[np.ndarray]:
-    """One input of the samples, a few at a time; the frames of a video are images that have nothing in common.
-
-    White noise where it is neither maps nor a video for a model of images.
-    """
-    if is_video(graph, shape):
-        batch, steps, *frame = shape
-        yield from _videos(_parts(graph, (batch, *frame), count * steps, value_range, seed), steps)
-        return
-    if not graph.is_map(shape):
-        yield np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype("float32")
-        return
-    size = tuple(shape[axis] for axis in graph.spatial_axes_of(shape))
-    channels = shape[graph.axis_of_channels(shape)]
-    parts: Iterable[np.ndarray] = (
-        power_noise_in_parts(count, size[0], size[1], channels, 1.0, seed)
-        if value_range is None
-        else natural_in_parts(count, size, channels, seed)
-    )
-    for x in parts:
-        if value_range is not None:
-            x = x * np.array(value_range.scale, dtype="float32") + np.array(value_range.offset, dtype="float32")
-        is_first = graph.data_format == "channels_first"
-        yield np.ascontiguousarray(np.moveaxis(x, -1, 1)) if is_first else x
 
 
 def _videos(frames: Iterable[np.ndarray], steps: int) -> Iterator[np.ndarray]:

@@ -17,6 +17,8 @@ from octconvert.planning.planned import Planned
 
 SURVEYING, SURVEY_SHARE, LEAST_SURVEYED = 1.5, 0.2, 16
 """Runs of the source that one sample of a survey takes; a survey's share of the time, and its samples at least."""
+SURVEYED = 0.7
+"""Share of the time by the clock for a survey that a sensitivity follows."""
 SENSED, LEAST_SENSED, SENSING, SENSING_SHARE = 256, 8, 5.0, 0.1
 """Samples for the sensitivity at most and at least, runs of the source that one takes, and their share of the time."""
 
@@ -27,7 +29,7 @@ def damages(run: Run, planned: Planned, pace: Pace, least: int = 0) -> tuple[np.
     Raises:
         OutOfTime: not even the ``least`` batches, or one, are run.
     """
-    moments, cut = survey(run, planned, pace.part(0.5), least=least)
+    moments, cut = survey(run, planned, pace.part(SURVEYED), least=least)
     sensed, how = _sensitivity(run, planned, pace)
     return selection.damage(selection.roughness(planned.layout, moments), sensed), how + cut
 

@@ -25,6 +25,8 @@ MOST_CHOICES, MOST_TIMED = 10, 5
 """For a share of the time; not all of them differ, and those that do are timed."""
 CLOSE, TOO_SLOW = 0.02, 0.05
 """How near to the target is near enough, and how far above it too far, as shares of the source's time."""
+DAMAGES = 0.7
+"""Share of the time by the clock for measuring what each channel's loss of detail does."""
 TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
 """Share of the time for all trials; samples that each is fitted to at least and at most."""
 
@@ -46,7 +48,7 @@ class Search(CalibrationStep):
         even = with_alphas(state.planned, (EVEN,) * len(state.planned.plan.groups))
         pace, measured, how = run.pace(self.name), state.damages, ""
         if measured is None:
-            values, how = damages(run, even, pace.part(0.5), least=1)
+            values, how = damages(run, even, pace.part(DAMAGES), least=1)
             measured = Damages(even.layout, values)
         if run.timing is not None:
             best, share, unit = timed_way(run, run.timing, even, measured, state.target, pace)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert.calibration.data.generator import synthetic_supply
+from octconvert.calibration.data.nearest import synthetic_supply
 from octconvert.calibration.data.supply import user_supply
 from octconvert.errors import InputError, UsageError
 from octconvert.model.graph_reader import build_graph

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from octconvert.calibration.data.generator import generator_of, synthetic_supply
+from octconvert.calibration.data.generator import generator_of
 from octconvert.calibration.data.input_range import find_range
+from octconvert.calibration.data.nearest import synthetic_supply
 from octconvert.calibration.data.signals import signals
 from octconvert.calibration.data.volumes import volumes
 from octconvert.model.graph_reader import build_graph
