@@ -10,6 +10,8 @@ CIFAR_DIR holds ``resnet_small.keras``, ``train_12k.npz``, ``test_5k.npz`` (``x`
 fixtures/fashion_deep.keras. Calibration reads the first 2,048 training images without their labels; test images are
 measured on, and no more.
 
+Where TEST.npz has no ``y``, the agreement with the source is measured in place of the accuracy.
+
 ``--interior`` adds a row with the interiors of all blocks whole-low and the main path plain, ``--whole-low REGEX`` one
 with those tied groups that a layer of such a name writes. Two of the CIFAR network's three interiors, and all three:
 
@@ -118,7 +120,11 @@ def _tasks(arguments):
         x, y = _images(arguments.images, arguments.normalization)
         given = arguments.calibration
         train = None if given is None else _images(given, arguments.normalization)[0]
-        yield Task(str(arguments.model), octconvert.load(arguments.model), train, x, y)
+        model = octconvert.load(arguments.model)
+        if y is None:
+            print("no labels: agreement with the source in place of accuracy")
+            y = model.predict(x, batch_size=256, verbose=0).argmax(axis=-1)
+        yield Task(arguments.model.name, model, train, x, y)
 
 
 def _images(path: Path, normalization: Path | None):

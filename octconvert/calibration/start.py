@@ -36,9 +36,9 @@ BATCH_SHARE = 0.05
 """Share of the time for one batch at most: it is the least that can be left out."""
 EVALUATING, EVIDENCE_SHARE = 6.0, 0.2
 """Runs of the source that all evaluations of a held-out sample take, and their share of the time."""
-TIMED, TIMED_SHARE, TRIES = 64, 0.02, 5
+TIMED, TIMED_SHARE, TRIES = 64, 0.02, 16
 """Samples that are run to measure the time they take at most, their share of the time, and runs at most."""
-COMPARING, COMPARING_SHARE = 2.0, 0.04
+COMPARING, COMPARING_SHARE = 2.0, 0.06
 """Runs of the source to compare an image of each kind with the training, and their share of the time."""
 MATCHING, MATCHING_SHARE = 1.0, 0.25
 """Runs of the source that a step of matching takes for each image, and its share of the time."""
@@ -142,9 +142,10 @@ def _trial(
 def _nearest(generator: Generator, settings: CalibrationOptions, budget: Budget) -> tuple[Generator, float | None]:
     """See `with_nearest_images`; on as many images as a share of the time pays for."""
     each = 2 * generator.seconds
-    count = int(np.clip(budget.samples(COMPARING_SHARE, COMPARING, each), LEAST_COMPARED, MOST_COMPARED))
-    budget.spend(count, COMPARING)
-    budget.spend_seconds(count * each)
+    count = min(budget.samples(COMPARING_SHARE, COMPARING, each), MOST_COMPARED)
+    if count >= LEAST_COMPARED:
+        budget.spend(count, COMPARING)
+        budget.spend_seconds(count * each)
     return with_nearest_images(generator, count, settings.seed + 4)
 
 

@@ -21,8 +21,8 @@ NEARER = 0.8
 """Largest distance of images with crops among them, in that of dead leaves, for which they are taken: it differs by a
 tenth from one set of images to the next."""
 PHOTOGRAPHS_FROM = 64
-"""Rows and columns from which images in colour are taken for photographs where a model has no statistics."""
-LEAST_COMPARED, MOST_COMPARED = 16, 128
+"""Rows and columns from which images in colour are taken for photographs where there are no statistics to compare."""
+LEAST_COMPARED, MOST_COMPARED = 8, 128
 """Images of each kind that are compared: fewer differ by chance."""
 
 
@@ -30,13 +30,14 @@ def with_nearest_images(generator: Generator, count: int, seed: int) -> tuple[Ge
     """The generator of the nearer kind of images, and their distance from the training.
 
     Args:
-        count: images of each kind that are compared.
+        count: images of each kind that are compared; fewer than `LEAST_COMPARED`: none are.
 
     Returns:
-        A distance as `mean_distance` measures it; None where the model has no statistics of a training.
+        A distance as `mean_distance` measures it; None where the model has no statistics of a training, and where
+        nothing is compared.
     """
     with_crops = replace(generator, photographs=True) if _takes_images(generator) else None
-    if not training_statistics(generator.graph):
+    if count < LEAST_COMPARED or not training_statistics(generator.graph):
         return (with_crops if with_crops is not None and _are_photographs(generator) else generator), None
     distance = _distance(generator, count, seed)
     if with_crops is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from octconvert.calibration.attempt import change_of_error
 from octconvert.calibration.data.doubts import doubts_about
 from octconvert.calibration.data.generator import Generator, generator_of
-from octconvert.calibration.data.nearest import LEAST_COMPARED, with_nearest_images
+from octconvert.calibration.data.nearest import with_nearest_images
 from octconvert.calibration.effort import Pace
 from octconvert.calibration.evidence import ModelOutputs
 from octconvert.calibration.run import Run
@@ -107,7 +107,7 @@ def _generator(run: Run, graph: CallGraph, pace: Pace | None) -> Generator | Non
 
 def _errors(run: Run, graph: CallGraph, generator: Generator, candidates: Sequence[Candidate]) -> list[float]:
     """Of the candidates on synthetic images. Not bounded by the clock: it takes little time."""
-    nearest, _ = with_nearest_images(generator, LEAST_COMPARED, run.settings.seed + 4)
+    nearest, _ = with_nearest_images(generator, SYNTHETIC_HELD_OUT, run.settings.seed + 4)
     samples = nearest.make(SYNTHETIC_HELD_OUT, run.settings.seed + 2)
     graphs = (graph, *(build_graph(candidate.model) for candidate in candidates))
     source, *others = (ModelOutputs.of(each, samples, run.batch) for each in graphs)
