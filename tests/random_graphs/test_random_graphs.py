@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
 
@@ -29,6 +30,9 @@ SHARDS, EXAMPLES = 10, 52
 ALPHAS = st.lists(st.sampled_from([1.0, 0.5, 0.0, 1.0, 0.25, 0.75]), min_size=2, max_size=5)
 """The first one is that of the first tied group, and so on, over and over."""
 FORMS = st.builds(Forms, st.sampled_from(PATHS), st.sampled_from(UPSAMPLINGS))
+OTHERS, BUILT_IN, FILES = PROMISES = ("other options", "built-in layers", "files")
+PROMISE = st.sampled_from(PROMISES)
+"""What is checked of a graph besides octave=1 and the shapes; all three would take twice as long."""
 SETTINGS = {
     "deadline": None,
     "database": None,
@@ -79,8 +83,8 @@ def alpha_map(model, alphas: list[float]) -> dict[str, float]:
     return {f"^{re.escape(name)}$": alpha for group, alpha in pairs for name in group.producers}
 
 
-def check(graph: Graph, alphas: list[float], forms: Forms, tmp_path) -> Counter:
-    """The convolutions of a graph that holds all promises, those converted, and those with a whole-low output."""
+def check(graph: Graph, alphas: list[float], forms: Forms, promises: Sequence[str], tmp_path) -> Counter:
+    """The convolutions of a graph that holds the promises, those converted, and those with a whole-low output."""
     keras.backend.clear_session()
     model = build(graph)
     randomise(model)
@@ -91,34 +95,58 @@ def check(graph: Graph, alphas: list[float], forms: Forms, tmp_path) -> Counter:
         return Counter()
     options = {"alpha_map": alpha_map(model, alphas), "min_size": 1, "calibration": False}
     twin = octconvert.convert(model, octave=1, **options)
-    identity = octconvert.convert(model, alpha=0.0, calibration=False)
     halved = octconvert.convert(model, **options)
-    quartered = octconvert.convert(model, octave=4, weights="fold", **options)
-    portable = octconvert.convert(model, portable=True, **options)
-    found = {}
+    results = [twin, halved]
+    if OTHERS in promises:
+        results += _other_options(model, cases, options)
+    if BUILT_IN in promises:
+        results += _built_in(model, halved, cases, options, forms)
     for inputs, expected in cases:
-        found = {result: run(result.model, inputs) for result in (twin, identity, halved, quartered, portable)}
-        assert largest_difference(expected, found[twin]) <= 2e-5, "octave=1 is not the source"
-        assert largest_difference(expected, found[identity]) <= 1e-6, "alpha=0 is not the source"
-        for outputs in found.values():
-            assert [o.shape for o in outputs] == [o.shape for o in expected]
-        if roles(portable) == roles(halved):  # where sizes are open, built-in layers can do less
-            assert largest_difference(found[halved], found[portable]) <= 2e-5, "another one of built-in layers"
-    deployed, inputs = octconvert.for_inference(halved.model, forms=forms), cases[-1][0]
-    assert largest_difference(found[halved], run(deployed, inputs)) <= 2e-5, "another one for inference"
-    for result in (twin, halved, quartered, portable):
+        assert largest_difference(expected, run(twin.model, inputs)) <= 2e-5, "octave=1 is not the source"
+        assert_same_shapes(expected, run(halved.model, inputs))
+    for result in results:
         assert_well_named(model, result.model)
         decisions = repr((result.plan.convolutions, result.plan.chains))
         assert "could not be rewritten" not in decisions, decisions
-    for result in (twin, halved):
-        path = tmp_path / "model.keras"
-        result.save(path, overwrite=True)
-        loaded = octconvert.load(path)
-        assert largest_difference(found[result], run(loaded, inputs)) <= 1e-6, "another model after loading"
-        assert len(all_layers(loaded)) == len(all_layers(result.model))
+    for result in (twin, halved) if FILES in promises else ():
+        _saved_and_loaded(result, cases[-1][0], tmp_path / "model.keras")
     plan = halved.plan
     whole_low = [entry for entry in plan.convolutions if entry.alpha_out == 1]
     return Counter(converted=len(plan.converted), convolutions=len(plan.convolutions), whole_low=len(whole_low))
+
+
+def assert_same_shapes(expected, outputs):
+    assert [o.shape for o in outputs] == [o.shape for o in expected]
+
+
+def _other_options(model, cases, options) -> list:
+    """Nothing low, and octave 4 with folded kernels."""
+    identity = octconvert.convert(model, alpha=0.0, calibration=False)
+    quartered = octconvert.convert(model, octave=4, weights="fold", **options)
+    for inputs, expected in cases:
+        assert largest_difference(expected, run(identity.model, inputs)) <= 1e-6, "alpha=0 is not the source"
+        assert_same_shapes(expected, run(quartered.model, inputs))
+    return [quartered]
+
+
+def _built_in(model, halved, cases, options, forms: Forms) -> list:
+    """The same function in built-in layers, and in a form for inference."""
+    portable = octconvert.convert(model, portable=True, **options)
+    for inputs, expected in cases:
+        outputs, own = run(portable.model, inputs), run(halved.model, inputs)
+        assert_same_shapes(expected, outputs)
+        if roles(portable) == roles(halved):  # where sizes are open, built-in layers can do less
+            assert largest_difference(own, outputs) <= 2e-5, "another one of built-in layers"
+    deployed = octconvert.for_inference(halved.model, forms=forms)
+    assert largest_difference(own, run(deployed, inputs)) <= 2e-5, "another one for inference"
+    return [portable]
+
+
+def _saved_and_loaded(result, inputs, path):
+    result.save(path, overwrite=True)
+    loaded = octconvert.load(path)
+    assert largest_difference(run(result.model, inputs), run(loaded, inputs)) <= 1e-6, "another model after loading"
+    assert len(all_layers(loaded)) == len(all_layers(result.model))
 
 
 @pytest.mark.long
@@ -126,9 +154,9 @@ def check(graph: Graph, alphas: list[float], forms: Forms, tmp_path) -> Counter:
 def test_signals_and_volumes(rank, tmp_path_factory):
     @seed(rank)
     @settings(max_examples=EXAMPLES // 2, **SETTINGS)
-    @given(graph=graphs, alphas=ALPHAS, forms=FORMS)
-    def checked(graph, alphas, forms):
-        check(replace(graph, rank=rank), alphas, forms, tmp_path_factory.mktemp("graph"))
+    @given(graph=graphs, alphas=ALPHAS, forms=FORMS, promise=PROMISE)
+    def checked(graph, alphas, forms, promise):
+        check(replace(graph, rank=rank), alphas, forms, [promise], tmp_path_factory.mktemp("graph"))
 
     checked()
 
@@ -136,7 +164,7 @@ def test_signals_and_volumes(rank, tmp_path_factory):
 @settings(max_examples=2, derandomize=True, **SETTINGS)
 @given(graph=graphs, alphas=ALPHAS, forms=FORMS)
 def test_a_few(graph, alphas, forms, tmp_path_factory):
-    check(graph, alphas, forms, tmp_path_factory.mktemp("graph"))
+    check(graph, alphas, forms, PROMISES, tmp_path_factory.mktemp("graph"))
 
 
 @pytest.mark.long
@@ -146,9 +174,9 @@ def test_many(shard, tmp_path_factory):
 
     @seed(shard)
     @settings(max_examples=EXAMPLES, **SETTINGS)
-    @given(graph=graphs, alphas=ALPHAS, forms=FORMS)
-    def checked(graph, alphas, forms):
-        seen.update(check(graph, alphas, forms, tmp_path_factory.mktemp("graph")))
+    @given(graph=graphs, alphas=ALPHAS, forms=FORMS, promise=PROMISE)
+    def checked(graph, alphas, forms, promise):
+        seen.update(check(graph, alphas, forms, [promise], tmp_path_factory.mktemp("graph")))
 
     checked()
     assert seen["converted"] >= LEAST_CONVERTED * seen["convolutions"] > 0
@@ -163,8 +191,8 @@ def test_the_graphs_have_every_kind_of_step():
 
         @seed(shard)
         @settings(max_examples=EXAMPLES, **SETTINGS)
-        @given(graph=graphs, alphas=ALPHAS, forms=FORMS)
-        def noted(graph, alphas, forms):
+        @given(graph=graphs, alphas=ALPHAS, forms=FORMS, promise=PROMISE)
+        def noted(graph, alphas, forms, promise):
             drawn.update({"graphs": 1, **Counter({name for name, _ in graph.steps})})
 
         noted()
