@@ -91,7 +91,7 @@ def test_a_smaller_first_convolution_is_made_up_for(rank):
     assert error(model, alignment.model, x) < 0.01 * before
 
 
-@pytest.mark.quick("samples-3", "synthetic-1")
+@pytest.mark.quick("samples-1")
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("data", [True, False], ids=["samples", "synthetic"])
 def test_unseen_samples_come_nearer_to_the_source(rank, data):
@@ -110,7 +110,7 @@ def test_unseen_samples_come_nearer_to_the_source(rank, data):
     assert error(model, result.model, unseen) < share * error(model, sliced.model, unseen)
 
 
-@pytest.mark.quick("1")
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 3])
 def test_alphas_are_chosen_for_a_target(rank):
     x, steps = smooth(rank, 64), ("select", "solve")

@@ -107,6 +107,7 @@ def test_a_factor_for_each_axis():
     assert error(model, result.model, unseen) < 0.5 * error(model, sliced.model, unseen)
 
 
+@pytest.mark.long
 def test_alphas_for_a_target_with_a_factor_for_each_axis():
     steps = ("select", "solve")
     options = dict(min_size=1, octave=(1, 2, 2), calibration=smooth(3, 32), calibration_steps=steps)

@@ -118,7 +118,7 @@ def test_a_budget_that_is_enough_leaves_nothing_out():
     assert done.report.steps[-1].detail.startswith("30 steps") and done.report.cut == ()
 
 
-@pytest.mark.quick("data")
+@pytest.mark.long
 @pytest.mark.parametrize("options", [dict(data=nets.images(80)), dict(samples=64)], ids=["data", "synthetic"])
 def test_another_speed_of_the_machine_changes_no_weight(options):
     """Bit for bit, as long as the clock ends nothing."""

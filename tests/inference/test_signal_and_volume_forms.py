@@ -72,6 +72,7 @@ def assert_built_in(deployed):
     assert not own and not left
 
 
+@pytest.mark.quick("1-odd", "3-even")
 @pytest.mark.parametrize(("rank", "parity"), RANKS_AND_SIZES)
 def test_every_form_predicts_the_same(rank, parity):
     model = octave_model(rank, parity)
@@ -167,7 +168,7 @@ def test_it_loads_without_octconvert(rank, tmp_path):
     assert largest_difference(run(model, inputs), found) <= 1e-5
 
 
-@pytest.mark.quick("litert-1-even", "litert-3-odd")
+@pytest.mark.quick("litert-1-even")
 @pytest.mark.parametrize(("rank", "parity"), RANKS_AND_SIZES)
 @pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "tf"])
 def test_runtimes_return_the_same(name, rank, parity, tmp_path):

@@ -110,6 +110,7 @@ def test_reaches_the_share_of_the_time(clock):
     assert "of the source's time on tf, measured" in step.detail
 
 
+@pytest.mark.long
 def test_the_choice_is_corrected_by_the_whole_model(clock):
     """Half of the saved MACs are saved time."""
     clock(by_macs, saved=0.5)
@@ -135,6 +136,7 @@ def test_out_of_reach(clock):
         octconvert.convert(stages(), target_time=0.3, **QUICK)
 
 
+@pytest.mark.long
 def test_what_is_out_of_reach_by_the_estimates_alone_is_timed(clock):
     """A fifth more is saved than the MACs say, and no fewer than 0.27 of them can be left."""
     clock(by_macs, saved=1.2)

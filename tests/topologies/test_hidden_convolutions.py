@@ -150,6 +150,7 @@ def test_half_precision():
     assert {layer.dtype_policy.name for layer in all_layers(result.model) if layer.name == "gamma"} == {"mixed_float16"}
 
 
+@pytest.mark.long
 def test_the_result_needs_none_of_the_classes(tmp_path):
     path, model = tmp_path / "out.keras", around(lambda x: Scaled()(Stage()(x)))
     randomise(model)

@@ -101,6 +101,7 @@ def test_a_plan_for_other_axes_is_refused():
         octconvert.convert(video(), plan=Plan.from_json(json.dumps({**data, "octave": [1, 2]})))
 
 
+@pytest.mark.long
 def test_alphas_are_chosen_and_there_is_a_form_for_inference():
     model = randomise(images())
     result = octconvert.convert(model, octave=(1, 2), min_size=1, target_macs=0.8, calibration_budget=5.0)

@@ -114,6 +114,7 @@ def test_the_oracle_at_open_sizes(rank, make):
     assert_oracle(model, inputs=example(model, 16 if rank == 1 else 8))
 
 
+@pytest.mark.quick("resnet")
 @pytest.mark.parametrize("make", [resnet, unet, inception], ids=lambda make: make.__name__)
 def test_the_oracle_in_channels_first(make):
     keras.config.set_image_data_format("channels_first")
