@@ -69,15 +69,15 @@ def start(graph: CallGraph, settings: CalibrationOptions, progress: Progress) ->
         raise NotPossible("no samples can be generated for these inputs; give some as `calibration`")
     own, trial = _trial(graph, settings, generator, costs, budget)
     costs = _at_size(costs, sized, trial)
-    batch = int(np.clip(BATCH_BYTES // max(costs.peak_activation_bytes, 1), 1, MOST_BATCH))
+    batch = fitting = int(np.clip(BATCH_BYTES // max(costs.peak_activation_bytes, 1), 1, MOST_BATCH))
     estimate = estimated_seconds(costs, len(graph.calls) / min(batch, trial.count))
     measured = _measured_seconds(graph, trial, batch, FAR * estimate, budget)
     budget.lay_out(estimate, measured)
-    batch = int(np.clip(BATCH_SHARE * budget.seconds / budget.seconds_a_sample, 1, batch))
+    batch = int(np.clip(BATCH_SHARE * budget.seconds / budget.seconds_a_sample, 1, fitting))
     uses = uses_a_sample(sized if generator is None else generator.graph)
     supply = own
     if generator is not None:
-        generator, distance = _nearest(generator, settings, budget)
+        generator, distance = _nearest(generator, settings, budget, fitting)
         if distance is not None and distance >= ALIKE:
             supply = _matched(generator, settings, budget, costs, uses, progress)
         supply = supply or _synthetic(generator, settings, budget, uses)
@@ -139,10 +139,13 @@ def _trial(
     return supply, supply.fit
 
 
-def _nearest(generator: Generator, settings: CalibrationOptions, budget: Budget) -> tuple[Generator, float | None]:
-    """See `with_nearest_images`; on as many images as a share of the time pays for."""
+def _nearest(
+    generator: Generator, settings: CalibrationOptions, budget: Budget, fitting: int
+) -> tuple[Generator, float | None]:
+    """See `with_nearest_images`; on as many images as a share of the time pays for, and as fit into memory at once."""
     each = 2 * generator.seconds
-    count = min(budget.samples(COMPARING_SHARE, COMPARING, each), MOST_COMPARED)
+    most = min(max(fitting, LEAST_COMPARED), MOST_COMPARED)
+    count = min(budget.samples(COMPARING_SHARE, COMPARING, each), most)
     if count >= LEAST_COMPARED:
         budget.spend(count, COMPARING)
         budget.spend_seconds(count * each)
