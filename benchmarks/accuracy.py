@@ -123,7 +123,7 @@ def _tasks(arguments):
         model = octconvert.load(arguments.model)
         if y is None:
             print("no labels: agreement with the source in place of accuracy")
-            y = model.predict(x, batch_size=256, verbose=0).argmax(axis=-1)
+            y = _classes(model, x)
         yield Task(arguments.model.name, model, train, x, y)
 
 
@@ -146,7 +146,11 @@ def _fashion(folder: Path, part: str):
 
 def accuracy(model, task: Task) -> float:
     """Share of the test images whose largest output is the right class."""
-    return float((model.predict(task.x, batch_size=256, verbose=0).argmax(axis=-1) == task.y).mean())
+    return float((_classes(model, task.x) == task.y).mean())
+
+
+def _classes(model, x: np.ndarray) -> np.ndarray:
+    return model.predict(x, batch_size=256, verbose=0).argmax(axis=-1)
 
 
 # ---- ways to convert: (task, row, min_size) -> model

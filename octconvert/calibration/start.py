@@ -146,10 +146,11 @@ def _nearest(
     each = 2 * generator.seconds
     most = min(max(fitting, LEAST_COMPARED), MOST_COMPARED)
     count = min(budget.samples(COMPARING_SHARE, COMPARING, each), most)
-    if count >= LEAST_COMPARED:
+    nearest, distance = with_nearest_images(generator, count, settings.seed + 4)
+    if distance is not None:  # they were compared
         budget.spend(count, COMPARING)
         budget.spend_seconds(count * each)
-    return with_nearest_images(generator, count, settings.seed + 4)
+    return nearest, distance
 
 
 def _matched(

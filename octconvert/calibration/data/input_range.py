@@ -28,6 +28,7 @@ from octconvert.calibration.data.conventions import (
     range_of,
 )
 from octconvert.calibration.data.first_convolutions import range_from_convolutions, running_statistics
+from octconvert.calibration.data.natural import COLOURS
 from octconvert.calibration.data.synthetic import DEVIATION, MEAN
 from octconvert.calibration.effort import Pace
 from octconvert.errors import UsageError
@@ -50,7 +51,7 @@ def image_like(graph: CallGraph, input_index: int = 0) -> bool:
     tensor = graph.tensors[graph.inputs[input_index]]
     shape = of_frames(graph, tensor.shape)
     is_image = len(shape) == 4 and graph.is_map(shape)
-    return is_image and "float" in tensor.dtype and shape[graph.axis_of_channels(shape)] in (1, 3)
+    return is_image and "float" in tensor.dtype and shape[graph.axis_of_channels(shape)] in COLOURS
 
 
 def find_range(

@@ -13,10 +13,8 @@ from octconvert.calibration.data.volumes import volumes_in_parts
 
 NOUNS = {1: "signal", 2: "image", 3: "volume"}
 """What the inputs of a model of each rank are called."""
-
-
 COLOURS = (1, 3)
-"""Channels of images that may be photographs."""
+"""Channels of images: grey ones, and those with colours."""
 
 
 def natural_in_parts(

@@ -33,8 +33,7 @@ def photograph_crops(count: int, rows: int, columns: int, channels: int, rng: np
     Returns:
         float32 (count, rows, columns, channels) in [0, 1].
     """
-    crops = [_relit(rng, _detailed(rng, rows, columns)) for _ in range(count)]
-    images = np.stack(crops) if crops else np.empty((0, rows, columns, 3), "float32")
+    images = np.stack([_relit(rng, _detailed(rng, rows, columns)) for _ in range(count)])
     return images if channels == 3 else images.mean(axis=-1, keepdims=True)
 
 

@@ -3,6 +3,7 @@
 import calibration_nets as nets
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from octconvert.calibration.data import matching
@@ -10,6 +11,7 @@ from octconvert.calibration.data.generator import MatchedCounts, generator_of
 from octconvert.calibration.data.matching import matched, mean_distance, training_statistics
 from octconvert.calibration.data.synthetic import dead_leaves
 from octconvert.calibration.effort import Pace
+from octconvert.calibration.start import start
 from octconvert.model.graph_reader import build_graph
 from octconvert.options.calibration import CalibrationOptions
 from octconvert.samples import Samples
@@ -62,6 +64,15 @@ def test_only_statistics_of_a_training_count():
 
 def test_without_time_for_a_batch_there_are_none():
     assert matched(build_graph(net()), images(), [BOUNDS], 4, Pace(until=0.0)) is None
+
+
+@pytest.mark.parametrize("is_near", [False, True])
+def test_images_that_are_near_the_training_are_left_as_they_are(is_near):
+    model, settings = net(), CalibrationOptions(input_range=(0, 1))
+    if is_near:
+        model = net(generator_of(build_graph(model), settings).make(64, 5))
+    supply = start(build_graph(model), settings, lambda step, done, total: None).supply
+    assert ("with the statistics of the model's training" in supply.label) != is_near
 
 
 def test_a_supply_of_matched_images_has_others_beside_them():
