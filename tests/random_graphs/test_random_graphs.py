@@ -8,6 +8,8 @@ hypothesis has shrunk it to: ``build(Graph(...))`` makes the model again.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -40,8 +42,8 @@ SETTINGS = {
     "phases": [Phase.generate, Phase.shrink],
     "print_blob": False,
 }
-LEAST_CONVERTED, LEAST_WHOLE_LOW = 0.5, 0.05
-"""Shares of the convolutions of each shard: else the graphs are not worth their time."""
+LEAST_CONVERTED, LEAST_WHOLE_LOW = 0.6, 0.1
+"""Shares of the convolutions of all shards: else the graphs are not worth their time."""
 
 
 def samples(graph: Graph, model, size) -> list:
@@ -84,7 +86,10 @@ def alpha_map(model, alphas: list[float]) -> dict[str, float]:
 
 
 def check(graph: Graph, alphas: list[float], forms: Forms, promises: Sequence[str], tmp_path) -> Counter:
-    """The convolutions of a graph that holds the promises, those converted, and those with a whole-low output."""
+    """The convolutions of a graph that holds the promises, those converted, and those with a whole-low output.
+
+    Empty where the source itself does not work.
+    """
     keras.backend.clear_session()
     model = build(graph)
     randomise(model)
@@ -112,7 +117,9 @@ def check(graph: Graph, alphas: list[float], forms: Forms, promises: Sequence[st
         _saved_and_loaded(result, cases[-1][0], tmp_path / "model.keras")
     plan = halved.plan
     whole_low = [entry for entry in plan.convolutions if entry.alpha_out == 1]
-    return Counter(converted=len(plan.converted), convolutions=len(plan.convolutions), whole_low=len(whole_low))
+    return Counter(
+        graphs=1, converted=len(plan.converted), convolutions=len(plan.convolutions), whole_low=len(whole_low)
+    )
 
 
 def assert_same_shapes(expected, outputs):
@@ -170,31 +177,34 @@ def test_a_few(graph, alphas, forms, tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_many(shard, tmp_path_factory):
+    """The shard that ends last checks that all of them together were worth their time."""
     seen: Counter = Counter()
 
     @seed(shard)
     @settings(max_examples=EXAMPLES, **SETTINGS)
     @given(graph=graphs, alphas=ALPHAS, forms=FORMS, promise=PROMISE)
     def checked(graph, alphas, forms, promise):
-        seen.update(check(graph, alphas, forms, [promise], tmp_path_factory.mktemp("graph")))
+        counts = check(graph, alphas, forms, [promise], tmp_path_factory.mktemp("graph"))
+        if counts:
+            seen.update(counts)
+            seen.update(name for name, _ in graph.steps)
 
     checked()
-    assert seen["converted"] >= LEAST_CONVERTED * seen["convolutions"] > 0
-    assert seen["whole_low"] >= LEAST_WHOLE_LOW * seen["convolutions"]
+    shards = counts_of_shards(shard, seen, tmp_path_factory)
+    if len(shards) == SHARDS:
+        total = sum(shards, Counter())
+        assert total["graphs"] >= 0.9 * SHARDS * EXAMPLES
+        assert total["converted"] >= LEAST_CONVERTED * total["convolutions"]
+        assert total["whole_low"] >= LEAST_WHOLE_LOW * total["convolutions"]
+        assert {name: total[name] for name in STEPS if total[name] < 10} == {}
 
 
-@pytest.mark.long
-def test_the_graphs_have_every_kind_of_step():
-    """Those that `test_many` draws, ten times or more; building and converting them is left out here."""
-    drawn: Counter = Counter()
-    for shard in range(SHARDS):
-
-        @seed(shard)
-        @settings(max_examples=EXAMPLES, **SETTINGS)
-        @given(graph=graphs, alphas=ALPHAS, forms=FORMS, promise=PROMISE)
-        def noted(graph, alphas, forms, promise):
-            drawn.update({"graphs": 1, **Counter({name for name, _ in graph.steps})})
-
-        noted()
-    assert drawn["graphs"] >= 500
-    assert {name: drawn[name] for name in STEPS if drawn[name] < 10} == {}
+def counts_of_shards(shard: int, counts: Counter, tmp_path_factory) -> list[Counter]:
+    """Those of the shards that have ended in this run, in whichever of its processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the processes of one run share
+    written = tmp_path_factory.mktemp("counts") / "counts"
+    written.write_text(json.dumps(counts))
+    written.rename(folder / f"shard_{shard}.json")  # at once: others read it
+    return [Counter(json.loads(path.read_text())) for path in folder.glob("shard_*.json")]
