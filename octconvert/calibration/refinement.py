@@ -46,7 +46,7 @@ TRACED = 0.14
 RUNS = 1.9
 """Time of a step for one sample in runs of the source, which are slower because they run call by call."""
 LEAST_SAMPLES, MOST_STEPS = 64, 6_000
-LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 2e-3, 0.03, 0.5, 2.0
+LEARNING_RATE, USUAL_ERROR, LEAST_TIMES, MOST_TIMES = 3e-3, 0.03, 0.5, 2.0
 """Peak of the learning rate where the relative error of the outputs is `USUAL_ERROR`. It grows with the error's root,
 the distance that there is to go, from so many to so many times as much."""
 SAMPLES_AN_ERROR = 210_000

@@ -12,7 +12,7 @@ import numpy as np
 
 from octconvert.calibration.data.affine_paths import is_video
 from octconvert.calibration.data.input_range import InputRange, find_range, is_natural
-from octconvert.calibration.data.matching import HARDER, Bounds, matched
+from octconvert.calibration.data.matching import Bounds, matched
 from octconvert.calibration.data.natural import NOUNS, natural_in_parts
 from octconvert.calibration.data.supply import HELD_OUT, Supply, with_mirrored
 from octconvert.calibration.data.synthetic import power_noise_in_parts
@@ -176,7 +176,7 @@ class Generator:
         fit = Samples(arrays, None, "synthetic")
         fitted = plural(fit.count, f"synthetic {self.noun}")
         label = f"{fitted}, {own.count} with the statistics of the model's training"
-        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_moved, harder=HARDER)
+        return Supply(fit, held_out, label, self.how, fit.count, self.may_be_moved)
 
     def supply(self, count: int, held_out: int, seed: int, pace: Pace | None = None) -> Supply:
         """Samples to fit to and others to measure on, which are generated first."""

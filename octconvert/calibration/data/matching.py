@@ -36,8 +36,6 @@ RATE = 0.05
 ALIKE = 0.7
 """Distance of images from the training, as `mean_distance` measures it, that needs no matching. Generated images have
 0.04 for a network of photographs (CIFAR-10), 0.6 and 1.2 for two of clothes on black; the last one alone gains much."""
-HARDER = 2.0
-"""Errors on matched images in those on generated ones: they hold more of what the model looks at."""
 TRACED = 0.06
 """Seconds to build the graph of a descent, for each call of the model."""
 MOST_LOG = 3.0

@@ -35,7 +35,6 @@ class Supply:
         more: generates further samples to fit to from (count, seed, the time for it); None where there are no others.
         more_seconds: about how long one of them takes.
         notes: what the user should know.
-        harder: errors on these samples in those on usual ones, as the worth of a training counts them.
     """
 
     fit: Samples
@@ -47,7 +46,6 @@ class Supply:
     more: Callable[[int, int, Pace | None], Samples] | None = None
     more_seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    harder: float = 1.0
 
 
 def with_mirrored(samples: Samples, graph: CallGraph) -> Samples:

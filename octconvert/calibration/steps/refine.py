@@ -26,7 +26,7 @@ class Refine(WeightStep):
         training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes, run.uses)
         error = candidate.error if np.isfinite(candidate.error) else refinement.USUAL_ERROR  # it may not be measured
         if training.steps and run.settings.synthetic and run.settings.budget is None:
-            training = training.shortened(error / run.supply.harder)
+            training = training.shortened(error)
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
         alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
