@@ -59,6 +59,7 @@ def error(source, converted, x) -> float:
     return first.error(second)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 3])
 def test_least_squares_finds_the_exact_weights_where_there_are_some(rank):
     """At octave 1 a conversion can be the same function."""
@@ -91,7 +92,7 @@ def test_a_smaller_first_convolution_is_made_up_for(rank):
     assert error(model, alignment.model, x) < 0.01 * before
 
 
-@pytest.mark.quick("samples-1")
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("data", [True, False], ids=["samples", "synthetic"])
 def test_unseen_samples_come_nearer_to_the_source(rank, data):
@@ -137,7 +138,7 @@ def test_channels_first():
         keras.config.set_image_data_format("channels_last")
 
 
-@pytest.mark.quick("1-(45,)")
+@pytest.mark.long
 @pytest.mark.parametrize("rank, size", [(1, (45,)), (3, (7, 9, 10)), (1, (None,)), (3, (None, None, None))], ids=str)
 def test_odd_and_open_sizes(rank, size):
     model = residual(rank, size)

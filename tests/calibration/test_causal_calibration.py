@@ -77,7 +77,7 @@ def test_lost_detail_is_what_a_causal_cell_lacks():
     assert np.allclose(lost, x - np.repeat(pooled(x, 4), 4, axis=1), atol=1e-6)
 
 
-@pytest.mark.quick("samples")
+@pytest.mark.long
 @pytest.mark.parametrize("data", [True, False], ids=["samples", "synthetic"])
 def test_a_causal_network(data):
     model = tcn(None if data else 48)

@@ -123,6 +123,7 @@ def test_equal_seeds_make_equal_weights(net, run, images):
     assert all((first == second).all() for first, second in pairs)
 
 
+@pytest.mark.long
 def test_alpha_is_chosen_for_a_share_of_the_macs(net, run):
     code, out, _ = run("net.keras", "--target-macs", "0.8", "--json", *QUICKLY)
     result = json.loads(out)

@@ -49,6 +49,7 @@ def test_every_form_of_a_causal_model_predicts_the_same(octave, steps):
         assert_built_in(deployed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [32, 45])
 def test_whole_low_tensors(steps):
     model = converted(causal(steps), interior=1.0)
@@ -74,7 +75,7 @@ def tcn(steps):
     return randomise(Model(inputs, layers.Conv1D(2, 1)(x)))
 
 
-@pytest.mark.quick("litert-45")
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [32, 45])
 @pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "tf"])
 def test_runtimes_return_the_same(name, steps, tmp_path):
@@ -97,7 +98,7 @@ POOLS = [
 ]
 
 
-@pytest.mark.quick("45-Max-3-2-same", "32-Average-2-None-valid", "45-Average-3-1-same")
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "size", "strides", "padding"), POOLS)
 @pytest.mark.parametrize("steps", [32, 45])
 def test_pooling_of_causal_maps(kind, size, strides, padding, steps, tmp_path):

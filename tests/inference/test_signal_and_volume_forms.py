@@ -82,6 +82,7 @@ def test_every_form_predicts_the_same(rank, parity):
         assert_built_in(deployed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("forms", RARE, ids=lambda forms: f"{forms.paths}-{forms.pooling}")
 @pytest.mark.parametrize("rank", [1, 3])
 def test_other_ways_to_join_paths_and_to_pool(rank, forms):
@@ -123,6 +124,7 @@ def test_signals_become_images_where_the_model_begins_and_ends_alone():
     assert sum(len(layer.input.shape) == 3 for layer in reads) == sum(len(layer.output.shape) == 3 for layer in reads)
 
 
+@pytest.mark.long
 def test_with_the_channels_first():
     """Compared where TensorFlow computes such convolutions on a CPU: of volumes without strides."""
     inputs = Input((3, 6, 8, 10))
@@ -156,7 +158,7 @@ np.savez(sys.argv[3], *outputs)
 """
 
 
-@pytest.mark.quick("1")
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 3])
 def test_it_loads_without_octconvert(rank, tmp_path):
     model, inputs = octave_model(rank, "odd"), example(octave_model(rank, "odd"))
@@ -168,7 +170,7 @@ def test_it_loads_without_octconvert(rank, tmp_path):
     assert largest_difference(run(model, inputs), found) <= 1e-5
 
 
-@pytest.mark.quick("litert-1-even")
+@pytest.mark.long
 @pytest.mark.parametrize(("rank", "parity"), RANKS_AND_SIZES)
 @pytest.mark.parametrize("name", ["litert", "onnx", "openvino", "tf"])
 def test_runtimes_return_the_same(name, rank, parity, tmp_path):
@@ -182,6 +184,7 @@ def test_runtimes_return_the_same(name, rank, parity, tmp_path):
         assert session.partitions == 1
 
 
+@pytest.mark.long
 def test_a_model_of_signals_in_int8(tmp_path):
     runtime, model = installed("litert"), octave_model(1, "even")
     samples = np.random.default_rng(0).standard_normal((16, 64, 3)).astype("float32")

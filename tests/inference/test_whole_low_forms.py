@@ -224,6 +224,7 @@ def test_layers_of_maps_of_open_size_stay():
     assert largest_difference(run(converted, inputs), run(octconvert.for_inference(converted), inputs)) <= 1e-6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("options", [INTERIOR, {"alpha": 1.0}], ids=["interiors", "everything"])
 def test_sizes_that_the_user_sets_behind_the_conversion(options, nested, tmp_path):

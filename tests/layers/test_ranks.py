@@ -134,6 +134,7 @@ def test_frames_whose_time_is_kept_are_images(size):
         close(two, np.asarray(one).reshape(2, 3, *one.shape[1:]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rank", "size"), RANKS_AND_SIZES)
 @pytest.mark.parametrize("options", [{}, {"strides": 2}, {"octave": 4}, {"kernel_size": 1, "strides": 2}], ids=str)
 def test_open_sizes_and_channels_first(rank, size, options):
@@ -232,6 +233,7 @@ def test_merging_and_cropping(rank, size):
     close(whole, upsample(low, 2, high))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 3])
 def test_a_network_is_trained_saved_and_loaded(rank, tmp_path):
     """First, intermediate and last layers with pooling between them, as the layers are used by hand."""

@@ -60,6 +60,7 @@ def test_the_oracle(make):
     assert_oracle(model, inputs=example(model, 31))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("octave", [2, 4])
 @pytest.mark.parametrize("steps", [48, None])
 @pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)

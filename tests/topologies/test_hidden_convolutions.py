@@ -124,6 +124,7 @@ def test_their_names_are_paths():
     assert roles(left)["stage/block1/first"] == "plain"
 
 
+@pytest.mark.long
 def test_in_time_distributed():
     inputs = Input((2, 16, 16, 8))
     features = layers.TimeDistributed(Stage(name="stage"), name="steps")(inputs)

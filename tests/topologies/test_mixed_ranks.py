@@ -104,7 +104,7 @@ def test_every_part_is_converted(build):
     assert len(plain) == PLAIN.get(build.__name__, 0), reasons(result)
 
 
-@pytest.mark.quick("text_lines")
+@pytest.mark.long
 @pytest.mark.parametrize("build", BUILDERS, ids=[build.__name__ for build in BUILDERS])
 def test_saved_and_for_inference(build, tmp_path):
     model = randomise(build())

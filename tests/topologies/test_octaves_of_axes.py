@@ -36,6 +36,7 @@ def images():
     return Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(x))))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "octave"),
     [(video, (1, 2, 2)), (video, (2, 4, 1)), (images, (1, 2))],

@@ -114,7 +114,7 @@ def test_the_oracle_at_open_sizes(rank, make):
     assert_oracle(model, inputs=example(model, 16 if rank == 1 else 8))
 
 
-@pytest.mark.quick("resnet")
+@pytest.mark.long
 @pytest.mark.parametrize("make", [resnet, unet, inception], ids=lambda make: make.__name__)
 def test_the_oracle_in_channels_first(make):
     keras.config.set_image_data_format("channels_first")
@@ -136,6 +136,7 @@ def assert_channels_first(make):
     assert_oracle(Model(inputs, layers.Dense(4)(x)), converted=3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [1, 3])
 def test_it_is_saved_and_loaded(rank, tmp_path):
     model = resnet(rank, SIZES[rank])

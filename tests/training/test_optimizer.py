@@ -63,6 +63,7 @@ def test_a_variable_without_a_gradient_stays():
     assert np.array_equal(before, np.array(second.kernel))
 
 
+@pytest.mark.long
 def test_a_layer_that_is_frozen_later_stays():
     """What is left of its momentum does not move it."""
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Conv2D(4, 3), layers.Flatten()])

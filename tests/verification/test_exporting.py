@@ -74,6 +74,7 @@ def test_json_alone_on_stdout(net, command):
     assert found["check"]["passed"] and found["for_inference"] and found["bytes"] == os.path.getsize("net.tflite")
 
 
+@pytest.mark.long
 def test_a_model_is_written_as_it_is_where_that_is_asked_for(net, command):
     installed("onnx")
     code, out, _ = command("export", "net.keras", "-o", "net.onnx", "--no-for-inference", "--json")

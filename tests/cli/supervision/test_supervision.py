@@ -48,7 +48,7 @@ def installed_command() -> list[str]:
     return [str(script)] if script.exists() else ["-c", "from octconvert.cli import main; main()"]
 
 
-@pytest.mark.quick("module")
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command, death, parts",
     [
@@ -185,6 +185,7 @@ def test_a_worker_that_is_terminated_alone_cleans_up(here, prepared):
     assert new(here, prepared) == [] and left_behind(here) == []
 
 
+@pytest.mark.long
 def test_a_worker_does_not_outlive_its_parent(here, prepared):
     run = start(here, "saved.keras", "-o", "out.keras", "--no-calibration", "--custom-objects", "own.py:Saved")
     worker = run.reached()
