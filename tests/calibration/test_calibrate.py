@@ -185,7 +185,6 @@ def test_the_seed_decides():
     assert not all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.long
 def test_saved_and_loaded(usual):
     _, x, _, path, result = usual
     assert largest_difference(run(result.model, [x]), run(octconvert.load(path), [x])) < 1e-6

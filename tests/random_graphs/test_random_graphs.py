@@ -193,8 +193,8 @@ def test_many(shard, tmp_path_factory):
     shards = counts_of_shards(shard, seen, tmp_path_factory)
     if len(shards) == SHARDS:
         total = sum(shards, Counter())
-        assert total["graphs"] >= 0.9 * SHARDS * EXAMPLES
-        assert total["converted"] >= LEAST_CONVERTED * total["convolutions"]
+        assert total["graphs"] >= 500
+        assert total["converted"] >= LEAST_CONVERTED * total["convolutions"] > 0
         assert total["whole_low"] >= LEAST_WHOLE_LOW * total["convolutions"]
         assert {name: total[name] for name in STEPS if total[name] < 10} == {}
 
