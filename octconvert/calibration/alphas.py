@@ -47,7 +47,7 @@ class AlphaSearch:
     Args:
         layout: with every group split.
         costs: of conversions by their alphas.
-        damages: of the components of tied channels; infinite where no call reads the component; it is free.
+        damages: of the components of tied channels; infinite where that is not known; it counts as none.
 
     Attributes:
         curves: (groups, alphas) damages, each of a group alone.

@@ -6,7 +6,8 @@ convolutions and behind activations. Tied channels share one value, the sum over
 
 Roughness measures the effect on the next layer, `sensitivity` that on the outputs, but only to first order. Their
 geometric mean, the *damage*, ranks channels better than either of them (least squares and refinement compensate for
-most of the loss, and the rest follows neither).
+most of the loss, and the rest follows neither). Channels that no convolution reads have no roughness; they go by the
+sensitivity alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from octconvert.rules.traits import DEPTHWISE, TRANSPOSED, ConvolutionStage
 
 POSITIONS = 16_000
 """Positions of a map that go into its covariances, for each batch."""
+UNREAD = 0.5
+"""Damage of channels that no convolution reads, as a share of their sensitivity: the geometric mean of the others is
+as much of theirs where that is measured in the same place, before activations."""
 
 
 @dataclass(eq=False)
@@ -73,16 +77,25 @@ def readers(layout: Layout) -> dict[int, list[Call]]:
 
     Tensors that are whole-low are left out: there is nothing to choose.
     """
-    graph = layout.graph
     result: dict[int, list[Call]] = {}
-    for call in graph.calls:
+    for call in layout.graph.calls:
         trace = layout.traces.get(call.index)
         for tensor in call.inputs:
-            split = layout.splits.get(tensor)
-            is_pair = split is not None and not split.whole_low and graph.is_map(graph.tensors[tensor].shape)
-            if trace is not None and trace.gains and is_pair and is_convolution(graph, call):
+            if trace is not None and trace.gains and _is_pair(layout, tensor) and is_convolution(layout.graph, call):
                 result.setdefault(tensor, []).append(call)
     return result
+
+
+def unread(layout: Layout) -> list[int]:
+    """Maps that are planned as pairs, of channels that no convolution reads so: behind the last one, mostly."""
+    components = layout.channels
+    known = {component for tensor in readers(layout) for component in components[tensor].tolist()}
+    return [t for t in components if _is_pair(layout, t) and known.isdisjoint(components[t].tolist())]
+
+
+def _is_pair(layout: Layout, tensor: int) -> bool:
+    split, graph = layout.splits.get(tensor), layout.graph
+    return split is not None and not split.whole_low and graph.is_map(graph.tensors[tensor].shape)
 
 
 def survey(
@@ -198,19 +211,25 @@ def _share_lost(answer: np.ndarray, moments: Moments) -> np.ndarray:
     return answer * _diagonal(moments.roughness) / max(float(np.sum(answer * moments.variance)), 1e-30)
 
 
-def by_component(layout: Layout, values: dict[int, np.ndarray]) -> np.ndarray:
-    """Values of the channels of some tensors, summed for each component of tied channels; infinite where none is."""
+def by_component(layout: Layout, values: dict[int, np.ndarray], joined: np.ufunc = np.add) -> np.ndarray:
+    """Values of the channels of some tensors, joined for each component of tied channels; infinite where none is."""
     count = layout.components.ledger.count
     total, seen = np.zeros(count), np.zeros(count, dtype=bool)
     for tensor, own in values.items():
-        np.add.at(total, layout.channels[tensor], own)
+        joined.at(total, layout.channels[tensor], own)
         seen[layout.channels[tensor]] = True
     return np.where(seen, total, np.inf)
 
 
 def damage(rough: np.ndarray, sensed: np.ndarray | None) -> np.ndarray:
-    """Damage of the low resolution of a component: the geometric mean of both; ``rough`` where there is no other."""
-    return rough if sensed is None else np.sqrt(rough * sensed)
+    """Damage of the low resolution of a component: the geometric mean of both; ``rough`` where there is no other.
+
+    A share of ``sensed`` where no convolution reads the component.
+    """
+    if sensed is None:
+        return rough
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(rough), np.sqrt(rough * sensed), UNREAD * sensed)
 
 
 def _diagonal(matrix: np.ndarray) -> np.ndarray:

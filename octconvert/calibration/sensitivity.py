@@ -15,7 +15,7 @@ import numpy as np
 from keras import backend, ops
 
 from octconvert.calibration.effort import Pace
-from octconvert.calibration.selection import by_component, lost_detail, readers
+from octconvert.calibration.selection import by_component, lost_detail, readers, unread
 from octconvert.layers.gradients import safe_gradients
 from octconvert.model.execution import observe
 from octconvert.model.graph import CallGraph
@@ -44,18 +44,20 @@ def sensitivity(
     """Squared change of the source's outputs without the detail of a channel, as a share of their variance.
 
     Args:
-        layout: whose pairs are looked at: the maps that convolutions read so.
+        layout: whose pairs are looked at: the maps that convolutions read so, and the others of channels that none reads.
         samples: inputs of the source.
         spreads: variance of each output.
         progress: called with (samples done, samples in all), counted in every pass.
         pace: the time it may take; the samples that were run by then count.
 
     Returns:
-        One value for each component of tied channels, the mean over samples, summed over the places at which it is
-        read; infinite where it is read nowhere. None where there are no gradients (integer outputs, operations
+        One value for each component of tied channels, the mean over samples, summed over the places at which
+        convolutions read it; where none does, the largest one of its maps (an activation behind which only means are
+        taken hides what is lost before it). Infinite where it has no map. None where there are no gradients (integer outputs, operations
         without one, layers that can not be traced), or no finite ones.
     """
-    graph, places = layout.graph, list(readers(layout))
+    graph, read = layout.graph, list(readers(layout))
+    places = [*read, *unread(layout)]
     changes = _BACKENDS[backend.backend()](_Projection(graph, places, spreads, octave, is_causal(graph)))
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
@@ -72,7 +74,9 @@ def sensitivity(
     means = [total / done for total in sums]
     if not all(np.isfinite(mean).all() for mean in means):
         return None
-    return by_component(layout, dict(zip(places, means, strict=True)))
+    values = dict(zip(places, means, strict=True))
+    summed = by_component(layout, {tensor: values.pop(tensor) for tensor in read})
+    return np.minimum(summed, by_component(layout, values, np.maximum))  # a component has one of them; inf: none
 
 
 def _with_random_signs(changes: Changes, batch: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray] | None:

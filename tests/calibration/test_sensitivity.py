@@ -7,9 +7,12 @@ import pytest
 from keras import layers, ops
 from oracle import randomise
 
+from octconvert.calibration.alphas import AlphaSearch
 from octconvert.calibration.evidence import ModelOutputs
-from octconvert.calibration.selection import lost_detail, readers
+from octconvert.calibration.selection import UNREAD, damage, lost_detail, readers, roughness, survey, unread
 from octconvert.calibration.sensitivity import sensitivity
+from octconvert.calibration.target_costs import MacCosts
+from octconvert.costs.cost import measure
 
 IMAGES = nets.images(24)
 
@@ -138,3 +141,43 @@ def test_whole_low_maps_are_not_measured():
     assert whole_low and whole_low.isdisjoint(readers(layout))
     for tensor in readers(layout):
         assert np.isfinite(found[layout.channels[tensor]]).all()
+
+
+def behind_the_last(activation):
+    """(layout, sensitivity, the maps of channels that no convolution reads) of a net that ends in a global pooling."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    x = layers.Conv2D(8, 3, padding="same", name="last")(x)
+    x = layers.GlobalAveragePooling2D()(layers.Activation(activation)(x))
+    model = randomise(keras.Model(inputs, layers.Dense(3)(x)), seed=5)
+    kernel, bias = model.get_layer("last").get_weights()
+    kernel[..., ::2] = 0.0  # every second map is constant
+    model.get_layer("last").set_weights([kernel, bias])
+    layout, found = sensed(model)
+    return layout, found, unread(layout)
+
+
+def test_detail_that_an_activation_reads_before_a_global_pooling_is_felt():
+    layout, found, maps = behind_the_last("relu")
+    assert len(maps) == 2 and set(maps).isdisjoint(readers(layout))
+    felt = found[layout.channels[maps[0]]]
+    assert np.allclose(felt[::2], 0, atol=1e-9) and (felt[1::2] > 1e-6).all()
+
+
+def test_detail_that_a_global_pooling_alone_reads_is_not_felt():
+    layout, found, maps = behind_the_last("linear")
+    assert np.allclose(found[layout.channels[maps[0]]], 0, atol=1e-9)
+
+
+def test_channels_that_no_convolution_reads_go_low_by_what_is_felt():
+    layout, found, maps = behind_the_last("relu")
+    rough = roughness(layout, survey(layout, nets.samples(IMAGES).batches(8), 2))
+    components = layout.channels[maps[0]]
+    assert np.isinf(rough[components]).all() and np.isinf(damage(rough, None)[components]).all()
+    felt = damage(rough, found)
+    assert np.allclose(felt[components], UNREAD * found[components])
+    read = np.isfinite(rough)
+    assert read.any() and np.allclose(felt[read], np.sqrt(rough[read] * found[read]))
+    search = AlphaSearch(layout, MacCosts(layout, measure(layout.graph)[0], 2), felt)
+    last = layout.components.groups_of(components)
+    assert (search.curves[list(last), 4] < 1e-9).all() and (search.curves[list(last), -1] > 1e-6).all()
