@@ -44,17 +44,17 @@ def sensitivity(
     """Squared change of the source's outputs without the detail of a channel, as a share of their variance.
 
     Args:
-        layout: whose pairs are looked at: the maps that convolutions read so, and the others of channels that none reads.
+        layout: whose pairs are looked at: the maps that convolutions read so, and those of channels that none reads.
         samples: inputs of the source.
         spreads: variance of each output.
         progress: called with (samples done, samples in all), counted in every pass.
         pace: the time it may take; the samples that were run by then count.
 
     Returns:
-        One value for each component of tied channels, the mean over samples, summed over the places at which
-        convolutions read it; where none does, the largest one of its maps (an activation behind which only means are
-        taken hides what is lost before it). Infinite where it has no map. None where there are no gradients (integer outputs, operations
-        without one, layers that can not be traced), or no finite ones.
+        One value for each component of tied channels, the mean over samples. It is summed over the places at which
+        convolutions read it; where none does, it is the largest one of its maps (an activation hides what is lost
+        before it, where only means are taken behind it). Infinite where it has no map. None where there are no
+        gradients (integer outputs, operations without one, layers that can not be traced), or no finite ones.
     """
     graph, read = layout.graph, list(readers(layout))
     places = [*read, *unread(layout)]

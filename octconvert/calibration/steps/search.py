@@ -28,7 +28,9 @@ CLOSE, TOO_SLOW = 0.02, 0.05
 DAMAGES = 0.7
 """Share of the time by the clock for measuring what each channel's loss of detail does."""
 TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
-"""Share of the time for all trials; samples that each is fitted to at least and at most."""
+"""Share of the time that counts their samples, fewer than what they take; those of each at least and at most."""
+LAID_OUT_TRIALS = 0.25
+"""Share of the time for all trials; proposals for which it is too short, the last ones, are left out."""
 
 
 class Search(CalibrationStep):
@@ -141,19 +143,26 @@ def timed_way(
 
 
 def nearest(run: Run, even: Planned, damages: Damages, ways: Sequence[Proposal], pace: Pace) -> Proposal:
-    """The proposal whose model, fitted to a few samples, is nearest to the source; the first where there is no time."""
+    """The proposal whose model, fitted to a few samples, is nearest to the source; the first where there is no time.
+
+    They are tried in order, as many as a share of what is laid out pays for: the calibration needs the rest.
+    """
     count = min(run.budget.samples(TRIAL_SHARE / len(ways), SOLVING), MOST_TRIED, run.supply.fit.count)
     if len(ways) == 1 or count < LEAST_TRIED:
         return ways[0]
-    distances = []
+    distances, least, dearest = list[float](), (1 - LAID_OUT_TRIALS) * run.budget.left, 0.0
     for number, way in enumerate(ways):
+        before = run.budget.left
+        if before - dearest < least:
+            break
         try:
             candidate = _trial(run, even, damages, way, count, pace.part(1 / (len(ways) - number)))
         except OutOfTime:
-            break
+            return ways[0]
         assert candidate.outputs is not None  # it is measured
         distances.append(run.expected.distance(candidate.outputs))
-    return ways[int(np.argmin(distances))] if len(distances) == len(ways) else ways[0]
+        dearest = max(dearest, before - run.budget.left)
+    return ways[int(np.argmin(distances))]
 
 
 def _trial(run: Run, even: Planned, damages: Damages, way: Proposal, count: int, pace: Pace) -> Candidate:
