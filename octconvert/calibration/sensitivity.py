@@ -58,7 +58,7 @@ def sensitivity(
     """
     graph, read = layout.graph, list(readers(layout))
     places = [*read, *unread(layout)]
-    changes = _BACKENDS[backend.backend()](_Projection(graph, places, spreads, octave, is_causal(graph)))
+    changes = _BACKENDS[backend.backend()](_Projection(graph, places, len(read), spreads, octave, is_causal(graph)))
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
     batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))
@@ -92,10 +92,14 @@ def _with_random_signs(changes: Changes, batch: list[np.ndarray], rng: np.random
 
 @dataclass(frozen=True, eq=False)
 class _Projection:
-    """The sum of all outputs with random signs, and what it is differentiated by: the tensors ``places``."""
+    """The sum of all outputs with random signs, and what it is differentiated by: the tensors ``places``.
+
+    The first ``read`` of them need a gradient; the others have none where nothing differentiable reads them.
+    """
 
     graph: CallGraph
     places: list[int]
+    read: int
     spreads: Sequence[float]
     octave: Octave
     causal: bool
@@ -143,7 +147,13 @@ def _on_tensorflow(projection: _Projection) -> Changes:
                 lambda shape, place: ops.sign(tf.random.stateless_uniform(shape, ops.add(seed, (0, place)), -1.0, 1.0)),
             )
         slopes = tape.gradient(total, [values[number] for number in projection.places])
-        return None if any(slope is None for slope in slopes) else projection.squares(slopes, values)
+        if any(slope is None for slope in slopes[: projection.read] or slopes):
+            return None
+        known = [
+            tf.zeros_like(values[n]) if slope is None else slope
+            for n, slope in zip(projection.places, slopes, strict=True)
+        ]
+        return projection.squares(known, values)
 
     # No loop or branch here depends on a tensor's value, and Keras' layers are not converted.
     traced = tf.function(changes, autograph=False)

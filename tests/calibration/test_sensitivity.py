@@ -181,3 +181,16 @@ def test_channels_that_no_convolution_reads_go_low_by_what_is_felt():
     search = AlphaSearch(layout, MacCosts(layout, measure(layout.graph)[0], 2), felt)
     last = layout.components.groups_of(components)
     assert (search.curves[list(last), 4] < 1e-9).all() and (search.curves[list(last), -1] > 1e-6).all()
+
+
+def test_a_map_behind_the_last_convolution_without_a_gradient_leaves_the_others_theirs():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    y = layers.Conv2D(6, 3, padding="same")(x)
+    classes = ops.argmax(layers.GlobalAveragePooling2D()(layers.ReLU()(y)), axis=-1)
+    z = layers.GlobalAveragePooling2D()(layers.Conv2D(5, 3, padding="same", activation="relu")(x))
+    layout, found = sensed(randomise(keras.Model(inputs, [layers.Dense(3)(z), classes]), seed=5))
+    for tensor in readers(layout):
+        assert (found[layout.channels[tensor]] > 0).all()
+    assert any(not found[layout.channels[tensor]].any() for tensor in unread(layout))
