@@ -56,9 +56,9 @@ def sensitivity(
         before it, where only means are taken behind it). Infinite where it has no map. None where there are no
         gradients (integer outputs, operations without one, layers that can not be traced), or no finite ones.
     """
-    graph, read = layout.graph, list(readers(layout))
-    places = [*read, *unread(layout)]
-    changes = _BACKENDS[backend.backend()](_Projection(graph, places, len(read), spreads, octave, is_causal(graph)))
+    graph, read, others = layout.graph, list(readers(layout)), unread(layout)
+    places, count = [*read, *others], len(read)
+    changes = _BACKENDS[backend.backend()](_Projection(graph, places, count, spreads, octave, is_causal(graph)))
     rng = np.random.default_rng(seed)
     sums, done = [np.zeros(())] * len(places), 0
     batches = (batch for _ in range(PASSES) for batch in samples.batches(batch_size))
@@ -74,9 +74,9 @@ def sensitivity(
     means = [total / done for total in sums]
     if not all(np.isfinite(mean).all() for mean in means):
         return None
-    values = dict(zip(places, means, strict=True))
-    summed = by_component(layout, {tensor: values.pop(tensor) for tensor in read})
-    return np.minimum(summed, by_component(layout, values, np.maximum))  # a component has one of them; inf: none
+    summed = by_component(layout, dict(zip(read, means[:count], strict=True)))
+    largest = by_component(layout, dict(zip(others, means[count:], strict=True)), np.maximum)
+    return np.minimum(summed, largest)  # a component has one of them; the other one is infinite
 
 
 def _with_random_signs(changes: Changes, batch: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray] | None:
