@@ -275,16 +275,17 @@ def test_how_long_a_training_is():
 
 def test_a_training_is_as_long_as_its_error_is_worth():
     """Fewer steps, then smaller batches, then none."""
-    plan = TrainingPlan(1_000, BATCH)
-    assert plan.shortened(1.0) == plan
-    fewer = plan.shortened(1.5 * SHORT * BATCH / SAMPLES_AN_ERROR)
+    plan, worth = TrainingPlan(1_000, BATCH), SHORT * BATCH / SAMPLES_AN_ERROR
+    assert plan.shortened(1.0, 1) == plan
+    fewer = plan.shortened(1.5 * worth, 1)
     assert fewer.steps == pytest.approx(1.5 * SHORT, abs=1) and fewer.batch == BATCH
-    smaller = plan.shortened(0.5 * SHORT * BATCH / SAMPLES_AN_ERROR + 1e-4)
+    assert plan.shortened(0.5 * worth, 9).steps == pytest.approx(1.5 * SHORT, abs=1)  # deeper
+    smaller = plan.shortened(0.5 * worth + 1e-4, 1)
     assert (smaller.steps, smaller.batch) == (SHORT, BATCH // 2)
-    none = plan.shortened(0.01)
+    none = plan.shortened(0.01, 1)
     assert none.steps == 0 and "an error of 1% " in none.reason and "`calibration_budget`" in none.reason
-    assert TrainingPlan(200, BATCH).shortened(0.5 * SHORT * BATCH / SAMPLES_AN_ERROR + 1e-4).steps == SHORT  # of half
-    assert TrainingPlan(200, 4).shortened(0.01) == TrainingPlan(200, 4)  # large images have small batches
+    assert TrainingPlan(200, BATCH).shortened(0.5 * worth + 1e-4, 1).steps == SHORT  # of half
+    assert TrainingPlan(200, 4).shortened(0.01, 1) == TrainingPlan(200, 4)  # large images have small batches
 
 
 def test_the_time_is_estimated_from_the_model():

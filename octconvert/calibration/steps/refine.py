@@ -23,13 +23,14 @@ class Refine(WeightStep):
         seconds, sample = run.budget.left - traced, run.budget.seconds_a_sample
         if pace.lacks(seconds + traced):
             seconds = max(pace.left - traced, 0.0)
+        alignment = Alignment(candidate.rewritten)
         training = refinement.plan_training(run.supply, seconds, sample, run.costs.activation_bytes, run.uses)
         error = candidate.error if np.isfinite(candidate.error) else refinement.USUAL_ERROR  # it may not be measured
         if training.steps and run.settings.synthetic and run.settings.budget is None:
-            training = training.shortened(error)
+            training = training.shortened(error, len(refinement.inner_tensors(alignment)))
         if not training.steps:
             return Outcome(state, training.reason, kept=False)
-        alignment, progress = Alignment(candidate.rewritten), run.stage("refine")
+        progress = run.stage("refine")
         trained = refinement.refine(alignment, run.supply, training, error, pace, run.settings.seed, progress)
         if trained.diverges:
             return Outcome(state, f"the loss grew at every learning rate, {plural(trained.steps, 'step')}", kept=False)

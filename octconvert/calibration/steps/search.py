@@ -15,7 +15,7 @@ from octconvert.calibration.proposals import Proposal, proposals
 from octconvert.calibration.run import SOLVING, Run
 from octconvert.calibration.state import Candidate, Damages, State
 from octconvert.calibration.steps.measuring import damages
-from octconvert.calibration.steps.solve import fit_layers
+from octconvert.calibration.steps.solve import fit_roughly
 from octconvert.calibration.target_costs import MacCosts, Timing
 from octconvert.costs.cost import measure
 from octconvert.errors import CheckError
@@ -27,7 +27,7 @@ CLOSE, TOO_SLOW = 0.02, 0.05
 """How near to the target is near enough, and how far above it too far, as shares of the source's time."""
 DAMAGES = 0.7
 """Share of the time by the clock for measuring what each channel's loss of detail does."""
-TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 512
+TRIAL_SHARE, LEAST_TRIED, MOST_TRIED = 0.15, 64, 128
 """Share of the time that counts their samples, fewer than what they take; those of each at least and at most."""
 LAID_OUT_TRIALS = 0.25
 """Share of the time for all trials; proposals for which it is too short, the last ones, are left out."""
@@ -166,9 +166,9 @@ def nearest(run: Run, even: Planned, damages: Damages, ways: Sequence[Proposal],
 
 
 def _trial(run: Run, even: Planned, damages: Damages, way: Proposal, count: int, pace: Pace) -> Candidate:
-    """The proposal's model, its channels selected, fitted and measured."""
+    """The proposal's model, its channels selected, roughly fitted and measured."""
     planned = with_alphas(even, way.alphas)
     own = damages.of(planned.layout)
     candidate = run.candidate(planned.following(selection.select(planned.layout, planned.plan, own)), "slice")
-    fit_layers(run, candidate, run.supply.fit.subset(range(count)), pace)
+    fit_roughly(run, candidate, run.supply.fit.subset(range(count)), pace)
     return run.measured(candidate)

@@ -13,12 +13,12 @@ from octconvert.calibration.effort import OutOfTime, Pace
 from octconvert.calibration.fitting.sweep import FitResult, Sweep
 from octconvert.calibration.run import Run
 from octconvert.calibration.state import Candidate, State
-from octconvert.rewriting import Rewritten, rewrite, weights_by_name
+from octconvert.rewriting import rewrite, weights_by_name
 from octconvert.samples import Samples
 from octconvert.text.words import plural
 
-LEAST_BATCHES = 4
-"""Batches that the samples are divided into at least."""
+LEAST_BATCHES, ROUGH_BATCHES = 4, 2
+"""Batches that the samples are divided into at least; the same of a rough fit. Each takes time of its own."""
 
 
 class Solve(WeightStep):
@@ -51,15 +51,23 @@ def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> 
     _fitted(_sweep(run, candidate, samples, pace))
 
 
-def _sweep(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> Sweep:
+def fit_roughly(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> None:
+    """The same in about half the time, for a comparison with other candidates: in few batches, and without folded weights as a prior.
+
+    Raises:
+        OutOfTime: there is no time for it.
+    """
+    _fitted(_sweep(run, candidate, samples, pace, rough=True))
+
+
+def _sweep(run: Run, candidate: Candidate, samples: Samples, pace: Pace, rough: bool = False) -> Sweep:
     """Of the candidate's layers; its time is set aside."""
     if pace.lacks():
         raise OutOfTime
-    alignment = Alignment(candidate.rewritten)
-    folded = rewrite(candidate.planned.with_options(weights="fold"), run.progress)
-    prior = _matched(candidate.rewritten, folded)
-    batch = max(1, min(run.batch, samples.count // LEAST_BATCHES))
-    sweep = Sweep(alignment, samples, batch, run.settings.seed, (prior,), run.stage("least squares"), pace)
+    priors = () if rough else (_folded(run, candidate),)
+    batch = max(1, min(run.batch, samples.count // (ROUGH_BATCHES if rough else LEAST_BATCHES)))
+    alignment, progress = Alignment(candidate.rewritten), run.stage("least squares")
+    sweep = Sweep(alignment, samples, batch, run.settings.seed, priors, progress, pace)
     run.budget.spend_seconds(sweep.seconds)
     return sweep
 
@@ -85,11 +93,12 @@ def accepted(run: Run, state: State) -> State:
     )
 
 
-def _matched(rewritten: Rewritten, other: Rewritten) -> dict[int, dict[str, np.ndarray]]:
-    """Id of a layer -> the weights by name of the layer in its place in the other model."""
-    others = {(item.call.key, item.part): item.layer for item in other.layers}
+def _folded(run: Run, candidate: Candidate) -> dict[int, dict[str, np.ndarray]]:
+    """Id of a layer -> its weights by name in a conversion with 'fold' weights."""
+    folded = rewrite(candidate.planned.with_options(weights="fold"), run.progress)
+    others = {(item.call.key, item.part): item.layer for item in folded.layers}
     matched = {}
-    for item in rewritten.layers:
+    for item in candidate.rewritten.layers:
         same = others.get((item.call.key, item.part))
         if same is not None:
             matched[id(item.layer)] = {name: np.array(value) for name, value in weights_by_name(same).items()}
