@@ -160,7 +160,8 @@ def data_lines(calibration: CalibrationReport, view: View) -> list[tuple[str, st
     if calibration.input_range:
         pairs.append(("input range", calibration.input_range))
     if calibration.cut:
-        pairs.append(("the clock", f"ended {', '.join(calibration.cut)}: another run may have other weights"))
+        stages = _joined(calibration.cut)
+        pairs.append(("the clock", f"decided how much is done of {stages}: another run may have other weights"))
     if calibration.synthetic:
         pairs.append(("better with", view.spell("`calibration`: a few hundred unlabelled inputs of your own")))
     return pairs

@@ -41,9 +41,9 @@ def format_of(target: Path, name: str | None = None) -> Runtime:
     ending, label = target.suffix.lower(), targets.shown(target)
     by_ending = next((format for format in FORMATS if find(format).suffix == ending != ""), None)
     if name is None and by_ending is None:
+        unknown = f"unknown ending '{targets.shown(ending)}'" if ending else "no ending"
         raise UsageError(
-            f"{label}: unknown ending '{targets.shown(ending)}'; name it .tflite, .onnx or .xml, or give "
-            "`format` openvino or tf for a directory"
+            f"{label}: {unknown}; name it .tflite, .onnx or .xml, or give `format` openvino or tf for a directory"
         )
     if name is not None:
         check_format(name)

@@ -92,7 +92,7 @@ def test_quiet_prints_nothing(net, command):
     [
         (["net.keras"], "name what to write with -o"),
         (["net.keras", "-o", "net.bin"], "unknown ending '.bin'; name it .tflite, .onnx or .xml"),
-        (["net.keras", "-o", "net"], "give --format openvino or tf for a directory"),
+        (["net.keras", "-o", "net"], "net: no ending; name it .tflite, .onnx or .xml, or give --format openvino or tf"),
         (["net.keras", "-o", "net.onnx", "--format", "litert"], "litert is written to a name ending in .tflite"),
         (["net.keras", "-o", "net", "--format", "onnx"], "onnx is written to a name ending in .onnx"),
         (["net.keras", "-o", "net.xml", "--format", "tf"], "tf is written to a directory"),

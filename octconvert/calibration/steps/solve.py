@@ -52,7 +52,7 @@ def fit_layers(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> 
 
 
 def fit_roughly(run: Run, candidate: Candidate, samples: Samples, pace: Pace) -> None:
-    """The same in half the time, for a comparison with other candidates: in few batches, without folded weights.
+    """The same sooner, for a comparison with other candidates: in few batches, without folded weights as a prior.
 
     Raises:
         OutOfTime: there is no time for it.
